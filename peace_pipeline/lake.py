@@ -1,0 +1,101 @@
+"""The lake: every table and file of one PEACE installation, under one root.
+
+Parquet is the truth. Local files are written to a temporary name in the same folder and renamed, so a reader
+never sees half a file and a killed writer leaves none behind under its final name.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The folders and files under ``root`` (``$PEACE_HOME``, by default ``.peace``)."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, home: str | Path | None = None) -> Lake:
+        """The lake at ``home``, else at ``$PEACE_HOME``, else at ``.peace`` in the working directory."""
+        root = Path(home or os.environ.get("PEACE_HOME") or ".peace").expanduser().absolute()
+        root.mkdir(parents=True, exist_ok=True)
+        return cls(root)
+
+    def zoo(self, batch: str) -> Path:
+        """Model records of one crawl batch."""
+        return self.root / "zoo" / f"{batch}.parquet"
+
+    def inventory(self, batch: str) -> Path:
+        """One row a model: its verified files and tensors, or the reason it was skipped."""
+        return self.root / "inventory" / f"{batch}.parquet"
+
+    def layers(self, batch: str) -> Path:
+        """One row a layer parameter, with its values."""
+        return self.root / "layers" / f"{batch}.parquet"
+
+    def wirings(self, batch: str) -> Path:
+        """One row a model: how PEACE reads it, or the reason it was skipped."""
+        return self.root / "wirings" / f"{batch}.parquet"
+
+    def embeddings(self, level: str, encoder_version: str, batch: str) -> Path:
+        """Embeddings of one batch; ``level`` is ``network`` or ``layer``."""
+        return self.root / "embeddings" / encoder_version / level / f"{batch}.parquet"
+
+    @property
+    def pairs(self) -> Path:
+        return self.root / "pairs" / "pairs.parquet"
+
+    @property
+    def index(self) -> Path:
+        return self.root / "index.lance"
+
+    @property
+    def encoders(self) -> Path:
+        return self.root / "encoders"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def dagster(self) -> Path:
+        return self.root / "dagster"
+
+    @property
+    def mlflow_uri(self) -> str:
+        return f"sqlite:///{self.root / 'mlflow.db'}"
+
+    def batches(self) -> list[str]:
+        """Names of all crawl batches, oldest first (a name sorts by the time of its crawl)."""
+        return sorted(path.stem for path in (self.root / "zoo").glob("[!.]*.parquet"))
+
+
+def write_parquet(table: pa.Table, path: Path, **options: object) -> None:
+    """Write ``table`` to ``path`` whole or not at all."""
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", **options)

@@ -1,0 +1,116 @@
+"""The model record: what PEACE knows of a model revision before it opens the weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+NEW, EMBEDDED, SKIPPED, DELETED = "new", "embedded", "skipped", "deleted"
+
+_FILE = pa.struct(
+    [("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string()), ("format", pa.string())]
+)
+SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("model_id", pa.string(), nullable=False),
+        pa.field("revision", pa.string(), nullable=False),
+        ("uri", pa.string()),
+        ("etag", pa.string()),
+        ("files", pa.list_(_FILE)),
+        ("architecture", pa.string()),
+        ("library", pa.string()),
+        ("task", pa.string()),
+        ("datasets", pa.list_(pa.string())),
+        ("metrics", pa.map_(pa.string(), pa.float64())),
+        ("hyperparameters", pa.map_(pa.string(), pa.string())),
+        ("seed", pa.int64()),
+        ("base_model", pa.string()),
+        ("base_model_relation", pa.string()),
+        ("license", pa.string()),
+        ("tags", pa.list_(pa.string())),
+        ("card", pa.string()),
+        ("parameters", pa.int64()),
+        ("created_at", pa.timestamp("us", tz="UTC")),
+        ("last_modified", pa.timestamp("us", tz="UTC")),
+        pa.field("status", pa.string(), nullable=False),
+        ("reason", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of a model. ``path`` is relative to the record's ``uri``; ``size`` is in bytes."""
+
+    path: str
+    size: int
+    sha256: str
+    format: str
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """One model revision. ``(source, model_id, revision)`` is the key.
+
+    ``etag`` is the source's own cheap version token: equal etags mean that nothing needs to be read again.
+    ``hyperparameters`` of trained networks name the ``recipe`` (all but the seed) and the training ``run``
+    (recipe and seed; checkpoints of one run share it).
+    """
+
+    source: str
+    model_id: str
+    revision: str
+    uri: str
+    etag: str | None = None
+    files: tuple[ModelFile, ...] = ()
+    architecture: str | None = None
+    library: str | None = None
+    task: str | None = None
+    datasets: tuple[str, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+    hyperparameters: dict[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    base_model: str | None = None
+    base_model_relation: str | None = None
+    license: str | None = None
+    tags: tuple[str, ...] = ()
+    card: str | None = None
+    parameters: int | None = None
+    created_at: datetime | None = None
+    last_modified: datetime | None = None
+    status: str = NEW
+    reason: str | None = None
+
+    def skipped(self, reason: str) -> ModelRecord:
+        """This record, skipped for ``reason``."""
+        return replace(self, status=SKIPPED, reason=reason)
+
+
+def to_table(records: Iterable[ModelRecord]) -> pa.Table:
+    """Records as an Arrow table of ``SCHEMA``."""
+    return pa.Table.from_pylist([asdict(record) for record in records], schema=SCHEMA)
+
+
+def from_table(table: pa.Table) -> list[ModelRecord]:
+    """The records of an Arrow table of ``SCHEMA``."""
+    return [_from_row(row) for row in table.to_pylist(maps_as_pydicts="strict")]
+
+
+def _from_row(row: dict[str, Any]) -> ModelRecord:
+    row["files"] = tuple(ModelFile(**file) for file in row["files"] or ())
+    for name in ("datasets", "tags"):
+        row[name] = tuple(row[name] or ())
+    for name in ("metrics", "hyperparameters"):
+        row[name] = row[name] or {}
+    return ModelRecord(**row)
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """A sort key that puts ``layer.10`` after ``layer.9``."""
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name))
