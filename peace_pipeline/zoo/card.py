@@ -1,0 +1,96 @@
+"""Model cards and configs: what the author wrote, read leniently; malformed metadata never fails a record."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from peace_pipeline.zoo.record import ModelRecord
+
+CONFIG, CARD = "config.json", "README.md"
+MAX_TEXT_BYTES = 4 << 20
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The folder's config.json as a dictionary; empty where there is none that can be read."""
+    try:
+        document = json.loads(_read_text(folder / CONFIG))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """The fields of a :class:`ModelRecord` that a folder's config.json and README.md give."""
+    config = read_config(folder)
+    fields: dict[str, Any] = {}
+    if isinstance(config.get("model_type"), str):
+        fields["architecture"] = config["model_type"]
+    try:
+        text = _read_text(folder / CARD)
+    except (OSError, ValueError):
+        return fields
+    return fields | {"card": text} | _front_matter(text)
+
+
+def _read_text(path: Path) -> str:
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_TEXT_BYTES} bytes")
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _front_matter(text: str) -> dict[str, Any]:
+    import yaml
+    from huggingface_hub import ModelCard
+
+    try:
+        data = ModelCard(text, ignore_metadata_errors=True).data
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError, yaml.YAMLError):
+        return {}
+    fields = {
+        "library": _text(data.library_name),
+        "license": _text(data.license),
+        "task": _text(data.pipeline_tag),
+        "datasets": _texts(data.datasets),
+        "tags": _texts(data.tags),
+        "base_model": next(iter(_texts(data.base_model)), None),
+        "base_model_relation": _text(data.get("base_model_relation")),
+        "hyperparameters": _hyperparameters(data.get("hyperparameters")),
+        "seed": data.get("seed") if isinstance(data.get("seed"), int) else None,
+        "metrics": _metrics(data.eval_results),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    values = value if isinstance(value, list) else [value]
+    return tuple(item for item in values if isinstance(item, str))
+
+
+def _hyperparameters(value: object) -> dict[str, str]:
+    return {str(name): str(item) for name, item in value.items()} if isinstance(value, dict) else {}
+
+
+def _metrics(results: Any) -> dict[str, float]:
+    metrics = {}
+    for result in results or ():
+        try:
+            value = float(result.metric_value)
+        except (TypeError, ValueError):
+            continue
+        if math.isfinite(value):
+            metrics[str(result.metric_type)] = value
+    return metrics
+
+
+def enriched(record: ModelRecord, folder: Path) -> ModelRecord:
+    """``record`` with what the folder's card and config say."""
+    from dataclasses import replace
+
+    return replace(record, **describe(folder))

@@ -1,0 +1,87 @@
+"""The ``directory`` source: any tree in which a folder with weights is a model (Hub layout)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from peace_pipeline.lake import Lake
+from peace_pipeline.zoo import files
+from peace_pipeline.zoo.card import CONFIG, enriched
+from peace_pipeline.zoo.record import ModelRecord, natural
+from peace_pipeline.zoo.source import ConfigError, Progress, gone, register
+
+
+@register("directory")
+class DirectorySource:
+    """Every folder under ``path`` that holds weights or a config.json is one model.
+
+    Model ids are ``directory:LABEL/relative/path``; ``label`` defaults to the folder's name.
+    """
+
+    source = "directory"
+
+    def __init__(self, lake: Lake, base: Path, *, path: str, label: str | None = None) -> None:
+        self.path = base / Path(path).expanduser()
+        self.label = label or self.path.resolve().name
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.source}:{self.label}/"
+
+    def crawl(self, known: Mapping[str, ModelRecord], progress: Progress | None = None) -> Iterator[ModelRecord]:
+        """Yield what is new, changed or gone; unchanged files are not opened.
+
+        Raises:
+            ConfigError: where ``path`` is no folder (so that an unmounted disk never empties the index).
+        """
+        if not self.path.is_dir():
+            raise ConfigError(f"directory source: {self.path} is not a folder")
+        present = set()
+        for folder, names in model_folders(self.path):
+            model_id = self.prefix + folder.relative_to(self.path).as_posix()
+            present.add(model_id)
+            record = read_folder(self.source, model_id, folder, names, known.get(model_id))
+            if record is not None:
+                yield record
+            if progress:
+                progress(len(present), 0)
+        yield from gone(known, present)
+
+
+def model_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Folders under ``root`` that hold weights or a config.json, with the names of their files."""
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted((name for name in subfolders if not name.startswith(".")), key=natural)
+        if CONFIG in names or any(map(files.is_weights, names)):
+            yield Path(folder), names
+
+
+def read_folder(
+    source: str, model_id: str, folder: Path, names: list[str], known: ModelRecord | None
+) -> ModelRecord | None:
+    """The record of one model folder, or ``None`` where it is as ``known`` has it."""
+    described = files.describing(folder)
+    try:
+        weights, reason = files.choose(names), None
+    except files.AmbiguousWeights as error:
+        weights, reason = [], str(error)
+    except ValueError:
+        weights, reason = [], "config.json but no weights"
+    try:
+        token = files.etag(folder, weights + described)
+        if known and known.etag == token and known.reason in (None, reason):
+            return None
+        revision, entries = files.fingerprint(folder, weights + described)
+        modified = files.modified(folder, weights + described) if weights + described else None
+    except OSError as error:
+        weights, reason = [], f"unreadable: {error.strerror}"
+        token, revision, entries, modified = None, "0" * 64, (), None
+    if known and known.revision == revision and known.reason == reason:
+        return None
+    record = ModelRecord(
+        source, model_id, revision, folder.as_uri(), token, entries, last_modified=modified, created_at=modified
+    )
+    record = enriched(record, folder)
+    return record.skipped(reason) if reason else record

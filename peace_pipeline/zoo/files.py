@@ -1,0 +1,105 @@
+"""Weight files on disk: which belong to a model, what they hash to, and whether they changed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from peace_pipeline.zoo.card import CARD, CONFIG
+from peace_pipeline.zoo.record import ModelFile, natural
+
+FORMATS = {
+    ".safetensors": "safetensors",
+    ".bin": "pytorch",
+    ".pt": "pytorch",
+    ".pth": "pytorch",
+    ".ckpt": "pytorch",
+    ".jit": "torchscript",
+    ".onnx": "onnx",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".keras": "keras",
+    ".gguf": "gguf",
+    ".msgpack": "flax",
+    ".tflite": "tflite",
+}
+"""File suffix → format, in the order in which a folder that holds several is read."""
+
+_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.\w+")
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file name looks like weights, of a format that is read or not."""
+    return Path(name).suffix.lower() in FORMATS and not name.startswith(".")
+
+
+def format_of(name: str) -> str:
+    """The format that a weight file's suffix stands for."""
+    return FORMATS[Path(name).suffix.lower()]
+
+
+class AmbiguousWeights(ValueError):
+    """A folder holds several weight files of which none is plainly the model."""
+
+
+def choose(names: Iterable[str]) -> list[str]:
+    """The weight files of a folder that together are its model.
+
+    Formats are preferred in the order of ``FORMATS``; within a format a complete set of shards, then the Hub's
+    own names, then a file that is the only one.
+
+    Raises:
+        AmbiguousWeights: where no rule picks one.
+    """
+    order = list(dict.fromkeys(FORMATS.values()))
+    present = sorted(filter(is_weights, names), key=natural)
+    best = min(order.index(format_of(name)) for name in present)
+    files = [name for name in present if order.index(format_of(name)) == best]
+    shards = [name for name in files if _SHARD.fullmatch(name)]
+    if shards and len({_SHARD.sub(r"\1/\2", name) for name in shards}) == 1:
+        return shards
+    for name in ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors"):
+        if name in files:
+            return [name]
+    if len(files) == 1:
+        return files
+    raise AmbiguousWeights(f"{len(files)} weight files and none is the model: {', '.join(files[:4])}")
+
+
+def describing(folder: Path) -> list[str]:
+    """The files beside the weights that describe a model, as far as they exist."""
+    return [name for name in (CONFIG, CARD) if (folder / name).is_file()]
+
+
+def etag(folder: Path, names: Iterable[str]) -> str:
+    """A token that changes when one of the files' sizes or modification times does; reads no content."""
+    digest = hashlib.sha256()
+    for name in names:
+        status = (folder / name).stat()
+        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """The file's sha256 in hex, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fingerprint(folder: Path, names: Iterable[str]) -> tuple[str, tuple[ModelFile, ...]]:
+    """Hash the files: the revision (a sha256 over all of them), and one entry a file."""
+    files = []
+    for name in names:
+        path = folder / name
+        kind = format_of(name) if is_weights(name) else "text"
+        files.append(ModelFile(name, path.stat().st_size, sha256(path), kind))
+    revision = hashlib.sha256("".join(f"{file.path}\0{file.sha256}\n" for file in files).encode()).hexdigest()
+    return revision, tuple(files)
+
+
+def modified(folder: Path, names: Iterable[str]) -> datetime:
+    """When the newest of the files was last modified (UTC)."""
+    return datetime.fromtimestamp(max((folder / name).stat().st_mtime for name in names), UTC)

@@ -1,0 +1,36 @@
+"""The ``trained`` source: networks that PEACE trains itself, from a recipe and a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from peace_pipeline.lake import Lake
+from peace_pipeline.zoo.directory import DirectorySource
+from peace_pipeline.zoo.record import ModelRecord
+from peace_pipeline.zoo.source import Progress, register
+
+
+@register("trained")
+class TrainedSource(DirectorySource):
+    """A zoo that is trained where it is missing, then read like any directory.
+
+    Model ids are ``trained:RECIPE/RUN``.
+    """
+
+    source = "trained"
+
+    def __init__(
+        self, lake: Lake, base: Path, *, recipe: str = "demo", networks: int = 450, seed: int = 0
+    ) -> None:
+        self.root = lake.root / "zoo" / "trained"
+        super().__init__(lake, base, path=str(self.root / recipe), label=recipe)
+        self.recipe, self.networks, self.seed = recipe, networks, seed
+
+    def crawl(self, known: Mapping[str, ModelRecord], progress: Progress | None = None) -> Iterator[ModelRecord]:
+        from peace_pipeline.zoo.trained import generate
+
+        generate(
+            self.root, recipe=self.recipe, networks=self.networks, seed=self.seed, progress=progress
+        )
+        yield from super().crawl(known, progress)
