@@ -30,7 +30,9 @@ class DirectorySource:
     def prefix(self) -> str:
         return f"{self.source}:{self.label}/"
 
-    def crawl(self, known: Mapping[str, ModelRecord], progress: Progress | None = None) -> Iterator[ModelRecord]:
+    def crawl(
+        self, known: Mapping[str, ModelRecord], progress: Progress | None = None
+    ) -> Iterator[ModelRecord]:
         """Yield what is new, changed or gone; unchanged files are not opened.
 
         Raises:
@@ -81,7 +83,14 @@ def read_folder(
     if known and known.revision == revision and known.reason == reason:
         return None
     record = ModelRecord(
-        source, model_id, revision, folder.as_uri(), token, entries, last_modified=modified, created_at=modified
+        source,
+        model_id,
+        revision,
+        folder.as_uri(),
+        token,
+        entries,
+        last_modified=modified,
+        created_at=modified,
     )
     record = enriched(record, folder)
     return record.skipped(reason) if reason else record

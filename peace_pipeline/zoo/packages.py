@@ -79,7 +79,9 @@ class PackagesSource:
     def prefix(self) -> str:
         return "packages:"
 
-    def crawl(self, known: Mapping[str, ModelRecord], progress: Progress | None = None) -> Iterator[ModelRecord]:
+    def crawl(
+        self, known: Mapping[str, ModelRecord], progress: Progress | None = None
+    ) -> Iterator[ModelRecord]:
         """Yield what is new, changed or gone; a package that can't be had becomes one skipped record."""
         present: set[str] = set()
         with ThreadPoolExecutor(max_workers=4) as pool:
@@ -137,7 +139,9 @@ class PackagesSource:
         present |= earlier | {requirement.model_id}
         if not earlier and requirement.model_id not in known:
             revision = requirement.version
-            yield ModelRecord("packages", requirement.model_id, revision, requirement.model_id).skipped(reason)
+            yield ModelRecord("packages", requirement.model_id, revision, requirement.model_id).skipped(
+                reason
+            )
 
     def _package(
         self, requirement: Requirement, root: Path, known: Mapping[str, ModelRecord], present: set[str]

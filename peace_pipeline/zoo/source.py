@@ -29,7 +29,9 @@ class Source(Protocol):
     def prefix(self) -> str:
         """What every model id of this source begins with."""
 
-    def crawl(self, known: Mapping[str, ModelRecord], progress: Progress | None = None) -> Iterator[ModelRecord]:
+    def crawl(
+        self, known: Mapping[str, ModelRecord], progress: Progress | None = None
+    ) -> Iterator[ModelRecord]:
         """Yield the records that differ from ``known`` (model id → record)."""
 
 

@@ -27,10 +27,10 @@ class TrainedSource(DirectorySource):
         super().__init__(lake, base, path=str(self.root / recipe), label=recipe)
         self.recipe, self.networks, self.seed = recipe, networks, seed
 
-    def crawl(self, known: Mapping[str, ModelRecord], progress: Progress | None = None) -> Iterator[ModelRecord]:
+    def crawl(
+        self, known: Mapping[str, ModelRecord], progress: Progress | None = None
+    ) -> Iterator[ModelRecord]:
         from peace_pipeline.zoo.trained import generate
 
-        generate(
-            self.root, recipe=self.recipe, networks=self.networks, seed=self.seed, progress=progress
-        )
+        generate(self.root, recipe=self.recipe, networks=self.networks, seed=self.seed, progress=progress)
         yield from super().crawl(known, progress)

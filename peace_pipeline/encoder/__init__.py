@@ -1,0 +1,1 @@
+"""Layers → graph → GNN → layer embeddings → Transformer → network embedding; pairs, loss and training."""

@@ -1,0 +1,120 @@
+"""Message passing over the neurons of a network, without materialised edges.
+
+A message through a layer is Σ_j e_k(w_ij) · (A_k h_j): K learned scalar features of the weight times K linear
+maps of the source, so that a round is K batched matrix products in each direction.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from peace_pipeline.encoder import features
+from peace_pipeline.encoder.bucket import Bucket
+
+States = dict[str, torch.Tensor]
+
+
+def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    """Two linear layers with GELU between them."""
+    return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, outputs))
+
+
+class EdgeFeatures(nn.Module):
+    """K scalar features (batch, K, out, in) of the weights between two neurons.
+
+    A weighted sum over kernel positions of the expanded weights; the sum's coefficients are a function of the
+    position, so one set of parameters serves every kernel size.
+    """
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.coefficients = mlp(features.POSITION_FEATURES, 32, features.EDGE_EXPANSION * heads)
+        self.heads = heads
+
+    def forward(self, values: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        table = self.coefficients(positions).view(-1, self.heads) / math.sqrt(len(positions))
+        mixed = features.expand(values).flatten(-2) @ table
+        return mixed.movedim(-1, 1)
+
+
+class Round(nn.Module):
+    """One round of messages in both directions and a residual update of every neuron."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.forward_map, self.backward_map = nn.Linear(width, width), nn.Linear(width, width)
+        self.norm = nn.LayerNorm(3 * width)
+        self.update = mlp(3 * width, 2 * width, width)
+        self.heads = heads
+
+    def messages(self, edges: torch.Tensor, source: torch.Tensor, linear: nn.Linear) -> torch.Tensor:
+        """Messages (batch, out, width) through ``edges`` (batch, K, out, in) from ``source`` (batch, in, width)."""
+        heads = linear(source).unflatten(-1, (self.heads, -1)).movedim(-2, 1)
+        return ((edges @ heads) / math.sqrt(edges.shape[-1])).movedim(1, -2).flatten(-2)
+
+    def forward(
+        self, bucket: Bucket, edges: list[torch.Tensor], places: torch.Tensor, states: States, unit: torch.Tensor
+    ) -> tuple[States, list[torch.Tensor]]:
+        """New states (group → (batch, units, width)) and the message of each layer to its out group."""
+        arriving = {name: torch.zeros_like(state) for name, state in states.items()}
+        returning = {name: torch.zeros_like(state) for name, state in states.items()}
+        sent = []
+        for position, wired in enumerate(bucket.wiring.layers):
+            source = states[wired.into.group] if wired.into else unit.expand(len(bucket), 1, -1)
+            message = self.messages(edges[position], source + places[position], self.forward_map)
+            arriving[wired.out.group] = arriving[wired.out.group] + message
+            sent.append(message)
+            if wired.into:
+                back = states[wired.out.group] + places[position]
+                returned = self.messages(edges[position].mT, back, self.backward_map)
+                returning[wired.into.group] = returning[wired.into.group] + returned
+        names = list(states)
+        joined = [torch.cat([states[name], arriving[name], returning[name]], -1) for name in names]
+        change = self.update(self.norm(torch.cat(joined, 1))).split([state.shape[1] for state in states.values()], 1)
+        return {name: states[name] + part for name, part in zip(names, change, strict=True)}, sent
+
+
+class NeuronGNN(nn.Module):
+    """Neuron states after some rounds of messages, shared by all layers that touch a group."""
+
+    def __init__(self, width: int, heads: int, rounds: int) -> None:
+        super().__init__()
+        self.edge_features = EdgeFeatures(heads)
+        self.node = mlp(features.NODE_FEATURES, width, width)
+        self.bias = mlp(2, width, width)
+        self.place = nn.Linear(features.LAYER_FEATURES, width)
+        self.unit = nn.Parameter(torch.zeros(width))
+        self.rounds = nn.ModuleList(Round(width, heads) for _ in range(rounds))
+
+    def forward(
+        self, bucket: Bucket, values: list[torch.Tensor]
+    ) -> tuple[States, list[torch.Tensor]]:
+        """States of a bucket's neurons and the last message of each layer; ``values`` are the edge values."""
+        dtype = self.unit.dtype
+        layers = bucket.wiring.layers
+        edges = [
+            self.edge_features(value, features.position_features(wired, dtype).to(self.unit.device))
+            for value, wired in zip(values, layers, strict=True)
+        ]
+        places = self.place(
+            torch.stack([features.layer_features(bucket, i, dtype) for i in range(len(layers))]).to(self.unit.device)
+        )
+        states = self._initial(bucket)
+        sent: list[torch.Tensor] = []
+        for step in self.rounds:
+            states, sent = step(bucket, edges, places, states, self.unit)
+        return states, sent
+
+    def _initial(self, bucket: Bucket) -> States:
+        states = {}
+        for name in bucket.wiring.groups:
+            node = self.node(features.node_features(bucket, name, self.unit.dtype).to(self.unit.device))
+            states[name] = node.expand(len(bucket), -1, -1)
+        for wired in bucket.wiring.layers:
+            if "bias" in wired.layer.tensors:
+                bias = torch.asinh(bucket.tensors[wired.layer.tensors["bias"]])
+                states[wired.out.group] = states[wired.out.group] + self.bias(torch.stack([bias, bias.abs()], -1))
+        return states

@@ -1,0 +1,141 @@
+"""The encoder: buckets of networks → layer embeddings and network embeddings of unit norm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch_geometric.nn.aggr import MultiAggregation
+from torch_geometric.utils import to_dense_batch
+
+from peace_pipeline.encoder import features
+from peace_pipeline.encoder.bucket import Bucket
+from peace_pipeline.encoder.gnn import NeuronGNN, mlp
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Sizes of the encoder, and the parts that a variant leaves out.
+
+    ``canonical``: networks are brought to scale-canonical form. ``shared_nodes``: layers share the neurons of
+    a group. ``transformer``: a Transformer over the layers, else their mean.
+    """
+
+    width: int = 64
+    heads: int = 8
+    rounds: int = 3
+    token_width: int = 128
+    transformer_layers: int = 2
+    attention_heads: int = 4
+    dimension: int = 128
+    canonical: bool = True
+    shared_nodes: bool = True
+    transformer: bool = True
+
+
+VARIANTS = {
+    "full": EncoderConfig(),
+    "no-canonical": EncoderConfig(canonical=False),
+    "no-sharing": EncoderConfig(shared_nodes=False),
+    "mean-pooling": EncoderConfig(transformer=False),
+}
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings in the order of the buckets and of the networks in them.
+
+    ``networks`` is (networks, dimension), ``layers`` (all layers, token width), both of unit norm;
+    ``network_of`` (all layers,) says whose layer each is.
+    """
+
+    networks: torch.Tensor
+    layers: torch.Tensor
+    network_of: torch.Tensor
+
+
+class Encoder(nn.Module):
+    """See science: neuron GNN, invariant aggregation a layer, Transformer over layers."""
+
+    def __init__(self, config: EncoderConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or EncoderConfig()
+        self.gnn = NeuronGNN(config.width, config.heads, config.rounds)
+        self.readout_norm = nn.LayerNorm(2 * config.width)
+        self.readout = mlp(2 * config.width, 2 * config.width, config.width)
+        self.aggregate = MultiAggregation(["mean", "max", "std"])
+        described = 3 * config.width + features.STATISTICS + features.LAYER_FEATURES
+        self.token_norm = nn.LayerNorm(3 * config.width)
+        self.token = mlp(described, config.token_width, config.token_width)
+        self.kind = nn.Embedding(len(features.KINDS), config.token_width)
+        self.summary = nn.Parameter(torch.zeros(config.token_width))
+        block = nn.TransformerEncoderLayer(
+            config.token_width,
+            config.attention_heads,
+            2 * config.token_width,
+            dropout=0.0,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.transformer = nn.TransformerEncoder(block, config.transformer_layers, enable_nested_tensor=False)
+        self.head = nn.Sequential(
+            nn.LayerNorm(config.token_width), nn.Linear(config.token_width, config.dimension)
+        )
+
+    def forward(self, buckets: Sequence[Bucket]) -> Embedded:
+        """Embed every network of ``buckets``."""
+        tokens, network_of = self._tokens(buckets)
+        dense, present = to_dense_batch(tokens, network_of)
+        if self.config.transformer:
+            summary = self.summary.expand(len(dense), 1, -1)
+            attended = self.transformer(
+                torch.cat([summary, dense], 1),
+                src_key_padding_mask=~nn.functional.pad(present, (1, 0), value=True),
+            )
+            pooled = attended[:, 0]
+        else:
+            pooled = dense.sum(1) / present.sum(1, keepdim=True)
+        networks = nn.functional.normalize(self.head(pooled), dim=-1)
+        return Embedded(networks, nn.functional.normalize(tokens, dim=-1), network_of)
+
+    def _tokens(self, buckets: Sequence[Bucket]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Layer tokens (all layers, token width), network by network, and whose layer each is."""
+        nodes, layer_of, known, kinds, network_of = [], [], [], [], []
+        layers = networks = 0
+        for bucket in buckets:
+            count, depth = len(bucket), len(bucket.wiring.layers)
+            values = [features.edge_values(bucket, position) for position in range(depth)]
+            states, sent = self.gnn(bucket, values)
+            base = layers + depth * torch.arange(count, device=sent[0].device)
+            for position, (wired, message) in enumerate(zip(bucket.wiring.layers, sent, strict=True)):
+                joined = torch.cat([states[wired.out.group], message], -1)
+                nodes.append(joined.flatten(0, 1))
+                layer_of.append((base + position).repeat_interleave(message.shape[1]))
+            known.append(self._known(bucket, values).flatten(0, 1))
+            kinds.append(_kinds(bucket).repeat(count))
+            network_of.append((networks + torch.arange(count)).repeat_interleave(depth))
+            layers, networks = layers + count * depth, networks + count
+        node = self.readout(self.readout_norm(torch.cat(nodes)))
+        pooled = self.aggregate(node, torch.cat(layer_of), dim_size=layers)
+        described = torch.cat([self.token_norm(pooled), torch.cat(known)], -1)
+        kind = self.kind(torch.cat(kinds).to(node.device))
+        return self.token(described) + kind, torch.cat(network_of).to(node.device)
+
+    def _known(self, bucket: Bucket, values: list[torch.Tensor]) -> torch.Tensor:
+        """Statistics and static features (batch, layers, …) of a bucket's layers."""
+        rows = []
+        for position, wired in enumerate(bucket.wiring.layers):
+            name = wired.layer.tensors.get("bias")
+            bias = torch.asinh(bucket.tensors[name]) if name else None
+            fixed = features.layer_features(bucket, position, values[position].dtype).to(values[position].device)
+            rows.append(
+                torch.cat([features.statistics(values[position], bias), fixed.expand(len(bucket), -1)], 1)
+            )
+        return torch.stack(rows, 1)
+
+
+def _kinds(bucket: Bucket) -> torch.Tensor:
+    return torch.tensor([features.KINDS.index(wired.layer.kind) for wired in bucket.wiring.layers])

@@ -1,0 +1,34 @@
+"""Networks out of the lake's layer tables, as the encoder takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow.parquet as pq
+import torch
+
+from peace_pipeline.lake import Lake
+from peace_pipeline.symmetry.wiring import Wiring
+from peace_pipeline.weights.table import read_models
+
+NetworkTensors = tuple[str, Wiring, dict[str, torch.Tensor]]
+
+
+def read_wirings(lake: Lake, batch: str) -> dict[str, Wiring]:
+    """Model id → wiring of the batch's networks that were not skipped."""
+    table = pq.read_table(lake.wirings(batch), columns=["model_id", "status", "wiring"])
+    parsed: dict[str, Wiring] = {}
+    return {
+        row["model_id"]: parsed.setdefault(row["wiring"], Wiring.from_json(row["wiring"]))
+        for row in table.to_pylist()
+        if row["status"] == "new"
+    }
+
+
+def read_batch(lake: Lake, batch: str, model_ids: set[str] | None = None) -> Iterator[NetworkTensors]:
+    """Model id, wiring and folded tensors of a batch's networks, one network in memory at a time."""
+    wirings = read_wirings(lake, batch)
+    wanted = wirings.keys() if model_ids is None else wirings.keys() & model_ids
+    for model_id, arrays in read_models(lake.layers(batch), set(wanted)):
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        yield model_id, wirings[model_id], tensors

@@ -1,0 +1,1 @@
+"""Which neurons may be permuted, scaled or mixed, and the maps that do it."""

@@ -1,0 +1,191 @@
+"""Batches of model records → tensor inventory → layer table and wirings, one model at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from peace_pipeline.lake import Lake, atomic, write_parquet
+from peace_pipeline.symmetry.infer import infer_wiring
+from peace_pipeline.symmetry.layering import folded_layers
+from peace_pipeline.symmetry.wiring import Wiring, WiringMismatch
+from peace_pipeline.weights.checkpoint import Checkpoint, UnreadableCheckpoint, open_checkpoint
+from peace_pipeline.weights.table import LayerRow, LayerTableWriter
+from peace_pipeline.zoo import NEW, SKIPPED, ModelRecord, files
+from peace_pipeline.zoo.card import CONFIG, read_config
+from peace_pipeline.zoo.record import from_table
+from peace_pipeline.zoo.source import Progress
+
+_TENSOR = pa.struct([("name", pa.string()), ("shape", pa.list_(pa.int64())), ("dtype", pa.string())])
+INVENTORY = pa.schema(
+    [
+        pa.field("model_id", pa.string(), nullable=False),
+        pa.field("revision", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        ("reason", pa.string()),
+        ("parameters", pa.int64()),
+        ("tensors", pa.list_(_TENSOR)),
+    ]
+)
+WIRINGS = pa.schema(
+    [
+        pa.field("model_id", pa.string(), nullable=False),
+        pa.field("revision", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        ("reason", pa.string()),
+        ("method", pa.string()),
+        ("family", pa.string()),
+        ("parameters", pa.int64()),
+        ("sampled", pa.bool_()),
+        ("wiring", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many models of a batch went through, and how many were skipped."""
+
+    models: int
+    skipped: int
+
+
+def folder_of(record: ModelRecord) -> Path:
+    """The local folder of a record's files."""
+    return Path(unquote(urlparse(record.uri).path))
+
+
+def weight_paths(record: ModelRecord) -> list[Path]:
+    """The record's weight files."""
+    return [folder_of(record) / file.path for file in record.files if files.is_weights(file.path)]
+
+
+def read_records(lake: Lake, batch: str) -> list[ModelRecord]:
+    """The model records of a batch."""
+    return from_table(pq.read_table(lake.zoo(batch)))
+
+
+def extract_batch(lake: Lake, batch: str, progress: Progress | None = None) -> Outcome:
+    """Verify and open the checkpoints of a batch and write their tensor inventory.
+
+    A model that can't be read becomes a ``skipped`` row with its reason; the batch goes on.
+    """
+    records = [record for record in read_records(lake, batch) if record.status == NEW]
+    rows = list(_reported(map(_inventory, records), len(records), progress))
+    write_parquet(pa.Table.from_pylist(rows, schema=INVENTORY), lake.inventory(batch))
+    skipped = sum(row["status"] == SKIPPED for row in rows)
+    return Outcome(len(rows) - skipped, skipped)
+
+
+def _reported(
+    rows: Iterable[dict[str, Any]], total: int, progress: Progress | None
+) -> Iterator[dict[str, Any]]:
+    for done, row in enumerate(rows, 1):
+        if progress:
+            progress(done, total)
+        yield row
+
+
+def _inventory(record: ModelRecord) -> dict[str, Any]:
+    row = {"model_id": record.model_id, "revision": record.revision}
+    try:
+        _verify(record)
+        with open_checkpoint(weight_paths(record)) as checkpoint:
+            tensors = []
+            for info in checkpoint.tensors.values():
+                checkpoint.read(info.name, dtype=None)
+                tensors.append({"name": info.name, "shape": info.shape, "dtype": info.dtype})
+            return row | {"status": NEW, "parameters": checkpoint.parameters, "tensors": tensors}
+    except UnreadableCheckpoint as error:
+        return row | {"status": SKIPPED, "reason": str(error)}
+
+
+def _verify(record: ModelRecord) -> None:
+    for file in record.files:
+        path = folder_of(record) / file.path
+        try:
+            unchanged = path.stat().st_size == file.size and files.sha256(path) == file.sha256
+        except OSError as error:
+            raise UnreadableCheckpoint(f"{file.path}: {error.strerror}") from error
+        if not unchanged:
+            raise UnreadableCheckpoint(f"{file.path}: changed since the crawl (its sha256 differs)")
+
+
+def layer_batch(lake: Lake, batch: str, progress: Progress | None = None) -> Outcome:
+    """Wire the readable checkpoints of a batch and write their layer table and their wirings."""
+    readable = {
+        row["model_id"]
+        for row in pq.read_table(lake.inventory(batch), columns=["model_id", "status"]).to_pylist()
+        if row["status"] == NEW
+    }
+    records = [record for record in read_records(lake, batch) if record.model_id in readable]
+    rows = []
+    with atomic(lake.layers(batch)) as temporary, LayerTableWriter(temporary) as writer:
+        for done, record in enumerate(records, 1):
+            rows.append(_write_layers(record, writer))
+            if progress:
+                progress(done, len(records))
+    write_parquet(pa.Table.from_pylist(rows, schema=WIRINGS), lake.wirings(batch))
+    skipped = sum(row["status"] == SKIPPED for row in rows)
+    return Outcome(len(rows) - skipped, skipped)
+
+
+def wire_checkpoint(checkpoint: Checkpoint, config: dict[str, Any]) -> Wiring:
+    """The wiring of an open checkpoint.
+
+    Raises:
+        UnreadableCheckpoint: where nothing in it is a layer.
+    """
+    try:
+        return infer_wiring(checkpoint.tensors.values(), config)
+    except WiringMismatch as error:
+        raise UnreadableCheckpoint(str(error)) from error
+
+
+def config_beside(folder: Path) -> dict[str, Any]:
+    """The config.json of a model folder; empty where there is none."""
+    return read_config(folder) if (folder / CONFIG).is_file() else {}
+
+
+def _write_layers(record: ModelRecord, writer: LayerTableWriter) -> dict[str, Any]:
+    row: dict[str, Any] = {"model_id": record.model_id, "revision": record.revision}
+    try:
+        with open_checkpoint(weight_paths(record)) as checkpoint:
+            wiring = wire_checkpoint(checkpoint, config_beside(folder_of(record)))
+            row |= {"parameters": checkpoint.parameters}
+            writer.write_model(_rows(record, wiring, checkpoint))
+    except (UnreadableCheckpoint, ValueError) as error:
+        return row | {"status": SKIPPED, "reason": str(error)}
+    return row | {
+        "status": NEW,
+        "method": wiring.method,
+        "family": wiring.family,
+        "sampled": False,
+        "wiring": wiring.to_json(),
+    }
+
+
+def _rows(record: ModelRecord, wiring: Wiring, checkpoint: Checkpoint) -> Iterator[LayerRow]:
+    for position, tensors in folded_layers(wiring, checkpoint.read):
+        wired = wiring.layers[position]
+        name = next(iter(wired.layer.tensors.values()))
+        for parameter, tensor in tensors.items():
+            yield LayerRow(
+                model_id=record.model_id,
+                revision=record.revision,
+                layer=position,
+                name=wired.layer.name,
+                kind=wired.layer.kind,
+                parameter=parameter,
+                out_group=wired.out.group,
+                in_group=wired.into.group if wired.into else None,
+                dtype=checkpoint.tensors[name].dtype,
+                values=tensor.to(torch.float32).numpy(),
+            )

@@ -1,0 +1,110 @@
+"""Which wiring a checkpoint has: by family, else a plain chain by names and shapes, else ``independent``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import permutations
+from typing import Any
+
+from peace_pipeline.symmetry.families import FAMILIES, segments
+from peace_pipeline.symmetry.wiring import (
+    FIXED,
+    INDEPENDENT,
+    Axis,
+    Group,
+    Link,
+    WiredLayer,
+    Wiring,
+    WiringMismatch,
+    assemble,
+)
+from peace_pipeline.weights.checkpoint import TensorInfo
+from peace_pipeline.weights.layers import Layer, layers_of
+
+_MAX_SEGMENTS = 5
+
+
+def infer_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> Wiring:
+    """The wiring of a checkpoint with these tensors and this config.json (which may be empty).
+
+    Raises:
+        WiringMismatch: where no tensor belongs to a layer.
+    """
+    layers = layers_of(tensors)
+    if not layers:
+        raise WiringMismatch("no layers")
+    model_type = config.get("model_type")
+    if isinstance(model_type, str) and model_type in FAMILIES:
+        try:
+            links = FAMILIES[model_type]([layer.name for layer in layers])
+            return assemble("family", links, layers, config, model_type)
+        except WiringMismatch:
+            pass
+    return chain(layers, config) or independent(layers)
+
+
+def chain(layers: list[Layer], config: dict[str, Any]) -> Wiring | None:
+    """The wiring of a plain chain, or ``None`` where shapes don't make exactly one.
+
+    Layers are taken in natural order of their names where that makes a chain. Else the order of the parts that
+    differ in their first name component (``features``, ``classifier``) follows from the shapes and must be
+    unique.
+    """
+    named = {layer.name: layer for layer in layers}
+    if sum(not layer.is_norm for layer in layers) < 2:
+        return None
+    parts = segments(named)
+    orders: Iterable[tuple[list[str], ...]] = (
+        permutations(parts) if len(parts) <= _MAX_SEGMENTS else [tuple(parts)]
+    )
+    found = []
+    for order in orders:
+        try:
+            links = list(_chain_links([named[name] for part in order for name in part]))
+            found.append(assemble("chain", links, layers, config))
+        except WiringMismatch:
+            continue
+    return found[0] if len(found) == 1 else None
+
+
+def _chain_links(layers: list[Layer]) -> Iterator[Link]:
+    maps = [layer for layer in layers if not layer.is_norm]
+    norms: dict[str, str] = {}
+    previous: Layer | None = None
+    for layer in layers:
+        if layer.is_norm:
+            if previous is None or previous.name in norms or not {"mean", "var"} <= layer.tensors.keys():
+                raise WiringMismatch(f"{layer.name} follows no layer that it could be folded into")
+            norms[previous.name] = layer.name
+        else:
+            previous = layer
+    source = "input"
+    for before, layer in zip([None, *maps], maps, strict=False):
+        if layer.kind not in ("linear", "conv1d", "conv2d"):
+            raise WiringMismatch(f"{layer.name}: {layer.kind} is no part of a plain chain")
+        if before and not _follows(before.shape, layer.shape):
+            raise WiringMismatch(f"{layer.name} doesn't follow {before.name}")
+        out = "output" if layer is maps[-1] else layer.name
+        yield Link(layer.name, out, source, norms.get(layer.name))
+        source = out
+
+
+def _follows(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    if len(after) == 2 < len(before):
+        return after[1] % before[0] == 0
+    return len(after) == len(before) and after[1] == before[0]
+
+
+def independent(layers: list[Layer]) -> Wiring:
+    """Each axis a group of its own: how the layers are coupled is not known, so no action is claimed."""
+    groups: dict[str, Group] = {}
+    wired = []
+    for layer in layers:
+        out = Group(f"{layer.name}.out", layer.shape[0], INDEPENDENT)
+        groups[out.name] = out
+        into = None
+        if len(layer.shape) > 1:
+            into = Group(f"{layer.name}.in", layer.shape[1], INDEPENDENT if layer.shape[1] > 1 else FIXED)
+            groups[into.name] = into
+        wired.append(WiredLayer(layer, Axis(out.name), Axis(into.name) if into else None))
+    return Wiring("independent", groups, tuple(wired))

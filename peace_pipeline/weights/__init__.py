@@ -1,0 +1,1 @@
+"""A checkpoint → named tensors → layers → Parquet. Nothing in a checkpoint is ever executed."""

@@ -1,0 +1,109 @@
+"""What the lake knows of models: newest records, crawl batches, and the networks that can be embedded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from peace_pipeline.lake import Lake, write_parquet
+from peace_pipeline.zoo.record import ModelRecord, from_table, to_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+
+_NEWEST = """
+    SELECT * EXCLUDE (filename), parse_filename(filename, true) AS batch
+    FROM read_parquet($zoo, filename = true)
+    QUALIFY row_number() OVER (PARTITION BY model_id ORDER BY batch DESC) = 1
+"""
+
+
+def query(sql: str, **parameters: object) -> pa.Table:
+    """Run SQL in an in-memory DuckDB. A path parameter is passed as text."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        values = {name: str(value) if isinstance(value, Path) else value for name, value in parameters.items()}
+        return connection.execute(sql, values).to_arrow_table()
+
+
+def newest_records(lake: Lake) -> dict[str, ModelRecord]:
+    """The newest record of every model ever crawled, deleted ones too."""
+    if not lake.batches():
+        return {}
+    table = query(_NEWEST, zoo=lake.zoo("[!.]*"))
+    return {record.model_id: record for record in from_table(table.drop_columns(["batch"]))}
+
+
+def write_batches(lake: Lake, records: Iterable[ModelRecord], batch_size: int) -> Iterator[tuple[str, list[ModelRecord]]]:
+    """Write records to the lake in batches of at most ``batch_size`` and yield each batch as it is stored."""
+    stream = iter(records)
+    while rows := list(islice(stream, batch_size)):
+        batch = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        write_parquet(to_table(rows), lake.zoo(batch))
+        yield batch, rows
+
+
+@dataclass(frozen=True)
+class Network:
+    """A current model whose layers are in the lake, with what pairs and reports need of its record.
+
+    ``run`` names the training run (models that don't say are a run of their own); ``task`` joins the card's task
+    and datasets; ``recipe`` is ``None`` where the card names none.
+    """
+
+    model_id: str
+    revision: str
+    batch: str
+    source: str
+    architecture: str | None
+    task: str | None
+    recipe: str | None
+    run: str
+    shuffled_labels: bool
+    accuracy: float | None
+    method: str
+    parameters: int
+    card: str
+
+    @property
+    def split(self) -> str:
+        """Which side of the 60/15/25 split the training run is on; a function of the run's name alone."""
+        return split_of(self.run)
+
+
+_NETWORKS = f"""
+    WITH newest AS ({_NEWEST}),
+    wired AS (SELECT *, parse_filename(filename, true) AS batch FROM read_parquet($wirings, filename = true))
+    SELECT model_id, newest.revision, batch, source, architecture,
+           CASE WHEN len(datasets) > 0
+                THEN concat_ws(' · ', task, array_to_string(list_sort(datasets), ', ')) END AS task,
+           hyperparameters['recipe'] AS recipe,
+           coalesce(source || ':' || hyperparameters['run'], model_id) AS run,
+           coalesce(hyperparameters['labels'] = 'shuffled', false) AS shuffled_labels,
+           metrics['accuracy'] AS accuracy, wired.method, wired.parameters, coalesce(card, '') AS card
+    FROM newest JOIN wired USING (model_id, batch)
+    WHERE newest.status = 'new' AND wired.status = 'new'
+    ORDER BY model_id
+"""
+
+
+def networks(lake: Lake) -> list[Network]:
+    """All current networks whose layers are in the lake, by model id."""
+    if not any((lake.root / "wirings").glob("[!.]*.parquet")):
+        return []
+    table = query(_NETWORKS, zoo=lake.zoo("[!.]*"), wirings=lake.wirings("[!.]*"))
+    return [Network(**row) for row in table.to_pylist()]
+
+
+def split_of(run: str) -> str:
+    """60% of runs train, 15% validate, 25% test, by a hash of the run's name."""
+    place = int.from_bytes(hashlib.sha256(run.encode()).digest()[:8]) / 2**64
+    return TRAIN if place < 0.60 else VALIDATION if place < 0.75 else TEST
