@@ -46,11 +46,15 @@ class Bucket:
 
 
 def stack(
-    networks: Iterable[tuple[str, Wiring, Mapping[str, torch.Tensor]]], *, to_canonical: bool = True
+    networks: Iterable[tuple[str, Wiring, Mapping[str, torch.Tensor]]],
+    *,
+    to_canonical: bool = True,
+    shared_nodes: bool = True,
 ) -> list[Bucket]:
     """Stack networks (key, wiring, folded tensors without a batch dimension) of equal signature.
 
-    The scale-canonical form is taken and groups of more than ``MAX_UNITS`` neurons are reduced.
+    The scale-canonical form is taken and groups of more than ``MAX_UNITS`` neurons are reduced. Without
+    ``shared_nodes`` each layer gets neurons of its own.
     """
     groups: dict[str, list[tuple[str, Wiring, Mapping[str, torch.Tensor]]]] = defaultdict(list)
     for network in networks:
@@ -62,8 +66,24 @@ def stack(
         tensors = {name: torch.stack([tensors[name] for _, _, tensors in members]) for name in names}
         if to_canonical:
             tensors = canonical(wiring, tensors)
-        buckets.append(reduce(wiring, tuple(key for key, _, _ in members), tensors))
+        bucket = reduce(wiring, tuple(key for key, _, _ in members), tensors)
+        buckets.append(bucket if shared_nodes else separate(bucket))
     return buckets
+
+
+def separate(bucket: Bucket) -> Bucket:
+    """The same tensors with no neuron shared between two layers."""
+    groups, sizes, layers = {}, {}, []
+    for position, wired in enumerate(bucket.wiring.layers):
+        axes = {}
+        for side, axis in (("out", wired.out), ("into", wired.into)):
+            if axis is not None:
+                old = bucket.wiring.groups[axis.group]
+                axes[side] = replace(axis, group=f"{position}.{side}")
+                groups[axes[side].group] = replace(old, name=axes[side].group)
+                sizes[axes[side].group] = bucket.sizes[axis.group]
+        layers.append(replace(wired, **axes))
+    return replace(bucket, wiring=replace(bucket.wiring, groups=groups, layers=tuple(layers)), sizes=sizes)
 
 
 def reduce(wiring: Wiring, keys: tuple[str, ...], tensors: Tensors) -> Bucket:
@@ -90,7 +110,11 @@ def _ranked(wiring: Wiring, tensors: Tensors, name: str) -> torch.Tensor:
     weight = tensors[layer.layer.tensors["weight"]]
     if not writers:
         weight = weight.transpose(1, 2).unflatten(1, (group.size, -1))
-    return weight.flatten(2).norm(dim=2).argsort(1)[:, spaced] if weight.dim() > 2 else weight.argsort(1)[:, spaced]
+    return (
+        weight.flatten(2).norm(dim=2).argsort(1)[:, spaced]
+        if weight.dim() > 2
+        else weight.argsort(1)[:, spaced]
+    )
 
 
 def _keep(wiring: Wiring, tensors: Tensors, name: str, index: torch.Tensor) -> tuple[Wiring, Tensors]:

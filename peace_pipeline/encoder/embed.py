@@ -47,8 +47,14 @@ def embed(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder = encoder.to(device, dtype).eval()
     for chunk in chunks(networks):
-        typed = ((key, wiring, {name: t.to(dtype) for name, t in tensors.items()}) for key, wiring, tensors in chunk)
-        yield from embed_buckets(encoder, stack(typed, to_canonical=encoder.config.canonical), device)
+        typed = (
+            (key, wiring, {name: t.to(dtype) for name, t in tensors.items()})
+            for key, wiring, tensors in chunk
+        )
+        buckets = stack(
+            typed, to_canonical=encoder.config.canonical, shared_nodes=encoder.config.shared_nodes
+        )
+        yield from embed_buckets(encoder, buckets, device)
 
 
 def embed_buckets(

@@ -15,8 +15,7 @@ LAYER_FEATURES = 3 + 2 * FREQUENCIES + 1
 POSITION_FEATURES = 9
 EDGE_EXPANSION = 3
 KINDS = ("linear", "conv1d", "conv2d", "conv3d", "depthwise", "embedding", "norm", "tensor")
-QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
-STATISTICS = len(QUANTILES) + 4
+STATISTICS = 9
 
 
 def fourier(values: torch.Tensor) -> torch.Tensor:
@@ -46,7 +45,7 @@ def layer_features(bucket: Bucket, position: int, dtype: torch.dtype) -> torch.T
     sizes = [bucket.sizes[wired.out.group], inputs, kernel_size(wired)]
     depth = torch.tensor([position / count, (count - 1 - position) / count], dtype=dtype)
     scalars = torch.tensor([*(math.log(size) / 4 for size in sizes), math.log(count) / 4], dtype=dtype)
-    return torch.cat([scalars, fourier(depth)[:, : FREQUENCIES].flatten()])
+    return torch.cat([scalars, fourier(depth)[:, :FREQUENCIES].flatten()])
 
 
 def kernel_size(wired: WiredLayer) -> int:
@@ -60,9 +59,15 @@ def position_features(wired: WiredLayer, dtype: torch.dtype) -> torch.Tensor:
     block = wired.into.block if wired.into else 1
     side = math.isqrt(block)
     extents = kernel or ((side, side) if side * side == block else (block,))
-    axes = [torch.linspace(-1, 1, size, dtype=dtype) if size > 1 else torch.zeros(1, dtype=dtype) for size in extents]
+    axes = [
+        torch.linspace(-1, 1, size, dtype=dtype) if size > 1 else torch.zeros(1, dtype=dtype)
+        for size in extents
+    ]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(extents))
-    y, x = grid[:, 0], grid[:, min(1, len(extents) - 1)] if len(extents) > 1 else torch.zeros(len(grid), dtype=dtype)
+    y, x = (
+        grid[:, 0],
+        grid[:, min(1, len(extents) - 1)] if len(extents) > 1 else torch.zeros(len(grid), dtype=dtype),
+    )
     one = torch.ones_like(y)
     return torch.stack(
         [one, y, x, y * y, x * x, y * x, (math.pi * y).sin(), (math.pi * x).sin(), one * (block > 1)], -1
@@ -85,9 +90,10 @@ def expand(values: torch.Tensor) -> torch.Tensor:
 
 def statistics(values: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Invariant statistics (batch, STATISTICS) of a layer's compressed weights and biases."""
-    flat = values.flatten(1).sort(1).values
-    ranks = [round(q * (flat.shape[1] - 1)) for q in QUANTILES]
-    zeros = torch.zeros(len(flat), 2, dtype=flat.dtype)
-    biases = zeros if bias is None else torch.stack([bias.mean(1), bias.std(1, correction=0)], 1)
-    moments = torch.stack([flat.mean(1), flat.std(1, correction=0)], 1)
-    return torch.cat([flat[:, ranks], moments, biases], 1)
+    flat = values.flatten(1)
+    magnitude = flat.abs()
+    spread = flat.std(1, correction=0)
+    weights = [flat.mean(1), spread, magnitude.mean(1), magnitude.sqrt().mean(1), flat.amin(1), flat.amax(1)]
+    biases = [bias.mean(1), bias.std(1, correction=0), bias.abs().amax(1)] if bias is not None else []
+    padding = [torch.zeros_like(spread)] * (STATISTICS - len(weights) - len(biases))
+    return torch.stack([*weights, *biases, *padding], 1)

@@ -56,7 +56,12 @@ class Round(nn.Module):
         return ((edges @ heads) / math.sqrt(edges.shape[-1])).movedim(1, -2).flatten(-2)
 
     def forward(
-        self, bucket: Bucket, edges: list[torch.Tensor], places: torch.Tensor, states: States, unit: torch.Tensor
+        self,
+        bucket: Bucket,
+        edges: list[torch.Tensor],
+        places: torch.Tensor,
+        states: States,
+        unit: torch.Tensor,
     ) -> tuple[States, list[torch.Tensor]]:
         """New states (group → (batch, units, width)) and the message of each layer to its out group."""
         arriving = {name: torch.zeros_like(state) for name, state in states.items()}
@@ -73,7 +78,9 @@ class Round(nn.Module):
                 returning[wired.into.group] = returning[wired.into.group] + returned
         names = list(states)
         joined = [torch.cat([states[name], arriving[name], returning[name]], -1) for name in names]
-        change = self.update(self.norm(torch.cat(joined, 1))).split([state.shape[1] for state in states.values()], 1)
+        change = self.update(self.norm(torch.cat(joined, 1))).split(
+            [state.shape[1] for state in states.values()], 1
+        )
         return {name: states[name] + part for name, part in zip(names, change, strict=True)}, sent
 
 
@@ -89,9 +96,7 @@ class NeuronGNN(nn.Module):
         self.unit = nn.Parameter(torch.zeros(width))
         self.rounds = nn.ModuleList(Round(width, heads) for _ in range(rounds))
 
-    def forward(
-        self, bucket: Bucket, values: list[torch.Tensor]
-    ) -> tuple[States, list[torch.Tensor]]:
+    def forward(self, bucket: Bucket, values: list[torch.Tensor]) -> tuple[States, list[torch.Tensor]]:
         """States of a bucket's neurons and the last message of each layer; ``values`` are the edge values."""
         dtype = self.unit.dtype
         layers = bucket.wiring.layers
@@ -100,7 +105,9 @@ class NeuronGNN(nn.Module):
             for value, wired in zip(values, layers, strict=True)
         ]
         places = self.place(
-            torch.stack([features.layer_features(bucket, i, dtype) for i in range(len(layers))]).to(self.unit.device)
+            torch.stack([features.layer_features(bucket, i, dtype) for i in range(len(layers))]).to(
+                self.unit.device
+            )
         )
         states = self._initial(bucket)
         sent: list[torch.Tensor] = []
@@ -116,5 +123,7 @@ class NeuronGNN(nn.Module):
         for wired in bucket.wiring.layers:
             if "bias" in wired.layer.tensors:
                 bias = torch.asinh(bucket.tensors[wired.layer.tensors["bias"]])
-                states[wired.out.group] = states[wired.out.group] + self.bias(torch.stack([bias, bias.abs()], -1))
+                states[wired.out.group] = states[wired.out.group] + self.bias(
+                    torch.stack([bias, bias.abs()], -1)
+                )
         return states

@@ -130,7 +130,9 @@ class Encoder(nn.Module):
         for position, wired in enumerate(bucket.wiring.layers):
             name = wired.layer.tensors.get("bias")
             bias = torch.asinh(bucket.tensors[name]) if name else None
-            fixed = features.layer_features(bucket, position, values[position].dtype).to(values[position].device)
+            fixed = features.layer_features(bucket, position, values[position].dtype).to(
+                values[position].device
+            )
             rows.append(
                 torch.cat([features.statistics(values[position], bias), fixed.expand(len(bucket), -1)], 1)
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -25,12 +25,16 @@ _NEWEST = """
 """
 
 
-def query(sql: str, **parameters: object) -> pa.Table:
-    """Run SQL in an in-memory DuckDB. A path parameter is passed as text."""
+def query(sql: str, tables: Mapping[str, pa.Table] | None = None, **parameters: object) -> pa.Table:
+    """Run SQL in an in-memory DuckDB over ``tables`` and files. A path parameter is passed as text."""
     import duckdb
 
     with duckdb.connect() as connection:
-        values = {name: str(value) if isinstance(value, Path) else value for name, value in parameters.items()}
+        for name, table in (tables or {}).items():
+            connection.register(name, table)
+        values = {
+            name: str(value) if isinstance(value, Path) else value for name, value in parameters.items()
+        }
         return connection.execute(sql, values).to_arrow_table()
 
 
@@ -42,7 +46,9 @@ def newest_records(lake: Lake) -> dict[str, ModelRecord]:
     return {record.model_id: record for record in from_table(table.drop_columns(["batch"]))}
 
 
-def write_batches(lake: Lake, records: Iterable[ModelRecord], batch_size: int) -> Iterator[tuple[str, list[ModelRecord]]]:
+def write_batches(
+    lake: Lake, records: Iterable[ModelRecord], batch_size: int
+) -> Iterator[tuple[str, list[ModelRecord]]]:
     """Write records to the lake in batches of at most ``batch_size`` and yield each batch as it is stored."""
     stream = iter(records)
     while rows := list(islice(stream, batch_size)):

@@ -1,0 +1,113 @@
+"""Training batches: networks, their noisy copies and their broken twins, with who is like whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from peace_pipeline.encoder.bucket import Bucket
+from peace_pipeline.encoder.model import EncoderConfig
+from peace_pipeline.encoder.pairs import BROKEN_SHARE, DECADES, NOISE, POSITIVE
+from peace_pipeline.symmetry.actions import act, add_noise, break_wiring, random_element
+from peace_pipeline.symmetry.wiring import PERMUTE
+
+ORIGINAL, COPY, BROKEN = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Views:
+    """A training batch. For each row of the buckets, in order: ``member`` (which network) and ``view``."""
+
+    buckets: list[Bucket]
+    member: torch.Tensor
+    view: torch.Tensor
+
+
+class TrainingSet(torch.utils.data.Dataset[int]):
+    """The training networks in memory, stacked; an item is a network's number, a batch is :class:`Views`."""
+
+    def __init__(self, buckets: Sequence[Bucket], pairs: pa.Table, config: EncoderConfig, seed: int) -> None:
+        self.buckets = list(buckets)
+        self.config = config
+        self.keys = [key for bucket in buckets for key in bucket.keys]
+        self.relation = _relation(self.keys, pairs)
+        self.generator = torch.Generator().manual_seed(seed)
+        self._starts = np.cumsum([0, *(len(bucket) for bucket in buckets)])
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, member: int) -> int:
+        return member
+
+    def collate(self, anchors: list[int]) -> Views:
+        """The anchors, a positive partner of each, and a disguised noisy copy and a broken twin of each anchor."""
+        originals = sorted(set(anchors) | {self._partner(anchor) for anchor in anchors})
+        buckets, members, views = [], [], []
+        for number, bucket in enumerate(self.buckets):
+            start, end = self._starts[number : number + 2]
+            own = [member for member in originals if start <= member < end]
+            if not own:
+                continue
+            chosen = [member for member in own if member in set(anchors)]
+            parts = [bucket.select([member - start for member in own])]
+            source = bucket.select([member - start for member in chosen])
+            rows = [(own, ORIGINAL)]
+            if chosen:
+                parts.append(self._copy(source))
+                rows.append((chosen, COPY))
+                if any(bucket.wiring.acting(PERMUTE)):
+                    parts.append(self._broken(source))
+                    rows.append((chosen, BROKEN))
+            buckets.append(_join(parts))
+            for group, view in rows:
+                members += group
+                views += [view] * len(group)
+        return Views(buckets, torch.tensor(members), torch.tensor(views))
+
+    def masks(self, batch: Views) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positive and negative masks (rows, rows). Broken twins are negatives of all, and no anchors."""
+        related = self.relation[batch.member][:, batch.member]
+        intact = batch.view != BROKEN
+        both = intact[:, None] & intact[None, :]
+        itself = torch.eye(len(intact), dtype=torch.bool)
+        positive = both & (related > 0) & ~itself
+        negative = (both & (related < 0)) | (intact[:, None] & ~intact[None, :])
+        return positive, negative
+
+    def _partner(self, anchor: int) -> int:
+        partners = (self.relation[anchor] > 0).nonzero().flatten()
+        return int(partners[torch.randint(len(partners), (1,), generator=self.generator)])
+
+    def _copy(self, bucket: Bucket) -> Bucket:
+        """Noise on a disguised copy. Under the canonical form rescaling is the identity, so it is left out."""
+        decades = 0.0 if self.config.canonical else DECADES
+        element = random_element(bucket.wiring, len(bucket), self.generator, decades=decades)
+        strength = NOISE * torch.rand(len(bucket), generator=self.generator)
+        disguised = act(bucket.wiring, bucket.tensors, element)
+        return bucket.with_tensors(add_noise(disguised, strength, self.generator))
+
+    def _broken(self, bucket: Bucket) -> Bucket:
+        share = BROKEN_SHARE * torch.rand(len(bucket), generator=self.generator)
+        return bucket.with_tensors(break_wiring(bucket.wiring, bucket.tensors, share, self.generator))
+
+
+def _relation(keys: list[str], pairs: pa.Table) -> torch.Tensor:
+    """Matrix (networks, networks): 1 for positives and for each network itself, −1 for negatives, else 0."""
+    number = {key: index for index, key in enumerate(keys)}
+    relation = torch.zeros(len(keys), len(keys), dtype=torch.int8)
+    columns = (pairs[name].to_pylist() for name in ("anchor", "other", "relation"))
+    for anchor, other, kind in zip(*columns, strict=True):
+        if anchor != other and anchor in number and other in number:
+            relation[number[anchor], number[other]] = 1 if kind == POSITIVE else -1
+    return relation.fill_diagonal_(1)
+
+
+def _join(parts: list[Bucket]) -> Bucket:
+    tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors}
+    keys = tuple(key for part in parts for key in part.keys)
+    return Bucket(parts[0].wiring, keys, tensors, parts[0].sizes)
