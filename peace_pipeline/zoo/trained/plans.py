@@ -97,7 +97,7 @@ class Plan:
         shuffled = last and (chunk + turn) % 2 == 0
         part = slot == self.recipes - 2 or (last and not shuffled)
         optimizer: Optimizer = rng.choice(("sgd", "adamw"))
-        rates, decays = ((0.03, 0.15), (1e-4, 5e-3)) if optimizer == "sgd" else ((4e-3, 2e-2), (1e-2, 1.0))
+        rates, decays = ((0.03, 0.15), (3e-4, 5e-3)) if optimizer == "sgd" else ((6e-3, 2e-2), (3e-2, 0.6))
         return Recipe(
             name=f"{task}-{architecture}-{turn * self.recipes + slot:03d}",
             task=task,

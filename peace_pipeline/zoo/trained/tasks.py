@@ -107,7 +107,7 @@ def load_task(name: str) -> Task:
     if name not in _SOURCES:
         raise ValueError(f"no task {name!r}; there are {', '.join(TASKS)}")
     source = _SOURCES[name]
-    x, y = source.load()
+    x, y = _distinct(*source.load())
     order = np.random.default_rng(0).permutation(len(x))
     test = min(TEST, len(x) // 4)
     train = order[test : test + TRAIN]
@@ -116,6 +116,13 @@ def load_task(name: str) -> Task:
     x = np.pad(x, ((0, 0), (0, INPUTS - x.shape[1]))).astype(np.float32)
     y = y.astype(np.int64)
     return Task(name, source.title, source.pipeline_tag, x[train], y[train], x[order[:test]], y[order[:test]])
+
+
+def _distinct(x: NDArray[Any], y: NDArray[Any]) -> Raw:
+    """Examples without repetitions, in their order, lest a test example was trained on."""
+    _, first = np.unique(x, axis=0, return_index=True)
+    first.sort()
+    return x[first], y[first]
 
 
 _ANIMAL_INSTALL = "pip install --no-deps animal-mnist==0.4"
