@@ -1,0 +1,96 @@
+"""Retrieval by model cards: what a text search finds, with full cards and with the telling words blanked."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+import yaml
+from lancedb.index import FTS
+from lancedb.query import MatchQuery
+
+from peace_pipeline.evaluation.baselines import Members, Similarity, baseline
+
+_WORD = re.compile(r"[^\W_]+")
+_FRONT_MATTER = re.compile(r"\s*---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
+_TELLING = ("pipeline_tag", "task", "datasets", "dataset", "tags", "labels", "id2label")
+
+
+@baseline("BM25, full cards", weights_only=False)
+def bm25(queries: Members, gallery: Members, train: Members) -> Similarity:
+    """BM25 of the query's card over the cards of the gallery, by LanceDB's full-text search."""
+    return _bm25(*([member.network.card for member in members] for members in (queries, gallery)))
+
+
+@baseline("BM25, blanked cards", weights_only=False)
+def bm25_blanked(queries: Members, gallery: Members, train: Members) -> Similarity:
+    """The same over cards without front matter and without any word that names a task, dataset, tag or label."""
+    cards = [member.network.card for member in (*queries, *gallery)]
+    words = telling_words(cards)
+    blanked = [blank(card, words) for card in cards]
+    return _bm25(blanked[: len(queries)], blanked[len(queries) :])
+
+
+def _bm25(queries: Sequence[str], cards: Sequence[str]) -> Similarity:
+    """Scores (queries, cards); ``-inf`` where no word is shared."""
+    similarity = np.full((len(queries), len(cards)), -np.inf)
+    with tempfile.TemporaryDirectory() as folder:
+        table = lancedb.connect(folder).create_table(
+            "cards", pa.table({"place": range(len(cards)), "card": pa.array(cards, pa.string())})
+        )
+        table.create_index("card", config=FTS(with_position=False))
+        for row, text in enumerate(queries):
+            if _WORD.search(text):
+                hits = table.search(MatchQuery(text, "card")).select(["place", "_score"]).limit(len(cards))
+                for hit in hits.to_list():
+                    similarity[row, hit["place"]] = hit["_score"]
+    return similarity
+
+
+def telling_words(cards: Sequence[str]) -> set[str]:
+    """Words of all tasks, datasets, tags and labels that the front matter of ``cards`` names."""
+    names = (name for card in cards for name in _names(_parted(card)[0]))
+    return {_stem(word) for name in names for word in _WORD.findall(name)}
+
+
+def blank(card: str, words: set[str]) -> str:
+    """The card's text without its front matter and without ``words``, in the singular or the plural."""
+    return _WORD.sub(lambda match: "" if _stem(match[0]) in words else match[0], _parted(card)[1])
+
+
+def _stem(word: str) -> str:
+    return word.lower().rstrip("s")
+
+
+def _parted(card: str) -> tuple[Any, str]:
+    """The front matter (``None`` where it can't be read) and the text below it."""
+    found = _FRONT_MATTER.match(card)
+    if not found:
+        return None, card
+    try:
+        return yaml.safe_load(found[1]), card[found.end() :]
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None, card[found.end() :]
+
+
+def _names(front_matter: Any) -> Iterator[str]:
+    """Every text at any depth under a key that says what a model is for."""
+    if isinstance(front_matter, dict):
+        for key, value in front_matter.items():
+            yield from _texts(value) if key in _TELLING else _names(value)
+    elif isinstance(front_matter, list):
+        for item in front_matter:
+            yield from _names(item)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value

@@ -1,0 +1,97 @@
+"""Retrieval metrics a query, and their bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import bootstrap
+from torchmetrics.functional.retrieval import (
+    retrieval_average_precision,
+    retrieval_precision,
+    retrieval_recall,
+)
+
+CUTOFFS = (1, 5, 10)
+METRICS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "map": retrieval_average_precision,
+    **{f"precision_at_{k}": partial(retrieval_precision, top_k=k) for k in CUTOFFS},
+    **{f"recall_at_{k}": partial(retrieval_recall, top_k=k) for k in CUTOFFS},
+}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """``values`` is metric → (scored queries,); ``queries`` says which rows these are.
+
+    ``left_out`` queries had nothing relevant to find.
+    """
+
+    values: dict[str, NDArray[np.float64]]
+    queries: NDArray[np.int64]
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over queries with its 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def retrieve(
+    similarity: NDArray[np.floating],
+    relevant: NDArray[np.bool_],
+    excluded: NDArray[np.bool_] | None = None,
+    *,
+    seed: int,
+) -> Scores:
+    """Score every query with something to find; all matrices are (queries, gallery).
+
+    What is ``excluded`` is no part of a query's gallery. Precision@k divides by k however small the gallery is.
+    """
+    order = ranks(similarity, seed)
+    kept = np.ones_like(relevant) if excluded is None else ~excluded
+    queries = np.flatnonzero((relevant & kept).any(1))
+    values: dict[str, list[float]] = {name: [] for name in METRICS}
+    for query in queries:
+        predictions = torch.from_numpy(order[query, kept[query]])
+        target = torch.from_numpy(relevant[query, kept[query]])
+        for name, metric in METRICS.items():
+            values[name].append(float(metric(predictions, target)))
+    arrays = {name: np.array(column, dtype=np.float64) for name, column in values.items()}
+    return Scores(arrays, queries, len(similarity) - len(queries))
+
+
+def ranks(similarity: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
+    """Similarities (queries, gallery) as ranks 1 … gallery, the most similar highest, ties broken at random.
+
+    torchmetrics takes ties in the order of the gallery and counts whatever scores 0 or less as a miss: distinct
+    positive ranks settle both.
+    """
+    random = np.random.default_rng(seed).random(similarity.shape)
+    order = np.lexsort((random, similarity), axis=1)
+    placed = np.empty(similarity.shape, dtype=np.float32)
+    np.put_along_axis(placed, order, np.arange(1, similarity.shape[1] + 1, dtype=np.float32)[None], 1)
+    return placed
+
+
+def estimate(values: NDArray[np.float64], seed: int) -> Estimate:
+    """Mean of the queries' values with a 95% percentile-bootstrap interval (Efron 1979)."""
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Estimate(mean, mean, mean)
+    interval = bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=2000,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Estimate(mean, float(interval.low), float(interval.high))
