@@ -85,7 +85,8 @@ class _Store:
         return self.state / f"{chunk:04d}.json"
 
     def building(self, chunk: int) -> Path:
-        return self.state / f"building-{chunk:04d}"
+        """Where this process, and no worker orphaned by another, has a chunk written."""
+        return self.state / f"building-{os.getpid()}-{chunk:04d}"
 
     def digest(self, chunk: int) -> str:
         """What a chunk follows from, as one hash."""

@@ -151,8 +151,8 @@ DEMO = Plan(
     tasks={
         "digits": {"mlp": 500, "cnn": 400, "resnet": 300},
         "breast-cancer": {"mlp": 200, "cnn": 150, "resnet": 150},
-        "animal-mnist": {"mlp": 1000, "cnn": 600, "resnet": 500},
-        "mnist1d": {"mlp": 3000, "cnn": 1200, "resnet": 1000},
+        "animal-mnist": {"mlp": 1000, "cnn": 600, "resnet": 400},
+        "mnist1d": {"mlp": 3000, "cnn": 1200, "resnet": 700},
     },
 )
 PLANS = {plan.name: plan for plan in (DEMO,)}
