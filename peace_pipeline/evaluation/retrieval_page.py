@@ -1,0 +1,254 @@
+"""The page of the retrieval report: what the figures say, in words, tables and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from peace_pipeline.evaluation import retrieval_plots as plots
+from peace_pipeline.evaluation.baselines import BASELINES
+from peace_pipeline.evaluation.invariance import (
+    MOVED_AT_LEAST,
+    NOISE,
+    NOISE_AT_MOST,
+    SHARES,
+    SYMMETRIES,
+    TOLERANCE,
+    Invariance,
+)
+from peace_pipeline.evaluation.metrics import CUTOFFS, Estimate
+from peace_pipeline.evaluation.page import Html, Section, build_page, table, verdict
+from peace_pipeline.evaluation.population import Member
+from peace_pipeline.evaluation.scoring import ALL, PEACE, Grade
+
+TITLE = "Retrieval on held-out training runs"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that the report shows; ``vectors`` are the members' embeddings (members, dimension)."""
+
+    encoder_version: str
+    seed: int
+    members: Sequence[Member]
+    vectors: NDArray[np.float64]
+    same_function: Grade
+    same_task: Grade
+    invariance: Mapping[str, Sequence[Invariance]]
+    population: Mapping[str, float]
+
+    def figures(self) -> dict[str, float]:
+        """All figures, flat."""
+        flat = {f"population/{name}": float(value) for name, value in self.population.items()}
+        flat |= {"seed": float(self.seed)} | self.same_function.figures() | self.same_task.figures()
+        lead = self.same_task.difference(PEACE, self.same_task.best_of_weights())
+        flat |= {f"{PEACE}/same_task/lead{end}": value for end, value in _ends(lead).items()}
+        for architecture, measured in self.invariance.items():
+            for each in measured:
+                flat |= {
+                    f"invariance/{architecture}/{name}{_suffix(each)}": value
+                    for name, value in _movements(each).items()
+                }
+        return flat
+
+
+def _ends(estimate: Estimate) -> dict[str, float]:
+    return {"": estimate.mean, "_low": estimate.low, "_high": estimate.high}
+
+
+def _suffix(measured: Invariance) -> str:
+    return "" if measured.dtype == torch.float64 else f"_{_dtype(measured)}"
+
+
+def _dtype(measured: Invariance) -> str:
+    return str(measured.dtype).removeprefix("torch.")
+
+
+def _movements(measured: Invariance) -> dict[str, float]:
+    return {
+        "networks": float(measured.networks),
+        "std": measured.std,
+        **measured.symmetries,
+        **{f"broken_{share:g}": value for share, value in measured.broken.items()},
+        "noise": measured.noise,
+    }
+
+
+def render(results: Results) -> str:
+    """The whole page."""
+    sections = [_task_section(results)]
+    if results.same_function.scopes:
+        sections.append(_function_section(results))
+    if results.invariance:
+        sections.append(_invariance_section(results))
+    sections += [_map_section(results), _method_section(results)]
+    return build_page(TITLE, summary(results), _facts(results), sections)
+
+
+def summary(results: Results) -> str:
+    """Two sentences on what the figures say, whichever way they fall."""
+    task = results.same_task
+    best = task.best_of_weights()
+    lead, ours = task.difference(PEACE, best), task.estimate(PEACE, "map")
+    standing = "ahead of" if lead.low > 0 else "behind" if lead.high < 0 else "not clearly apart from"
+    rival = task.estimate(best, "map")
+    second = (
+        f"Asked for networks of the same task from other training runs, PEACE reaches a MAP of {_text(ours)}, "
+        f"{standing} the best method that reads only weights ({_title(best)}: {_text(rival)}; difference "
+        f"{lead.mean:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}])."
+    )
+    return f"{_function_sentence(results.same_function)} {second}"
+
+
+def _function_sentence(function: Grade) -> str:
+    if not function.scopes:
+        return "No test network has known symmetries, so none was disguised."
+    found = function.estimate(PEACE, "recall_at_1").mean
+    count = len(function.scopes[ALL][PEACE].queries)
+    share = "all" if found == 1 else f"{found:.1%} of"
+    return (
+        f"Permuted and rescaled beyond recognition, {share} {count} test networks find their original first."
+    )
+
+
+def _facts(results: Results) -> dict[str, str]:
+    population = results.population
+    return {
+        "networks in the lake": f"{population['networks']:,.0f}",
+        "skipped": f"{population['skipped']:,.0f}",
+        "test networks with a task": f"{population['test_networks']:,.0f}",
+        "test runs": f"{population['test_runs']:,.0f}",
+        "tasks": f"{population['test_tasks']:,.0f}",
+        "embedded a second": f"{population['networks_per_second']:,.0f}",
+        "encoder": results.encoder_version,
+        "seed": str(results.seed),
+    }
+
+
+def _task_section(results: Results) -> Section:
+    grade = results.same_task
+    scored = grade.scopes[ALL][PEACE]
+    metrics = ["map", *(f"precision_at_{k}" for k in CUTOFFS), *(f"recall_at_{k}" for k in CUTOFFS)]
+    header = ["Method", "MAP", *(f"P@{k}" for k in CUTOFFS), *(f"R@{k}" for k in CUTOFFS)]
+    rows: list[list[str | Html]] = [
+        [_title(method), *(_cell(grade.estimate(method, metric)) for metric in metrics)]
+        for method in _ordered(grade)
+    ]
+    return Section(
+        "Same task, another training run",
+        [
+            f"{len(scored.queries)} queries; {scored.left_out} networks ask nothing, because they were trained on "
+            "shuffled labels or because no other run has their task. A query's own run is no part of its gallery. "
+            "BM25 reads cards, not weights, and a card that names the task answers the question: it stands beside.",
+            plots.map_bars(grade, _title),
+            table(header, rows, lead=_title(PEACE)),
+            plots.at_k(grade, _title),
+            "Within one architecture (queries and gallery both), where every method can compare everything:",
+            plots.by_architecture(grade, _title),
+        ],
+    )
+
+
+def _function_section(results: Results) -> Section:
+    grade = results.same_function
+    scopes = list(grade.scopes)
+    names = ["All", *(scope.removeprefix("wiring_") for scope in scopes[1:])]
+    rows: list[list[str | Html]] = [
+        [_title(method), *(_cell(grade.estimate(method, "recall_at_1", scope)) for scope in scopes)]
+        for method in _ordered(grade)
+    ]
+    left_out = results.population["test_independent"]
+    apart = (
+        f"{left_out:.0f} networks without known symmetries can't be disguised and are in the gallery only."
+    )
+    return Section(
+        "Same function, in disguise",
+        [
+            "Each test network is permuted at random and rescaled by up to 10^±2, and looks for its original among "
+            f"all {len(results.members)} test networks. Recall@1, by architecture and by how PEACE found the "
+            f"symmetries. {apart}",
+            table(["Method", *names], rows, lead=_title(PEACE)),
+        ],
+    )
+
+
+def _invariance_section(results: Results) -> Section:
+    header = ["Architecture", "Networks", "Dtype", *(name.capitalize() for name in SYMMETRIES)]
+    header += [*(f"Broken {share:.0%}" for share in SHARES), f"{NOISE:.0%} noise"]
+    rows: list[list[str | Html]] = [
+        [architecture, str(each.networks), _dtype(each), *_invariance_cells(each)]
+        for architecture, measured in results.invariance.items()
+        for each in measured
+    ]
+    bounds = " and ".join(f"{bound:g} in {str(dtype)[6:]}" for dtype, bound in TOLERANCE.items())
+    return Section(
+        "Still under symmetries, moved by what changes the function",
+        [
+            "How far the embedding moves, in units of the spread between networks. Symmetries (largest movement) must "
+            f"stay within {bounds}. Broken twins keep every layer's statistics and lose the function: with all "
+            f"units broken the mean movement must reach {MOVED_AT_LEAST:g}, growing with the share; small weight "
+            f"noise must stay within {NOISE_AT_MOST:g}. Networks are of the test and validation splits.",
+            table(header, rows),
+            plots.broken_curve(results.invariance),
+        ],
+    )
+
+
+def _invariance_cells(measured: Invariance) -> list[str | Html]:
+    bound = TOLERANCE[measured.dtype]
+    still = [
+        verdict(f"{measured.symmetries[name]:.1e}", measured.symmetries[name] <= bound) for name in SYMMETRIES
+    ]
+    broken: list[str | Html] = [f"{measured.broken[share]:.2f}" for share in SHARES[:-1]]
+    broken.append(verdict(f"{measured.broken[SHARES[-1]]:.2f}", measured.sees_broken))
+    return [*still, *broken, verdict(f"{measured.noise:.3f}", measured.ignores_noise)]
+
+
+def _map_section(results: Results) -> Section:
+    return Section(
+        "The test networks on a map",
+        [
+            "The first two principal components of the embeddings: colour is the task, shape the architecture, hollow "
+            "marks are networks trained on shuffled labels.",
+            plots.embedding_map(results.members, results.vectors),
+        ],
+    )
+
+
+def _method_section(results: Results) -> Section:
+    return Section(
+        "How this was measured",
+        [
+            "Splits are by training run: 60% train, 15% validate, 25% test. Intervals are 95% bootstrap intervals over "
+            "queries, ties are broken at random, and whatever a method can't compare ranks last. Baselines that learn "
+            "(LDA, standardisation) learn from the training split, as the encoder does.",
+            *(f"{b.title}: {_first_sentence(b.similarity.__doc__ or '')}" for b in BASELINES.values()),
+        ],
+    )
+
+
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split("\n\n")[0].replace("``", "").split())
+
+
+def _ordered(grade: Grade) -> list[str]:
+    """PEACE, then the methods that read weights, best first, then those that read cards."""
+    names = [name for name in grade.scopes[ALL] if name != PEACE]
+    names.sort(key=lambda name: (not BASELINES[name].weights_only, -grade.estimate(name, "map").mean))
+    return [PEACE, *names]
+
+
+def _title(method: str) -> str:
+    return "PEACE" if method == PEACE else BASELINES[method].title
+
+
+def _text(estimate: Estimate) -> str:
+    return f"{estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _cell(estimate: Estimate) -> Html:
+    return Html(f"{estimate.mean:.3f}<br><small>{estimate.low:.2f}–{estimate.high:.2f}</small>")

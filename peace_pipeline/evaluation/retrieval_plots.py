@@ -1,0 +1,193 @@
+"""The plots of the retrieval report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+from sklearn.decomposition import PCA
+
+from peace_pipeline.evaluation.baselines import BASELINES
+from peace_pipeline.evaluation.invariance import MOVED_AT_LEAST, SHARES, Invariance
+from peace_pipeline.evaluation.metrics import CUTOFFS
+from peace_pipeline.evaluation.page import ACCENT, MUTED, PALE, PALETTE, WARM, styled
+from peace_pipeline.evaluation.population import Member
+from peace_pipeline.evaluation.scoring import ALL, PEACE, Grade
+
+Title = Callable[[str], str]
+MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "pentagon")
+_KINDS = (("PEACE", ACCENT, ""), ("reads only weights", PALE, ""), ("reads cards", WARM, "/"))
+
+
+def map_bars(grade: Grade, title: Title) -> go.Figure:
+    """MAP of every method with its interval; methods that read cards apart, hatched."""
+    figure = go.Figure()
+    for kind, (name, color, pattern) in enumerate(_KINDS):
+        methods = sorted(
+            (method for method in grade.scopes[ALL] if _kind(method) == kind),
+            key=lambda method: -grade.estimate(method, "map").mean,
+        )
+        found = [grade.estimate(method, "map") for method in methods]
+        figure.add_bar(
+            y=[title(method) for method in methods],
+            x=[each.mean for each in found],
+            orientation="h",
+            name=name,
+            marker={"color": color, "pattern": {"shape": pattern, "fgcolor": "white"}},
+            text=[f"{each.mean:.2f}" for each in found],
+            textposition="inside",
+            insidetextanchor="start",
+            error_x={
+                "array": [each.high - each.mean for each in found],
+                "arrayminus": [each.mean - each.low for each in found],
+                "color": MUTED,
+            },
+        )
+    figure.update_xaxes(range=[0, 1.02], title="MAP, with 95% interval")
+    figure.update_yaxes(autorange="reversed")
+    return styled(figure, 70 + 34 * len(grade.scopes[ALL]))
+
+
+def at_k(grade: Grade, title: Title) -> go.Figure:
+    """Precision and recall at each cutoff."""
+    figure = make_subplots(1, 2, subplot_titles=("Precision@k", "Recall@k"), horizontal_spacing=0.08)
+    for column, metric in enumerate(("precision", "recall"), 1):
+        for color, method in zip(_colors(grade), grade.scopes[ALL], strict=True):
+            figure.add_scatter(
+                x=[f"k = {k}" for k in CUTOFFS],
+                y=[grade.estimate(method, f"{metric}_at_{k}").mean for k in CUTOFFS],
+                name=title(method),
+                mode="lines+markers",
+                line=_line(method, color),
+                legendgroup=method,
+                showlegend=column == 1,
+                row=1,
+                col=column,
+            )
+    figure.update_yaxes(rangemode="tozero")
+    return _legend_below(styled(figure, 460))
+
+
+def by_architecture(grade: Grade, title: Title) -> go.Figure:
+    """MAP within each architecture."""
+    scopes = [scope for scope in grade.scopes if scope != ALL]
+    figure = go.Figure()
+    for color, method in zip(_colors(grade), grade.scopes[ALL], strict=True):
+        found = [grade.estimate(method, "map", scope) for scope in scopes]
+        figure.add_bar(
+            x=scopes,
+            y=[each.mean for each in found],
+            name=title(method),
+            marker={
+                "color": color,
+                "pattern": {"shape": _KINDS[_kind(method)][2], "fgcolor": "white"},
+            },
+            error_y={
+                "array": [each.high - each.mean for each in found],
+                "arrayminus": [each.mean - each.low for each in found],
+                "color": MUTED,
+                "thickness": 1,
+                "width": 2,
+            },
+        )
+    figure.update_yaxes(range=[0, 1.02], title="MAP")
+    figure.update_layout(barmode="group", bargap=0.18)
+    return _legend_below(styled(figure, 460))
+
+
+def broken_curve(invariance: Mapping[str, Sequence[Invariance]]) -> go.Figure:
+    """Mean movement by share of broken units, with that under noise at the left."""
+    figure = go.Figure()
+    for color, marker, (architecture, measured) in zip(
+        _cycled(PALETTE, len(invariance)), _cycled(MARKERS, len(invariance)), invariance.items(), strict=True
+    ):
+        figure.add_scatter(
+            x=list(SHARES),
+            y=[measured[0].broken[share] for share in SHARES],
+            name=architecture,
+            mode="lines+markers",
+            line={"color": color},
+            marker={"symbol": marker, "size": 9},
+        )
+        figure.add_scatter(
+            x=[0],
+            y=[measured[0].noise],
+            name=f"{architecture}, 1% noise",
+            mode="markers",
+            marker={"color": color, "symbol": f"{marker}-open", "size": 10},
+        )
+    figure.add_hline(
+        MOVED_AT_LEAST, line={"dash": "dash", "color": MUTED}, annotation_text="target with all units broken"
+    )
+    figure.update_xaxes(
+        title="share of broken units (0: noise instead)", tickformat=".0%", range=[-0.05, 1.05]
+    )
+    figure.update_yaxes(title="mean movement / spread", rangemode="tozero")
+    return styled(figure, 400)
+
+
+def embedding_map(members: Sequence[Member], vectors: NDArray[np.float64]) -> go.Figure:
+    """Principal components of the embeddings, coloured by task, with a marker for each architecture."""
+    pca = PCA(2, random_state=0)
+    points = pca.fit_transform(vectors)
+    tasks = sorted({member.network.task or "" for member in members})
+    architectures = sorted({member.architecture for member in members})
+    colors = dict(zip(tasks, _cycled(PALETTE, len(tasks)), strict=True))
+    symbols = dict(zip(architectures, _cycled(MARKERS, len(architectures)), strict=True))
+    figure = go.Figure()
+    for task in tasks:
+        rows = [i for i, member in enumerate(members) if member.network.task == task]
+        figure.add_scatter(
+            x=points[rows, 0],
+            y=points[rows, 1],
+            mode="markers",
+            name=task,
+            text=[f"{members[i].network.model_id}<br>{members[i].architecture}" for i in rows],
+            hoverinfo="text",
+            marker={"color": colors[task], "size": 9, "symbol": [_symbol(members[i], symbols) for i in rows]},
+        )
+    for architecture, symbol in symbols.items():
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=architecture,
+            marker={"color": MUTED, "symbol": symbol, "size": 9},
+        )
+    first, second = pca.explained_variance_ratio_
+    figure.update_xaxes(title=f"first component ({first:.0%} of variance)", showticklabels=False)
+    figure.update_yaxes(title=f"second component ({second:.0%})", showticklabels=False)
+    return _legend_below(styled(figure, 560))
+
+
+def _symbol(member: Member, symbols: Mapping[str, str]) -> str:
+    return symbols[member.architecture] + ("-open" if member.network.shuffled_labels else "")
+
+
+def _kind(method: str) -> int:
+    return 0 if method == PEACE else 1 if BASELINES[method].weights_only else 2
+
+
+def _colors(grade: Grade) -> list[str]:
+    """PEACE in its own colour, the others in those that remain."""
+    return _cycled(PALETTE, len(grade.scopes[ALL]))
+
+
+def _line(method: str, color: str) -> dict[str, object]:
+    return {
+        "color": color,
+        "width": 4 if method == PEACE else 1.8,
+        "dash": "dot" if _kind(method) == 2 else "solid",
+    }
+
+
+def _legend_below(figure: go.Figure) -> go.Figure:
+    figure.update_layout(legend={"y": -0.15, "yanchor": "top"})
+    return figure
+
+
+def _cycled(values: Sequence[str], count: int) -> list[str]:
+    return [values[i % len(values)] for i in range(count)]
