@@ -2,8 +2,8 @@
 
 A method takes queries, gallery and the training split (all sequences of members) and gives similarities
 (queries, gallery). ``-inf`` stands for pairs that it cannot compare: they rank below all others, in random order.
-Weights are read folded but otherwise as they were trained. (On the trained zoo the scale-canonical form made
-these baselines weaker: it takes away what training leaves in the scales.)
+Unless a method says so, weights are read folded but otherwise as they were trained: on the trained zoo that was the
+stronger form of most baselines, as scales tell of the training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from peace_pipeline.evaluation.population import Member
+from peace_pipeline.evaluation.population import Member, in_canonical_form
 
 Members = Sequence[Member]
 Similarity = NDArray[np.float64]
@@ -114,6 +114,12 @@ def features(members: Members) -> NDArray[np.float64]:
 def _features(member: Member) -> NDArray[np.float64]:
     flat = [values.double().numpy().ravel() for values in _ordered(member)]
     return np.concatenate([[x.mean(), x.std(), *np.quantile(x, QUANTILES)] for x in flat])
+
+
+@baseline("Layer statistics, scale-canonical")
+def statistics_canonical(queries: Members, gallery: Members, train: Members) -> Similarity:
+    """The same statistics of the scale-canonical form: like PEACE, blind to permutation and scaling."""
+    return statistics(*(in_canonical_form(members) for members in (queries, gallery, train)))
 
 
 @baseline("Layer statistics + LDA")

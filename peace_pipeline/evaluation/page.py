@@ -11,14 +11,25 @@ from plotly.offline import get_plotlyjs
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 INK, MUTED, ACCENT, PALE, WARM = "#1d2733", "#5d6b7a", "#0b6e8f", "#b9c6d2", "#d9a441"
-PALETTE = ("#0b6e8f", "#d9822b", "#5b8c3e", "#8a4f9e", "#c0453f", "#3f6fc0", "#8c7a3e", "#4aa39a")
+PALETTE = (
+    "#0b6e8f",
+    "#d9822b",
+    "#5b8c3e",
+    "#8a4f9e",
+    "#c0453f",
+    "#3f6fc0",
+    "#8c7a3e",
+    "#4aa39a",
+    "#a0a7ae",
+    "#7a2f5d",
+)
 _STYLE = f"""
 :root {{ color-scheme: light }}
 body {{ margin: 0; background: #f6f8fa; color: {INK}; font: 16px/1.55 {FONT} }}
-main {{ max-width: 64rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem }}
+main {{ max-width: 72rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem }}
 h1 {{ font-size: 1.9rem; margin: 0 0 .6rem }}
 h2 {{ font-size: 1.25rem; margin: 0 0 .5rem }}
-p {{ margin: .4rem 0 .8rem; max-width: 48rem }}
+p {{ margin: .4rem 0 .8rem; max-width: 60rem }}
 .summary {{ font-size: 1.1rem }}
 .facts {{ display: flex; flex-wrap: wrap; gap: .4rem 1.8rem; margin: 1.2rem 0 1.6rem; padding: 0 }}
 .facts div {{ color: {MUTED}; font-size: .85rem }}
@@ -26,7 +37,7 @@ p {{ margin: .4rem 0 .8rem; max-width: 48rem }}
 section {{ background: #fff; border: 1px solid #e1e7ec; border-radius: 10px; padding: 1.2rem 1.4rem; margin: 1.2rem 0 }}
 .scroll {{ overflow-x: auto }}
 table {{ border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums }}
-th, td {{ text-align: right; padding: .38rem .6rem; border-bottom: 1px solid #e9eef2; white-space: nowrap }}
+th, td {{ text-align: right; padding: .36rem .5rem; border-bottom: 1px solid #e9eef2; white-space: nowrap }}
 th {{ color: {MUTED}; font-weight: 600; vertical-align: bottom }}
 th:first-child, td:first-child {{ text-align: left }}
 tr.lead td {{ font-weight: 600; color: {ACCENT} }}

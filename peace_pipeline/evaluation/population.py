@@ -1,9 +1,9 @@
-"""The networks that an evaluation works on, with their tensors, and disguised copies of them."""
+"""The networks that an evaluation works on, with their tensors, and other forms of the same functions."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from peace_pipeline.encoder.networks import NetworkTensors, read_batch
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.actions import Tensors, act, random_element
+from peace_pipeline.symmetry.canonical import canonical
 from peace_pipeline.symmetry.wiring import Wiring
 from peace_pipeline.zoo.catalog import Network
 
@@ -79,14 +80,28 @@ def stacks(networks: Sequence[NetworkTensors], dtype: torch.dtype) -> list[Stack
     return found
 
 
+def transformed(members: Sequence[Member], change: Callable[[Stack], Tensors]) -> list[Member]:
+    """The members with the tensors that ``change`` gives for each stack of them, computed in float64."""
+    found = list(members)
+    for stack in stacks([member.as_input() for member in members], torch.float64):
+        changed = change(stack)
+        for row, place in enumerate(stack.places):
+            tensors = {name: tensor[row].float() for name, tensor in changed.items()}
+            found[place] = replace(members[place], tensors=tensors)
+    return found
+
+
 def disguise(members: Sequence[Member], seed: int) -> list[Member]:
     """The same functions under random permutations and scaling by 10^±2, where each wiring allows them."""
     generator = torch.Generator().manual_seed(seed)
-    disguised = list(members)
-    for stack in stacks([member.as_input() for member in members], torch.float64):
+
+    def change(stack: Stack) -> Tensors:
         element = random_element(stack.wiring, len(stack), generator, decades=DECADES, dtype=torch.float64)
-        acted = act(stack.wiring, stack.tensors, element)
-        for row, place in enumerate(stack.places):
-            tensors = {name: tensor[row].float() for name, tensor in acted.items()}
-            disguised[place] = replace(members[place], tensors=tensors)
-    return disguised
+        return act(stack.wiring, stack.tensors, element)
+
+    return transformed(members, change)
+
+
+def in_canonical_form(members: Sequence[Member]) -> list[Member]:
+    """The same functions in scale-canonical form."""
+    return transformed(members, lambda stack: canonical(stack.wiring, stack.tensors))

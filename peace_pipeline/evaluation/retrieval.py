@@ -20,7 +20,13 @@ from peace_pipeline.evaluation.invariance import TOLERANCE, Invariance, measure
 from peace_pipeline.evaluation.population import Member, disguise, read_members
 from peace_pipeline.evaluation.reports import Report, publish
 from peace_pipeline.evaluation.retrieval_page import Results, render
-from peace_pipeline.evaluation.scoring import PEACE, baseline_similarities, same_function, same_task
+from peace_pipeline.evaluation.scoring import (
+    PEACE,
+    baseline_similarities,
+    relevance,
+    same_function,
+    same_task,
+)
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import DELETED
 from peace_pipeline.zoo.catalog import TEST, TRAIN, Network, networks, newest_records
@@ -51,6 +57,9 @@ def retrieval_report(lake: Lake, *, seed: int = 0, progress: Progress | None = N
         list(read_members(lake, [network for network in with_task if network.split == split]))
         for split in (TEST, TRAIN)
     )
+    relevant, excluded = relevance(members)
+    if not (relevant & ~excluded).any():
+        raise NothingToEvaluate("no two training runs of the test split share a task")
     samples = invariance_samples(current, seed)
     done = _counter(progress, 1 + len(samples) * len(TOLERANCE) + _methods(True) + _methods(False))
 
@@ -64,8 +73,6 @@ def retrieval_report(lake: Lake, *, seed: int = 0, progress: Progress | None = N
         same_function(members, {PEACE: hidden @ vectors.T, **function}, seed),
         same_task(members, {PEACE: vectors @ vectors.T, **task}, seed),
     )
-    if not grades[1].scopes:
-        raise NothingToEvaluate("no two training runs of the test split share a task")
     results = Results(
         encoder_version=version,
         seed=seed,

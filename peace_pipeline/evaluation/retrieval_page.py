@@ -223,9 +223,10 @@ def _method_section(results: Results) -> Section:
     return Section(
         "How this was measured",
         [
-            "Splits are by training run: 60% train, 15% validate, 25% test. Intervals are 95% bootstrap intervals over "
-            "queries, ties are broken at random, and whatever a method can't compare ranks last. Baselines that learn "
-            "(LDA, standardisation) learn from the training split, as the encoder does.",
+            "Splits are by training run: 60% train, 15% validate, 25% test. Intervals are 95% bootstrap intervals "
+            "over queries, ties are broken at random, and whatever a method can't compare ranks last. Baselines that "
+            "learn (LDA, standardisation) learn from the training split, as the encoder does. Unless said otherwise "
+            "they read weights as they were trained, with BatchNorm folded in.",
             *(f"{b.title}: {_first_sentence(b.similarity.__doc__ or '')}" for b in BASELINES.values()),
         ],
     )

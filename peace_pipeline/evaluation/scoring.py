@@ -99,9 +99,9 @@ def same_task(members: Sequence[Member], similarities: dict[str, Similarity], se
 
 def relevance(members: Sequence[Member]) -> tuple[Mask, Mask]:
     """Which pairs are of one task, and which are excluded because they are of one run: (members, members)."""
-    task = np.array([member.network.task for member in members])
-    run = np.array([member.network.run for member in members])
-    real = np.array([not member.network.shuffled_labels for member in members])
+    task = np.array([member.network.task or "" for member in members], dtype=str)
+    run = np.array([member.network.run for member in members], dtype=str)
+    real = np.array([not member.network.shuffled_labels for member in members], dtype=bool)
     return (task[:, None] == task) & real[:, None] & real, run[:, None] == run
 
 

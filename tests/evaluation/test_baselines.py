@@ -1,0 +1,115 @@
+"""Every baseline keeps the contract; those that should find a copy do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from peace_pipeline.evaluation import cards
+from peace_pipeline.evaluation.baselines import BASELINES
+from peace_pipeline.evaluation.population import Member, disguise, in_canonical_form
+
+from .conftest import CARD, member, networks_of
+
+CARDS = [
+    CARD.format(dataset=d, architecture="mlp", run=f"{d}-s0", seed=0, labels="true") for d in ("cat", "dog")
+]
+
+
+def population(seed: int) -> list[Member]:
+    """Twelve MLPs and twelve CNNs of two tasks; the second task's weights are larger."""
+    found = []
+    for architecture in ("mlp", "cnn"):
+        for place, network in enumerate(networks_of(architecture, 12, seed)):
+            task = place % 2
+            tensors = {name: value * (1 + task) for name, value in network[2].items()}
+            key = f"{network[0]}-{seed}"
+            fields = {"architecture": architecture, "task": ("cat", "dog")[task], "card": CARDS[task]}
+            found.append(member((key, network[1], tensors), **fields))
+    return found
+
+
+@pytest.mark.parametrize("name", list(BASELINES))
+def test_every_baseline_gives_a_similarity_for_every_pair(name: str) -> None:
+    queries, gallery, train = population(0)[:5], population(1), population(2)
+    similarity = BASELINES[name].similarity(queries, gallery, train)
+    assert similarity.shape == (5, 24)
+    assert not np.isnan(similarity).any()
+    assert np.array_equal(similarity, BASELINES[name].similarity(queries, gallery, train))
+
+
+@pytest.mark.parametrize("name", list(BASELINES))
+def test_every_baseline_does_without_training_networks(name: str) -> None:
+    assert not np.isnan(BASELINES[name].similarity(population(0), population(1), [])).any()
+
+
+@pytest.mark.parametrize("name", ["flattened", "statistics", "statistics_canonical"])
+def test_an_identical_copy_is_the_most_similar(name: str) -> None:
+    networks = population(0)
+    similarity = BASELINES[name].similarity(networks, networks, population(1))
+    assert np.array_equal(similarity.argmax(1), np.arange(24))
+
+
+@pytest.mark.parametrize("name", ["flattened", "statistics", "statistics_canonical", "statistics_lda"])
+def test_other_signatures_rank_below_all_of_the_same(name: str) -> None:
+    networks = population(0)
+    similarity = BASELINES[name].similarity(networks, networks, population(1))
+    assert np.isneginf(similarity[:12, 12:]).all()
+    assert np.isfinite(similarity[:12, :12]).all()
+
+
+@pytest.mark.parametrize("name", ["statistics_lda", "statistics_lda_tasks"])
+def test_lda_tells_tasks_apart_that_it_was_trained_on(name: str) -> None:
+    networks = population(0)
+    similarity = BASELINES[name].similarity(networks, networks, population(1))[:12, :12]
+    task = np.arange(12) % 2
+    same = task[:, None] == task
+    assert similarity[same].min() > similarity[~same].max()
+
+
+def test_task_probabilities_compare_architectures() -> None:
+    networks = population(0)
+    similarity = BASELINES["statistics_lda_tasks"].similarity(networks, networks, population(1))
+    task = np.arange(24) % 2
+    assert similarity[task[:, None] == task].min() > similarity[task[:, None] != task].max()
+
+
+def test_a_disguise_keeps_the_canonical_form_up_to_permutation() -> None:
+    networks = population(0)
+    plain, hidden = in_canonical_form(networks), in_canonical_form(disguise(networks, 0))
+    for before, after, raw in zip(plain, hidden, networks, strict=True):
+        for name, tensor in before.tensors.items():
+            torch.testing.assert_close(
+                tensor.flatten().sort()[0], after.tensors[name].flatten().sort()[0], rtol=1e-4, atol=1e-5
+            )
+        assert not torch.equal(raw.tensors["0.weight"], after.tensors["0.weight"])
+
+
+def test_bm25_finds_the_task_in_full_cards_and_not_in_blanked_ones() -> None:
+    networks = population(0)
+    full = BASELINES["bm25"].similarity(networks, networks, [])
+    task = np.arange(24) % 2
+    same = task[:, None] == task
+    assert full[same].min() > full[~same].max()
+    blanked = BASELINES["bm25_blanked"].similarity(networks, networks, [])
+    assert np.allclose(blanked[same].mean(), blanked[~same].mean())
+
+
+def test_blanked_cards_hold_no_telling_word() -> None:
+    words = cards.telling_words(CARDS)
+    assert {"cat", "dog", "image", "classification", "picture", "mlp", "zoo"} <= words
+    for card in CARDS:
+        text = cards.blank(card, words)
+        assert "---" not in text
+        assert "cat" not in text.lower()
+        assert "dog" not in text.lower()
+        assert "network that sorts" in text
+
+
+@pytest.mark.parametrize(
+    "card", ["", "no front matter", "---\n: [broken\n---\nbody", "---\njust text\n---\nbody"]
+)
+def test_odd_cards_are_read_all_the_same(card: str) -> None:
+    assert cards.telling_words([card]) == set()
+    assert "---" not in cards.blank(card, set())

@@ -1,0 +1,90 @@
+"""The measure passes an encoder that is invariant and catches those that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import nn
+
+from peace_pipeline.encoder.bucket import Bucket
+from peace_pipeline.encoder.model import Embedded, Encoder, EncoderConfig
+from peace_pipeline.evaluation.invariance import SHARES, assert_invariant, measure
+
+from .conftest import MODULES, networks_of
+
+
+class Wrong(nn.Module):
+    """An encoder by a function of a bucket's tensors: (networks, values)."""
+
+    def __init__(self, canonical: bool = True) -> None:
+        super().__init__()
+        self.config = EncoderConfig(canonical=canonical)
+
+    def vector(self, bucket: Bucket) -> torch.Tensor:
+        raise NotImplementedError
+
+    def forward(self, buckets: Sequence[Bucket]) -> Embedded:
+        vectors = torch.cat([self.vector(bucket) for bucket in buckets])
+        return Embedded(vectors, vectors, torch.arange(len(vectors)))
+
+
+class ReadsOneCoordinate(Wrong):
+    def vector(self, bucket: Bucket) -> torch.Tensor:
+        return bucket.tensors["0.weight"][:, :1, 0].reshape(len(bucket), -1)[:, :1]
+
+
+class Statistics(Wrong):
+    def vector(self, bucket: Bucket) -> torch.Tensor:
+        deviations = [tensor.flatten(1).std(1) for tensor in bucket.tensors.values()]
+        return torch.stack(deviations, 1)
+
+
+class Constant(Wrong):
+    """Nearly the same for all: only relative to the spread does its movement show."""
+
+    def vector(self, bucket: Bucket) -> torch.Tensor:
+        return 1 + 1e-9 * ReadsOneCoordinate.vector(self, bucket)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("architecture", list(MODULES))
+def test_the_encoder_is_invariant(architecture: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(1)
+    assert_invariant(Encoder(), networks_of(architecture, 16), dtype)
+
+
+@pytest.mark.parametrize("wrong", [ReadsOneCoordinate, Constant])
+def test_reading_a_coordinate_is_caught(wrong: type[Wrong]) -> None:
+    with pytest.raises(AssertionError, match="permutation"):
+        assert_invariant(wrong(), networks_of("mlp", 16))
+
+
+def test_each_symmetry_is_measured_apart() -> None:
+    found = measure(Statistics(canonical=False), networks_of("mlp", 16), torch.float64, 0)
+    assert found.symmetries["permutation"] < 1e-10
+    assert found.symmetries["scaling"] > 1
+    assert found.symmetries["both"] > 1
+
+
+def test_statistics_do_not_see_broken_twins() -> None:
+    found = measure(Statistics(canonical=False), networks_of("cnn", 16), torch.float64, 0)
+    assert max(found.broken.values()) < 1e-10
+    assert not found.sees_broken
+    assert found.ignores_noise
+
+
+def test_the_encoder_sees_broken_twins_before_training_the_more_the_more_is_broken() -> None:
+    torch.manual_seed(1)
+    found = measure(Encoder(), networks_of("mlp", 16), torch.float64, 0)
+    moved = [found.broken[share] for share in SHARES]
+    assert moved == sorted(moved)
+    assert moved[0] > 1e-3
+
+
+def test_networks_of_several_signatures_are_measured_together() -> None:
+    torch.manual_seed(1)
+    mixed = networks_of("mlp", 5) + networks_of("cnn", 5)
+    assert measure(Encoder(), mixed, torch.float64, 0).networks == 10
+    assert_invariant(Encoder(), mixed)
