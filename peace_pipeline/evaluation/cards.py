@@ -18,6 +18,7 @@ from peace_pipeline.evaluation.baselines import Members, Similarity, baseline
 
 _WORD = re.compile(r"[^\W_]+")
 _FRONT_MATTER = re.compile(r"\s*---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TELLING = ("pipeline_tag", "task", "datasets", "dataset", "tags", "labels", "id2label")
 
 
@@ -54,7 +55,7 @@ def _bm25(queries: Sequence[str], cards: Sequence[str]) -> Similarity:
 
 def telling_words(cards: Sequence[str]) -> set[str]:
     """Words of all tasks, datasets, tags and labels that the front matter of ``cards`` names."""
-    names = (name for card in cards for name in _names(_parted(card)[0]))
+    names = (name for card in cards for name in _names(_parsed(_parted(card)[0])))
     return {_stem(word) for name in names for word in _WORD.findall(name)}
 
 
@@ -67,15 +68,18 @@ def _stem(word: str) -> str:
     return word.lower().rstrip("s")
 
 
-def _parted(card: str) -> tuple[Any, str]:
-    """The front matter (``None`` where it can't be read) and the text below it."""
+def _parted(card: str) -> tuple[str, str]:
+    """The front matter (empty where there is none) and the text below it."""
     found = _FRONT_MATTER.match(card)
-    if not found:
-        return None, card
+    return (found[1], card[found.end() :]) if found else ("", card)
+
+
+def _parsed(front_matter: str) -> Any:
+    """The YAML document, ``None`` where it can't be read."""
     try:
-        return yaml.safe_load(found[1]), card[found.end() :]
+        return yaml.load(front_matter, Loader=_LOADER)
     except (yaml.YAMLError, ValueError, RecursionError):
-        return None, card[found.end() :]
+        return None
 
 
 def _names(front_matter: Any) -> Iterator[str]:

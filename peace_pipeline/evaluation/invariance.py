@@ -82,15 +82,18 @@ class Movements:
     def __init__(
         self, encoder: Encoder, networks: Sequence[NetworkTensors], dtype: torch.dtype, seed: int
     ) -> None:
-        self.encoder, self.networks, self.dtype = encoder, networks, dtype
-        self.generator = torch.Generator().manual_seed(seed)
+        self.encoder, self.networks, self.dtype, self.seed = encoder, networks, dtype, seed
         self.stacks = stacks(networks, dtype)
         self.original = self._embed(self.stacks)
         self.std = float(self.original.std(0).mean())
 
     def under(self, change: Change) -> torch.Tensor:
-        """Movements (networks, dimension)."""
-        changed = [replace(stack, tensors=change(stack, self.generator)) for stack in self.stacks]
+        """Movements (networks, dimension).
+
+        Every change begins with the same seed: of two shares, the larger breaks what the smaller does and more.
+        """
+        generator = torch.Generator().manual_seed(self.seed)
+        changed = [replace(stack, tensors=change(stack, generator)) for stack in self.stacks]
         return (self._embed(changed) - self.original).abs() / self.std
 
     def symmetries(self) -> dict[str, float]:

@@ -35,6 +35,12 @@ class Scores:
     queries: NDArray[np.int64]
     left_out: int
 
+    def of(self, rows: NDArray[np.bool_]) -> Scores:
+        """The scores of those queries whose rows these are."""
+        kept = rows[self.queries]
+        values = {name: column[kept] for name, column in self.values.items()}
+        return Scores(values, self.queries[kept], int(rows.sum() - kept.sum()))
+
 
 @dataclass(frozen=True)
 class Estimate:

@@ -38,7 +38,7 @@ section {{ background: #fff; border: 1px solid #e1e7ec; border-radius: 10px; pad
 .scroll {{ overflow-x: auto }}
 table {{ border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums }}
 th, td {{ text-align: right; padding: .36rem .5rem; border-bottom: 1px solid #e9eef2; white-space: nowrap }}
-th {{ color: {MUTED}; font-weight: 600; vertical-align: bottom }}
+th {{ color: {MUTED}; font-weight: 600; vertical-align: bottom; white-space: normal }}
 th:first-child, td:first-child {{ text-align: left }}
 tr.lead td {{ font-weight: 600; color: {ACCENT} }}
 small {{ color: {MUTED}; font-weight: 400 }}

@@ -110,9 +110,7 @@ def _function_sentence(function: Grade) -> str:
     found = function.estimate(PEACE, "recall_at_1").mean
     count = len(function.scopes[ALL][PEACE].queries)
     share = "all" if found == 1 else f"{found:.1%} of"
-    return (
-        f"Permuted and rescaled beyond recognition, {share} {count} test networks find their original first."
-    )
+    return f"Permuted at random and rescaled by up to 10^±2, {share} {count} test networks find their original first."
 
 
 def _facts(results: Results) -> dict[str, str]:
@@ -147,7 +145,7 @@ def _task_section(results: Results) -> Section:
             plots.map_bars(grade, _title),
             table(header, rows, lead=_title(PEACE)),
             plots.at_k(grade, _title),
-            "Within one architecture (queries and gallery both), where every method can compare everything:",
+            "Within one architecture, queries and gallery both:",
             plots.by_architecture(grade, _title),
         ],
     )
@@ -163,14 +161,16 @@ def _function_section(results: Results) -> Section:
     ]
     left_out = results.population["test_independent"]
     apart = (
-        f"{left_out:.0f} networks without known symmetries can't be disguised and are in the gallery only."
+        f" {left_out:.0f} networks have no known symmetries: they are in the gallery only."
+        if left_out
+        else ""
     )
     return Section(
         "Same function, in disguise",
         [
             "Each test network is permuted at random and rescaled by up to 10^±2, and looks for its original among "
             f"all {len(results.members)} test networks. Recall@1, by architecture and by how PEACE found the "
-            f"symmetries. {apart}",
+            f"symmetries.{apart}",
             table(["Method", *names], rows, lead=_title(PEACE)),
         ],
     )

@@ -115,15 +115,15 @@ def broken_curve(invariance: Mapping[str, Sequence[Invariance]]) -> go.Figure:
         figure.add_scatter(
             x=[0],
             y=[measured[0].noise],
-            name=f"{architecture}, 1% noise",
             mode="markers",
+            showlegend=False,
             marker={"color": color, "symbol": f"{marker}-open", "size": 10},
         )
     figure.add_hline(
         MOVED_AT_LEAST, line={"dash": "dash", "color": MUTED}, annotation_text="target with all units broken"
     )
     figure.update_xaxes(
-        title="share of broken units (0: noise instead)", tickformat=".0%", range=[-0.05, 1.05]
+        title="share of broken units (hollow: 1% noise instead)", tickformat=".0%", range=[-0.05, 1.05]
     )
     figure.update_yaxes(title="mean movement / spread", rangemode="tozero")
     return styled(figure, 400)
@@ -138,25 +138,23 @@ def embedding_map(members: Sequence[Member], vectors: NDArray[np.float64]) -> go
     colors = dict(zip(tasks, _cycled(PALETTE, len(tasks)), strict=True))
     symbols = dict(zip(architectures, _cycled(MARKERS, len(architectures)), strict=True))
     figure = go.Figure()
-    for task in tasks:
-        rows = [i for i, member in enumerate(members) if member.network.task == task]
-        figure.add_scatter(
-            x=points[rows, 0],
-            y=points[rows, 1],
-            mode="markers",
-            name=task,
-            text=[f"{members[i].network.model_id}<br>{members[i].architecture}" for i in rows],
-            hoverinfo="text",
-            marker={"color": colors[task], "size": 9, "symbol": [_symbol(members[i], symbols) for i in rows]},
-        )
-    for architecture, symbol in symbols.items():
-        figure.add_scatter(
-            x=[None],
-            y=[None],
-            mode="markers",
-            name=architecture,
-            marker={"color": MUTED, "symbol": symbol, "size": 9},
-        )
+    figure.add_scatter(
+        x=points[:, 0],
+        y=points[:, 1],
+        mode="markers",
+        showlegend=False,
+        text=[member.network.model_id for member in members],
+        hoverinfo="text",
+        marker={
+            "color": [colors[member.network.task or ""] for member in members],
+            "symbol": [_symbol(member, symbols) for member in members],
+            "size": 9,
+        },
+    )
+    legend = [(task, color, "circle") for task, color in colors.items()]
+    for name, color, symbol in [*legend, *((name, MUTED, symbol) for name, symbol in symbols.items())]:
+        marker = {"color": color, "symbol": symbol, "size": 9}
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker)
     first, second = pca.explained_variance_ratio_
     figure.update_xaxes(title=f"first component ({first:.0%} of variance)", showticklabels=False)
     figure.update_yaxes(title=f"second component ({second:.0%})", showticklabels=False)

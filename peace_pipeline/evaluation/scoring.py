@@ -63,16 +63,18 @@ def same_function(members: Sequence[Member], similarities: dict[str, Similarity]
     """
     own = np.eye(len(members), dtype=bool)
     asks = np.array([member.acted_on for member in members])
+    scored = {name: retrieve(matrix, own & asks[:, None], seed=seed) for name, matrix in similarities.items()}
     parts = {ALL: asks}
-    for name, labels in (
+    for prefix, labels in (
         ("", [member.architecture for member in members]),
         ("wiring_", [member.wiring.method for member in members]),
     ):
-        parts |= {f"{name}{label}": asks & (np.array(labels) == label) for label in sorted(set(labels))}
-    scopes: dict[str, dict[str, Scores]] = {}
-    for scope, rows in parts.items():
-        scored = {name: retrieve(matrix[rows], own[rows], seed=seed) for name, matrix in similarities.items()}
-        scopes |= _if_any(scope, scored)
+        parts |= {f"{prefix}{label}": asks & (np.array(labels) == label) for label in sorted(set(labels))}
+    scopes = {
+        scope: {name: scores.of(rows) for name, scores in scored.items()}
+        for scope, rows in parts.items()
+        if rows.any()
+    }
     return Grade("same_function", scopes, seed)
 
 
@@ -86,27 +88,23 @@ def same_task(members: Sequence[Member], similarities: dict[str, Similarity], se
     architectures = np.array([member.architecture for member in members])
     everything = np.ones(len(members), dtype=bool)
     parts = {ALL: everything} | {name: architectures == name for name in sorted(set(architectures))}
-    scopes: dict[str, dict[str, Scores]] = {}
+    scopes = {}
     for scope, rows in parts.items():
         cut = np.ix_(rows, rows)
-        scored = {
-            name: retrieve(matrix[cut], relevant[cut], excluded[cut], seed=seed)
-            for name, matrix in similarities.items()
-        }
-        scopes |= _if_any(scope, scored)
+        if (relevant & ~excluded)[cut].any():
+            scopes[scope] = {
+                name: retrieve(matrix[cut], relevant[cut], excluded[cut], seed=seed)
+                for name, matrix in similarities.items()
+            }
     return Grade("same_task", scopes, seed)
 
 
 def relevance(members: Sequence[Member]) -> tuple[Mask, Mask]:
-    """Which pairs are of one task, and which are excluded because they are of one run: (members, members)."""
+    """Which pairs are truly of one task, and which are excluded as they are of one run: (members, members)."""
     task = np.array([member.network.task or "" for member in members], dtype=str)
     run = np.array([member.network.run for member in members], dtype=str)
-    real = np.array([not member.network.shuffled_labels for member in members], dtype=bool)
+    real = np.array([not member.network.shuffled_labels for member in members], dtype=bool) & (task != "")
     return (task[:, None] == task) & real[:, None] & real, run[:, None] == run
-
-
-def _if_any(scope: str, scored: dict[str, Scores]) -> dict[str, dict[str, Scores]]:
-    return {scope: scored} if any(len(scores.queries) for scores in scored.values()) else {}
 
 
 def baseline_similarities(
