@@ -1,0 +1,1 @@
+"""The DAG: one module a stage; each asset is a few lines that call the library."""

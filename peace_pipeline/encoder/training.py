@@ -7,7 +7,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning
@@ -27,7 +27,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.catalog import TRAIN, VALIDATION, Network, networks
 
 MINIMUM_NETWORKS = 64
-MAX_VALUES = 2_000_000
+MAX_VALUES = 100_000
 """Networks that are larger than this (in float values) are embedded but not trained on."""
 
 
@@ -73,9 +73,12 @@ class ContrastiveTraining(lightning.LightningModule):
         )
         self.loss = SupConLoss(temperature=settings.temperature)
 
+    def transfer_batch_to_device(self, batch: Views, device: torch.device, dataloader_idx: int) -> Views:
+        return replace(batch, buckets=[bucket.to(device) for bucket in batch.buckets])
+
     def training_step(self, batch: Views, _: int) -> torch.Tensor:
-        vectors = self.encoder([bucket.to(self.device) for bucket in batch.buckets]).networks
-        positive, negative = self.training_set.masks(batch)
+        vectors = self.encoder(batch.buckets).networks
+        positive, negative = (mask.to(self.device) for mask in self.training_set.masks(batch))
         indices = (*positive.nonzero(as_tuple=True), *negative.nonzero(as_tuple=True))
         loss = self.loss(vectors, indices_tuple=indices)
         self.log("training_loss", loss, on_step=False, on_epoch=True, batch_size=len(vectors))

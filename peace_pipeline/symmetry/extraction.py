@@ -189,3 +189,13 @@ def _rows(record: ModelRecord, wiring: Wiring, checkpoint: Checkpoint) -> Iterat
                 dtype=checkpoint.tensors[name].dtype,
                 values=tensor.to(torch.float32).numpy(),
             )
+
+
+def skipped_models(lake: Lake, batch: str) -> list[dict[str, str]]:
+    """Model id and reason of every model of the batch that was skipped after the crawl."""
+    return [
+        {"model_id": row["model_id"], "reason": row["reason"]}
+        for path in (lake.inventory(batch), lake.wirings(batch))
+        for row in pq.read_table(path, columns=["model_id", "status", "reason"]).to_pylist()
+        if row["status"] == SKIPPED
+    ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
-_NEWEST = """
+NEWEST = """
     SELECT * EXCLUDE (filename), parse_filename(filename, true) AS batch
     FROM read_parquet($zoo, filename = true)
     QUALIFY row_number() OVER (PARTITION BY model_id ORDER BY batch DESC) = 1
@@ -42,7 +42,7 @@ def newest_records(lake: Lake) -> dict[str, ModelRecord]:
     """The newest record of every model ever crawled, deleted ones too."""
     if not lake.batches():
         return {}
-    table = query(_NEWEST, zoo=lake.zoo("[!.]*"))
+    table = query(NEWEST, zoo=lake.zoo("[!.]*"))
     return {record.model_id: record for record in from_table(table.drop_columns(["batch"]))}
 
 
@@ -86,7 +86,7 @@ class Network:
 
 
 _NETWORKS = f"""
-    WITH newest AS ({_NEWEST}),
+    WITH newest AS ({NEWEST}),
     wired AS (SELECT *, parse_filename(filename, true) AS batch FROM read_parquet($wirings, filename = true))
     SELECT model_id, newest.revision, batch, source, architecture,
            CASE WHEN len(datasets) > 0

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.record import DELETED, ModelRecord
 
-Progress = Callable[[int, int], None]
+from peace_pipeline.progress import Progress
 
 
 class ConfigError(ValueError):

@@ -1,0 +1,96 @@
+"""Jobs, the daily crawl, and the sensor that embeds every batch which is missing, failed or outdated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.encoder import contrastive_pairs, peace_encoder
+from assets.index import embeddings, lancedb_index
+from assets.partitions import register
+from assets.reports import retrieval_report
+from assets.weights import extracted_weights, layer_tensors
+from assets.zoo import zoo_crawl
+from resources import LakeResource
+from resources.instance import bury_dead_runs
+
+STAGE_KEYS = {
+    "extracted_weights": ["extracted_weights"],
+    "layer_tensors": ["layer_tensors"],
+    "embeddings": ["layer_embeddings", "network_embeddings"],
+    "lancedb_index": ["lancedb_index"],
+}
+_ENCODER_TAG = "peace/encoder"
+_LONGEST_WAIT = 24 * 3600
+
+crawl_job = dg.define_asset_job("crawl", [zoo_crawl], description="Crawl every configured source.")
+batch_job = dg.define_asset_job(
+    "embed_batch",
+    [extracted_weights, layer_tensors, embeddings, lancedb_index],
+    description="A batch from checkpoints to the index.",
+)
+train_job = dg.define_asset_job(
+    "train",
+    [contrastive_pairs, peace_encoder],
+    description="Draw pairs and train an encoder on what is in the lake.",
+)
+report_job = dg.define_asset_job("reports", [retrieval_report], description="Write every report.")
+
+daily_crawl = dg.ScheduleDefinition(
+    name="daily_crawl",
+    job=crawl_job,
+    cron_schedule="0 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+
+
+def stages_from(stage: str, *, has_encoder: bool) -> list[dg.AssetKey]:
+    """The keys of ``stage`` and everything after it that can run: without an encoder nothing is embedded."""
+    names = list(STAGE_KEYS)
+    chosen = names[names.index(stage) : None if has_encoder else names.index("embeddings")]
+    return [dg.AssetKey(key) for name in chosen for key in STAGE_KEYS[name]]
+
+
+@dg.sensor(job=batch_job, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def stale_batches(context: dg.SensorEvaluationContext, lake: LakeResource) -> Iterator[dg.RunRequest]:
+    """Compares the batches with what lies in the lake and runs whatever is missing.
+
+    A batch whose run failed is tried again after one minute, then two, four, … up to a day.
+    """
+    from peace_pipeline.encoder.store import current_version
+    from peace_pipeline.index.staleness import stale_batches as stale
+
+    home = lake.open()
+    register(context.instance, home)
+    bury_dead_runs(context.instance)
+    version = current_version(home)
+    for batch, stage in stale(home).items():
+        if _ready(context.instance, batch, version):
+            yield dg.RunRequest(
+                partition_key=batch,
+                asset_selection=stages_from(stage, has_encoder=version is not None),
+                tags={_ENCODER_TAG: version or "none"},
+            )
+
+
+def _ready(instance: dg.DagsterInstance, batch: str, version: str | None) -> bool:
+    """Whether no run of the batch is under way and its last failure is long enough ago."""
+    tags = {"dagster/partition": batch}
+    active = [
+        dg.DagsterRunStatus.QUEUED,
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.CANCELING,
+    ]
+    if instance.get_runs_count(dg.RunsFilter(tags=tags, statuses=active)):
+        return False
+    failed = instance.get_run_records(
+        dg.RunsFilter(tags=tags | {_ENCODER_TAG: version or "none"}, statuses=[dg.DagsterRunStatus.FAILURE])
+    )
+    if not failed:
+        return True
+    since = time.time() - max(record.update_timestamp.timestamp() for record in failed)
+    return since > min(60 * 2 ** (len(failed) - 1), _LONGEST_WAIT)

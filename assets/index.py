@@ -1,0 +1,61 @@
+"""Stage 4: embeddings and the LanceDB index."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.encoder import peace_encoder
+from assets.partitions import batches
+from assets.weights import layer_tensors
+from assets.zoo import RETRY
+from peace_pipeline.progress import track
+from resources import LakeResource
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            key,
+            deps=[layer_tensors, peace_encoder],
+            description=description,
+            group_name="embeddings",
+            kinds={"pytorch", "parquet"},
+        )
+        for key, description in (
+            ("layer_embeddings", "One vector a layer of the batch's networks."),
+            ("network_embeddings", "One vector of unit norm a network of the batch."),
+        )
+    ],
+    partitions_def=batches,
+    retry_policy=RETRY,
+)
+def embeddings(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[dg.MaterializeResult]:
+    """The batch's networks through the current encoder."""
+    from peace_pipeline.index.embeddings import embed_batch
+
+    version, networks = embed_batch(lake.open(), context.partition_key, track("Embedding"))
+    for key in ("layer_embeddings", "network_embeddings"):
+        yield dg.MaterializeResult(key, metadata={"encoder_version": version, "networks": networks})
+
+
+@dg.asset(
+    deps=["layer_embeddings", "network_embeddings"],
+    partitions_def=batches,
+    group_name="index",
+    kinds={"lancedb", "duckdb"},
+    pool="lancedb",
+    retry_policy=RETRY,
+)
+def lancedb_index(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
+    """The batch upserted into the tables `models` and `layers`; after a retraining, all batches at once."""
+    from peace_pipeline.index.tables import update_index
+
+    update = update_index(lake.open(), context.partition_key)
+    return dg.MaterializeResult(
+        metadata={
+            "upserted": update.upserted,
+            "deleted": update.deleted,
+            "models": update.models,
+            "batches the new encoder has yet to embed": update.waiting,
+        }
+    )

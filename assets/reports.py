@@ -1,0 +1,18 @@
+"""Stage 5: evaluation reports."""
+
+import dagster as dg
+
+from assets.index import lancedb_index
+from peace_pipeline.progress import track
+from resources import LakeResource
+
+
+@dg.asset(
+    deps=[lancedb_index, "contrastive_pairs"], group_name="reports", kinds={"python", "plotly", "mlflow"}
+)
+def retrieval_report(lake: LakeResource) -> dg.MaterializeResult:
+    """Same-function and same-task retrieval on held-out training runs, beside every baseline, on one page."""
+    from peace_pipeline.evaluation.retrieval import retrieval_report as evaluate
+
+    report = evaluate(lake.open(), progress=track("Evaluating"))
+    return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(report.path)), **report.figures})

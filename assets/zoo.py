@@ -1,0 +1,40 @@
+"""Stage 1: the crawl."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.partitions import register
+from peace_pipeline.progress import track
+from resources import LakeResource, ZooResource
+
+RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
+
+
+@dg.asset(
+    group_name="zoo", kinds={"python", "parquet"}, pool="zoo_crawl", retry_policy=RETRY, output_required=False
+)
+def zoo_crawl(
+    context: dg.AssetExecutionContext, lake: LakeResource, zoo: ZooResource
+) -> Iterator[dg.MaterializeResult]:
+    """New and changed models of every configured source, in batches; each batch becomes a partition.
+
+    A crawl that finds nothing materializes nothing.
+    """
+    from peace_pipeline.zoo.crawling import crawl_zoo
+
+    home = lake.open()
+    summary = crawl_zoo(home, zoo.load(home), track("Crawling"))
+    register(context.instance, home)
+    if not summary.batches:
+        context.log.info("nothing new, changed or gone")
+        return
+    yield dg.MaterializeResult(
+        metadata={
+            "new": len(summary.new),
+            "changed": len(summary.changed),
+            "deleted": len(summary.deleted),
+            "skipped": dg.MetadataValue.json(summary.skipped),
+            "batches": dg.MetadataValue.json(summary.batches),
+        }
+    )

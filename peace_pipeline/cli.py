@@ -1,0 +1,1 @@
+"""``peace …``: thin; every command calls one function."""

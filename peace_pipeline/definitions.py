@@ -1,0 +1,22 @@
+"""The roof: assembles assets, checks, resources, schedule and sensor. The one module here that knows Dagster."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from assets import automation, encoder, index, reports, weights, zoo
+from assets.checks import all_checks
+from assets.incremental import Pass, PassFailed, PassSummary
+from resources import LakeResource, ZooResource
+
+__all__ = ["Pass", "PassFailed", "PassSummary", "defs"]
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_modules([zoo, weights, encoder, index, reports]),
+    asset_checks=list(all_checks()),
+    jobs=[automation.crawl_job, automation.batch_job, automation.train_job, automation.report_job],
+    schedules=[automation.daily_crawl],
+    sensors=[automation.stale_batches],
+    resources={"lake": LakeResource(), "zoo": ZooResource()},
+    executor=dg.in_process_executor,
+)

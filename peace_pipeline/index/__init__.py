@@ -1,0 +1,1 @@
+"""Embedding tables, the LanceDB index and search. Importing it loads neither torch nor Dagster."""

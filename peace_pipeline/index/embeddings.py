@@ -1,0 +1,81 @@
+"""Embedding tables: one Parquet file a batch, level and encoder version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from peace_pipeline.lake import Lake, write_parquet
+
+NETWORK, LAYER = "network", "layer"
+
+
+def network_schema(dimension: int) -> pa.Schema:
+    """Schema of network embeddings."""
+    return pa.schema(
+        [
+            pa.field("model_id", pa.string(), nullable=False),
+            pa.field("revision", pa.string(), nullable=False),
+            pa.field("encoder_version", pa.string(), nullable=False),
+            pa.field("embedded_at", pa.timestamp("us", tz="UTC"), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
+        ]
+    )
+
+
+def layer_schema(dimension: int) -> pa.Schema:
+    """Schema of layer embeddings."""
+    return pa.schema(
+        [
+            pa.field("model_id", pa.string(), nullable=False),
+            pa.field("revision", pa.string(), nullable=False),
+            pa.field("encoder_version", pa.string(), nullable=False),
+            pa.field("layer", pa.int32(), nullable=False),
+            pa.field("name", pa.string(), nullable=False),
+            pa.field("kind", pa.string(), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
+        ]
+    )
+
+
+def embed_batch(lake: Lake, batch: str) -> tuple[str, int]:
+    """Embed a batch's networks with the current encoder; returns the encoder's version and how many there were.
+
+    Raises:
+        NoEncoder: where the lake has none.
+    """
+    from datetime import UTC, datetime
+
+    from peace_pipeline.encoder import store
+    from peace_pipeline.encoder.embed import embed
+    from peace_pipeline.encoder.networks import read_batch, read_wirings
+
+    version, encoder = store.load(lake)
+    wirings = read_wirings(lake, batch)
+    revisions = _revisions(lake.wirings(batch))
+    now = datetime.now(UTC)
+    networks, layers = [], []
+    for embedding in embed(encoder, read_batch(lake, batch)):
+        key = {"model_id": embedding.key, "revision": revisions[embedding.key], "encoder_version": version}
+        networks.append(key | {"embedded_at": now, "vector": embedding.network})
+        for position, (wired, vector) in enumerate(
+            zip(wirings[embedding.key].layers, embedding.layers, strict=True)
+        ):
+            layer = {"layer": position, "name": wired.layer.name, "kind": wired.layer.kind, "vector": vector}
+            layers.append(key | layer)
+    schemas = network_schema(encoder.config.dimension), layer_schema(encoder.config.token_width)
+    for level, rows, schema in zip((LAYER, NETWORK), (layers, networks), schemas[::-1], strict=True):
+        write_parquet(pa.Table.from_pylist(rows, schema=schema), lake.embeddings(level, version, batch))
+    return version, len(networks)
+
+
+def _revisions(path: Path) -> dict[str, str]:
+    table = pq.read_table(path, columns=["model_id", "revision"])
+    return dict(zip(table["model_id"].to_pylist(), table["revision"].to_pylist(), strict=True))
+
+
+def embedded_batches(lake: Lake, version: str) -> set[str]:
+    """Batches whose embeddings of this encoder version are in the lake."""
+    return {path.stem for path in lake.embeddings(NETWORK, version, "x").parent.glob("[!.]*.parquet")}

@@ -1,0 +1,55 @@
+"""What is stale: for each batch, the first stage of the lineage that has to be done again."""
+
+from __future__ import annotations
+
+from peace_pipeline.encoder.store import current_version
+from peace_pipeline.index.embeddings import NETWORK, embedded_batches
+from peace_pipeline.index.tables import indexed_models
+from peace_pipeline.lake import Lake
+from peace_pipeline.zoo.catalog import NEWEST, query
+
+EXTRACTION, LAYERS, EMBEDDINGS, INDEX = "extracted_weights", "layer_tensors", "embeddings", "lancedb_index"
+STAGES = (EXTRACTION, LAYERS, EMBEDDINGS, INDEX)
+
+_UNINDEXED = f"""
+    WITH newest AS ({NEWEST}),
+    embedded AS (SELECT DISTINCT model_id, revision, encoder_version FROM read_parquet($embeddings))
+    SELECT DISTINCT newest.batch FROM newest JOIN embedded USING (model_id, revision)
+    LEFT JOIN indexed USING (model_id, revision, encoder_version)
+    WHERE newest.status = 'new' AND indexed.model_id IS NULL
+    UNION
+    SELECT newest.batch FROM newest JOIN indexed USING (model_id) WHERE newest.status <> 'new'
+"""
+
+
+def stale_batches(lake: Lake) -> dict[str, str]:
+    """Batch → the first stage to be done again, for every batch that is missing, failed or of another encoder.
+
+    What counts is what lies in the lake and in the index, so it doesn't matter how a batch became stale.
+    Without an encoder nothing after the layer tables is stale.
+    """
+    batches = lake.batches()
+    version = current_version(lake)
+    embedded = embedded_batches(lake, version) if version else set()
+    stale = {}
+    for batch in batches:
+        if not lake.inventory(batch).exists():
+            stale[batch] = EXTRACTION
+        elif not (lake.wirings(batch).exists() and lake.layers(batch).exists()):
+            stale[batch] = LAYERS
+        elif version and batch not in embedded:
+            stale[batch] = EMBEDDINGS
+    if version and embedded:
+        for batch in _unindexed(lake, version):
+            stale.setdefault(batch, INDEX)
+    return dict(sorted(stale.items()))
+
+
+def _unindexed(lake: Lake, version: str) -> list[str]:
+    table = query(
+        _UNINDEXED,
+        {"indexed": indexed_models(lake)},
+        zoo=lake.zoo("[!.]*"),
+        embeddings=lake.embeddings(NETWORK, version, "[!.]*"),
+    )
+    return table["batch"].to_pylist()

@@ -1,0 +1,17 @@
+"""The lake as a resource; LanceDB, DuckDB and MLflow live under it."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from peace_pipeline.lake import Lake
+
+
+class LakeResource(dg.ConfigurableResource):
+    """Where PEACE keeps everything. ``home`` defaults to ``$PEACE_HOME``, then to ``.peace``."""
+
+    home: str = ""
+
+    def open(self) -> Lake:
+        """The lake."""
+        return Lake.open(self.home or None)
