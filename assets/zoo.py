@@ -12,7 +12,7 @@ RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 
 
 @dg.asset(
-    group_name="zoo", kinds={"python", "parquet"}, pool="zoo_crawl", retry_policy=RETRY, output_required=False
+    group_name="zoo", kinds={"python", "parquet"}, retry_policy=RETRY, output_required=False
 )
 def zoo_crawl(
     context: dg.AssetExecutionContext, lake: LakeResource, zoo: ZooResource

@@ -29,12 +29,22 @@ def process_tag() -> dict[str, str]:
 
 
 def bury_dead_runs(instance: dg.DagsterInstance) -> None:
-    """Mark as failed the runs whose process on this machine is gone (a killed `peace run`)."""
+    """Mark as failed the runs whose process on this machine is gone, and free the pool slots of finished runs.
+
+    A `peace run` that was killed leaves both behind; nothing else in Dagster notices.
+    """
     unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
     for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
         host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
         if host == socket.gethostname() and not _alive(int(pid)):
             instance.report_run_failed(run, f"its process {pid} is gone")
+    storage = instance.event_log_storage
+    for pool in storage.get_concurrency_keys():
+        pool_info = storage.get_concurrency_info(pool)
+        for run_id in pool_info.active_run_ids | pool_info.pending_run_ids:
+            holder = instance.get_run_by_id(run_id)
+            if holder is None or holder.is_finished:
+                storage.free_concurrency_slots_for_run(run_id)
 
 
 def _alive(pid: int) -> bool:
