@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 _STATUS = pa.Column(str, pa.Check.isin(["new", "embedded", "skipped", "deleted"]))
 _TEXT = pa.Column(str, pa.Check.str_length(min_value=1))
 _COUNT = pa.Column("Int64", pa.Check.ge(0), nullable=True, coerce=True)
-_REASON = pa.Column(object, nullable=True)
+_REASON = pa.Column(nullable=True)
 
 
 def _reasoned(frame: object) -> object:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo.record import DELETED, ModelRecord
-
 from peace_pipeline.progress import Progress
+from peace_pipeline.zoo.record import DELETED, ModelRecord
 
 
 class ConfigError(ValueError):
