@@ -46,7 +46,7 @@ TABLES: dict[str, pa.DataFrameSchema] = {
             "status": _STATUS,
             "reason": _REASON,
             "method": pa.Column(
-                object, pa.Check.isin(["family", "traced", "chain", "independent"]), nullable=True
+                None, pa.Check.isin(["family", "traced", "chain", "independent"]), nullable=True
             ),
             "parameters": _COUNT,
         },

@@ -15,7 +15,8 @@ LAYER_FEATURES = 3 + 2 * FREQUENCIES + 1
 POSITION_FEATURES = 9
 EDGE_EXPANSION = 3
 KINDS = ("linear", "conv1d", "conv2d", "conv3d", "depthwise", "embedding", "norm", "tensor")
-STATISTICS = 9
+CENTRES = (-2.0, -1.0, -0.5, -0.2, 0.2, 0.5, 1.0, 2.0)
+STATISTICS = 9 + len(CENTRES)
 
 
 def fourier(values: torch.Tensor) -> torch.Tensor:
@@ -93,7 +94,15 @@ def statistics(values: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     flat = values.flatten(1)
     magnitude = flat.abs()
     spread = flat.std(1, correction=0)
-    weights = [flat.mean(1), spread, magnitude.mean(1), magnitude.sqrt().mean(1), flat.amin(1), flat.amax(1)]
+    weights = [
+        flat.mean(1),
+        spread,
+        magnitude.mean(1),
+        (magnitude + 1e-3).sqrt().mean(1),
+        flat.amin(1),
+        flat.amax(1),
+    ]
+    weights += [torch.sigmoid(8 * (flat - centre)).mean(1) for centre in CENTRES]
     biases = [bias.mean(1), bias.std(1, correction=0), bias.abs().amax(1)] if bias is not None else []
     padding = [torch.zeros_like(spread)] * (STATISTICS - len(weights) - len(biases))
     return torch.stack([*weights, *biases, *padding], 1)

@@ -13,6 +13,7 @@ from torch import nn
 
 from peace_pipeline.encoder import features
 from peace_pipeline.encoder.bucket import Bucket
+from peace_pipeline.encoder.probes import Probes
 
 States = dict[str, torch.Tensor]
 
@@ -87,9 +88,11 @@ class Round(nn.Module):
 class NeuronGNN(nn.Module):
     """Neuron states after some rounds of messages, shared by all layers that touch a group."""
 
-    def __init__(self, width: int, heads: int, rounds: int) -> None:
+    def __init__(self, width: int, heads: int, rounds: int, probes: int) -> None:
         super().__init__()
         self.edge_features = EdgeFeatures(heads)
+        self.probes = Probes(probes, width) if probes else None
+        self.probed = mlp(probes, width, width) if probes else None
         self.node = mlp(features.NODE_FEATURES, width, width)
         self.bias = mlp(2, width, width)
         self.place = nn.Linear(features.LAYER_FEATURES, width)

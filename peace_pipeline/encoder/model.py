@@ -20,12 +20,14 @@ class EncoderConfig:
     """Sizes of the encoder, and the parts that a variant leaves out.
 
     ``canonical``: networks are brought to scale-canonical form. ``shared_nodes``: layers share the neurons of
-    a group. ``transformer``: a Transformer over the layers, else their mean.
+    a group. ``transformer``: a Transformer over the layers, else their mean. ``probes``: how many learned inputs
+    are pushed through each network (0: none).
     """
 
     width: int = 64
     heads: int = 8
-    rounds: int = 3
+    rounds: int = 2
+    probes: int = 32
     token_width: int = 128
     transformer_layers: int = 2
     attention_heads: int = 4
@@ -40,6 +42,7 @@ VARIANTS = {
     "no-canonical": EncoderConfig(canonical=False),
     "no-sharing": EncoderConfig(shared_nodes=False),
     "mean-pooling": EncoderConfig(transformer=False),
+    "no-probes": EncoderConfig(probes=0),
 }
 
 
@@ -62,12 +65,13 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or EncoderConfig()
-        self.gnn = NeuronGNN(config.width, config.heads, config.rounds)
+        self.gnn = NeuronGNN(config.width, config.heads, config.rounds, config.probes)
         self.readout_norm = nn.LayerNorm(2 * config.width)
         self.readout = mlp(2 * config.width, 2 * config.width, config.width)
         self.aggregate = MultiAggregation(["mean", "max", "std"])
         described = 3 * config.width + features.STATISTICS + features.LAYER_FEATURES
         self.token_norm = nn.LayerNorm(3 * config.width)
+        self.statistics_norm = nn.BatchNorm1d(features.STATISTICS)
         self.token = mlp(described, config.token_width, config.token_width)
         self.kind = nn.Embedding(len(features.KINDS), config.token_width)
         self.summary = nn.Parameter(torch.zeros(config.token_width))
@@ -120,7 +124,8 @@ class Encoder(nn.Module):
             layers, networks = layers + count * depth, networks + count
         node = self.readout(self.readout_norm(torch.cat(nodes)))
         pooled = self.aggregate(node, torch.cat(layer_of), dim_size=layers)
-        described = torch.cat([self.token_norm(pooled), torch.cat(known)], -1)
+        statistics, fixed = torch.cat(known).split([features.STATISTICS, features.LAYER_FEATURES], -1)
+        described = torch.cat([self.token_norm(pooled), self.statistics_norm(statistics), fixed], -1)
         kind = self.kind(torch.cat(kinds).to(node.device))
         return self.token(described) + kind, torch.cat(network_of).to(node.device)
 

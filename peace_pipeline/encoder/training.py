@@ -111,9 +111,11 @@ class Validation:
         """MAP over validation networks with a task and true labels; 0 where there are none."""
         if not self.members:
             return 0.0
+        encoder.eval()
         with torch.no_grad():
             vectors = encoder([bucket.to(device) for bucket in self.buckets]).networks
-        similarity = (vectors @ vectors.T).cpu()
+        encoder.train()
+        similarity = (vectors @ vectors.T).cpu() + 2  # torchmetrics takes scores up to 0 for misses
         scores = []
         for row, query in enumerate(self.members):
             others = torch.tensor([other.run != query.run for other in self.members])

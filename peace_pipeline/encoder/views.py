@@ -16,6 +16,7 @@ from peace_pipeline.symmetry.actions import act, add_noise, break_wiring, random
 from peace_pipeline.symmetry.wiring import PERMUTE
 
 ORIGINAL, COPY, BROKEN = 0, 1, 2
+COPY_EVERY = 4
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class TrainingSet(torch.utils.data.Dataset[int]):
         return member
 
     def collate(self, anchors: list[int]) -> Views:
-        """The anchors, a positive partner of each, and a disguised noisy copy and a broken twin of each anchor."""
+        """The anchors, a positive partner of each, a broken twin of each, and noisy copies of a quarter of them."""
         originals = sorted(set(anchors) | {self._partner(anchor) for anchor in anchors})
         buckets, members, views = [], [], []
         for number, bucket in enumerate(self.buckets):
@@ -54,15 +55,14 @@ class TrainingSet(torch.utils.data.Dataset[int]):
             if not own:
                 continue
             chosen = [member for member in own if member in set(anchors)]
-            parts = [bucket.select([member - start for member in own])]
-            source = bucket.select([member - start for member in chosen])
-            rows = [(own, ORIGINAL)]
-            if chosen:
-                parts.append(self._copy(source))
-                rows.append((chosen, COPY))
-                if any(bucket.wiring.acting(PERMUTE)):
-                    parts.append(self._broken(source))
-                    rows.append((chosen, BROKEN))
+            parts, rows = [bucket.select([member - start for member in own])], [(own, ORIGINAL)]
+            for view, make, members_of_view in (
+                (COPY, self._copy, chosen[::COPY_EVERY]),
+                (BROKEN, self._broken, chosen if any(bucket.wiring.acting(PERMUTE)) else []),
+            ):
+                if members_of_view:
+                    parts.append(make(bucket.select([member - start for member in members_of_view])))
+                    rows.append((members_of_view, view))
             buckets.append(_join(parts))
             for group, view in rows:
                 members += group

@@ -1,0 +1,77 @@
+"""Learned probe inputs, pushed through the network inside the encoder: every neuron gets its activations.
+
+What a neuron does to a probe is the same however the neurons are ordered, and is scaled as the neuron is, so in
+the scale-canonical form activations are invariant features of the function itself (compare ProbeGen, Kofinas et
+al. 2024; Herrmann et al. 2024). For chains of linear layers the pass is exact; a convolution is collapsed to a
+learned combination of its kernel positions, a different one for each probe.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from peace_pipeline.encoder import features
+from peace_pipeline.encoder.bucket import Bucket
+from peace_pipeline.symmetry.wiring import FIXED, WiredLayer
+
+Activations = dict[str, torch.Tensor]
+
+
+class Probes(nn.Module):
+    """``count`` probes: a pattern over the input neurons and a weighting of kernel positions each."""
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.count = count
+        self.pattern = nn.Sequential(
+            nn.Linear(features.NODE_FEATURES, width), nn.GELU(), nn.Linear(width, count)
+        )
+        self.collapse = nn.Sequential(
+            nn.Linear(features.POSITION_FEATURES, 32), nn.GELU(), nn.Linear(32, count)
+        )
+
+    def forward(self, bucket: Bucket) -> Activations:
+        """Activations (group → (batch, units, probes)) before the non-linearity, compressed.
+
+        Layers are taken in order. A layer that writes a group which was written before adds to what has passed
+        the non-linearity, as a residual block does. Neurons that no probe reaches have zeros.
+        """
+        reached: Activations = {}
+        for wired in bucket.wiring.layers:
+            arriving = self._through(bucket, wired, self._source(bucket, wired, reached))
+            before = reached.get(wired.out.group)
+            reached[wired.out.group] = arriving if before is None else before.relu() + arriving
+        return {name: torch.asinh(values) for name, values in reached.items()}
+
+    def _source(self, bucket: Bucket, wired: WiredLayer, reached: Activations) -> torch.Tensor:
+        """What the layer reads (batch, in, probes): probes at the inputs, else rectified activations."""
+        if wired.into is None:
+            return self.pattern[-1].bias.new_ones(len(bucket), 1, self.count)
+        name = wired.into.group
+        if name in reached:
+            return reached[name].relu()
+        group = bucket.wiring.groups[name]
+        if group.kind != FIXED:
+            return self.pattern[-1].bias.new_zeros(len(bucket), group.size, self.count)
+        weight = self.pattern[-1].weight
+        node = features.node_features(bucket, name, weight.dtype).to(weight.device)
+        return self.pattern(node).expand(len(bucket), -1, -1)
+
+    def _through(self, bucket: Bucket, wired: WiredLayer, source: torch.Tensor) -> torch.Tensor:
+        """The layer's map (batch, in, probes) → (batch, out, probes)."""
+        weight = bucket.tensors[wired.layer.tensors["weight"]]
+        inputs = source.shape[1]
+        weight = weight.reshape(*weight.shape[:2], inputs, -1)
+        if weight.shape[-1] == 1:
+            out = weight[..., 0] @ source
+        else:
+            place = features.position_features(wired, weight.dtype).to(weight.device)
+            table = self.collapse(place) / math.sqrt(len(place))
+            collapsed = (weight @ table).movedim(-1, 1)
+            out = (collapsed @ source.movedim(-1, 1)[..., None])[..., 0].movedim(1, -1)
+        if "bias" in wired.layer.tensors:
+            out = out + bucket.tensors[wired.layer.tensors["bias"]][..., None]
+        return out
