@@ -1,11 +1,30 @@
-PYTHON ?= python3.11
+PYTHON ?= $(or $(shell command -v python3.11),python3)
 BIN := .venv/bin
-export DAGSTER_HOME := $(abspath $(or $(PEACE_HOME),.peace))/dagster
+export PEACE_HOME := $(abspath $(or $(PEACE_HOME),.peace))
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test ui lint bench
 
 .venv: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -c constraints.txt -e '.[dev]'
-	$(BIN)/pip install -c constraints.txt --no-deps animal-mnist
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps animal-mnist
 	touch .venv
+
+demo: .venv
+	$(BIN)/peace demo
+
+test: .venv
+	$(BIN)/python -m pytest -n 2
+
+ui: .venv
+	$(BIN)/python -c 'from resources.instance import open_instance; from peace_pipeline.lake import Lake; open_instance(Lake.open())'
+	DAGSTER_HOME=$(PEACE_HOME)/dagster $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+
+lint: .venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

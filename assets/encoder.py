@@ -32,10 +32,13 @@ def contrastive_pairs(lake: LakeResource) -> dg.MaterializeResult:
 @dg.asset(deps=[contrastive_pairs], group_name="encoder", kinds={"pytorch", "mlflow", "safetensors"})
 def peace_encoder(lake: LakeResource, config: TrainingConfig) -> dg.MaterializeResult:
     """The trained encoder, chosen by validation; it becomes the current one."""
-    from peace_pipeline.encoder.training import Settings, train
+    from peace_pipeline.encoder.training import Settings, TooFewNetworks, train
 
     settings = Settings(epochs=config.epochs, seed=config.seed, variant=config.variant)
-    trained = train(lake.open(), settings, track("Training the encoder"))
+    try:
+        trained = train(lake.open(), settings, track("Training the encoder"))
+    except TooFewNetworks as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
     return dg.MaterializeResult(
         metadata={
             "encoder_version": trained.encoder_version,

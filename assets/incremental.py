@@ -14,6 +14,8 @@ from assets.partitions import register
 from peace_pipeline.lake import Lake
 from resources.instance import bury_dead_runs, open_instance, process_tag
 
+_PUBLIC = ("new", "changed", "deleted", "embedded", "skipped", "trained", "encoder_version", "seconds")
+
 
 class PassFailed(Exception):
     """A step of a pass failed, with its reason."""
@@ -21,7 +23,7 @@ class PassFailed(Exception):
 
 @dataclass
 class PassSummary:
-    """What a pass did. ``embedded`` counts networks, ``seconds`` is wall time."""
+    """What a pass did. ``embedded`` counts networks, ``batches`` those brought up to date, ``seconds`` is wall time."""
 
     new: int = 0
     changed: int = 0
@@ -29,17 +31,20 @@ class PassSummary:
     embedded: int = 0
     skipped: list[dict[str, str]] = field(default_factory=list)
     trained: bool = False
+    reported: bool = False
+    batches: int = 0
     encoder_version: str | None = None
     seconds: float = 0.0
 
     @property
     def idle(self) -> bool:
         """Whether there was nothing to do."""
-        return not (self.new or self.changed or self.deleted or self.embedded or self.trained)
+        return not (self.new or self.changed or self.deleted or self.batches or self.trained or self.reported)
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as a JSON object."""
-        return asdict(self)
+        """The fields that programs rely on, as a JSON object."""
+        fields = asdict(self)
+        return {name: fields[name] for name in _PUBLIC}
 
 
 class Pass:
@@ -83,38 +88,65 @@ class Pass:
         return result
 
     def run(self) -> PassSummary:
-        """Crawl, bring every stale batch up to date, and train if there is no encoder yet.
+        """Crawl, bring every stale batch up to date, train if there is no encoder yet, report on a new encoder.
 
         Raises:
             PassFailed: where a step failed for good; the batches before it are done.
         """
         from peace_pipeline.encoder.store import current_version
-        from peace_pipeline.encoder.training import MINIMUM_NETWORKS
-        from peace_pipeline.zoo.catalog import networks
 
         started = time.monotonic()
         summary = PassSummary()
         bury_dead_runs(self.instance)
         self._crawl(summary)
         register(self.instance, self.lake)
-        if current_version(self.lake) is None:
-            self._bring_up_to_date(summary)
-            if len(networks(self.lake)) >= MINIMUM_NETWORKS:
-                self.materialize("train")
-                summary.trained = True
         self._bring_up_to_date(summary)
-        if summary.trained:
+        if current_version(self.lake) is None and self._can_train():
+            self.materialize("train")
+            summary.trained = True
+            self._bring_up_to_date(summary)
+        if self._reports_are_stale():
             self.materialize("reports")
+            summary.reported = True
         summary.encoder_version = current_version(self.lake)
         summary.seconds = round(time.monotonic() - started, 2)
         return summary
 
+    def train(self, *, epochs: int, seed: int, variant: str) -> dict[str, Any]:
+        """Train an encoder and make it the current one; returns what its materialization says.
+
+        Raises:
+            PassFailed: where there are too few networks, or a step failed.
+        """
+        bury_dead_runs(self.instance)
+        settings = {"epochs": epochs, "seed": seed, "variant": variant}
+        result = self.materialize("train", config={"peace_encoder": {"config": settings}})
+        return _metadata(result, "peace_encoder")[0]
+
+    def _can_train(self) -> bool:
+        from peace_pipeline.zoo.catalog import networks
+
+        present = len(networks(self.lake))
+        if not present:
+            return False
+        from peace_pipeline.encoder.training import MINIMUM_NETWORKS
+
+        return present >= MINIMUM_NETWORKS
+
+    def _reports_are_stale(self) -> bool:
+        """Whether the encoder was trained after the last report, or never reported on."""
+        trained, reported = (
+            self.instance.get_latest_materialization_event(dg.AssetKey(key))
+            for key in ("peace_encoder", "retrieval_report")
+        )
+        return trained is not None and (reported is None or reported.timestamp < trained.timestamp)
+
     def _crawl(self, summary: PassSummary) -> None:
-        for event in self.materialize("crawl").get_asset_materialization_events():
-            metadata = event.materialization.metadata
-            for name in ("new", "changed", "deleted"):
-                setattr(summary, name, metadata[name].value)
-            summary.skipped += metadata["skipped"].value
+        for found in _metadata(self.materialize("crawl"), "zoo_crawl"):
+            summary.new += found["new"]
+            summary.changed += found["changed"]
+            summary.deleted += found["deleted"]
+            summary.skipped += found["skipped"]
 
     def _bring_up_to_date(self, summary: PassSummary) -> None:
         """Run every stale batch from its first missing stage on."""
@@ -126,17 +158,28 @@ class Pass:
         for batch, stage in stale_batches(self.lake).items():
             keys = stages_from(stage, has_encoder=has_encoder)
             result = self.materialize("embed_batch", partition=batch, keys=keys)
-            for event in result.get_asset_materialization_events():
-                if event.asset_key == dg.AssetKey("network_embeddings"):
-                    summary.embedded += event.materialization.metadata["networks"].value
+            summary.batches += 1
+            summary.embedded += sum(row["networks"] for row in _metadata(result, "network_embeddings"))
             if stage in (EXTRACTION, LAYERS):
                 summary.skipped += skipped_models(self.lake, batch)
+
+
+def _metadata(result: dg.ExecuteInProcessResult, key: str) -> list[dict[str, Any]]:
+    """The metadata values of each materialization of ``key`` in a run."""
+    return [
+        {name: value.value for name, value in event.materialization.metadata.items()}
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey(key)
+    ]
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_failure:
-            error = event.step_failure_data.error
+            failure = event.step_failure_data
+            if failure.user_failure_data and failure.user_failure_data.description:
+                return failure.user_failure_data.description
+            error = failure.error
             while error and error.cause:
                 error = error.cause
             return f"{event.step_key}: {error.message.strip().splitlines()[-1] if error else 'failed'}"

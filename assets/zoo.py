@@ -11,9 +11,7 @@ from resources import LakeResource, ZooResource
 RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 
 
-@dg.asset(
-    group_name="zoo", kinds={"python", "parquet"}, retry_policy=RETRY, output_required=False
-)
+@dg.asset(group_name="zoo", kinds={"python", "parquet"}, retry_policy=RETRY, output_required=False)
 def zoo_crawl(
     context: dg.AssetExecutionContext, lake: LakeResource, zoo: ZooResource
 ) -> Iterator[dg.MaterializeResult]:
@@ -21,10 +19,14 @@ def zoo_crawl(
 
     A crawl that finds nothing materializes nothing.
     """
+    from peace_pipeline.zoo import ConfigError
     from peace_pipeline.zoo.crawling import crawl_zoo
 
     home = lake.open()
-    summary = crawl_zoo(home, zoo.load(home), track("Crawling"))
+    try:
+        summary = crawl_zoo(home, zoo.load(home), track("Crawling"))
+    except ConfigError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
     register(context.instance, home)
     if not summary.batches:
         context.log.info("nothing new, changed or gone")

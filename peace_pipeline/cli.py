@@ -1,1 +1,270 @@
-"""``peace …``: thin; every command calls one function."""
+"""``peace …``: thin; every command calls one function. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from peace_pipeline.terminal import Commands, emit, table, working
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from assets.incremental import PassSummary
+    from peace_pipeline.index.search import Hit
+    from peace_pipeline.lake import Lake
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Search over trained networks by what their weights do.",
+)
+
+Home = Annotated[
+    Path | None,
+    typer.Option(envvar="PEACE_HOME", help="Where PEACE keeps everything.", show_default=".peace"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Config = Annotated[
+    Path | None, typer.Option(help="The sources to crawl.", show_default="./peace.toml, else HOME/peace.toml")
+]
+Checkpoint = Annotated[str, typer.Argument(metavar="PATH", help="A weight file or a folder in Hub layout.")]
+
+_HITS = ("rank", "model_id", "revision", "source", "task", "architecture", "similarity")
+_DEMO = """\
+# What `peace run` crawls. Paths are relative to this file.
+
+[[source]]
+kind = "trained"
+recipe = "demo"
+
+[[source]]
+kind = "packages"
+"""
+
+
+@app.command()
+def run(config: Config = None, home: Home = None, as_json: AsJson = False) -> None:
+    """One incremental pass: crawl the configured sources, then everything that became stale."""
+    summary = _run(_lake(home), str(config or ""))
+    emit(summary.as_dict(), as_json, lambda console: _show_pass(console, summary))
+
+
+@app.command()
+def demo(home: Home = None, as_json: AsJson = False) -> None:
+    """A pass over the built-in offline zoo, then an example query."""
+    lake = _lake(home)
+    config = lake.root / "peace.toml"
+    if not config.exists():
+        config.write_text(_DEMO)
+    summary = _run(lake, str(config))
+
+    def show(console: Console) -> None:
+        _show_pass(console, summary)
+        _show_example(console, lake)
+        _show_reports(console, lake)
+
+    emit(summary.as_dict(), as_json, show)
+
+
+@app.command()
+def train(
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training networks.")] = 60,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    variant: Annotated[str, typer.Option(help="`full`, or one that leaves a part out.")] = "full",
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train an encoder on what is in the lake; the next `peace run` embeds every network anew."""
+    lake = _lake(home)
+    with working():
+        from peace_pipeline.definitions import Pass, defs
+
+        _check_variant(variant)
+        document = Pass(defs, lake).train(epochs=epochs, seed=seed, variant=variant)
+
+    def show(console: Console) -> None:
+        console.print(
+            f"Encoder {document['encoder_version']} trained in {document['seconds']:.0f} s "
+            f"({document['epochs']} epochs, validation MAP {document['validation_map']:.3f}).\n"
+            "The index still serves the embeddings of the encoder before: `peace run` embeds every network anew."
+        )
+
+    emit(document, as_json, show)
+
+
+@app.command()
+def embed(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Weight files or Hub-layout folders.")],
+    out: Annotated[Path | None, typer.Option(help="Also write them to this Parquet file.")] = None,
+    dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Precision.")] = "float32",
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Embed checkpoints without storing them; one that can't be read doesn't stop the others (exit code 1)."""
+    from peace_pipeline.index.checkpoints import embed_paths, write_embedded
+    from peace_pipeline.progress import track
+
+    with working():
+        embedded = list(embed_paths(_lake(home), paths, dtype=dtype, progress=track("Embedding")))
+        if out:
+            write_embedded(embedded, out, dtype)
+    columns = ("path", "parameters", "wiring", "vector or reason")
+    rows = [
+        (row.path, row.parameters, row.wiring, row.error or _vector(row.vector or [])) for row in embedded
+    ]
+    emit(
+        [row.as_dict() for row in embedded],
+        as_json,
+        lambda console: console.print(table("Embeddings", columns, rows)),
+    )
+    failed = sum(row.error is not None for row in embedded)
+    if failed:
+        typer.echo(f"peace: {failed} of {len(embedded)} could not be embedded", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def search(
+    query: Annotated[str | None, typer.Argument(help="A model id in the index, or a path.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many answers.")] = 10,
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="Only models for which this is true.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Words in the card; alone, or with QUERY.")
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """The networks in the index that are nearest to a network, to words, or to both."""
+    if query is None and text is None:
+        raise typer.BadParameter("give a QUERY, or --text WORDS")
+    from peace_pipeline.index.lookup import find
+
+    with working():
+        hits = find(_lake(home), query, k=k, where=where, text=text)
+    title = f"Nearest to {query}" if query else f"Cards with {text!r}"
+    emit([hit.as_dict() for hit in hits], as_json, lambda console: console.print(_hits(title, hits)))
+
+
+@app.command()
+def report(
+    name: Annotated[str | None, typer.Argument(help="A report's name.")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the reports, or print the path of one."""
+    from peace_pipeline.evaluation.reports import list_reports
+
+    lake = _lake(home)
+    reports = [row for row in list_reports(lake) if name in (None, row["name"])]
+    if name and not reports:
+        have = ", ".join(row["name"] for row in list_reports(lake)) or "none yet: `peace run` writes them"
+        typer.echo(f"peace: no report {name!r} in {lake.root} ({have})", err=True)
+        raise typer.Exit(1)
+
+    def show(console: Console) -> None:
+        if name:
+            typer.echo(reports[0]["path"])
+        else:
+            _show_reports(console, lake)
+
+    emit(reports, as_json, show)
+
+
+@app.command()
+def wiring(path: Checkpoint, home: Home = None, as_json: AsJson = False) -> None:
+    """How PEACE reads a checkpoint: its neuron groups, their symmetries, and the layers between them."""
+    from peace_pipeline.index.checkpoints import describe_wiring
+
+    with working():
+        document = describe_wiring(path)
+    emit(document, as_json, lambda console: _show_wiring(console, document))
+
+
+def _lake(home: Path | None) -> Lake:
+    from peace_pipeline.lake import Lake
+
+    return Lake.open(home)
+
+
+def _run(lake: Lake, config: str) -> PassSummary:
+    with working():
+        from peace_pipeline.definitions import Pass, defs
+
+        return Pass(defs, lake, config).run()
+
+
+def _check_variant(variant: str) -> None:
+    from peace_pipeline.encoder.model import VARIANTS
+
+    if variant not in VARIANTS:
+        raise typer.BadParameter(f"{variant!r} is not one of {', '.join(VARIANTS)}", param_hint="--variant")
+
+
+def _vector(vector: list[float]) -> str:
+    return f"[{', '.join(f'{value:.3f}' for value in vector[:3])}, … {len(vector)}]"
+
+
+def _hits(title: str, hits: list[Hit]) -> Any:
+    columns = [name for name in _HITS if name != "revision"]
+    return table(title, columns, [[hit.as_dict()[name] for name in columns] for hit in hits])
+
+
+def _show_pass(console: Console, summary: PassSummary) -> None:
+    if summary.idle:
+        console.print("Nothing to do: no model is new, changed or gone, and nothing is stale.")
+    else:
+        console.print(
+            f"{summary.new} new, {summary.changed} changed, {summary.deleted} gone; "
+            f"{summary.embedded} embedded{', encoder trained' if summary.trained else ''}."
+        )
+    if summary.skipped:
+        rows = [(row["model_id"], row["reason"]) for row in summary.skipped]
+        console.print(table("Skipped", ("model_id", "reason"), rows))
+    if summary.encoder_version is None:
+        console.print("No encoder yet: at least 64 networks are needed to train one; nothing is indexed.")
+    console.print(f"Encoder {summary.encoder_version or '–'}, {summary.seconds:.1f} s.", highlight=False)
+
+
+def _show_example(console: Console, lake: Lake) -> None:
+    from peace_pipeline.index.lookup import example, find
+
+    model_id = example(lake)
+    if model_id:
+        console.print(f"\n[bold]peace search {model_id} -k 5[/bold]", highlight=False)
+        console.print(_hits(f"Nearest to {model_id}", find(lake, model_id, k=5)))
+
+
+def _show_reports(console: Console, lake: Lake) -> None:
+    from peace_pipeline.evaluation.reports import list_reports
+
+    rows = [(row["name"], row["path"], row["created_at"]) for row in list_reports(lake)]
+    console.print(table("Reports", ("name", "path", "created_at"), rows))
+
+
+_METHODS = {
+    "family": "its config names a family whose wiring is known, and all names and shapes fit",
+    "traced": "its graph was traced",
+    "chain": "its layers make one plain chain by names and shapes, and in no other way",
+    "independent": "how its layers are coupled is not known, so no symmetry is claimed",
+}
+
+
+def _show_wiring(console: Console, document: dict[str, Any]) -> None:
+    method, family = document["method"], document["family"]
+    console.print(f"Read as {method}{f' ({family})' if family else ''}: {_METHODS[method]}.")
+    groups = [
+        (row["name"], row["size"], row["kind"], ", ".join(row["actions"])) for row in document["groups"]
+    ]
+    console.print(table("Neuron groups", ("name", "size", "kind", "actions"), groups))
+    layers = [
+        (row["name"], row["kind"], "×".join(map(str, row["shape"])), row["in_group"], row["out_group"])
+        for row in document["layers"]
+    ]
+    console.print(table("Layers", ("name", "kind", "shape", "reads", "writes"), layers))

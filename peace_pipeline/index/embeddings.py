@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from peace_pipeline.lake import Lake, write_parquet
+from peace_pipeline.progress import Progress
 
 NETWORK, LAYER = "network", "layer"
 
@@ -40,7 +42,7 @@ def layer_schema(dimension: int) -> pa.Schema:
     )
 
 
-def embed_batch(lake: Lake, batch: str) -> tuple[str, int]:
+def embed_batch(lake: Lake, batch: str, progress: Progress | None = None) -> tuple[str, int]:
     """Embed a batch's networks with the current encoder; returns the encoder's version and how many there were.
 
     Raises:
@@ -56,7 +58,8 @@ def embed_batch(lake: Lake, batch: str) -> tuple[str, int]:
     wirings = read_wirings(lake, batch)
     revisions = _revisions(lake.wirings(batch))
     now = datetime.now(UTC)
-    networks, layers = [], []
+    networks: list[dict[str, Any]] = []
+    layers: list[dict[str, Any]] = []
     for embedding in embed(encoder, read_batch(lake, batch)):
         key = {"model_id": embedding.key, "revision": revisions[embedding.key], "encoder_version": version}
         networks.append(key | {"embedded_at": now, "vector": embedding.network})
@@ -65,6 +68,8 @@ def embed_batch(lake: Lake, batch: str) -> tuple[str, int]:
         ):
             layer = {"layer": position, "name": wired.layer.name, "kind": wired.layer.kind, "vector": vector}
             layers.append(key | layer)
+        if progress:
+            progress(len(networks), len(wirings))
     schemas = network_schema(encoder.config.dimension), layer_schema(encoder.config.token_width)
     for level, rows, schema in zip((LAYER, NETWORK), (layers, networks), schemas[::-1], strict=True):
         write_parquet(pa.Table.from_pylist(rows, schema=schema), lake.embeddings(level, version, batch))

@@ -41,7 +41,8 @@ def _folded(wired: WiredLayer, read: Read) -> dict[str, torch.Tensor]:
 
 
 def _affine(tensors: dict[str, torch.Tensor], eps: float) -> tuple[torch.Tensor, torch.Tensor]:
-    return affine(*(tensors.get(role) for role in ("gain", "shift", "mean", "var")), eps)
+    gain, shift, mean, var = (tensors.get(role) for role in ("gain", "shift", "mean", "var"))
+    return affine(gain, shift, mean, var, eps)
 
 
 def _read_all(layer: Layer, read: Read) -> dict[str, torch.Tensor]:

@@ -134,7 +134,7 @@ class Wiring:
 
 def _layer_from_json(fields: dict[str, Any]) -> WiredLayer:
     def layer(value: dict[str, Any] | None) -> Layer | None:
-        return value and Layer(**{**value, "shape": tuple(value["shape"])})
+        return Layer(**{**value, "shape": tuple(value["shape"])}) if value else None
 
     into = fields["into"] and Axis(**fields["into"])
     own = layer(fields["layer"])

@@ -46,7 +46,7 @@ def _front_matter(text: str) -> dict[str, Any]:
     from huggingface_hub import ModelCard
 
     try:
-        data = ModelCard(text, ignore_metadata_errors=True).data
+        data: Any = ModelCard(text, ignore_metadata_errors=True).data
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError, yaml.YAMLError):
         return {}
     fields = {

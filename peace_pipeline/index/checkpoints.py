@@ -1,0 +1,164 @@
+"""Checkpoints that are no part of the zoo: how one is wired, and what the current encoder makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from peace_pipeline.lake import Lake, write_parquet
+from peace_pipeline.progress import Progress
+
+if TYPE_CHECKING:
+    from peace_pipeline.encoder.model import Encoder
+    from peace_pipeline.symmetry.wiring import Wiring
+    from peace_pipeline.weights.checkpoint import Checkpoint
+
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class EmbeddedCheckpoint:
+    """What embedding one path gave: a vector of unit norm (as Python floats), or the reason why there is none."""
+
+    path: str
+    encoder_version: str
+    parameters: int | None = None
+    wiring: str | None = None
+    sampled: bool = False
+    vector: list[float] | None = None
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as a JSON object: with ``error`` instead of what could not be had."""
+        if self.error is not None:
+            return {"path": self.path, "encoder_version": self.encoder_version, "error": self.error}
+        return {name: value for name, value in vars(self).items() if name != "error"}
+
+
+def embed_paths(
+    lake: Lake,
+    paths: Iterable[str],
+    *,
+    dtype: str = "float32",
+    version: str | None = None,
+    progress: Progress | None = None,
+) -> Iterator[EmbeddedCheckpoint]:
+    """Embed weight files and Hub-layout folders, in the order given, with the current encoder or that of
+    ``version``; stores nothing.
+
+    A path that can't be embedded gives its reason and does not stop the others.
+
+    Raises:
+        NoEncoder: where the lake has none.
+    """
+    from peace_pipeline.encoder import store
+    from peace_pipeline.weights.checkpoint import UnreadableCheckpoint
+
+    version, encoder = store.load(lake, version)
+    paths = list(paths)
+    for done, path in enumerate(paths, 1):
+        try:
+            yield _embed(encoder, version, path, dtype)
+        except (UnreadableCheckpoint, OSError, ValueError) as error:
+            reason = str(error).strip() or type(error).__name__
+            yield EmbeddedCheckpoint(path, version, error=" ".join(reason.split()))
+        if progress:
+            progress(done, len(paths))
+
+
+def write_embedded(rows: Iterable[EmbeddedCheckpoint], path: Path, dtype: str = "float32") -> None:
+    """Write embedded checkpoints to a Parquet file, those that failed with a null ``vector``."""
+    schema = pa.schema(
+        [
+            pa.field("path", pa.string(), nullable=False),
+            pa.field("encoder_version", pa.string(), nullable=False),
+            ("parameters", pa.int64()),
+            ("wiring", pa.string()),
+            pa.field("sampled", pa.bool_(), nullable=False),
+            ("vector", pa.list_(pa.type_for_alias(dtype))),
+            ("error", pa.string()),
+        ]
+    )
+    write_parquet(pa.Table.from_pylist([vars(row) for row in rows], schema=schema), path)
+
+
+def describe_wiring(path: str) -> dict[str, Any]:
+    """How PEACE reads a checkpoint: method, family, groups and layers as a JSON object.
+
+    Raises:
+        UnreadableCheckpoint: where it can't be read.
+    """
+    with _opened(path) as (wiring, _):
+        return {
+            "method": wiring.method,
+            "family": wiring.family,
+            "groups": [
+                {"name": group.name, "size": group.size, "kind": group.kind, "actions": list(group.actions)}
+                for group in wiring.groups.values()
+            ],
+            "layers": [
+                {
+                    "name": wired.layer.name,
+                    "kind": wired.layer.kind,
+                    "shape": list(wired.layer.shape),
+                    "out_group": wired.out.group,
+                    "in_group": wired.into.group if wired.into else None,
+                }
+                for wired in wiring.layers
+            ],
+        }
+
+
+def weight_files(path: str) -> list[Path]:
+    """The weight files that a file's or folder's path stands for.
+
+    Raises:
+        UnreadableCheckpoint: where it stands for none.
+    """
+    from peace_pipeline.weights.checkpoint import UnreadableCheckpoint
+    from peace_pipeline.zoo import files
+
+    if path.startswith("hf://"):
+        raise UnreadableCheckpoint("the Hugging Face source isn't there yet: give a local file or folder")
+    place = Path(path).expanduser()
+    if not place.exists():
+        raise UnreadableCheckpoint("no such file or folder")
+    if not place.is_dir():
+        return [place]
+    names = [entry.name for entry in place.iterdir() if files.is_weights(entry.name)]
+    if not names:
+        raise UnreadableCheckpoint("no weights in this folder")
+    try:
+        return [place / name for name in files.choose(names)]
+    except files.AmbiguousWeights as error:
+        raise UnreadableCheckpoint(str(error)) from error
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[tuple[Wiring, Checkpoint]]:
+    from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
+    from peace_pipeline.weights.checkpoint import open_checkpoint
+
+    weights = weight_files(path)
+    with open_checkpoint(weights) as checkpoint:
+        yield wire_checkpoint(checkpoint, config_beside(weights[0].parent)), checkpoint
+
+
+def _embed(encoder: Encoder, version: str, path: str, dtype: str) -> EmbeddedCheckpoint:
+    import torch
+
+    from peace_pipeline.encoder.embed import embed
+    from peace_pipeline.symmetry.layering import folded_tensors
+
+    kind = getattr(torch, dtype)
+    with _opened(path) as (wiring, checkpoint):
+        tensors = folded_tensors(wiring, lambda name: checkpoint.read(name, kind))
+        (embedding,) = embed(encoder, [(path, wiring, tensors)], kind)
+        return EmbeddedCheckpoint(
+            path, version, checkpoint.parameters, wiring.method, vector=embedding.network.tolist()
+        )

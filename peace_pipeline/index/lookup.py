@@ -1,0 +1,52 @@
+"""Search by name: a query is a model in the index, or a checkpoint that is embedded for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from peace_pipeline.index.search import Hit, indexed_vector, search
+from peace_pipeline.index.tables import MODELS, connect, served_version, table_names
+from peace_pipeline.lake import Lake
+
+
+class UnknownQuery(Exception):
+    """A query that is neither in the index nor a checkpoint that can be embedded."""
+
+
+def find(
+    lake: Lake, query: str | None, *, k: int = 10, where: str | None = None, text: str | None = None
+) -> list[Hit]:
+    """The ``k`` models nearest to ``query`` (a model id in the index, itself left out, or a path) and ``text``.
+
+    Raises:
+        NoIndex: where there is no index.
+        NoEncoder: where ``query`` is a path and there is no encoder.
+        UnknownQuery: where ``query`` is neither.
+        BadFilter: where ``where`` can't be run.
+    """
+    if query is None:
+        return search(lake, k=k, where=where, text=text)
+    vector = indexed_vector(lake, query)
+    if vector is not None:
+        return search(lake, vector, k=k, where=where, text=text, without=query)
+    return search(lake, _embedded(lake, query), k=k, where=where, text=text)
+
+
+def _embedded(lake: Lake, path: str) -> np.ndarray:
+    """Embedded by the encoder that the index serves, which after a retraining is not yet the current one."""
+    from peace_pipeline.index.checkpoints import embed_paths
+
+    version = served_version(connect(lake))
+    (embedded,) = embed_paths(lake, [path], version=version)
+    if embedded.vector is None:
+        raise UnknownQuery(f"{path} is not in the index, and as a path: {embedded.error}")
+    return np.asarray(embedded.vector, np.float32)
+
+
+def example(lake: Lake) -> str | None:
+    """A model in the index to try a query with: a trained network where there is one."""
+    if not lake.index.exists() or MODELS not in table_names(database := connect(lake)):
+        return None
+    rows = database.open_table(MODELS).search().select(["model_id"]).limit(None).to_list()
+    ids = sorted(row["model_id"] for row in rows)
+    return next((name for name in ids if name.startswith("trained:")), ids[0] if ids else None)

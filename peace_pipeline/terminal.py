@@ -1,0 +1,110 @@
+"""What the command line shows: tables, one JSON document, progress on stderr, failures in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
+
+from peace_pipeline.progress import listening
+
+TRACEBACK = "PEACE_TRACEBACK"
+_OWN = ("peace_pipeline.", "assets.", "resources.")
+
+
+class Commands(TyperGroup):
+    """Commands whose failures are one line on stderr and exit code 1; ``PEACE_TRACEBACK=1`` shows where."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if isinstance(error, typer.Exit | typer.Abort) or _is_usage(error) or os.environ.get(TRACEBACK):
+                raise
+            typer.echo(f"peace: {reason(error)}", err=True)
+            raise typer.Exit(1) from error
+
+
+def _is_usage(error: Exception) -> bool:
+    return hasattr(error, "exit_code") and hasattr(error, "show")
+
+
+def reason(error: Exception) -> str:
+    """An exception in one line; the type is named where the exception isn't one of PEACE's own."""
+    text = " ".join(str(error).split())
+    own = any(kind.__module__.startswith(_OWN) for kind in type(error).__mro__)
+    return text if own and text else f"{type(error).__name__}: {text}"
+
+
+def emit(document: Any, as_json: bool, show: Callable[[Console], None]) -> None:
+    """Print ``document`` as JSON on stdout, or let ``show`` print it for people."""
+    if as_json:
+        typer.echo(json.dumps(document))
+    else:
+        show(Console())
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
+    """A table for people; ``None`` is left empty, cosines and other fractions get four digits."""
+    shown = Table(title=title, title_justify="left")
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*map(_cell, row))
+    return shown
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+@contextlib.contextmanager
+def working() -> Iterator[None]:
+    """While a command works: progress bars on stderr, whatever libraries print goes there too, and no chatter."""
+    import logging
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    _quiet(logging)
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(file=sys.stderr),
+    )
+    bars.disable = not bars.console.is_terminal
+    tasks: dict[str, Any] = {}
+
+    def begin(description: str) -> Callable[[int, int], None]:
+        if description in tasks:
+            bars.reset(tasks[description], total=None)
+        else:
+            tasks[description] = bars.add_task(description, total=None)
+
+        def report(done: int, total: int) -> None:
+            bars.update(tasks[description], completed=done, total=total or None)
+
+        return report
+
+    with bars, contextlib.redirect_stdout(sys.stderr), listening(begin):
+        yield
+
+
+def _quiet(logging: Any) -> None:
+    import warnings
+
+    for name in ("alembic", "mlflow", "lightning", "lightning.pytorch", "dagster"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.simplefilter("ignore")
