@@ -15,8 +15,10 @@ LAYER_FEATURES = 3 + 2 * FREQUENCIES + 1
 POSITION_FEATURES = 9
 EDGE_EXPANSION = 3
 KINDS = ("linear", "conv1d", "conv2d", "conv3d", "depthwise", "embedding", "norm", "tensor")
+BASIS = 64
+ALIGNMENTS = 3
 CENTRES = (-2.0, -1.0, -0.5, -0.2, 0.2, 0.5, 1.0, 2.0)
-STATISTICS = 9 + len(CENTRES)
+STATISTICS = 9 + len(CENTRES) + ALIGNMENTS
 
 
 def fourier(values: torch.Tensor) -> torch.Tensor:
@@ -37,6 +39,63 @@ def node_features(bucket: Bucket, group: str, dtype: torch.dtype) -> torch.Tenso
     if own.kind == FIXED and own.size > 1:
         place = fourier(torch.linspace(0, 1, own.size, dtype=dtype) * (1 - 1 / own.size))
     return torch.cat([shared.expand(own.size, -1), place], 1)
+
+
+def input_basis(size: int, dtype: torch.dtype) -> torch.Tensor:
+    """Cosines (size, BASIS) of rising frequency over the input neurons (the DCT's basis, cut off)."""
+    place = (torch.arange(size, dtype=dtype) + 0.5) / size
+    return (place[:, None] * torch.arange(BASIS, dtype=dtype) * math.pi).cos() * math.sqrt(2 / BASIS)
+
+
+def alignment(bucket: Bucket, position: int) -> torch.Tensor:
+    """How a layer's columns match the rows of the layers that write what it reads: (batch, ALIGNMENTS).
+
+    Gradient descent couples the two (under gradient flow W_l W_lᵀ − W_{l+1}ᵀ W_{l+1} stays constant: Du, Hu and
+    Lee 2018, theorem 2.1), and any other order of the columns destroys it while it keeps the statistics of both
+    layers. The features are the cosine between the off-diagonal Gram matrices of a group's rows and columns, and
+    the correlations of the columns' norms with the rows' norms and with the biases.
+    """
+    wiring = bucket.wiring
+    wired = wiring.layers[position]
+    weight = bucket.tensors[wired.layer.tensors["weight"]]
+    writers = wiring.writers(wired.into.group) if wired.into else []
+    if wired.into is None or not writers or wiring.groups[wired.into.group].kind != PERMUTABLE:
+        return weight.new_zeros(len(weight), ALIGNMENTS)
+    columns = (
+        weight.reshape(*weight.shape[:2], wiring.groups[wired.into.group].size, -1).movedim(2, 1).flatten(2)
+    )
+    outgoing = _unit(columns) @ _unit(columns).mT
+    rows = [bucket.tensors[writer.layer.tensors["weight"]].flatten(2) for writer in writers]
+    incoming = torch.stack([_unit(row) @ _unit(row).mT for row in rows]).sum(0)
+    biases = [
+        bucket.tensors[writer.layer.tensors["bias"]] for writer in writers if "bias" in writer.layer.tensors
+    ]
+    norm = columns.norm(dim=2)
+    shift = torch.stack(biases).sum(0) if biases else torch.zeros_like(norm)
+    off = 1 - torch.eye(outgoing.shape[-1], dtype=weight.dtype, device=weight.device)
+    return torch.stack(
+        [
+            _cosine((outgoing * off).flatten(1), (incoming * off).flatten(1)),
+            _cosine(_centred(norm), _centred(torch.stack([row.norm(dim=2) for row in rows]).sum(0))),
+            _cosine(_centred(norm), _centred(shift)),
+        ],
+        1,
+    )
+
+
+def _unit(rows: torch.Tensor) -> torch.Tensor:
+    """Rows over their mean norm, so that no network outweighs another."""
+    return rows / (rows.norm(dim=2).mean(1)[:, None, None] + 1e-12)
+
+
+def _centred(values: torch.Tensor) -> torch.Tensor:
+    return values - values.mean(1, keepdim=True)
+
+
+def _cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Cosine (batch,) of two vectors a network; near 0 where one of them is constant up to rounding."""
+    scale = a.norm(dim=1) * b.norm(dim=1)
+    return (a * b).sum(1) / (scale + 1e-3 * math.sqrt(a.shape[1]))
 
 
 def layer_features(bucket: Bucket, position: int, dtype: torch.dtype) -> torch.Tensor:
@@ -90,7 +149,7 @@ def expand(values: torch.Tensor) -> torch.Tensor:
 
 
 def statistics(values: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """Invariant statistics (batch, STATISTICS) of a layer's compressed weights and biases."""
+    """Invariant statistics (batch, STATISTICS − ALIGNMENTS) of a layer's compressed weights and biases."""
     flat = values.flatten(1)
     magnitude = flat.abs()
     spread = flat.std(1, correction=0)
@@ -104,5 +163,5 @@ def statistics(values: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     ]
     weights += [torch.sigmoid(8 * (flat - centre)).mean(1) for centre in CENTRES]
     biases = [bias.mean(1), bias.std(1, correction=0), bias.abs().amax(1)] if bias is not None else []
-    padding = [torch.zeros_like(spread)] * (STATISTICS - len(weights) - len(biases))
+    padding = [torch.zeros_like(spread)] * (STATISTICS - ALIGNMENTS - len(weights) - len(biases))
     return torch.stack([*weights, *biases, *padding], 1)

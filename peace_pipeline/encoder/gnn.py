@@ -91,7 +91,7 @@ class NeuronGNN(nn.Module):
     def __init__(self, width: int, heads: int, rounds: int, probes: int) -> None:
         super().__init__()
         self.edge_features = EdgeFeatures(heads)
-        self.probes = Probes(probes, width) if probes else None
+        self.probes = Probes(probes) if probes else None
         self.probed = mlp(probes, width, width) if probes else None
         self.node = mlp(features.NODE_FEATURES, width, width)
         self.bias = mlp(2, width, width)

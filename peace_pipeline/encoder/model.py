@@ -138,9 +138,12 @@ class Encoder(nn.Module):
             fixed = features.layer_features(bucket, position, values[position].dtype).to(
                 values[position].device
             )
-            rows.append(
-                torch.cat([features.statistics(values[position], bias), fixed.expand(len(bucket), -1)], 1)
-            )
+            told = [
+                features.statistics(values[position], bias),
+                features.alignment(bucket, position),
+                fixed.expand(len(bucket), -1),
+            ]
+            rows.append(torch.cat(told, 1))
         return torch.stack(rows, 1)
 
 

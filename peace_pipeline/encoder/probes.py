@@ -23,12 +23,10 @@ Activations = dict[str, torch.Tensor]
 class Probes(nn.Module):
     """``count`` probes: a pattern over the input neurons and a weighting of kernel positions each."""
 
-    def __init__(self, count: int, width: int) -> None:
+    def __init__(self, count: int) -> None:
         super().__init__()
         self.count = count
-        self.pattern = nn.Sequential(
-            nn.Linear(features.NODE_FEATURES, width), nn.GELU(), nn.Linear(width, count)
-        )
+        self.pattern = nn.Parameter(torch.randn(features.BASIS, count))
         self.collapse = nn.Sequential(
             nn.Linear(features.POSITION_FEATURES, 32), nn.GELU(), nn.Linear(32, count)
         )
@@ -49,16 +47,15 @@ class Probes(nn.Module):
     def _source(self, bucket: Bucket, wired: WiredLayer, reached: Activations) -> torch.Tensor:
         """What the layer reads (batch, in, probes): probes at the inputs, else rectified activations."""
         if wired.into is None:
-            return self.pattern[-1].bias.new_ones(len(bucket), 1, self.count)
+            return self.pattern.new_ones(len(bucket), 1, self.count)
         name = wired.into.group
         if name in reached:
             return reached[name].relu()
         group = bucket.wiring.groups[name]
         if group.kind != FIXED:
-            return self.pattern[-1].bias.new_zeros(len(bucket), group.size, self.count)
-        weight = self.pattern[-1].weight
-        node = features.node_features(bucket, name, weight.dtype).to(weight.device)
-        return self.pattern(node).expand(len(bucket), -1, -1)
+            return self.pattern.new_zeros(len(bucket), group.size, self.count)
+        basis = features.input_basis(group.size, self.pattern.dtype).to(self.pattern.device)
+        return (basis @ self.pattern).expand(len(bucket), -1, -1)
 
     def _through(self, bucket: Bucket, wired: WiredLayer, source: torch.Tensor) -> torch.Tensor:
         """The layer's map (batch, in, probes) → (batch, out, probes)."""

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import MLFlowLogger
 from pytorch_metric_learning.losses import SupConLoss
+from torch import nn
 from torchmetrics.functional.retrieval import retrieval_average_precision
 
 from peace_pipeline.encoder import store
@@ -46,6 +47,8 @@ class Settings:
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     temperature: float = 0.1
+    twin_margin: float = 0.5
+    twin_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,13 @@ class ContrastiveTraining(lightning.LightningModule):
         positive, negative = (mask.to(self.device) for mask in self.training_set.masks(batch))
         indices = (*positive.nonzero(as_tuple=True), *negative.nonzero(as_tuple=True))
         loss = self.loss(vectors, indices_tuple=indices)
+        intact, broken = self.training_set.twins(batch)
+        alike = (vectors[intact] * vectors[broken]).sum(-1)
+        twin_loss = nn.functional.softplus(
+            (alike - self.settings.twin_margin) / self.settings.temperature
+        ).mean()
+        self.log("twin_similarity", alike.mean(), on_step=False, on_epoch=True, batch_size=len(alike))
+        loss = loss + self.settings.twin_weight * twin_loss
         self.log("training_loss", loss, on_step=False, on_epoch=True, batch_size=len(vectors))
         return loss
 

@@ -69,6 +69,15 @@ class TrainingSet(torch.utils.data.Dataset[int]):
                 views += [view] * len(group)
         return Views(buckets, torch.tensor(members), torch.tensor(views))
 
+    def twins(self, batch: Views) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of the intact networks that have a broken twin in the batch, and the rows of those twins."""
+        broken = (batch.view == BROKEN).nonzero().flatten()
+        originals = (batch.view == ORIGINAL).nonzero().flatten()
+        row_of = dict(zip(batch.member[originals].tolist(), originals.tolist(), strict=True))
+        return torch.tensor(
+            [row_of[member] for member in batch.member[broken].tolist()], dtype=torch.long
+        ), broken
+
     def masks(self, batch: Views) -> tuple[torch.Tensor, torch.Tensor]:
         """Positive and negative masks (rows, rows). Broken twins are negatives of all, and no anchors."""
         related = self.relation[batch.member][:, batch.member]
@@ -92,7 +101,7 @@ class TrainingSet(torch.utils.data.Dataset[int]):
         return bucket.with_tensors(add_noise(disguised, strength, self.generator))
 
     def _broken(self, bucket: Bucket) -> Bucket:
-        share = BROKEN_SHARE * torch.rand(len(bucket), generator=self.generator)
+        share = BROKEN_SHARE * (0.25 + 0.75 * torch.rand(len(bucket), generator=self.generator))
         return bucket.with_tensors(break_wiring(bucket.wiring, bucket.tensors, share, self.generator))
 
 
