@@ -26,8 +26,8 @@ def describe(folder: Path) -> dict[str, Any]:
     """The fields of a :class:`ModelRecord` that a folder's config.json and README.md give."""
     config = read_config(folder)
     fields: dict[str, Any] = {}
-    if isinstance(config.get("model_type"), str):
-        fields["architecture"] = config["model_type"]
+    if architecture := _text(config.get("model_type")):
+        fields["architecture"] = architecture
     try:
         text = _read_text(folder / CARD)
     except (OSError, ValueError):
@@ -36,8 +36,8 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def _read_text(path: Path) -> str:
-    if path.stat().st_size > MAX_TEXT_BYTES:
-        raise ValueError(f"{path} is larger than {MAX_TEXT_BYTES} bytes")
+    if not path.is_file() or path.stat().st_size > MAX_TEXT_BYTES:
+        raise ValueError(f"{path} is no file of at most {MAX_TEXT_BYTES} bytes")
     return path.read_text(encoding="utf-8", errors="replace")
 
 
@@ -58,34 +58,49 @@ def _front_matter(text: str) -> dict[str, Any]:
         "base_model": next(iter(_texts(data.base_model)), None),
         "base_model_relation": _text(data.get("base_model_relation")),
         "hyperparameters": _hyperparameters(data.get("hyperparameters")),
-        "seed": data.get("seed") if isinstance(data.get("seed"), int) else None,
+        "seed": _seed(data.get("seed")),
         "metrics": _metrics(data.eval_results),
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    """A string that can be stored: YAML and JSON escapes can spell characters that UTF-8 has no bytes for."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
 def _texts(value: object) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
-    return tuple(item for item in values if isinstance(item, str))
+    return tuple(text for text in map(_text, values) if text is not None)
+
+
+def _seed(value: object) -> int | None:
+    return value if type(value) is int and abs(value) < 2**63 else None
 
 
 def _hyperparameters(value: object) -> dict[str, str]:
-    return {str(name): str(item) for name, item in value.items()} if isinstance(value, dict) else {}
+    """Scalars and lists of scalars as text; deeper values are left out (YAML aliases make them grow without end)."""
+    items = value.items() if isinstance(value, dict) else ()
+    return {_written(name): _written(item) for name, item in items if _is_flat(item)}
+
+
+def _is_flat(value: object) -> bool:
+    return not any(isinstance(item, dict | list) for item in (value if isinstance(value, list) else [value]))
+
+
+def _written(value: object) -> str:
+    return _text(str(value)) or ""
 
 
 def _metrics(results: Any) -> dict[str, float]:
     metrics = {}
-    for result in results or ():
+    for result in results if isinstance(results, list) else ():
         try:
             value = float(result.metric_value)
-        except (TypeError, ValueError):
+        except (AttributeError, OverflowError, TypeError, ValueError):
             continue
         if math.isfinite(value):
-            metrics[str(result.metric_type)] = value
+            metrics[_written(result.metric_type)] = value
     return metrics
 
 

@@ -25,6 +25,8 @@ class DirectorySource:
     def __init__(self, lake: Lake, base: Path, *, path: str, label: str | None = None) -> None:
         self.path = base / Path(path).expanduser()
         self.label = label or self.path.resolve().name
+        if "/" in self.label:
+            raise ConfigError(f"directory source: label {self.label!r} has a slash")
 
     @property
     def prefix(self) -> str:
@@ -42,7 +44,7 @@ class DirectorySource:
             raise ConfigError(f"directory source: {self.path} is not a folder")
         present = set()
         for folder, names in model_folders(self.path):
-            model_id = self.prefix + folder.relative_to(self.path).as_posix()
+            model_id = self.prefix + _encodable(folder.relative_to(self.path).as_posix())
             present.add(model_id)
             record = read_folder(self.source, model_id, folder, names, known.get(model_id))
             if record is not None:
@@ -65,12 +67,7 @@ def read_folder(
 ) -> ModelRecord | None:
     """The record of one model folder, or ``None`` where it is as ``known`` has it."""
     described = files.describing(folder)
-    try:
-        weights, reason = files.choose(names), None
-    except files.AmbiguousWeights as error:
-        weights, reason = [], str(error)
-    except ValueError:
-        weights, reason = [], "config.json but no weights"
+    weights, reason = _weights(folder, names)
     try:
         token = files.etag(folder, weights + described)
         if known and known.etag == token and known.reason in (None, reason):
@@ -94,3 +91,24 @@ def read_folder(
     )
     record = enriched(record, folder)
     return record.skipped(reason) if reason else record
+
+
+def _weights(folder: Path, names: list[str]) -> tuple[list[str], str | None]:
+    """The files that are the folder's model, or why there are none."""
+    try:
+        weights = files.choose(names)
+    except files.AmbiguousWeights as error:
+        return [], str(error)
+    except ValueError:
+        return [], "config.json but no weights"
+    for path in (str(folder), *weights):
+        if _encodable(path) != path:
+            return [], "the folder's name is not UTF-8" if path == str(
+                folder
+            ) else "a file's name is not UTF-8"
+    return weights, None
+
+
+def _encodable(name: str) -> str:
+    """A name with every byte that is not UTF-8 spelled out, so that it can be stored."""
+    return os.fsencode(name).decode(errors="backslashreplace")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
+import stat
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +31,7 @@ FORMATS = {
 """File suffix → format, in the order in which a folder that holds several is read."""
 
 _SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.\w+")
+_NAMES = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors")
 
 
 def is_weights(name: str) -> bool:
@@ -42,7 +45,7 @@ def format_of(name: str) -> str:
 
 
 class AmbiguousWeights(ValueError):
-    """A folder holds several weight files of which none is plainly the model."""
+    """A folder holds weight files of which none is plainly the model, or only a part of its shards."""
 
 
 def choose(names: Iterable[str]) -> list[str]:
@@ -52,18 +55,22 @@ def choose(names: Iterable[str]) -> list[str]:
     own names, then a file that is the only one.
 
     Raises:
-        AmbiguousWeights: where no rule picks one.
+        AmbiguousWeights: where no rule picks one, or shards are missing.
     """
     order = list(dict.fromkeys(FORMATS.values()))
     present = sorted(filter(is_weights, names), key=natural)
     best = min(order.index(format_of(name)) for name in present)
     files = [name for name in present if order.index(format_of(name)) == best]
     shards = [name for name in files if _SHARD.fullmatch(name)]
-    if shards and len({_SHARD.sub(r"\1/\2", name) for name in shards}) == 1:
+    sets = {_SHARD.sub(r"\1/\2", name) for name in shards}
+    expected = int(next(iter(sets)).rpartition("/")[2]) if len(sets) == 1 else 0
+    if shards and len(shards) == expected:
         return shards
-    for name in ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors"):
+    for name in _NAMES:
         if name in files:
             return [name]
+    if expected:
+        raise AmbiguousWeights(f"{len(shards)} of {expected} shards")
     if len(files) == 1:
         return files
     raise AmbiguousWeights(f"{len(files)} weight files and none is the model: {', '.join(files[:4])}")
@@ -79,6 +86,8 @@ def etag(folder: Path, names: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for name in names:
         status = (folder / name).stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", name)
         digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 

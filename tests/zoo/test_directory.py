@@ -1,0 +1,245 @@
+"""The directory source: what is new, changed, gone or unusable, with unchanged files left closed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from peace_pipeline.lake import Lake
+from peace_pipeline.symmetry.extraction import extract_batch, skipped_models
+from peace_pipeline.zoo import ConfigError, ZooConfig
+from peace_pipeline.zoo.catalog import newest_records
+from peace_pipeline.zoo.crawling import CrawlSummary, crawl_zoo
+from tests.conftest import card_of, directory, ingest, write_model, write_network
+
+STATE = {"0.weight": torch.ones(3, 2), "1.weight": torch.ones(2, 3)}
+_opened: list[Path] | None = None
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and _opened is not None and isinstance(arguments[0], str | os.PathLike):
+        _opened.append(Path(arguments[0]))
+
+
+sys.addaudithook(_watch)
+
+
+@contextmanager
+def opened_under(folder: Path) -> Iterator[set[Path]]:
+    """Collects the files under ``folder`` that Python opens within the block."""
+    global _opened
+    found: set[Path] = set()
+    _opened = []
+    try:
+        yield found
+    finally:
+        found |= {path for path in _opened if path.is_relative_to(folder)}
+        _opened = None
+
+
+def nothing(summary: CrawlSummary) -> bool:
+    return not (summary.new or summary.changed or summary.deleted or summary.batches)
+
+
+def test_new_changed_deleted_and_unchanged(lake: Lake, zoo: Path) -> None:
+    for name in ("a", "b", "c"):
+        write_model(zoo / name, STATE)
+    config = directory(zoo)
+    assert crawl_zoo(lake, config).new == [f"directory:zoo/{name}" for name in "abc"]
+    before = newest_records(lake)
+    write_model(zoo / "b", STATE | {"0.weight": torch.zeros(3, 2)})
+    (zoo / "c" / "model.safetensors").unlink()
+    (zoo / "c" / "config.json").unlink()
+    write_model(zoo / "d", STATE)
+    summary = crawl_zoo(lake, config)
+    assert (summary.new, summary.changed, summary.deleted) == (
+        ["directory:zoo/d"],
+        ["directory:zoo/b"],
+        ["directory:zoo/c"],
+    )
+    after = newest_records(lake)
+    assert after["directory:zoo/a"] == before["directory:zoo/a"]
+    assert after["directory:zoo/b"].revision != before["directory:zoo/b"].revision
+    assert after["directory:zoo/c"].status == "deleted"
+    assert nothing(crawl_zoo(lake, config))
+
+
+def test_unchanged_files_are_not_opened(lake: Lake, zoo: Path) -> None:
+    for name in ("a", "b"):
+        write_network(zoo / name, "mlp", card=card_of("digits"))
+    with opened_under(zoo) as first:
+        crawl_zoo(lake, directory(zoo))
+    assert {path.parent.name for path in first} == {"a", "b"}, "the watch sees opens"
+    write_network(zoo / "b", "mlp", seed=1, card=card_of("digits"))
+    with opened_under(zoo) as second:
+        assert crawl_zoo(lake, directory(zoo)).changed == ["directory:zoo/b"]
+    assert {path.parent.name for path in second} == {"b"}
+
+
+def test_touched_but_equal_files_are_no_change(lake: Lake, zoo: Path) -> None:
+    write_model(zoo / "a", STATE)
+    crawl_zoo(lake, directory(zoo))
+    os.utime(zoo / "a" / "model.safetensors", (1, 1))
+    assert nothing(crawl_zoo(lake, directory(zoo)))
+
+
+def test_a_deleted_model_that_comes_back_is_new(lake: Lake, zoo: Path) -> None:
+    write_model(zoo / "a", STATE)
+    crawl_zoo(lake, directory(zoo))
+    (zoo / "a").rename(zoo.parent / "aside")
+    assert crawl_zoo(lake, directory(zoo)).deleted == ["directory:zoo/a"]
+    assert nothing(crawl_zoo(lake, directory(zoo)))
+    (zoo.parent / "aside").rename(zoo / "a")
+    assert crawl_zoo(lake, directory(zoo)).new == ["directory:zoo/a"]
+    assert newest_records(lake)["directory:zoo/a"].status == "new"
+
+
+def test_a_config_without_weights_is_one_skipped_record(lake: Lake, zoo: Path) -> None:
+    (zoo / "a").mkdir()
+    (zoo / "a" / "config.json").write_text("{}")
+    (zoo / "notes").mkdir()
+    (zoo / "notes" / "README.md").write_text("no model")
+    expected = [{"model_id": "directory:zoo/a", "reason": "config.json but no weights"}]
+    assert crawl_zoo(lake, directory(zoo)).skipped == expected
+    assert nothing(crawl_zoo(lake, directory(zoo)))
+    write_model(zoo / "a", STATE)
+    summary = crawl_zoo(lake, directory(zoo))
+    assert (summary.changed, summary.skipped) == (["directory:zoo/a"], [])
+    assert newest_records(lake)["directory:zoo/a"].status == "new"
+
+
+def test_a_truncated_file_is_skipped_and_the_batch_goes_on(lake: Lake, zoo: Path) -> None:
+    for name in ("good", "truncated"):
+        write_model(zoo / name, STATE)
+    path = zoo / "truncated" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+    (batch,) = ingest(lake, directory(zoo)).batches
+    (skipped,) = skipped_models(lake, batch)
+    assert skipped["model_id"] == "directory:zoo/truncated"
+    assert "not a whole safetensors file" in skipped["reason"]
+
+
+def test_a_file_that_changes_after_the_crawl_is_skipped(lake: Lake, zoo: Path) -> None:
+    for name in ("changed", "gone", "good"):
+        write_model(zoo / name, STATE)
+    (batch,) = crawl_zoo(lake, directory(zoo)).batches
+    write_model(zoo / "changed", STATE | {"0.weight": torch.zeros(3, 2)})
+    (zoo / "gone" / "model.safetensors").unlink()
+    outcome = extract_batch(lake, batch)
+    assert (outcome.models, outcome.skipped) == (1, 2)
+
+
+def test_which_files_are_the_model(lake: Lake, zoo: Path) -> None:
+    write_model(zoo / "both", STATE)
+    torch.save(STATE, zoo / "both" / "pytorch_model.bin")
+    (zoo / "several").mkdir()
+    for name in ("one.pt", "two.pt"):
+        torch.save(STATE, zoo / "several" / name)
+    write_model(zoo / "sharded", STATE)
+    (zoo / "sharded" / "model.safetensors").rename(zoo / "sharded" / "model-00001-of-00002.safetensors")
+    reasons = {entry["model_id"]: entry["reason"] for entry in crawl_zoo(lake, directory(zoo)).skipped}
+    assert reasons.keys() == {"directory:zoo/several", "directory:zoo/sharded"}
+    assert "one.pt, two.pt" in reasons["directory:zoo/several"]
+    assert "1 of 2 shards" in reasons["directory:zoo/sharded"]
+    chosen = {file.path for file in newest_records(lake)["directory:zoo/both"].files}
+    assert chosen == {"config.json", "model.safetensors"}
+    write_model(zoo / "sharded", STATE)
+    (zoo / "sharded" / "model.safetensors").rename(zoo / "sharded" / "model-00002-of-00002.safetensors")
+    assert crawl_zoo(lake, directory(zoo)).skipped == []
+    shards = {file.path for file in newest_records(lake)["directory:zoo/sharded"].files}
+    assert shards >= {f"model-0000{i}-of-00002.safetensors" for i in (1, 2)}
+
+
+def test_names_with_spaces_unicode_and_quotes(lake: Lake, zoo: Path) -> None:
+    names = ["with space", "ünïcode-网络", 'it\'s "quoted"', "per%20cent#?", "back\\slash"]
+    for name in names:
+        write_model(zoo / name / "inner", STATE)
+    (batch,) = ingest(lake, directory(zoo)).batches
+    records = newest_records(lake)
+    assert records.keys() == {f"directory:zoo/{name}/inner" for name in names}
+    assert skipped_models(lake, batch) == []
+    assert nothing(crawl_zoo(lake, directory(zoo)))
+
+
+def test_a_name_that_is_not_text_is_skipped(lake: Lake, zoo: Path) -> None:
+    write_model(zoo / "good", STATE)
+    write_model(Path(os.fsdecode(os.fsencode(zoo) + b"/bad-\xff")), STATE)
+    summary = crawl_zoo(lake, directory(zoo))
+    assert len(summary.new) == 2
+    assert [entry["reason"] for entry in summary.skipped] == ["the folder's name is not UTF-8"]
+    (zoo / "good" / "model.safetensors").rename(os.fsdecode(os.fsencode(zoo) + b"/good/\xff.safetensors"))
+    assert [entry["reason"] for entry in crawl_zoo(lake, directory(zoo)).skipped] == [
+        "a file's name is not UTF-8"
+    ]
+    assert nothing(crawl_zoo(lake, directory(zoo)))
+
+
+def test_symlinks(lake: Lake, zoo: Path) -> None:
+    write_model(zoo / "a", STATE)
+    (zoo / "a" / "loop").symlink_to(zoo)
+    (zoo / "self").symlink_to("self")
+    (zoo / "dangling").mkdir()
+    (zoo / "dangling" / "model.safetensors").symlink_to(zoo / "nowhere")
+    summary = crawl_zoo(lake, directory(zoo))
+    assert summary.new == ["directory:zoo/a", "directory:zoo/dangling"]
+    (skipped,) = summary.skipped
+    assert skipped == {
+        "model_id": "directory:zoo/dangling",
+        "reason": "unreadable: No such file or directory",
+    }
+    assert nothing(crawl_zoo(lake, directory(zoo)))
+
+
+def test_a_pipe_in_place_of_a_file_is_not_read(lake: Lake, zoo: Path) -> None:
+    write_model(zoo / "a", STATE)
+    os.mkfifo(zoo / "a" / "README.md")
+    (zoo / "b").mkdir()
+    os.mkfifo(zoo / "b" / "model.safetensors")
+    summary = crawl_zoo(lake, directory(zoo))
+    assert [entry["model_id"] for entry in summary.skipped] == ["directory:zoo/b"]
+
+
+def test_hidden_folders_are_left_alone(lake: Lake, zoo: Path) -> None:
+    write_model(zoo / ".cache" / "a", STATE)
+    assert nothing(crawl_zoo(lake, directory(zoo)))
+
+
+def test_a_missing_root_deletes_nothing(lake: Lake, zoo: Path) -> None:
+    write_model(zoo / "a", STATE)
+    crawl_zoo(lake, directory(zoo))
+    zoo.rename(zoo.parent / "unmounted")
+    with pytest.raises(ConfigError, match="is not a folder"):
+        crawl_zoo(lake, directory(zoo))
+    assert newest_records(lake)["directory:zoo/a"].status == "new"
+
+
+def test_sources_of_one_label_are_refused(lake: Lake, zoo: Path) -> None:
+    other = zoo.parent / "elsewhere" / "zoo"
+    write_model(other / "a", STATE)
+    sources = [{"kind": "directory", "path": str(path)} for path in (zoo, other)]
+    with pytest.raises(ConfigError, match="same model ids"):
+        crawl_zoo(lake, ZooConfig(tuple(sources), zoo))
+    sources[1]["label"] = "other"
+    assert crawl_zoo(lake, ZooConfig(tuple(sources), zoo)).new == ["directory:other/a"]
+
+
+def test_a_label_cannot_reach_into_another_source(lake: Lake, zoo: Path) -> None:
+    with pytest.raises(ConfigError, match="label"):
+        directory(zoo, label="zoo/a").build(lake)
+
+
+def test_two_sources_do_not_delete_each_others_models(lake: Lake, zoo: Path) -> None:
+    other = zoo.parent / "zoo2"
+    for root in (zoo, other):
+        write_model(root / "a", STATE)
+    sources = tuple({"kind": "directory", "path": str(path)} for path in (zoo, other))
+    assert len(crawl_zoo(lake, ZooConfig(sources, zoo)).new) == 2
+    assert nothing(crawl_zoo(lake, ZooConfig(sources, zoo)))
+    assert nothing(crawl_zoo(lake, ZooConfig(sources[:1], zoo)))
