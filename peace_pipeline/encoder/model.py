@@ -70,7 +70,7 @@ class Encoder(nn.Module):
         self.readout = mlp(2 * config.width, 2 * config.width, config.width)
         self.aggregate = MultiAggregation(["mean", "max", "std"])
         described = 3 * config.width + features.STATISTICS + features.LAYER_FEATURES
-        self.token_norm = nn.LayerNorm(3 * config.width)
+        self.token_norm = nn.BatchNorm1d(3 * config.width)
         self.statistics_norm = nn.BatchNorm1d(features.STATISTICS)
         self.token = mlp(described, config.token_width, config.token_width)
         self.kind = nn.Embedding(len(features.KINDS), config.token_width)
@@ -86,7 +86,7 @@ class Encoder(nn.Module):
         )
         self.transformer = nn.TransformerEncoder(block, config.transformer_layers, enable_nested_tensor=False)
         self.head = nn.Sequential(
-            nn.LayerNorm(config.token_width), nn.Linear(config.token_width, config.dimension)
+            nn.BatchNorm1d(config.token_width), nn.Linear(config.token_width, config.dimension)
         )
 
     def forward(self, buckets: Sequence[Bucket]) -> Embedded:
