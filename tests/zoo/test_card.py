@@ -150,8 +150,22 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 KEYS = st.sampled_from(
-    "license library_name pipeline_tag datasets tags base_model base_model_relation hyperparameters seed metrics "
-    "model-index model_name eval_results language".split()
+    [
+        "license",
+        "library_name",
+        "pipeline_tag",
+        "datasets",
+        "tags",
+        "base_model",
+        "base_model_relation",
+        "hyperparameters",
+        "seed",
+        "metrics",
+        "model-index",
+        "model_name",
+        "eval_results",
+        "language",
+    ]
 )
 
 
