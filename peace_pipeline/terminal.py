@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -72,11 +74,9 @@ def _cell(value: object) -> str:
 @contextlib.contextmanager
 def working() -> Iterator[None]:
     """While a command works: progress bars on stderr, whatever libraries print goes there too, and no chatter."""
-    import logging
-
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    _quiet(logging)
+    _quiet()
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -102,9 +102,9 @@ def working() -> Iterator[None]:
         yield
 
 
-def _quiet(logging: Any) -> None:
-    import warnings
-
-    for name in ("alembic", "mlflow", "lightning", "lightning.pytorch", "dagster"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+def _quiet() -> None:
+    """Keep libraries from telling what nobody asked; set before they are imported."""
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")

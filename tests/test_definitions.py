@@ -1,0 +1,184 @@
+"""The roof: what the code location holds, that it loads lightly, and what the sensor asks for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.automation import stale_batches
+from peace_pipeline.definitions import Pass, defs
+from resources import LakeResource
+from resources.instance import PROCESS_TAG, bury_dead_runs, open_instance
+from tests.pipeline import NETWORKS, Workplace, environment, own, place, write_networks
+
+__all__ = ["own", "place"]
+ROOT = Path(__file__).parents[1]
+GROUPS = {
+    "zoo_crawl": "zoo",
+    "extracted_weights": "weights",
+    "layer_tensors": "weights",
+    "contrastive_pairs": "encoder",
+    "peace_encoder": "encoder",
+    "layer_embeddings": "embeddings",
+    "network_embeddings": "embeddings",
+    "lancedb_index": "index",
+    "retrieval_report": "reports",
+}
+LOADS = """
+import sys, time
+started = time.monotonic()
+from peace_pipeline.definitions import defs
+defs.get_repository_def().get_all_jobs()
+print(time.monotonic() - started)
+heavy = {"torch", "lancedb", "mlflow", "torch_geometric", "lightning"} & sys.modules.keys()
+assert not heavy, heavy
+"""
+
+
+def test_lineage() -> None:
+    specs = list(defs.resolve_all_asset_specs())
+    assert {spec.key.to_user_string(): spec.group_name for spec in specs} == GROUPS
+    assert all(spec.kinds and spec.description for spec in specs)
+    checks = {key.name for key in defs.resolve_asset_graph().asset_check_keys}
+    assert len(checks) == 8
+    assert all(
+        defs.resolve_asset_graph().get(key).blocking for key in defs.resolve_asset_graph().asset_check_keys
+    )
+
+
+def test_schedule_and_sensor_run_by_default() -> None:
+    repository = defs.get_repository_def()
+    assert {s.name: s.default_status for s in repository.schedule_defs} == {
+        "daily_crawl": dg.DefaultScheduleStatus.RUNNING
+    }
+    assert {s.name: s.default_status for s in repository.sensor_defs} == {
+        "stale_batches": dg.DefaultSensorStatus.RUNNING
+    }
+
+
+def test_code_location_loads_quickly_and_without_heavy_modules() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning", "-c", LOADS],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 3
+
+
+def test_workspace_file_loads(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("dagster"), "definitions", "validate", "-w", "workspace.yaml"],
+        cwd=ROOT, env=environment() | {"DAGSTER_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Validation successful for code location peace_pipeline" in done.stdout + done.stderr
+
+
+def requests(place: Workplace, instance: dg.DagsterInstance) -> dict[str, list[str]]:
+    """Batch → keys that one tick of the sensor asks for."""
+    context = dg.build_sensor_context(instance=instance, definitions=defs)
+    result = stale_batches(context, lake=LakeResource(home=str(place.lake.root)))
+    assert isinstance(result, Iterator)
+    return {
+        str(request.partition_key): [key.to_user_string() for key in request.asset_selection or ()]
+        for request in result
+    }
+
+
+STAGES = ["extracted_weights", "layer_tensors", "layer_embeddings", "network_embeddings", "lancedb_index"]
+
+
+def test_sensor_asks_for_what_is_missing_and_nothing_else(own: Workplace) -> None:
+    lake, instance = own.lake, open_instance(own.lake)
+    assert requests(own, instance) == {}
+    (batch,) = lake.batches()
+    from peace_pipeline.encoder.store import current_version
+
+    lake.embeddings("network", current_version(lake) or "", batch).unlink()
+    assert requests(own, instance) == {batch: STAGES[2:]}
+    lake.wirings(batch).unlink()
+    assert requests(own, instance) == {batch: STAGES[1:]}
+
+
+def test_sensor_finds_batches_from_before_its_first_tick(own: Workplace) -> None:
+    from peace_pipeline.zoo import ZooConfig
+    from peace_pipeline.zoo.crawling import crawl_zoo
+
+    write_networks(own.zoo, NETWORKS, 2)
+    (batch,) = crawl_zoo(own.lake, ZooConfig.load(own.root / "peace.toml")).batches
+    instance = open_instance(own.lake)
+    assert batch not in instance.get_dynamic_partitions("batch")
+    assert requests(own, instance) == {batch: STAGES}
+    assert batch in instance.get_dynamic_partitions("batch")
+
+
+def test_sensor_retries_failed_batches_after_a_while(own: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    (batch,) = own.lake.batches()
+    own.lake.inventory(batch).unlink()
+    own.lake.wirings(batch).unlink()
+    instance = open_instance(own.lake)
+    tags = {"dagster/partition": batch, "peace/encoder": version_of(own)}
+    failed = instance.create_run_for_job(defs.resolve_job_def("embed_batch"), tags=tags)
+    assert requests(own, instance) == {}, "a run of it is under way"
+    instance.report_run_failed(failed)
+    assert requests(own, instance) == {}, "it failed just now"
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 90)
+    assert requests(own, instance) == {batch: STAGES}
+
+
+def version_of(place: Workplace) -> str:
+    from peace_pipeline.encoder.store import current_version
+
+    return current_version(place.lake) or ""
+
+
+def test_dead_runs_are_buried_and_their_pool_slots_freed(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    place = Workplace(tmp_path)
+    instance = open_instance(place.lake)
+    job = defs.resolve_job_def("embed_batch")
+    host = os.uname().nodename
+    dead, alive = (
+        instance.create_run_for_job(
+            job, tags={PROCESS_TAG: f"{host}:{pid}"}, status=dg.DagsterRunStatus.STARTED
+        )
+        for pid in (process.pid, os.getpid())
+    )
+    storage = instance.event_log_storage
+    storage.set_concurrency_slots("lancedb", 1)
+    assert storage.claim_concurrency_slot("lancedb", dead.run_id, "lancedb_index").is_claimed
+    bury_dead_runs(instance)
+    statuses = [instance.get_run_by_id(run.run_id).status for run in (dead, alive)]
+    assert statuses == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED]
+    assert storage.claim_concurrency_slot("lancedb", alive.run_id, "lancedb_index").is_claimed
+
+
+def test_a_check_that_fails_stops_the_batch(own: Workplace) -> None:
+    from assets.incremental import PassFailed
+
+    config = own.root / "peace.toml"
+    (batch,) = own.lake.batches()
+    record = own.lake.zoo(batch)
+    break_contract(record)
+    with pytest.raises(PassFailed, match="model_records_contract"):
+        Pass(defs, own.lake, str(config)).materialize("crawl")
+
+
+def break_contract(path: Path) -> None:
+    """Give the first record of a batch a status that does not exist."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    statuses = ["unheard-of", *table["status"].to_pylist()[1:]]
+    place = table.schema.get_field_index("status")
+    pq.write_table(table.set_column(place, table.schema.field("status"), pa.array(statuses)), path)
