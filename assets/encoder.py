@@ -10,7 +10,7 @@ from resources import LakeResource
 class TrainingConfig(dg.Config):
     """Settings of a training; see :class:`peace_pipeline.encoder.training.Settings`."""
 
-    epochs: int = 60
+    epochs: int = 40
     seed: int = 0
     variant: str = "full"
 

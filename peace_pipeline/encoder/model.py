@@ -79,7 +79,7 @@ class Encoder(nn.Module):
             config.token_width,
             config.attention_heads,
             2 * config.token_width,
-            dropout=0.0,
+            dropout=0.1,
             activation="gelu",
             batch_first=True,
             norm_first=True,

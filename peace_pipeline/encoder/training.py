@@ -40,15 +40,15 @@ class TooFewNetworks(Exception):
 class Settings:
     """Settings of a training. ``epochs`` are passes over the training networks."""
 
-    epochs: int = 60
+    epochs: int = 40
     seed: int = 0
     variant: str = "full"
     batch_size: int = 64
     learning_rate: float = 1e-3
-    weight_decay: float = 0.01
+    weight_decay: float = 0.05
     temperature: float = 0.1
     twin_margin: float = 0.5
-    twin_weight: float = 1.0
+    twin_weight: float = 0.5
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from peace_pipeline.encoder.pairs import BROKEN_SHARE, DECADES, NOISE, POSITIVE
 from peace_pipeline.symmetry.actions import act, add_noise, break_wiring, random_element
 from peace_pipeline.symmetry.wiring import PERMUTE
 
-ORIGINAL, COPY, BROKEN = 0, 1, 2
-COPY_EVERY = 4
+INTACT, BROKEN = 0, 1
 
 
 @dataclass(frozen=True)
@@ -46,34 +45,32 @@ class TrainingSet(torch.utils.data.Dataset[int]):
         return member
 
     def collate(self, anchors: list[int]) -> Views:
-        """The anchors, a positive partner of each, a broken twin of each, and noisy copies of a quarter of them."""
-        originals = sorted(set(anchors) | {self._partner(anchor) for anchor in anchors})
+        """The anchors and a positive partner of each, all as disguised noisy copies, and the anchors' broken twins."""
+        intact = sorted(set(anchors) | {self._partner(anchor) for anchor in anchors})
         buckets, members, views = [], [], []
         for number, bucket in enumerate(self.buckets):
             start, end = self._starts[number : number + 2]
-            own = [member for member in originals if start <= member < end]
+            own = [member for member in intact if start <= member < end]
             if not own:
                 continue
-            chosen = [member for member in own if member in set(anchors)]
-            parts, rows = [bucket.select([member - start for member in own])], [(own, ORIGINAL)]
-            for view, make, members_of_view in (
-                (COPY, self._copy, chosen[::COPY_EVERY]),
-                (BROKEN, self._broken, chosen if any(bucket.wiring.acting(PERMUTE)) else []),
-            ):
-                if members_of_view:
-                    parts.append(make(bucket.select([member - start for member in members_of_view])))
-                    rows.append((members_of_view, view))
+            parts = [self._copy(bucket.select([member - start for member in own]))]
+            twins = [member for member in own if member in set(anchors)] if self._breakable(bucket) else []
+            if twins:
+                parts.append(self._broken(self._copy(bucket.select([member - start for member in twins]))))
             buckets.append(_join(parts))
-            for group, view in rows:
-                members += group
-                views += [view] * len(group)
+            members += own + twins
+            views += [INTACT] * len(own) + [BROKEN] * len(twins)
         return Views(buckets, torch.tensor(members), torch.tensor(views))
+
+    @staticmethod
+    def _breakable(bucket: Bucket) -> bool:
+        return any(bucket.wiring.acting(PERMUTE))
 
     def twins(self, batch: Views) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows of the intact networks that have a broken twin in the batch, and the rows of those twins."""
         broken = (batch.view == BROKEN).nonzero().flatten()
-        originals = (batch.view == ORIGINAL).nonzero().flatten()
-        row_of = dict(zip(batch.member[originals].tolist(), originals.tolist(), strict=True))
+        intact = (batch.view == INTACT).nonzero().flatten()
+        row_of = dict(zip(batch.member[intact].tolist(), intact.tolist(), strict=True))
         return torch.tensor(
             [row_of[member] for member in batch.member[broken].tolist()], dtype=torch.long
         ), broken
