@@ -52,6 +52,8 @@ class Checkpoint:
         self._owner: dict[str, TensorFile] = {}
         for path, part in parts.items():
             for info in part.inventory():
+                if info.name.encode(errors="replace").decode() != info.name:
+                    raise UnreadableCheckpoint(f"{path}: tensor name {info.name!r} is no text")
                 if info.name in self.tensors:
                     raise UnreadableCheckpoint(f"{path}: tensor {info.name!r} is in another file too")
                 self.tensors[info.name] = info
@@ -64,7 +66,7 @@ class Checkpoint:
             UnreadableCheckpoint: where a floating tensor holds NaN or infinity.
         """
         tensor = self._owner[name].read(name)
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        if tensor.is_floating_point() and not _all_finite(tensor):
             raise UnreadableCheckpoint(f"tensor {name!r} holds values that are not finite")
         return tensor if dtype is None else tensor.to(dtype)
 
@@ -99,6 +101,10 @@ def _open(path: Path) -> AbstractContextManager[TensorFile]:
         raise UnreadableCheckpoint(f"{path.name}: format {kind} is not supported yet")
     reader: Reader = import_module(READERS[kind]).open_file
     return reader(path)
+
+
+def _all_finite(tensor: torch.Tensor) -> bool:
+    return bool((tensor if tensor.element_size() > 1 else tensor.float()).isfinite().all())
 
 
 def dtype_name(dtype: torch.dtype) -> str:

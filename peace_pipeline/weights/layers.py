@@ -17,6 +17,9 @@ _ROLES = {
     "gamma": "weight",
     "beta": "bias",
 }
+_ROOT = "."
+"""The name of the layer whose tensors stand at the root (``weight``, ``bias``)."""
+
 _CONVOLUTIONS = {3: "conv1d", 4: "conv2d", 5: "conv3d"}
 
 
@@ -49,8 +52,8 @@ def layers_of(tensors: Iterable[TensorInfo]) -> list[Layer]:
         if "float" not in info.dtype or not info.shape or 0 in info.shape:
             continue
         prefix, _, last = info.name.rpartition(".")
-        role = _ROLES.get(last)
-        if role is None:
+        role, prefix = _ROLES.get(last), prefix or _ROOT
+        if role is None or role in groups.get(prefix, {}):
             groups[info.name] = {"weight": info}
         else:
             groups.setdefault(prefix, {})[role] = info
@@ -61,22 +64,21 @@ def layers_of(tensors: Iterable[TensorInfo]) -> list[Layer]:
 
 
 def _layers(prefix: str, roles: dict[str, TensorInfo], widths: set[int]) -> list[Layer]:
-    weight = roles.get("weight") or roles.get("bias") or next(iter(roles.values()))
-    if len(weight.shape) == 1:
+    main = "weight" if "weight" in roles else "bias" if "bias" in roles else next(iter(roles))
+    shape = roles[main].shape
+    is_norm = len(shape) == 1
+    own, rest = {}, []
+    for role, info in roles.items():
+        if role == main and not is_norm:
+            own["weight"] = info.name
+        elif role == main or (info.shape == shape[:1] and (is_norm or role == "bias")):
+            own[role] = info.name
+        else:
+            rest += _layers(info.name, {role: info}, widths)
+    if is_norm:
         names = {"weight": "gain", "bias": "shift"}
-        tensors = {names.get(role, role): info.name for role, info in roles.items()}
-        return [Layer(prefix, "norm", weight.shape, tensors)]
-    same = {role: info.name for role, info in roles.items() if info is weight or _fits(info, weight)}
-    rest = [
-        Layer(info.name, "norm", info.shape, {"gain": info.name})
-        for role, info in roles.items()
-        if role not in same
-    ]
-    return [Layer(prefix, _kind(prefix, weight.shape, widths), weight.shape, same), *rest]
-
-
-def _fits(info: TensorInfo, weight: TensorInfo) -> bool:
-    return info.shape == weight.shape[:1]
+        own = {names.get(role, role): name for role, name in own.items()}
+    return [Layer(prefix, "norm" if is_norm else _kind(prefix, shape, widths), shape, own), *rest]
 
 
 def _kind(name: str, shape: tuple[int, ...], widths: set[int]) -> str:

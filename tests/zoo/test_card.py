@@ -151,20 +151,8 @@ VALUES = st.recursive(
 )
 KEYS = st.sampled_from(
     [
-        "license",
-        "library_name",
-        "pipeline_tag",
-        "datasets",
-        "tags",
-        "base_model",
-        "base_model_relation",
-        "hyperparameters",
-        "seed",
-        "metrics",
-        "model-index",
-        "model_name",
-        "eval_results",
-        "language",
+        *("license", "library_name", "pipeline_tag", "datasets", "tags", "base_model", "base_model_relation"),
+        *("hyperparameters", "seed", "metrics", "model-index", "model_name", "eval_results", "language"),
     ]
 )
 

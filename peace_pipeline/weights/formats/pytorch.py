@@ -15,6 +15,7 @@ import torch
 from peace_pipeline.weights.checkpoint import TensorInfo, UnreadableCheckpoint, dtype_name
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "weights")
+_MAX_WRAPPERS = 4
 
 
 class _File:
@@ -36,15 +37,21 @@ def open_file(path: Path) -> Iterator[_File]:
     Raises:
         UnreadableCheckpoint: where it is corrupt, no state dictionary, or would need code to be run.
     """
-    if _is_torchscript(path):
-        raise UnreadableCheckpoint(f"{path.name}: format torchscript is not supported yet")
     try:
+        if _is_torchscript(path):
+            raise UnreadableCheckpoint(f"{path.name}: format torchscript is not supported yet")
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except UnreadableCheckpoint:
+        raise
     except pickle.UnpicklingError as error:
         raise UnreadableCheckpoint(f"{path.name}: {_refusal(str(error))}") from error
     except Exception as error:  # a corrupt pickle can raise anything; it is this one file's failure
         raise UnreadableCheckpoint(f"{path.name}: not a PyTorch file: {_first_line(error)}") from error
-    yield _File(path.name, _state_dict(content))
+    tensors = _state_dict(content)
+    for name, tensor in tensors.items():
+        if not _is_plain(tensor):
+            raise UnreadableCheckpoint(f"{path.name}: tensor {name!r} is not stored value by value")
+    yield _File(path.name, tensors)
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -55,7 +62,9 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def _refusal(message: str) -> str:
-    match = re.search(r"Unsupported (?:global|class|operand)[^\n]*?((?:GLOBAL )?[\w.]+\.[\w.]+)", message)
+    match = re.search(
+        r"[Uu]nsupported (?:global|GLOBAL|class|operand)[^\n]*?((?:GLOBAL )?[\w.]+\.[\w.]+)", message
+    )
     what = match[1].removeprefix("GLOBAL ") if match else _first_line(message)
     return f"pickle needs {what}, which is never run"
 
@@ -64,15 +73,19 @@ def _first_line(error: object) -> str:
     return str(error).strip().split("\n")[0][:200]
 
 
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Whether the file holds every value: not for sparse or quantised tensors, or a few values repeated by strides."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
 def _state_dict(content: Any) -> dict[str, torch.Tensor]:
     """Tensors of a possibly nested training checkpoint, without ``module.`` prefixes."""
-    while isinstance(content, Mapping):
-        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    if not isinstance(content, Mapping):
-        return {}
+    for _ in range(_MAX_WRAPPERS):
+        if not isinstance(content, Mapping):
+            return {}
+        content = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), content)
     tensors = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
     if tensors and all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}

@@ -1,0 +1,248 @@
+"""Checkpoints: every format reads what was written, and whatever is wrong is one reason, never code that runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save, save_file
+from torch import nn
+
+from peace_pipeline.weights.checkpoint import UnreadableCheckpoint, open_checkpoint
+
+STATE = {"a.weight": torch.arange(6.0).view(3, 2), "a.bias": torch.ones(3), "steps": torch.tensor(4)}
+ROBUST = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def read_all(*paths: Path) -> dict[str, torch.Tensor]:
+    with open_checkpoint(paths) as checkpoint:
+        return {name: checkpoint.read(name, None).clone() for name in checkpoint.tensors}
+
+
+def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
+    return found.keys() == expected.keys() and all(torch.equal(found[k], expected[k]) for k in expected)
+
+
+def refusal(*paths: Path) -> str:
+    with pytest.raises(UnreadableCheckpoint) as error:
+        read_all(*paths)
+    return str(error.value)
+
+
+def written(path: Path, content: object, **options: Any) -> Path:
+    torch.save(content, path, **options)
+    return path
+
+
+def in_safetensors(path: Path, state: dict[str, torch.Tensor] = STATE) -> Path:
+    save_file(state, path)
+    return path
+
+
+WRAPPED = {
+    "plain": STATE,
+    "ordered": OrderedDict(STATE),
+    "state_dict": {"state_dict": STATE, "epoch": 3},
+    "model_state_dict": {"model_state_dict": STATE, "optimizer": {"lr": torch.ones(3)}},
+    "nested twice": {"model": {"state_dict": STATE}},
+    "module prefix": {f"module.{name}": value for name, value in STATE.items()},
+    "parameters": {name: nn.Parameter(v) if v.dim() else v for name, v in STATE.items()},
+    "beside other values": STATE | {"note": "text", "none": None},
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("case", WRAPPED)
+def test_state_dictionaries_in_both_formats(case: str, zipped: bool, tmp_path: Path) -> None:
+    path = written(tmp_path / "m.pt", WRAPPED[case], _use_new_zipfile_serialization=zipped)
+    assert same(read_all(path), STATE)
+
+
+def test_a_prefix_of_some_tensors_alone_stays(tmp_path: Path) -> None:
+    state = {"module.a": torch.ones(2), "b": torch.ones(2)}
+    assert same(read_all(written(tmp_path / "m.pt", state)), state)
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    assert same(read_all(in_safetensors(tmp_path / "m.safetensors")), STATE)
+
+
+DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_floating_type_is_read(dtype: torch.dtype, suffix: str, tmp_path: Path) -> None:
+    state = {"w": torch.tensor([[0.5, -2.0], [1.0, 0.0]]).to(dtype)}
+    path = tmp_path / f"m.{suffix}"
+    written(path, state) if suffix == "pt" else in_safetensors(path, state)
+    with open_checkpoint([path]) as checkpoint:
+        assert checkpoint.tensors["w"].dtype == str(dtype).removeprefix("torch.")
+        assert checkpoint.parameters == 4
+        assert torch.equal(checkpoint.read("w"), state["w"].float())
+        assert checkpoint.read("w", torch.float64).dtype == torch.float64
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.float8_e5m2])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite(value: float, dtype: torch.dtype, tmp_path: Path) -> None:
+    state = {"good": torch.ones(2), "bad": torch.tensor([1.0, value]).to(dtype)}
+    assert "'bad' holds values that are not finite" in refusal(
+        in_safetensors(tmp_path / "m.safetensors", state)
+    )
+    assert "'bad' holds values that are not finite" in refusal(written(tmp_path / "m.pt", state))
+
+
+def test_shards_are_one_checkpoint(tmp_path: Path) -> None:
+    first = in_safetensors(tmp_path / "model-00001-of-00002.safetensors", {"a": torch.ones(2)})
+    second = in_safetensors(tmp_path / "model-00002-of-00002.safetensors", {"b": torch.zeros(3)})
+    assert same(read_all(first, second), {"a": torch.ones(2), "b": torch.zeros(3)})
+    in_safetensors(second, {"a": torch.zeros(3)})
+    assert "'a' is in another file too" in refusal(first, second)
+
+
+@given(cut=st.floats(0, 1, exclude_max=True))
+def test_truncated_safetensors(cut: float, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    content = save(STATE)
+    path.write_bytes(content[: int(cut * len(content))])
+    assert "not a whole safetensors file" in refusal(path)
+
+
+def header(**entries: Any) -> bytes:
+    text = json.dumps(entries).encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+F32 = {"dtype": "F32"}
+LIES = {
+    "offsets past the end": header(w={**F32, "shape": [4], "data_offsets": [0, 16]}) + bytes(8),
+    "shape of another size": header(w={**F32, "shape": [5], "data_offsets": [0, 16]}) + bytes(16),
+    "overflowing shape": header(w={**F32, "shape": [2**40, 2**40], "data_offsets": [0, 16]}) + bytes(16),
+    "overlap": header(
+        a={**F32, "shape": [4], "data_offsets": [0, 16]}, b={**F32, "shape": [4], "data_offsets": [8, 24]}
+    )
+    + bytes(24),
+    "unknown dtype": header(w={"dtype": "F33", "shape": [4], "data_offsets": [0, 16]}) + bytes(16),
+    "trailing bytes": header(w={**F32, "shape": [4], "data_offsets": [0, 16]}) + bytes(99),
+    "huge header": struct.pack("<Q", 2**60) + b"{}",
+    "no JSON": struct.pack("<Q", 4) + b"\xff\xff\xff\xff",
+    "empty file": b"",
+}
+
+
+@pytest.mark.parametrize("case", LIES)
+def test_safetensors_headers_that_lie(case: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(LIES[case])
+    assert "m.safetensors" in refusal(path)
+
+
+class Malicious:
+    """Unpickling it would write the file that it names."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch '{self.marker}'",)
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "bare pickle"])
+def test_a_pickle_that_would_run_code_does_not(form: str, tmp_path: Path) -> None:
+    path, marker = tmp_path / "m.pt", tmp_path / "marker"
+    content = {"evil": Malicious(marker)}
+    if form == "bare pickle":
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    else:
+        written(path, content, _use_new_zipfile_serialization=form == "zip")
+    assert f"pickle needs {os.system.__module__}.system, which is never run" in refusal(path)
+    assert not marker.exists()
+    torch.load(path, weights_only=False) if form != "bare pickle" else pickle.loads(path.read_bytes())
+    assert marker.exists(), "it would have"
+
+
+def test_a_whole_module_is_not_read(tmp_path: Path) -> None:
+    assert "Linear, which is never run" in refusal(written(tmp_path / "m.pt", nn.Linear(2, 2)))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)), path)
+    assert "torchscript is not supported yet" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.h5", "m.gguf", "m.msgpack", "m.tflite", "m.keras", "m.jit"])
+def test_formats_that_are_not_read_yet(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"anything")
+    assert "is not supported yet" in refusal(tmp_path / name)
+
+
+def test_files_that_are_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "m.txt").write_text("text")
+    assert refusal(tmp_path / "m.txt") == "m.txt: not a weight file"
+    assert "m.pt" in refusal(tmp_path / "m.pt")
+    assert "m.safetensors" in refusal(tmp_path / "m.safetensors")
+    assert refusal() == "no floating-point tensors"
+
+
+def recursive() -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    content["state_dict"] = content
+    return content
+
+
+ODD = {
+    "no tensors": {"epoch": 3},
+    "a list": [torch.ones(2)],
+    "a tensor": torch.ones(2),
+    "integers": {"w": torch.ones(2, dtype=torch.int64)},
+    "empty": {},
+    "recursive": recursive(),
+    "sparse": {"w": torch.eye(3).to_sparse()},
+    "expanded": {"w": torch.ones(1).expand(2**20, 2**20)},
+    "a name that is no text": {"\ud800": torch.ones(2)},
+    "on no device": {"w": torch.ones(2, device="meta")},
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_contents_that_are_no_network(case: str, tmp_path: Path) -> None:
+    assert refusal(written(tmp_path / "m.pt", ODD[case]))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@ROBUST
+@given(data=st.data())
+def test_corrupt_bytes_are_never_another_exception(zipped: bool, data: st.DataObject, tmp_path: Path) -> None:
+    path = written(tmp_path / "m.pt", {"state_dict": STATE}, _use_new_zipfile_serialization=zipped)
+    content = bytearray(path.read_bytes())
+    for place, value in data.draw(
+        st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), min_size=1, max_size=8)
+    ):
+        content[place] = value
+    start, length = data.draw(st.tuples(st.integers(0, len(content)), st.integers(0, 40)))
+    del content[start : start + length]
+    path.write_bytes(content)
+    with suppress(UnreadableCheckpoint):
+        read_all(path)
+
+
+@pytest.mark.parametrize("suffix", ["pt", "bin", "safetensors"])
+@ROBUST
+@given(content=st.binary(max_size=200))
+def test_random_bytes_are_unreadable(suffix: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"m.{suffix}"
+    path.write_bytes(content)
+    assert refusal(path)
