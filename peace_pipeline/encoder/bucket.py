@@ -10,7 +10,7 @@ import torch
 
 from peace_pipeline.symmetry.actions import Tensors, entries, take
 from peace_pipeline.symmetry.canonical import canonical
-from peace_pipeline.symmetry.wiring import FIXED, WiredLayer, Wiring
+from peace_pipeline.symmetry.wiring import FIXED, Axis, Group, WiredLayer, Wiring
 
 MAX_UNITS = 256
 
@@ -73,17 +73,23 @@ def stack(
 
 def separate(bucket: Bucket) -> Bucket:
     """The same tensors with no neuron shared between two layers."""
-    groups, sizes, layers = {}, {}, []
-    for position, wired in enumerate(bucket.wiring.layers):
-        axes = {}
-        for side, axis in (("out", wired.out), ("into", wired.into)):
-            if axis is not None:
-                old = bucket.wiring.groups[axis.group]
-                axes[side] = replace(axis, group=f"{position}.{side}")
-                groups[axes[side].group] = replace(old, name=axes[side].group)
-                sizes[axes[side].group] = bucket.sizes[axis.group]
-        layers.append(replace(wired, **axes))
-    return replace(bucket, wiring=replace(bucket.wiring, groups=groups, layers=tuple(layers)), sizes=sizes)
+    groups: dict[str, Group] = {}
+    sizes: dict[str, int] = {}
+
+    def own(axis: Axis, name: str) -> Axis:
+        groups[name] = replace(bucket.wiring.groups[axis.group], name=name)
+        sizes[name] = bucket.sizes[axis.group]
+        return replace(axis, group=name)
+
+    layers = tuple(
+        replace(
+            wired,
+            out=own(wired.out, f"{position}.out"),
+            into=own(wired.into, f"{position}.into") if wired.into else None,
+        )
+        for position, wired in enumerate(bucket.wiring.layers)
+    )
+    return replace(bucket, wiring=replace(bucket.wiring, groups=groups, layers=layers), sizes=sizes)
 
 
 def reduce(wiring: Wiring, keys: tuple[str, ...], tensors: Tensors) -> Bucket:

@@ -72,7 +72,7 @@ def pair_table(
 
 
 def _own_pairs(model_id: str, wiring: Wiring) -> Iterable[dict[str, object]]:
-    pairs = [(POSITIVE, "noise", NOISE)]
+    pairs: list[tuple[str, str, float | None]] = [(POSITIVE, "noise", NOISE)]
     if any(wiring.acting(PERMUTE)):
         pairs += [(POSITIVE, "permutation", None), (NEGATIVE, "broken_twin", BROKEN_SHARE)]
     if any(wiring.acting(SCALE)):
