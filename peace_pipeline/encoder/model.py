@@ -60,7 +60,7 @@ class Embedded:
 
 
 class Encoder(nn.Module):
-    """See science: neuron GNN, invariant aggregation a layer, Transformer over layers."""
+    """A GNN over each network's neurons, invariant aggregation to layers, a Transformer over the layers."""
 
     def __init__(self, config: EncoderConfig | None = None) -> None:
         super().__init__()

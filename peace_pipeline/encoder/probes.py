@@ -1,9 +1,9 @@
 """Learned probe inputs, pushed through the network inside the encoder: every neuron gets its activations.
 
 What a neuron does to a probe is the same however the neurons are ordered, and is scaled as the neuron is, so in
-the scale-canonical form activations are invariant features of the function itself (compare ProbeGen, Kofinas et
-al. 2024; Herrmann et al. 2024). For chains of linear layers the pass is exact; a convolution is collapsed to a
-learned combination of its kernel positions, a different one for each probe.
+the scale-canonical form activations are invariant features of the function itself (compare the probe features of
+Kofinas et al. 2024, and ProbeGen, Kahana et al. 2024). For chains of linear layers with ReLU the pass is exact. A
+convolution is collapsed to a learned combination of its kernel positions, a different one for each probe.
 """
 
 from __future__ import annotations
