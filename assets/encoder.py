@@ -42,8 +42,8 @@ def peace_encoder(lake: LakeResource, config: TrainingConfig) -> dg.MaterializeR
     return dg.MaterializeResult(
         metadata={
             "encoder_version": trained.encoder_version,
-            "validation_map": trained.validation_map,
             "epochs": trained.epochs,
+            "validation_map": trained.validation_map,
             "seconds": trained.seconds,
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import torch
 from filelock import FileLock
 from safetensors.torch import save_file
 from torch import nn
+from typer.testing import CliRunner
 
 from peace_pipeline.lake import Lake
 
@@ -65,7 +67,16 @@ class Workplace:
         return [str(PEACE), *map(str, arguments), "--home", str(self.root / "home")]
 
     def peace(self, *arguments: str | Path, code: int = 0) -> Answer:
-        """Run `peace …` in this folder; fails unless it exits with ``code``."""
+        """Run `peace …` in this folder, in this process; fails unless it exits with ``code``."""
+        from peace_pipeline.cli import app
+
+        with contextlib.chdir(self.root), pytest.MonkeyPatch.context() as patch:
+            patch.delenv("PEACE_HOME", raising=False)
+            result = CliRunner().invoke(app, self.command(*arguments)[1:])
+        return _expect(Answer(result.exit_code, result.stdout, result.stderr), code)
+
+    def peace_alone(self, *arguments: str | Path, code: int = 0) -> Answer:
+        """The same in a process of its own."""
         done = subprocess.run(
             self.command(*arguments),
             cwd=self.root,
@@ -74,14 +85,17 @@ class Workplace:
             timeout=300,
             env=environment(),
         )
-        answer = Answer(done.returncode, done.stdout, done.stderr)
-        assert answer.code == code, answer
-        return answer
+        return _expect(Answer(done.returncode, done.stdout, done.stderr), code)
 
     def copy(self, root: Path) -> Workplace:
         """A copy to change."""
         shutil.copytree(self.root, root)
         return Workplace(root)
+
+
+def _expect(answer: Answer, code: int) -> Answer:
+    assert answer.code == code, answer
+    return answer
 
 
 def environment() -> dict[str, str]:

@@ -49,7 +49,7 @@ def vectors(place: Workplace) -> dict[str, list[float]]:
 
 def test_run_again_does_nothing_and_says_so(place: Workplace) -> None:
     started = time.monotonic()
-    answer = place.peace("run")
+    answer = place.peace_alone("run")
     assert time.monotonic() - started < 20
     assert "Nothing to do" in answer.out
     summary = place.peace("run", "--json").json
@@ -141,7 +141,7 @@ def place_version(place: Workplace) -> str:
 def test_embed(place: Workplace, tmp_path: Path) -> None:
     out = tmp_path / "vectors.parquet"
     paths = ["zoo/n001", "zoo/nowhere", "zoo/n000/model.safetensors", "hf://org/name"]
-    answer = place.peace("embed", *paths, "--out", out, "--dtype", "float64", "--json", code=1)
+    answer = place.peace_alone("embed", *paths, "--out", out, "--dtype", "float64", "--json", code=1)
     rows = answer.json
     assert [row["path"] for row in rows] == paths
     assert [sorted(row) for row in rows[1::2]] == [["encoder_version", "error", "path"]] * 2
@@ -178,7 +178,7 @@ def test_search(place: Workplace) -> None:
 def test_report_and_wiring(place: Workplace) -> None:
     (report,) = place.peace("report", "--json").json
     assert list(report) == ["name", "path", "created_at"]
-    assert Path(place.peace("report", "retrieval").out.strip()).read_text().startswith("<!DOCTYPE html>")
+    assert Path(place.peace("report", "retrieval").out.strip()).read_text().startswith("<!doctype html>")
     wiring = place.peace("wiring", "zoo/n000", "--json").json
     assert (wiring["method"], wiring["family"]) == ("chain", None)
     assert wiring["groups"][1] == {
@@ -240,5 +240,5 @@ def test_a_lake_without_encoder(tmp_path: Path) -> None:
 
 def test_help_is_quick(place: Workplace) -> None:
     started = time.monotonic()
-    place.peace("search", "--help")
+    place.peace_alone("search", "--help")
     assert time.monotonic() - started < 2

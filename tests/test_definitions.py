@@ -162,13 +162,13 @@ def test_dead_runs_are_buried_and_their_pool_slots_freed(tmp_path: Path) -> None
     assert storage.claim_concurrency_slot("lancedb", alive.run_id, "lancedb_index").is_claimed
 
 
-def test_a_check_that_fails_stops_the_batch(own: Workplace) -> None:
+def test_a_check_that_fails_stops_the_pass(own: Workplace) -> None:
     from assets.incremental import PassFailed
 
     config = own.root / "peace.toml"
     (batch,) = own.lake.batches()
-    record = own.lake.zoo(batch)
-    break_contract(record)
+    break_contract(own.lake.zoo(batch))
+    write_networks(own.zoo, NETWORKS, 1)
     with pytest.raises(PassFailed, match="model_records_contract"):
         Pass(defs, own.lake, str(config)).materialize("crawl")
 
