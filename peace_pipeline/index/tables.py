@@ -101,9 +101,9 @@ def table_names(database: DBConnection) -> list[str]:
 
 
 def indexed_models(lake: Lake) -> pa.Table:
-    """``model_id``, ``revision``, ``encoder_version`` of every row in ``models``."""
+    """``model_id``, ``revision``, ``encoder_version`` of every row in ``models``; none where a table is missing."""
     names = ["model_id", "revision", "encoder_version"]
-    if not lake.index.exists() or MODELS not in table_names(database := connect(lake)):
+    if not lake.index.exists() or not {MODELS, LAYERS} <= set(table_names(database := connect(lake))):
         return pa.table({name: pa.array([], pa.string()) for name in names})
     return database.open_table(MODELS).search().select(names).limit(None).to_arrow()
 

@@ -6,16 +6,20 @@ from collections.abc import Mapping
 
 import torch
 
-from peace_pipeline.symmetry.actions import Element, Tensors, act
+from peace_pipeline.symmetry.actions import Element, Tensors, act, along
 from peace_pipeline.symmetry.wiring import SCALE, Wiring
+
+DEAD = 1e-30
+"""Norms in below this are zero: their inverses would overflow in float32. Weight decay leaves such units behind."""
 
 
 def canonical(wiring: Wiring, tensors: Mapping[str, torch.Tensor]) -> Tensors:
     """Folded tensors (batch, *shape) with every scalable unit of unit norm in.
 
     One sweep in the order of data flow: the norm in is taken over weight and bias of the group's first writer,
-    and its inverse is passed on to all writers and readers of the group. A unit whose norm in is zero (a dead
-    unit) keeps scale 1. Exact at any depth; the network's overall scale ends in its last layer.
+    and its inverse is passed on to all writers and readers of the group. A unit whose norm in is below ``DEAD``
+    keeps scale 1; where nothing else writes it, it is silent, and the weights that read it become
+    zero. Exact at any depth; the network's overall scale ends in its last layer.
     """
     swept = dict(tensors)
     for group in wiring.acting(SCALE):
@@ -29,8 +33,13 @@ def canonical(wiring: Wiring, tensors: Mapping[str, torch.Tensor]) -> Tensors:
                 -1,
             )
         )
-        scale = torch.where(norm > 0, norm, 1).reciprocal()
+        scale = torch.where(norm > DEAD, norm, 1).reciprocal()
         swept = act(wiring, swept, Element(scales={group.name: scale}))
+        if len(wiring.writers(group.name)) == 1 and not bool((norm > DEAD).all()):
+            for reader in wiring.readers(group.name):
+                assert reader.into is not None
+                weight = reader.layer.tensors["weight"]
+                swept[weight] = swept[weight] * along(norm > DEAD, swept[weight], 2, reader.into.block)
     return swept
 
 

@@ -46,9 +46,8 @@ def infer_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> Wirin
 def chain(layers: list[Layer], config: dict[str, Any]) -> Wiring | None:
     """The wiring of a plain chain, or ``None`` where shapes don't make exactly one.
 
-    Layers are taken in natural order of their names where that makes a chain. Else the order of the parts that
-    differ in their first name component (``features``, ``classifier``) follows from the shapes and must be
-    unique.
+    The order of the parts that differ in their first name component (``features``, ``classifier``) follows from
+    the shapes and must be unique; parts that differ in a number alone (``fc1``, ``fc2``) stand in its order.
     """
     named = {layer.name: layer for layer in layers}
     if sum(not layer.is_norm for layer in layers) < 2:
@@ -58,13 +57,22 @@ def chain(layers: list[Layer], config: dict[str, Any]) -> Wiring | None:
         permutations(parts) if len(parts) <= _MAX_SEGMENTS else [tuple(parts)]
     )
     found = []
-    for order in orders:
+    for order in filter(_in_number_order, orders):
         try:
             links = list(_chain_links([named[name] for part in order for name in part]))
             found.append(assemble("chain", links, layers, config))
         except WiringMismatch:
             continue
     return found[0] if len(found) == 1 else None
+
+
+def _in_number_order(order: tuple[list[str], ...]) -> bool:
+    stems: dict[str, list[int]] = {}
+    for part in order:
+        first = part[0].split(".")[0]
+        stem = first.rstrip("0123456789")
+        stems.setdefault(stem, []).append(int(first[len(stem) :] or -1))
+    return all(numbers == sorted(numbers) for numbers in stems.values())
 
 
 def _chain_links(layers: list[Layer]) -> Iterator[Link]:
@@ -80,7 +88,7 @@ def _chain_links(layers: list[Layer]) -> Iterator[Link]:
             previous = layer
     source = "input"
     for before, layer in zip([None, *maps], maps, strict=False):
-        if layer.kind not in ("linear", "conv1d", "conv2d"):
+        if layer.kind not in ("linear", "conv1d", "conv2d") or layer.name in layer.tensors.values():
             raise WiringMismatch(f"{layer.name}: {layer.kind} is no part of a plain chain")
         if before and not _follows(before.shape, layer.shape):
             raise WiringMismatch(f"{layer.name} doesn't follow {before.name}")

@@ -108,13 +108,24 @@ class Wiring:
 
     @cached_property
     def signature(self) -> str:
-        """Equal for networks whose folded tensors can be stacked: layer names are left out, shapes are not."""
-        parts: list[Any] = [
-            (wired.layer.kind, wired.layer.shape, asdict(wired.out), wired.into and asdict(wired.into), *bias)
+        """Equal for networks whose folded tensors can be stacked: names are left out, shapes are not."""
+        number = {name: place for place, name in enumerate(self.groups)}
+
+        def axis(own: Axis | None) -> Any:
+            return own and (number[own.group], own.block)
+
+        layers = [
+            (
+                wired.layer.kind,
+                wired.layer.shape,
+                axis(wired.out),
+                axis(wired.into),
+                "bias" in wired.layer.tensors,
+            )
             for wired in self.folded.layers
-            for bias in [["bias" in wired.layer.tensors]]
         ]
-        return json.dumps([parts, [asdict(group) for group in self.groups.values()]])
+        groups = [(group.size, group.kind, group.actions) for group in self.groups.values()]
+        return json.dumps([layers, groups])
 
     def to_json(self) -> str:
         """A JSON text that :meth:`from_json` reads back."""
