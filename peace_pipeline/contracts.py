@@ -126,6 +126,6 @@ def _readable(file: pq.ParquetFile) -> arrow.Table:
         table = table.append_column("size", arrow.array(sizes, arrow.int64()))
     if "vector" in file.schema_arrow.names:
         vectors = file.read(columns=["vector"])["vector"].combine_chunks()
-        flat = vectors.flatten().to_numpy().reshape(len(vectors), -1)
+        flat = vectors.flatten().to_numpy().reshape(len(vectors), vectors.type.list_size)
         table = table.append_column("norm", arrow.array((flat.astype(float) ** 2).sum(1) ** 0.5))
     return table
