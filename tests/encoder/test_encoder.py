@@ -1,0 +1,156 @@
+"""The encoder on every architecture: still under symmetries, alone or in company, whatever variant it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from peace_pipeline.encoder import bucket as bucket_module
+from peace_pipeline.encoder import store
+from peace_pipeline.encoder.bucket import MAX_UNITS, reduce, stack
+from peace_pipeline.encoder.embed import Embedding, embed
+from peace_pipeline.encoder.model import VARIANTS, Encoder, EncoderConfig
+from peace_pipeline.encoder.networks import NetworkTensors
+from peace_pipeline.evaluation.invariance import assert_invariant
+from peace_pipeline.lake import Lake
+from tests.conftest import RELU, as_input, networks_of
+
+ARCHITECTURES = ["mlp", "cnn", "resnet", "bottleneck", "independent"]
+
+
+def encoder_of(config: EncoderConfig | None = None, seed: int = 0) -> Encoder:
+    torch.manual_seed(seed)
+    return Encoder(config).eval()
+
+
+def by_key(
+    encoder: Encoder, networks: list[NetworkTensors], dtype: torch.dtype = torch.float32
+) -> dict[str, Embedding]:
+    found = list(embed(encoder, networks, dtype))
+    assert len(found) == len(networks)
+    return {embedding.key: embedding for embedding in found}
+
+
+def close(a: Embedding, b: Embedding, tolerance: float = 1e-5) -> bool:
+    return bool(
+        np.abs(a.network - b.network).max() <= tolerance and np.abs(a.layers - b.layers).max() <= tolerance
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_symmetries_leave_the_embedding(architecture: str, dtype: torch.dtype) -> None:
+    assert_invariant(encoder_of(), networks_of(architecture, 8), dtype)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_embeds_every_architecture(variant: str, architecture: str) -> None:
+    networks = networks_of(architecture, 3)
+    found = by_key(encoder_of(VARIANTS[variant]), networks)
+    for key, wiring, _ in networks:
+        embedding = found[key]
+        assert embedding.network.shape == (VARIANTS[variant].dimension,)
+        assert embedding.layers.shape == (len(wiring.layers), VARIANTS[variant].token_width)
+        for vectors in (embedding.network[None], embedding.layers):
+            assert np.isfinite(vectors).all()
+            assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    spread = np.std([embedding.network for embedding in found.values()], axis=0).mean()
+    assert spread > 1e-5, "networks are told apart"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_company_and_order_do_not_matter(variant: str) -> None:
+    networks = [network for architecture in ARCHITECTURES for network in networks_of(architecture, 2)]
+    encoder = encoder_of(VARIANTS[variant])
+    together, backwards = by_key(encoder, networks), by_key(encoder, networks[::-1])
+    for network in networks:
+        alone = by_key(encoder, [network])[network[0]]
+        assert close(alone, together[network[0]])
+        assert close(alone, backwards[network[0]])
+
+
+def test_double_precision_agrees_with_single() -> None:
+    networks = networks_of("resnet", 3)
+    single, double = by_key(encoder_of(), networks), by_key(encoder_of(), networks, torch.float64)
+    assert all(embedding.network.dtype == np.float64 for embedding in double.values())
+    assert all(close(single[key], double[key], 1e-3) for key in single)
+    assert not any(np.array_equal(single[key].network, double[key].network) for key in single)
+
+
+def wide(count: int, units: int) -> list[NetworkTensors]:
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for number in range(count):
+        state = {
+            "0.weight": torch.randn(units, 6, generator=generator, dtype=torch.float64),
+            "0.bias": torch.randn(units, generator=generator, dtype=torch.float64),
+            "1.weight": torch.randn(3, units, generator=generator, dtype=torch.float64),
+        }
+        found.append(as_input(f"wide-{number}", state, RELU))
+    return found
+
+
+def test_reduction_of_wide_layers_is_permutation_equivariant() -> None:
+    units = MAX_UNITS + 80
+    networks = wide(4, units)
+    (bucket,) = stack(networks)
+    assert bucket.tensors["0.weight"].shape == (4, MAX_UNITS, 6)
+    assert bucket.tensors["1.weight"].shape == (4, 3, MAX_UNITS)
+    assert bucket.sizes[bucket.wiring.layers[0].out.group] == units
+    assert_invariant(encoder_of(), networks)
+
+
+def test_reduction_keeps_weights_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_module, "MAX_UNITS", 4)
+    ((key, wiring, tensors),) = wide(1, 9)
+    single = {name: value[None] for name, value in tensors.items()}
+    kept = reduce(wiring.folded, (key,), single).tensors
+    position = [single["0.bias"][0].tolist().index(value) for value in kept["0.bias"][0].tolist()]
+    assert torch.equal(kept["0.weight"], single["0.weight"][:, position][:, :, [0, 2, 3, 5]])
+    assert torch.equal(kept["1.weight"], single["1.weight"][:, :, position])
+
+
+def test_equal_signatures_make_one_bucket() -> None:
+    networks = networks_of("mlp", 3) + networks_of("cnn", 2) + networks_of("mlp", 2, seed=9)
+    buckets = stack(networks)
+    assert sorted(len(bucket) for bucket in buckets) == [2, 5]
+    assert len({id(bucket.wiring) for bucket in buckets}) == 2
+    assert stack([]) == []
+    assert list(embed(encoder_of(), [])) == []
+
+
+def test_a_saved_encoder_is_the_same_encoder(lake: Lake) -> None:
+    networks = networks_of("cnn", 2)
+    config = EncoderConfig(width=16, heads=4, rounds=1, token_width=16, dimension=8, transformer=False)
+    encoder = encoder_of(config)
+    version = store.save(lake, encoder, {"seed": 0})
+    found, loaded = store.load(lake)
+    assert found == version == store.current_version(lake)
+    assert (loaded.config, loaded.training) == (config, False)
+    before, after = by_key(encoder, networks), by_key(loaded, networks)
+    assert all(np.array_equal(before[key].network, after[key].network) for key in before)
+
+
+def test_versions_name_weights_and_training(lake: Lake) -> None:
+    config = EncoderConfig(width=16, heads=4, rounds=1, token_width=16, dimension=8)
+    first = store.save(lake, encoder_of(config), {"seed": 0})
+    second = store.save(lake, encoder_of(config, seed=1), {"seed": 0})
+    third = store.save(lake, encoder_of(config), {"seed": 1})
+    fourth = store.save(lake, encoder_of(replace(config, transformer=False)), {"seed": 0})
+    assert len({first, second, third, fourth}) == 4
+    assert store.current_version(lake) == fourth
+    assert store.save(lake, encoder_of(config), {"seed": 0}) == first == store.current_version(lake)
+    assert store.load(lake, second)[0] == second
+    assert sorted(path.name for path in lake.encoders.iterdir()) == sorted(
+        [first, second, third, fourth, "current"]
+    )
+
+
+def test_a_lake_without_an_encoder(lake: Lake) -> None:
+    assert store.current_version(lake) is None
+    with pytest.raises(store.NoEncoder, match="peace train"):
+        store.load(lake)

@@ -1,0 +1,76 @@
+"""A short training stores an encoder, tells MLflow, and gives the same encoder from the same seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlflow
+import pytest
+import torch
+
+from peace_pipeline.encoder import store
+from peace_pipeline.encoder.pairs import write_pairs
+from peace_pipeline.encoder.training import MINIMUM_NETWORKS, Settings, TooFewNetworks, train
+from peace_pipeline.lake import Lake
+from tests.conftest import card_of, directory, ingest, write_model, write_network
+
+
+def networks_in(zoo: Path, count: int) -> None:
+    for i in range(count):
+        torch.manual_seed(i)
+        task = ("digits", "animals")[i % 2]
+        state = {
+            "0.weight": torch.randn(5, 4),
+            "0.bias": torch.randn(5),
+            "1.weight": torch.randn(2, 5) * (1 + i % 2),
+        }
+        write_model(zoo / f"m{i}", state, card=card_of(task, f"{task}-{i // 8}", f"run-{i}"))
+
+
+@pytest.fixture(scope="module")
+def trained_on(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake with just enough networks."""
+    root = tmp_path_factory.mktemp("training")
+    (root / "zoo").mkdir()
+    lake = Lake.open(root / "home")
+    networks_in(root / "zoo", MINIMUM_NETWORKS - 1)
+    write_network(root / "zoo" / "cnn", "cnn", card=card_of("digits", "c", "c-0"))
+    ingest(lake, directory(root / "zoo"))
+    write_pairs(lake)
+    return lake
+
+
+def test_training_stores_an_encoder_and_logs_it(trained_on: Lake) -> None:
+    steps: list[tuple[int, int]] = []
+    settings = Settings(epochs=2, seed=3)
+    first = train(trained_on, settings, lambda done, total: steps.append((done, total)))
+    assert steps == [(1, 2), (2, 2)]
+    assert first.epochs == 2
+    assert 0 <= first.validation_map <= 1
+    assert store.current_version(trained_on) == first.encoder_version
+    version, encoder = store.load(trained_on)
+    torch.manual_seed(3)
+    untrained = type(encoder)(encoder.config).state_dict()
+    assert all(value.isfinite().all() for value in encoder.state_dict().values())
+    assert any(not torch.equal(value, untrained[name]) for name, value in encoder.state_dict().items())
+
+    client = mlflow.MlflowClient(trained_on.mlflow_uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("encoder").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert (run.data.params["epochs"], run.data.params["seed"]) == ("2", "3")
+    assert run.data.metrics.keys() >= {"training_loss", "validation_map"}
+    assert len(client.get_metric_history(run.info.run_id, "validation_map")) == 2
+
+    again = train(trained_on, settings)
+    assert again.encoder_version == version, "the same seed gives the same encoder"
+    other = train(trained_on, Settings(epochs=1, seed=4))
+    assert other.encoder_version != version
+
+
+def test_too_few_networks(lake: Lake, zoo: Path) -> None:
+    networks_in(zoo, 3)
+    ingest(lake, directory(zoo))
+    write_pairs(lake)
+    with pytest.raises(TooFewNetworks, match=f"3 networks .* {MINIMUM_NETWORKS} needed"):
+        train(lake, Settings(epochs=1))
+    assert store.current_version(lake) is None
