@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 from importlib.resources import files
@@ -12,6 +13,8 @@ import dagster as dg
 from peace_pipeline.lake import Lake
 
 PROCESS_TAG = "peace/process"
+_SERVER_TAG = ".dagster/grpc_info"
+"""Dagster's tag that names the code server of a run; one reached by a socket is on this machine."""
 
 
 def open_instance(lake: Lake) -> dg.DagsterInstance:
@@ -31,12 +34,12 @@ def process_tag() -> dict[str, str]:
 def bury_dead_runs(instance: dg.DagsterInstance) -> None:
     """Mark as failed the runs whose process on this machine is gone, and free the pool slots of finished runs.
 
-    A `peace run` that was killed leaves both behind; nothing else in Dagster notices.
+    A `peace run` or a `make ui` that was killed leaves both behind; nothing else in Dagster notices.
     """
     unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
     for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
-        host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
-        if host == socket.gethostname() and not _alive(int(pid)):
+        pid = _process_of(instance, run)
+        if pid is not None and not _alive(pid):
             instance.report_run_failed(run, f"its process {pid} is gone")
     storage = instance.event_log_storage
     for pool in storage.get_concurrency_keys():
@@ -45,6 +48,19 @@ def bury_dead_runs(instance: dg.DagsterInstance) -> None:
             holder = instance.get_run_by_id(run_id)
             if holder is None or holder.is_finished:
                 storage.free_concurrency_slots_for_run(run_id)
+
+
+def _process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int | None:
+    """The process of a run, where it is one of this machine: by our tag, else by what the run itself logged."""
+    host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
+    if pid:
+        return int(pid) if host == socket.gethostname() else None
+    if '"socket": "' not in run.tags.get(_SERVER_TAG, ""):
+        return None
+    started = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
+    messages = (re.search(r"\(pid: (\d+)\)", record.event_log_entry.user_message) for record in started)
+    pids = [int(found[1]) for found in messages if found]
+    return pids[-1] if pids else None
 
 
 def _alive(pid: int) -> bool:
