@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +209,3 @@ def zoo(tmp_path: Path) -> Path:
     folder = tmp_path / "zoo"
     folder.mkdir()
     return folder
-
-
-Check = Callable[[], Iterable[str]]
