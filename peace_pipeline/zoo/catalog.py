@@ -35,7 +35,7 @@ def query(sql: str, tables: Mapping[str, pa.Table] | None = None, **parameters: 
         values = {
             name: str(value) if isinstance(value, Path) else value for name, value in parameters.items()
         }
-        return connection.execute(sql, values).to_arrow_table()
+        return connection.sql(sql, params=values).to_arrow_table()
 
 
 def newest_records(lake: Lake) -> dict[str, ModelRecord]:
