@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,14 +27,15 @@ NEWEST = """
 
 
 def query(sql: str, tables: Mapping[str, pa.Table] | None = None, **parameters: object) -> pa.Table:
-    """Run SQL in an in-memory DuckDB over ``tables`` and files. A path parameter is passed as text."""
+    """Run SQL in an in-memory DuckDB over ``tables`` and files. A path's last part may be a pattern."""
     import duckdb
 
     with duckdb.connect() as connection:
         for name, table in (tables or {}).items():
             connection.register(name, table)
         values = {
-            name: str(value) if isinstance(value, Path) else value for name, value in parameters.items()
+            name: f"{glob.escape(str(value.parent))}/{value.name}" if isinstance(value, Path) else value
+            for name, value in parameters.items()
         }
         return connection.sql(sql, params=values).to_arrow_table()
 

@@ -174,3 +174,12 @@ def test_runs_are_split_60_15_25() -> None:
     shares = [counts[name] / 4000 for name in ("train", "validation", "test")]
     assert shares == pytest.approx([0.60, 0.15, 0.25], abs=0.02)
     assert split_of("run-1") == split_of("run-1")
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*?", 'it\'s "here"', "ünï %20"])
+def test_a_home_of_any_name(name: str, zoo: Path, tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path / name)
+    write_network(zoo / "a", "mlp")
+    ingest(lake, directory(zoo))
+    assert [network.model_id for network in networks(lake)] == ["directory:zoo/a"]
+    assert not crawl_zoo(lake, directory(zoo)).batches
