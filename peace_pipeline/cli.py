@@ -73,7 +73,7 @@ def demo(home: Home = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def train(
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training networks.")] = 60,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training networks.")] = 40,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     variant: Annotated[str, typer.Option(help="`full`, or one that leaves a part out.")] = "full",
     home: Home = None,

@@ -16,7 +16,7 @@ POSITIVE, NEGATIVE = "positive", "negative"
 FAR_OFF = 0.3
 """Accuracies that differ by more than this make two networks of one task and architecture a negative pair."""
 
-NOISE, DECADES, BROKEN_SHARE = 0.2, 2.0, 1.0
+NOISE, DECADES, BROKEN_SHARE = 0.4, 2.0, 1.0
 """Largest strength of a random draw: noise relative to each tensor's deviation, scaling in decades, share."""
 
 SCHEMA = pa.schema(
