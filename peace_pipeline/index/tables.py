@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from peace_pipeline.encoder.store import current_version
+from peace_pipeline.encoder.store import NoEncoder, current_version
 from peace_pipeline.index.embeddings import LAYER, NETWORK, embedded_batches
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.catalog import NEWEST, query
@@ -52,6 +52,10 @@ class IndexUpdate:
     waiting: int
 
 
+class NotEmbedded(Exception):
+    """A batch that can't be indexed yet."""
+
+
 def connect(lake: Lake) -> DBConnection:
     """The lake's LanceDB database."""
     import lancedb
@@ -73,9 +77,16 @@ def update_index(lake: Lake, batch: str) -> IndexUpdate:
 
     After a retraining the index goes on serving the version it has until every batch is embedded by the new
     encoder; then each table is replaced by one merge, ``layers`` first and ``models`` last.
+
+    Raises:
+        NoEncoder: where the lake has none.
+        NotEmbedded: where the current encoder has not embedded the batch.
     """
     version = current_version(lake)
-    assert version is not None
+    if version is None:
+        raise NoEncoder(lake)
+    if batch not in embedded_batches(lake, version):
+        raise NotEmbedded(f"batch {batch} has no embeddings by encoder {version}: materialize them first")
     with writer_lock(lake):
         database = connect(lake)
         served = served_version(database)
@@ -210,6 +221,8 @@ def quoted(text: str) -> str:
 
 def _maintain(layers: Table, models: Table) -> None:
     """Create the indexes that are missing and fold new rows into those that exist."""
+    from lancedb.index import FTS, BTree, IvfPq
+
     for table, scalars in ((layers, ["model_id"]), (models, ["model_id", "task", "architecture", "source"])):
         rows = table.count_rows()
         if not rows:
@@ -217,9 +230,9 @@ def _maintain(layers: Table, models: Table) -> None:
         have = {column for index in table.list_indices() for column in index.columns}
         for column in scalars:
             if column not in have:
-                table.create_scalar_index(column)
+                table.create_index(column, config=BTree())
         if rows >= _VECTOR_INDEX_ROWS and "vector" not in have:
-            table.create_index(metric="cosine", vector_column_name="vector")
+            table.create_index("vector", config=IvfPq(distance_type="cosine"))
         if table is models and "card" not in have:
-            table.create_fts_index("card")
+            table.create_index("card", config=FTS())
         table.optimize()

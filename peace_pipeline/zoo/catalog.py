@@ -6,7 +6,7 @@ import glob
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,8 @@ from peace_pipeline.zoo.record import ModelRecord, from_table, to_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_BATCH = "%Y%m%dT%H%M%S%f"
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -54,9 +56,18 @@ def write_batches(
     """Write records to the lake in batches of at most ``batch_size`` and yield each batch as it is stored."""
     stream = iter(records)
     while rows := list(islice(stream, batch_size)):
-        batch = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        batch = _next_batch(lake)
         write_parquet(to_table(rows), lake.zoo(batch))
         yield batch, rows
+
+
+def _next_batch(lake: Lake) -> str:
+    """The time now, or just after the newest batch where the clock was set back: newer batches sort later."""
+    now = datetime.now(UTC)
+    if batches := lake.batches():
+        newest = datetime.strptime(batches[-1], _BATCH).replace(tzinfo=UTC)
+        now = max(now, newest + timedelta(microseconds=1))
+    return now.strftime(_BATCH)
 
 
 @dataclass(frozen=True)
