@@ -97,14 +97,17 @@ def embed_members(encoder: Encoder, members: Sequence[Member]) -> tuple[NDArray[
 def invariance_samples(
     current: Sequence[Network], seed: int, count: int = INVARIANCE_NETWORKS
 ) -> dict[str, list[Network]]:
-    """Up to ``count`` networks of each architecture, none of them trained on, whose symmetries are known."""
-    unseen: dict[str, list[Network]] = defaultdict(list)
-    for network in current:
-        if network.split != TRAIN and network.method != "independent":
-            unseen[network.architecture or network.method].append(network)
+    """Up to ``count`` networks of each architecture whose symmetries are known.
+
+    Networks that were not trained on are taken first, at random; training networks only where these are too few.
+    """
+    by_architecture: dict[str, list[Network]] = defaultdict(list)
+    for network in random.Random(seed).sample(list(current), len(current)):
+        if network.method != "independent":
+            by_architecture[network.architecture or network.method].append(network)
     return {
-        name: random.Random(seed).sample(alike, min(count, len(alike)))
-        for name, alike in sorted(unseen.items())
+        name: sorted(alike, key=lambda network: network.split == TRAIN)[:count]
+        for name, alike in sorted(by_architecture.items())
         if len(alike) > 1
     }
 

@@ -191,7 +191,8 @@ def _invariance_section(results: Results) -> Section:
             "How far the embedding moves, in units of the spread between networks. Symmetries (largest movement) must "
             f"stay within {bounds}. Broken twins keep every layer's statistics and lose the function: with all "
             f"units broken the mean movement must reach {MOVED_AT_LEAST:g}, growing with the share; small weight "
-            f"noise must stay within {NOISE_AT_MOST:g}. Networks are of the test and validation splits.",
+            f"noise must stay within {NOISE_AT_MOST:g}. Networks that were not trained on come first, then "
+            "training networks.",
             table(header, rows),
             plots.broken_curve(results.invariance),
         ],
