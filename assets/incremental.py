@@ -91,7 +91,7 @@ class Pass:
         """Crawl, bring every stale batch up to date, train if there is no encoder yet, report on a new encoder.
 
         Raises:
-            PassFailed: where a step failed for good; the batches before it are done.
+            PassFailed: where a step failed for good; all other batches are done.
         """
         from peace_pipeline.encoder.store import current_version
 
@@ -126,12 +126,11 @@ class Pass:
     def _can_train(self) -> bool:
         from peace_pipeline.zoo.catalog import networks
 
-        present = len(networks(self.lake))
-        if not present:
+        if not networks(self.lake):
             return False
-        from peace_pipeline.encoder.training import MINIMUM_NETWORKS
+        from peace_pipeline.encoder.training import MINIMUM_NETWORKS, trainable
 
-        return present >= MINIMUM_NETWORKS
+        return len(trainable(self.lake)) >= MINIMUM_NETWORKS
 
     def _reports_are_stale(self) -> bool:
         """Whether the encoder was trained after the last report, or never reported on."""
@@ -149,19 +148,26 @@ class Pass:
             summary.skipped += found["skipped"]
 
     def _bring_up_to_date(self, summary: PassSummary) -> None:
-        """Run every stale batch from its first missing stage on."""
+        """Run every stale batch from its first missing stage on; one that fails doesn't stop the others."""
         from peace_pipeline.encoder.store import current_version
         from peace_pipeline.index.staleness import EXTRACTION, LAYERS, stale_batches
         from peace_pipeline.symmetry.extraction import skipped_models
 
         has_encoder = current_version(self.lake) is not None
+        failures = []
         for batch, stage in stale_batches(self.lake).items():
             keys = stages_from(stage, has_encoder=has_encoder)
-            result = self.materialize("embed_batch", partition=batch, keys=keys)
+            try:
+                result = self.materialize("embed_batch", partition=batch, keys=keys)
+            except PassFailed as failure:
+                failures.append(f"batch {batch}: {failure}")
+                continue
             summary.batches += 1
             summary.embedded += sum(row["networks"] for row in _metadata(result, "network_embeddings"))
             if stage in (EXTRACTION, LAYERS):
                 summary.skipped += skipped_models(self.lake, batch)
+        if failures:
+            raise PassFailed("; ".join(failures))
 
 
 def _metadata(result: dg.ExecuteInProcessResult, key: str) -> list[dict[str, Any]]:

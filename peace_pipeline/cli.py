@@ -12,7 +12,7 @@ from peace_pipeline.terminal import Commands, emit, table, working
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from assets.incremental import PassSummary
+    from peace_pipeline.definitions import PassSummary
     from peace_pipeline.index.search import Hit
     from peace_pipeline.lake import Lake
 

@@ -93,8 +93,10 @@ def separate(bucket: Bucket) -> Bucket:
 
 
 def reduce(wiring: Wiring, keys: tuple[str, ...], tensors: Tensors) -> Bucket:
-    """Keep at most ``MAX_UNITS`` neurons of each group: those at evenly spaced ranks of their norm in.
+    """Keep at most ``MAX_UNITS`` neurons of each group: those at evenly spaced ranks of norm.
 
+    The norm is that of a unit's weights out, which the canonical form leaves distinct (it sets the norm in to 1),
+    else of its weights in.
     Neurons of fixed groups are told apart by position, so evenly spaced positions are kept instead.
     """
     sizes = {group.name: group.size for group in wiring.groups.values()}
@@ -111,16 +113,12 @@ def _ranked(wiring: Wiring, tensors: Tensors, name: str) -> torch.Tensor:
     batch = next(iter(tensors.values())).shape[0]
     if group.kind == FIXED:
         return spaced.expand(batch, -1)
-    writers = wiring.writers(name)
-    layer = writers[0] if writers else wiring.readers(name)[0]
-    weight = tensors[layer.layer.tensors["weight"]]
-    if not writers:
+    readers = wiring.readers(name)
+    weight = tensors[(readers or wiring.writers(name))[0].layer.tensors["weight"]]
+    if readers:
         weight = weight.transpose(1, 2).unflatten(1, (group.size, -1))
-    return (
-        weight.flatten(2).norm(dim=2).argsort(1)[:, spaced]
-        if weight.dim() > 2
-        else weight.argsort(1)[:, spaced]
-    )
+    norm = weight.double().flatten(2).norm(dim=2) if weight.dim() > 2 else weight
+    return norm.argsort(1)[:, spaced]
 
 
 def _keep(wiring: Wiring, tensors: Tensors, name: str, index: torch.Tensor) -> tuple[Wiring, Tensors]:

@@ -129,4 +129,7 @@ class NeuronGNN(nn.Module):
                 states[wired.out.group] = states[wired.out.group] + self.bias(
                     torch.stack([bias, bias.abs()], -1)
                 )
+        if self.probes is not None and self.probed is not None:
+            for name, activations in self.probes(bucket).items():
+                states[name] = states[name] + self.probed(activations)
         return states

@@ -35,7 +35,8 @@ class Probes(nn.Module):
         """Activations (group → (batch, units, probes)) before the non-linearity, compressed.
 
         Layers are taken in order. A layer that writes a group which was written before adds to what has passed
-        the non-linearity, as a residual block does. Neurons that no probe reaches have zeros.
+        the non-linearity, as a residual block does (where a block's shortcut has weights, this is an approximation).
+        Neurons that no probe reaches have zeros.
         """
         reached: Activations = {}
         for wired in bucket.wiring.layers:

@@ -48,7 +48,7 @@ class Settings:
     weight_decay: float = 0.05
     temperature: float = 0.1
     twin_margin: float = 0.5
-    twin_weight: float = 0.5
+    twin_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,11 @@ class ContrastiveTraining(lightning.LightningModule):
         indices = (*positive.nonzero(as_tuple=True), *negative.nonzero(as_tuple=True))
         loss = self.loss(vectors, indices_tuple=indices)
         intact, broken = self.training_set.twins(batch)
-        alike = (vectors[intact] * vectors[broken]).sum(-1)
-        twin_loss = nn.functional.softplus(
-            (alike - self.settings.twin_margin) / self.settings.temperature
-        ).mean()
-        self.log("twin_similarity", alike.mean(), on_step=False, on_epoch=True, batch_size=len(alike))
-        loss = loss + self.settings.twin_weight * twin_loss
+        if len(broken):
+            alike = (vectors[intact] * vectors[broken]).sum(-1)
+            excess = (alike - self.settings.twin_margin) / self.settings.temperature
+            loss = loss + self.settings.twin_weight * nn.functional.softplus(excess).mean()
+            self.log("twin_similarity", alike.mean(), on_step=False, on_epoch=True, batch_size=len(alike))
         self.log("training_loss", loss, on_step=False, on_epoch=True, batch_size=len(vectors))
         return loss
 
@@ -148,6 +147,11 @@ class _Report(Callback):
         self.progress(trainer.current_epoch + 1, trainer.max_epochs or 0)
 
 
+def trainable(lake: Lake) -> list[Network]:
+    """The networks in the lake that are small enough to train on."""
+    return [network for network in networks(lake) if network.parameters <= MAX_VALUES]
+
+
 def train(
     lake: Lake, settings: Settings | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Trained:
@@ -159,10 +163,11 @@ def train(
     settings = settings or Settings()
     started = time.monotonic()
     config = VARIANTS[settings.variant]
-    members = {network.model_id: network for network in networks(lake) if network.parameters <= MAX_VALUES}
+    members = {network.model_id: network for network in trainable(lake)}
     if len(members) < MINIMUM_NETWORKS:
         raise TooFewNetworks(
-            f"{len(members)} networks in the lake, {MINIMUM_NETWORKS} needed to train an encoder"
+            f"{len(members)} networks of at most {MAX_VALUES:,} values in the lake, "
+            f"{MINIMUM_NETWORKS} needed to train an encoder"
         )
     lightning.seed_everything(settings.seed, verbose=False)
     training, validation = _data(lake, members, config, settings.seed)
@@ -197,7 +202,12 @@ def _fit(
     """Train; leaves the weights of the best epoch in the module. Returns its validation MAP and the epochs run."""
     settings, data = module.settings, module.training_set
     loader = torch.utils.data.DataLoader(
-        data, batch_size=settings.batch_size, shuffle=True, collate_fn=data.collate, generator=data.generator
+        data,
+        batch_size=settings.batch_size,
+        shuffle=True,
+        drop_last=len(data) > settings.batch_size,
+        collate_fn=data.collate,
+        generator=data.generator,
     )
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -216,6 +226,8 @@ def _fit(
             log_every_n_steps=1,
         )
         trainer.fit(module, loader)
-        best = torch.load(checkpoint.best_model_path, weights_only=True)["state_dict"]
-        module.load_state_dict(best)
+        if (
+            checkpoint.best_model_score > 0
+        ):  # without labels there is nothing to choose by: the last epoch stands
+            module.load_state_dict(torch.load(checkpoint.best_model_path, weights_only=True)["state_dict"])
     return float(checkpoint.best_model_score), trainer.current_epoch

@@ -45,8 +45,13 @@ class TrainingSet(torch.utils.data.Dataset[int]):
         return member
 
     def collate(self, anchors: list[int]) -> Views:
-        """The anchors and a positive partner of each, all as disguised noisy copies, and the anchors' broken twins."""
-        intact = sorted(set(anchors) | {self._partner(anchor) for anchor in anchors})
+        """The anchors and a positive partner of each, all as disguised noisy copies, and the anchors' broken twins.
+
+        The partner of an anchor that has no other positive is a second copy of itself.
+        """
+        partners = [self._partner(anchor) for anchor in anchors]
+        alone = [anchor for anchor, partner in zip(anchors, partners, strict=True) if anchor == partner]
+        intact = sorted([*set(anchors) | set(partners), *alone])
         buckets, members, views = [], [], []
         for number, bucket in enumerate(self.buckets):
             start, end = self._starts[number : number + 2]
@@ -54,7 +59,7 @@ class TrainingSet(torch.utils.data.Dataset[int]):
             if not own:
                 continue
             parts = [self._copy(bucket.select([member - start for member in own]))]
-            twins = [member for member in own if member in set(anchors)] if self._breakable(bucket) else []
+            twins = sorted(set(own) & set(anchors)) if self._breakable(bucket) else []
             if twins:
                 parts.append(self._broken(self._copy(bucket.select([member - start for member in twins]))))
             buckets.append(_join(parts))
@@ -86,8 +91,13 @@ class TrainingSet(torch.utils.data.Dataset[int]):
         return positive, negative
 
     def _partner(self, anchor: int) -> int:
-        partners = (self.relation[anchor] > 0).nonzero().flatten()
-        return int(partners[torch.randint(len(partners), (1,), generator=self.generator)])
+        """A random positive of the anchor; itself where it has no other."""
+        partners = [
+            member for member in (self.relation[anchor] > 0).nonzero().flatten().tolist() if member != anchor
+        ]
+        if not partners:
+            return anchor
+        return partners[int(torch.randint(len(partners), (1,), generator=self.generator))]
 
     def _copy(self, bucket: Bucket) -> Bucket:
         """Noise on a disguised copy. Under the canonical form rescaling is the identity, so it is left out."""

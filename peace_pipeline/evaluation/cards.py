@@ -83,18 +83,19 @@ def _parsed(front_matter: str) -> Any:
 
 
 def _names(front_matter: Any) -> Iterator[str]:
-    """Every text at any depth under a key that says what a model is for."""
-    if isinstance(front_matter, dict):
-        for key, value in front_matter.items():
-            yield from _texts(value) if key in _TELLING else _names(value)
-    elif isinstance(front_matter, list):
-        for item in front_matter:
-            yield from _names(item)
+    """Every text at any depth under a key that says what a model is for.
 
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
-    elif isinstance(value, str):
-        yield value
+    Each container is visited once, so YAML aliases that nest or loop cost nothing.
+    """
+    pending, visited = [(front_matter, False)], set()
+    while pending:
+        value, telling = pending.pop()
+        if isinstance(value, str) and telling:
+            yield value
+        if not isinstance(value, dict | list) or (id(value), telling) in visited:
+            continue
+        visited.add((id(value), telling))
+        if isinstance(value, dict):
+            pending += [(item, telling or key in _TELLING) for key, item in value.items()]
+        else:
+            pending += [(item, telling) for item in value]

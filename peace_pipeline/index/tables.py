@@ -82,12 +82,12 @@ def update_index(lake: Lake, batch: str) -> IndexUpdate:
         NoEncoder: where the lake has none.
         NotEmbedded: where the current encoder has not embedded the batch.
     """
-    version = current_version(lake)
-    if version is None:
-        raise NoEncoder(lake)
-    if batch not in embedded_batches(lake, version):
-        raise NotEmbedded(f"batch {batch} has no embeddings by encoder {version}: materialize them first")
     with writer_lock(lake):
+        version = current_version(lake)
+        if version is None:
+            raise NoEncoder(lake)
+        if batch not in embedded_batches(lake, version):
+            raise NotEmbedded(f"batch {batch} has no embeddings by encoder {version}: materialize them first")
         database = connect(lake)
         served = served_version(database)
         if served not in (None, version):

@@ -48,11 +48,15 @@ def chain(layers: list[Layer], config: dict[str, Any]) -> Wiring | None:
 
     The order of the parts that differ in their first name component (``features``, ``classifier``) follows from
     the shapes and must be unique; parts that differ in a number alone (``fc1``, ``fc2``) stand in its order.
+    Below that, siblings must be a numbered series: the alphabet says nothing about the order of ``q``, ``k``, ``v``.
     """
     named = {layer.name: layer for layer in layers}
-    if sum(not layer.is_norm for layer in layers) < 2:
+    maps = [layer.name for layer in layers if not layer.is_norm]
+    if len(maps) < 2 or not _numbered_below(maps):
         return None
     parts = segments(named)
+    if len(parts) > _MAX_SEGMENTS and len({_stem(part[0].split(".")[0]) for part in parts}) > 1:
+        return None
     orders: Iterable[tuple[list[str], ...]] = (
         permutations(parts) if len(parts) <= _MAX_SEGMENTS else [tuple(parts)]
     )
@@ -66,11 +70,25 @@ def chain(layers: list[Layer], config: dict[str, Any]) -> Wiring | None:
     return found[0] if len(found) == 1 else None
 
 
+def _stem(component: str) -> str:
+    return component.rstrip("0123456789")
+
+
+def _numbered_below(names: list[str]) -> bool:
+    """Whether the components after the first differ from their siblings in a number alone."""
+    stems: dict[tuple[str, ...], set[str]] = {}
+    for name in names:
+        components = name.split(".")
+        for depth in range(1, len(components)):
+            stems.setdefault(tuple(components[:depth]), set()).add(_stem(components[depth]))
+    return all(len(siblings) == 1 for siblings in stems.values())
+
+
 def _in_number_order(order: tuple[list[str], ...]) -> bool:
     stems: dict[str, list[int]] = {}
     for part in order:
         first = part[0].split(".")[0]
-        stem = first.rstrip("0123456789")
+        stem = _stem(first)
         stems.setdefault(stem, []).append(int(first[len(stem) :] or -1))
     return all(numbers == sorted(numbers) for numbers in stems.values())
 

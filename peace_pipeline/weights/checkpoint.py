@@ -66,9 +66,14 @@ class Checkpoint:
             UnreadableCheckpoint: where a floating tensor holds NaN or infinity.
         """
         tensor = self._owner[name].read(name)
-        if tensor.is_floating_point() and not _all_finite(tensor):
-            raise UnreadableCheckpoint(f"tensor {name!r} holds values that are not finite")
-        return tensor if dtype is None else tensor.to(dtype)
+        try:
+            if tensor.is_floating_point() and not _all_finite(tensor):
+                raise UnreadableCheckpoint(f"tensor {name!r} holds values that are not finite")
+            return tensor if dtype is None else tensor.to(dtype)
+        except RuntimeError as error:  # NotImplementedError is one
+            raise UnreadableCheckpoint(
+                f"tensor {name!r}: {dtype_name(tensor.dtype)} can't be read: {error}"
+            ) from error
 
     @property
     def parameters(self) -> int:

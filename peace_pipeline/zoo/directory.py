@@ -38,7 +38,8 @@ class DirectorySource:
         """Yield what is new, changed or gone; unchanged files are not opened.
 
         Raises:
-            ConfigError: where ``path`` is no folder (so that an unmounted disk never empties the index).
+            ConfigError: where ``path`` is no folder, or a folder under it can't be listed (so that a disk that is
+                gone doesn't empty the index).
         """
         if not self.path.is_dir():
             raise ConfigError(f"directory source: {self.path} is not a folder")
@@ -56,7 +57,11 @@ class DirectorySource:
 
 def model_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
     """Folders under ``root`` that hold weights or a config.json, with the names of their files."""
-    for folder, subfolders, names in os.walk(root):
+
+    def refuse(error: OSError) -> None:
+        raise ConfigError(f"directory source: {error.filename}: {error.strerror}") from error
+
+    for folder, subfolders, names in os.walk(root, onerror=refuse):
         subfolders[:] = sorted((name for name in subfolders if not name.startswith(".")), key=natural)
         if CONFIG in names or any(map(files.is_weights, names)):
             yield Path(folder), names

@@ -111,12 +111,16 @@ def crawl(
 ) -> Iterator[ModelRecord]:
     """Crawl every source; each sees only its own part of ``known``."""
     for source in sources:
-        own = {model_id: record for model_id, record in known.items() if model_id.startswith(source.prefix)}
+        own = {
+            model_id: record
+            for model_id, record in known.items()
+            if model_id.startswith(source.prefix) and record.status != DELETED
+        }
         yield from source.crawl(own, progress)
 
 
 def gone(known: Mapping[str, ModelRecord], present: set[str]) -> Iterator[ModelRecord]:
     """A ``deleted`` record for each known model that is no longer present."""
     for model_id, record in known.items():
-        if model_id not in present and record.status != DELETED:
+        if model_id not in present:
             yield replace(record, status=DELETED, reason="no longer at its source", files=())

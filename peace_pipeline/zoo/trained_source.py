@@ -8,7 +8,7 @@ from pathlib import Path
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.directory import DirectorySource
 from peace_pipeline.zoo.record import ModelRecord
-from peace_pipeline.zoo.source import Progress, register
+from peace_pipeline.zoo.source import ConfigError, Progress, register
 
 
 @register("trained")
@@ -23,6 +23,10 @@ class TrainedSource(DirectorySource):
     def __init__(
         self, lake: Lake, base: Path, *, recipe: str = "demo", networks: int = 450, seed: int = 0
     ) -> None:
+        from peace_pipeline.zoo.trained import PLANS
+
+        if recipe not in PLANS:
+            raise ConfigError(f"source trained: no recipe {recipe!r}; there are {', '.join(PLANS)}")
         self.root = lake.root / "zoo" / "trained"
         super().__init__(lake, base, path=str(self.root / recipe), label=recipe)
         self.recipe, self.networks, self.seed = recipe, networks, seed
