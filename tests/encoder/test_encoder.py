@@ -14,7 +14,7 @@ from peace_pipeline.encoder.bucket import MAX_UNITS, reduce, stack
 from peace_pipeline.encoder.embed import Embedding, embed
 from peace_pipeline.encoder.model import VARIANTS, Encoder, EncoderConfig
 from peace_pipeline.encoder.networks import NetworkTensors
-from peace_pipeline.evaluation.invariance import assert_invariant
+from peace_pipeline.evaluation.invariance import assert_invariant, measure
 from peace_pipeline.lake import Lake
 from tests.conftest import RELU, as_input, networks_of
 
@@ -102,6 +102,30 @@ def test_reduction_of_wide_layers_is_permutation_equivariant() -> None:
     assert bucket.tensors["1.weight"].shape == (4, 3, MAX_UNITS)
     assert bucket.sizes[bucket.wiring.layers[0].out.group] == units
     assert_invariant(encoder_of(), networks)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-4), (torch.float32, 1e-2)])
+@pytest.mark.parametrize("bias", [0.0, 1e-3, 1.0])
+def test_reduction_does_not_hang_on_rounding(bias: float, dtype: torch.dtype, bound: float) -> None:
+    """A rank that rounding decides moves an embedding by 0.3; an untrained encoder's small spread, by 0.001."""
+    networks = [
+        (key, wiring, {name: t * bias if "bias" in name else t for name, t in tensors.items()})
+        for key, wiring, tensors in wide(4, MAX_UNITS + 80)
+    ]
+    assert max(measure(encoder_of(), networks, dtype, seed=0).symmetries.values()) <= bound
+
+
+def test_every_parameter_is_used() -> None:
+    networks = [network for architecture in ARCHITECTURES for network in networks_of(architecture, 3)]
+    norm = as_input(
+        "norm", {"a.weight": torch.randn(8, 5), "n.weight": torch.randn(8), "b.weight": torch.randn(3, 8)}, {}
+    )
+    encoder = encoder_of().double().train()
+    typed = [(k, w, {n: t.double() for n, t in tensors.items()}) for k, w, tensors in (*networks, norm)]
+    embedded = encoder(stack(typed))
+    (embedded.networks * torch.randn_like(embedded.networks)).sum().backward()
+    unused = [name for name, parameter in encoder.named_parameters() if parameter.grad is None]
+    assert unused == []
 
 
 def test_reduction_keeps_weights_together(monkeypatch: pytest.MonkeyPatch) -> None:

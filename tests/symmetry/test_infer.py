@@ -99,6 +99,10 @@ def test_homogeneous_activations_allow_scaling(key: str, value: str) -> None:
 
 INDEPENDENT = {
     "ambiguous order": {"left__weight": (8, 8), "right__weight": (8, 8)},
+    "siblings that only the alphabet orders": {f"attn__{n}__weight": (8, 8) for n in "kqvo"},
+    "many parts that only the alphabet orders": {
+        f"{n}__weight": (8, 8) for n in ("query", "key", "value", "out", "up", "down")
+    },
     "branched": {"a__weight": (8, 5), "b__weight": (7, 5), "c__weight": (3, 15)},
     "a norm first": {"a__weight": (5,), "a__running_mean": (5,), "a__running_var": (5,), "b__weight": (8, 5),
                      "c__weight": (3, 8)},
