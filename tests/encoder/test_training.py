@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from peace_pipeline.encoder import store
-from peace_pipeline.encoder.pairs import write_pairs
+from peace_pipeline.encoder.bucket import stack
+from peace_pipeline.encoder.model import EncoderConfig
+from peace_pipeline.encoder.pairs import SCHEMA, write_pairs
 from peace_pipeline.encoder.training import MINIMUM_NETWORKS, Settings, TooFewNetworks, train
+from peace_pipeline.encoder.views import INTACT, TrainingSet
 from peace_pipeline.lake import Lake
-from tests.conftest import card_of, directory, ingest, write_model, write_network
+from tests.conftest import card_of, directory, ingest, networks_of, write_model, write_network
 
 
 def networks_in(zoo: Path, count: int) -> None:
@@ -65,6 +68,22 @@ def test_training_stores_an_encoder_and_logs_it(trained_on: Lake) -> None:
     assert again.encoder_version == version, "the same seed gives the same encoder"
     other = train(trained_on, Settings(epochs=1, seed=4))
     assert other.encoder_version != version
+
+
+def test_every_anchor_has_a_positive_even_without_cards() -> None:
+    networks = networks_of("mlp", 6)
+    typed = [
+        (key, wiring, {name: t.float() for name, t in tensors.items()}) for key, wiring, tensors in networks
+    ]
+    training = TrainingSet(stack(typed), SCHEMA.empty_table(), EncoderConfig(), seed=0)
+    batch = training.collate(list(range(6)))
+    positive, negative = training.masks(batch)
+    intact = batch.view == INTACT
+    assert positive[intact].any(1).all()
+    assert not (positive & negative).any()
+    assert not positive[~intact].any()
+    alike = batch.member[:, None] == batch.member[None, :]
+    assert bool((positive <= alike).all()), "a copy of itself is the only positive"
 
 
 def test_too_few_networks(lake: Lake, zoo: Path) -> None:

@@ -92,6 +92,18 @@ def test_a_new_version_changes_the_models_and_drops_those_it_lost(lake: Lake, wh
     assert crawl_zoo(lake, config_of(wheels)).deleted == ["packages:net/net/a.safetensors"]
 
 
+def test_a_package_that_is_listed_again_comes_back(lake: Lake, wheels: Path) -> None:
+    wheel(wheels, "net", {"net/a.safetensors": SAFETENSORS})
+    for listed, new, deleted in (
+        (["net==1.0"], 1, 0),
+        ([], 0, 1),
+        (["net==1.0"], 1, 0),
+        (["net==1.0"], 0, 0),
+    ):
+        summary = crawl_zoo(lake, config_of(wheels, *listed))
+        assert (len(summary.new), len(summary.deleted)) == (new, deleted)
+
+
 def test_nothing_is_imported(lake: Lake, wheels: Path, tmp_path: Path) -> None:
     marker = tmp_path / "imported"
     code = f"open({str(marker)!r}, 'w').close()"
