@@ -48,7 +48,7 @@ class Settings:
     weight_decay: float = 0.05
     temperature: float = 0.1
     twin_margin: float = 0.5
-    twin_weight: float = 1.0
+    twin_weight: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,6 @@ def _fit(
         data,
         batch_size=settings.batch_size,
         shuffle=True,
-        drop_last=len(data) > settings.batch_size,
         collate_fn=data.collate,
         generator=data.generator,
     )
