@@ -212,7 +212,7 @@ def _vector(vector: list[float]) -> str:
 
 
 def _hits(title: str, hits: list[Hit]) -> Any:
-    columns = [name for name in _HITS if name != "revision"]
+    columns = [name for name in _HITS if name not in ("revision", "source")]
     return table(title, columns, [[hit.as_dict()[name] for name in columns] for hit in hits])
 
 

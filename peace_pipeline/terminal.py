@@ -59,7 +59,7 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
     """A table for people; ``None`` is left empty, cosines and other fractions get four digits."""
     shown = Table(title=title, title_justify="left")
     for column in columns:
-        shown.add_column(column, overflow="fold")
+        shown.add_column(column, overflow="fold", no_wrap=column == "model_id")
     for row in rows:
         shown.add_row(*map(_cell, row))
     return shown
@@ -82,7 +82,7 @@ def working() -> Iterator[None]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Console(file=sys.stderr),
+        console=Console(file=_terminal()),
     )
     bars.disable = not bars.console.is_terminal
     tasks: dict[str, Any] = {}
@@ -100,6 +100,14 @@ def working() -> Iterator[None]:
 
     with bars, contextlib.redirect_stdout(sys.stderr), listening(begin):
         yield
+
+
+def _terminal() -> TextIO:
+    """Standard error as it is now: while a step runs, Dagster points the original at the step's log."""
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w")
+    except (OSError, ValueError):
+        return sys.stderr
 
 
 def _quiet() -> None:

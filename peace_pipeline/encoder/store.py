@@ -23,8 +23,8 @@ class NoEncoder(Exception):
 
     def __init__(self, lake: Lake) -> None:
         super().__init__(
-            f"no encoder in {lake.root}: `peace run` trains one when there are at least 64 networks, "
-            "`peace train` on what is there"
+            f"no encoder in {lake.root}: `peace run` trains one when there are at least 64 networks "
+            "(a `trained` source in peace.toml gives them)"
         )
 
 

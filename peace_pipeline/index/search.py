@@ -43,7 +43,7 @@ def _models(lake: Lake) -> Any:
         database = connect(lake)
         if MODELS in table_names(database):
             return database.open_table(MODELS)
-    raise NoIndex(f"no index in {lake.root}: `peace run` makes one")
+    raise NoIndex(f"no index in {lake.root}: `peace run` makes one when there is an encoder")
 
 
 def indexed_vector(lake: Lake, model_id: str) -> np.ndarray | None:

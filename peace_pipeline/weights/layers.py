@@ -59,7 +59,7 @@ def layers_of(tensors: Iterable[TensorInfo]) -> list[Layer]:
             groups.setdefault(prefix, {})[role] = info
     layers: list[Layer] = []
     for prefix, roles in groups.items():
-        layers += _layers(prefix, roles, {layer.shape[0] for layer in layers})
+        layers += _layers(prefix, roles, {layer.shape[0] for layer in layers if not layer.is_norm})
     return layers
 
 

@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -146,9 +147,10 @@ def _train(store: _Store, chunks: list[int], processes: int) -> Iterable[int]:
 
 
 def _start() -> None:
-    """Prepare a worker: one thread, and no life after its parent's."""
+    """Prepare a worker: one thread, no life after its parent's, and an interrupt left to the parent."""
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     threading.Thread(target=_follow_parent, daemon=True).start()
 
