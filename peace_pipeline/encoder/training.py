@@ -13,6 +13,7 @@ from typing import Any
 import lightning
 import pyarrow.parquet as pq
 import torch
+from filelock import FileLock
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import MLFlowLogger
 from pytorch_metric_learning.losses import SupConLoss
@@ -172,7 +173,8 @@ def train(
     lightning.seed_everything(settings.seed, verbose=False)
     training, validation = _data(lake, members, config, settings.seed)
     module = ContrastiveTraining(Encoder(config), training, validation, settings)
-    best, epochs = _fit(lake, module, progress)
+    with FileLock(lake.root / ".training.lock"):  # MLflow makes its tables without one
+        best, epochs = _fit(lake, module, progress)
     details = {
         "epochs": epochs,
         "seed": settings.seed,
