@@ -235,7 +235,7 @@ def test_a_lake_without_encoder(tmp_path: Path) -> None:
     assert "2 new" in answer.out
     assert "No encoder yet" in answer.out
     assert json.loads(place.peace("report", "--json").out) == []
-    assert "2 networks in the lake" in place.peace("train", code=1).err
+    assert "2 networks of at most" in place.peace("train", code=1).err
 
 
 def test_help_is_quick(place: Workplace) -> None:
