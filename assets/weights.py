@@ -5,7 +5,7 @@ import dagster as dg
 from assets.partitions import batches
 from assets.zoo import RETRY, zoo_crawl
 from peace_pipeline.progress import track
-from resources import LakeResource
+from resources import LakeResource, ZooResource
 
 
 @dg.asset(
@@ -15,11 +15,14 @@ from resources import LakeResource
     kinds={"python", "safetensors", "parquet"},
     retry_policy=RETRY,
 )
-def extracted_weights(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
+def extracted_weights(
+    context: dg.AssetExecutionContext, lake: LakeResource, zoo: ZooResource
+) -> dg.MaterializeResult:
     """The batch's checkpoints, verified by sha256 and opened safely: an inventory of their tensors."""
     from peace_pipeline.symmetry.extraction import extract_batch
 
-    outcome = extract_batch(lake.open(), context.partition_key, track("Reading weights"))
+    home = lake.open()
+    outcome = extract_batch(home, context.partition_key, zoo.fetcher(home), track("Reading weights"))
     return dg.MaterializeResult(metadata={"models": outcome.models, "skipped": outcome.skipped})
 
 
@@ -30,9 +33,12 @@ def extracted_weights(context: dg.AssetExecutionContext, lake: LakeResource) -> 
     kinds={"pytorch", "parquet"},
     retry_policy=RETRY,
 )
-def layer_tensors(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
+def layer_tensors(
+    context: dg.AssetExecutionContext, lake: LakeResource, zoo: ZooResource
+) -> dg.MaterializeResult:
     """The batch's tensors grouped into layers, norms folded, with their neuron groups."""
     from peace_pipeline.symmetry.extraction import layer_batch
 
-    outcome = layer_batch(lake.open(), context.partition_key, track("Writing layers"))
+    home = lake.open()
+    outcome = layer_batch(home, context.partition_key, zoo.fetcher(home), track("Writing layers"))
     return dg.MaterializeResult(metadata={"models": outcome.models, "skipped": outcome.skipped})

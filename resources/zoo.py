@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from peace_pipeline.lake import Lake
+from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.source import ConfigError, ZooConfig
 
 
@@ -35,3 +36,11 @@ class ZooResource(dg.ConfigurableResource):
             ConfigError: where there is none or it can't be used.
         """
         return ZooConfig.load(find_config(lake, self.config))
+
+    def fetcher(self, lake: Lake) -> Fetcher:
+        """What fetches the files of models; without a configuration, those on this machine alone."""
+        try:
+            config = self.load(lake)
+        except ConfigError:
+            return Fetcher()
+        return Fetcher(config.build(lake))

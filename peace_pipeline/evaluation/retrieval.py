@@ -29,7 +29,7 @@ from peace_pipeline.evaluation.scoring import (
 )
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import DELETED
-from peace_pipeline.zoo.catalog import TEST, TRAIN, Network, networks, newest_records
+from peace_pipeline.zoo.catalog import TEST, TRAIN, Network, known_models, networks
 
 NAME = "retrieval"
 INVARIANCE_NETWORKS = 64
@@ -129,7 +129,7 @@ def _invariances(
 def _population(
     lake: Lake, current: Sequence[Network], members: Sequence[Member], rate: float
 ) -> dict[str, float]:
-    known = sum(record.status != DELETED for record in newest_records(lake).values())
+    known = sum(record.status != DELETED for record in known_models(lake).values())
     return {
         "networks": len(current),
         "skipped": known - len(current),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,8 +20,9 @@ from peace_pipeline.weights.checkpoint import Checkpoint, UnreadableCheckpoint, 
 from peace_pipeline.weights.table import LayerRow, LayerTableWriter
 from peace_pipeline.zoo import NEW, SKIPPED, ModelRecord, files
 from peace_pipeline.zoo.card import CONFIG, read_config
+from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.record import from_table
-from peace_pipeline.zoo.source import Progress
+from peace_pipeline.zoo.source import FetchError, Progress
 
 _TENSOR = pa.struct([("name", pa.string()), ("shape", pa.list_(pa.int64())), ("dtype", pa.string())])
 INVENTORY = pa.schema(
@@ -30,6 +31,7 @@ INVENTORY = pa.schema(
         pa.field("revision", pa.string(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
         ("reason", pa.string()),
+        ("passing", pa.bool_()),
         ("parameters", pa.int64()),
         ("tensors", pa.list_(_TENSOR)),
     ]
@@ -57,28 +59,25 @@ class Outcome:
     skipped: int
 
 
-def folder_of(record: ModelRecord) -> Path:
-    """The local folder of a record's files."""
-    return Path(unquote(urlparse(record.uri).path))
-
-
-def weight_paths(record: ModelRecord) -> list[Path]:
-    """The record's weight files."""
-    return [folder_of(record) / file.path for file in record.files if files.is_weights(file.path)]
-
-
 def read_records(lake: Lake, batch: str) -> list[ModelRecord]:
     """The model records of a batch."""
     return from_table(pq.read_table(lake.zoo(batch)))
 
 
-def extract_batch(lake: Lake, batch: str, progress: Progress | None = None) -> Outcome:
-    """Verify and open the checkpoints of a batch and write their tensor inventory.
+def extract_batch(
+    lake: Lake, batch: str, fetcher: Fetcher | None = None, progress: Progress | None = None
+) -> Outcome:
+    """Fetch, verify and open the checkpoints of a batch and write their tensor inventory.
 
-    A model that can't be read becomes a ``skipped`` row with its reason; the batch goes on.
+    A model that can't be had or read becomes a ``skipped`` row with its reason (``passing`` where the next crawl
+    shall offer it again); the batch goes on.
+
+    Raises:
+        OSError: where the disk is full.
     """
     records = [record for record in read_records(lake, batch) if record.status == NEW]
-    rows = list(_reported(map(_inventory, records), len(records), progress))
+    fetched = (fetcher or Fetcher()).fetch_all(records)
+    rows = list(_reported(starmap(_inventory, fetched), len(records), progress))
     write_parquet(pa.Table.from_pylist(rows, schema=INVENTORY), lake.inventory(batch))
     skipped = sum(row["status"] == SKIPPED for row in rows)
     return Outcome(len(rows) - skipped, skipped)
@@ -93,33 +92,44 @@ def _reported(
         yield row
 
 
-def _inventory(record: ModelRecord) -> dict[str, Any]:
-    row = {"model_id": record.model_id, "revision": record.revision}
+def _inventory(record: ModelRecord, folder: Path | FetchError) -> dict[str, Any]:
+    row = {"model_id": record.model_id, "revision": record.revision, "status": SKIPPED}
+    if isinstance(folder, FetchError):
+        return row | {"reason": str(folder), "passing": folder.passing}
     try:
-        _verify(record)
-        with open_checkpoint(weight_paths(record)) as checkpoint:
+        _verify(record, folder)
+        with open_checkpoint(_weights(record, folder)) as checkpoint:
             tensors = []
             for info in checkpoint.tensors.values():
                 checkpoint.read(info.name, dtype=None)
                 tensors.append({"name": info.name, "shape": info.shape, "dtype": info.dtype})
             return row | {"status": NEW, "parameters": checkpoint.parameters, "tensors": tensors}
     except UnreadableCheckpoint as error:
-        return row | {"status": SKIPPED, "reason": str(error)}
+        return row | {"reason": str(error)}
 
 
-def _verify(record: ModelRecord) -> None:
+def _weights(record: ModelRecord, folder: Path) -> list[Path]:
+    return [folder / file.path for file in record.files if files.is_weights(file.path)]
+
+
+def _verify(record: ModelRecord, folder: Path) -> None:
     for file in record.files:
-        path = folder_of(record) / file.path
         try:
-            unchanged = path.stat().st_size == file.size and files.sha256(path) == file.sha256
+            unchanged = files.matches(folder / file.path, file)
         except OSError as error:
             raise UnreadableCheckpoint(f"{file.path}: {error.strerror}") from error
         if not unchanged:
             raise UnreadableCheckpoint(f"{file.path}: changed since the crawl (its sha256 differs)")
 
 
-def layer_batch(lake: Lake, batch: str, progress: Progress | None = None) -> Outcome:
-    """Wire the readable checkpoints of a batch and write their layer table and their wirings."""
+def layer_batch(
+    lake: Lake, batch: str, fetcher: Fetcher | None = None, progress: Progress | None = None
+) -> Outcome:
+    """Wire the readable checkpoints of a batch and write their layer table and their wirings.
+
+    Afterwards copies that were fetched for it are given up.
+    """
+    fetcher = fetcher or Fetcher()
     readable = {
         row["model_id"]
         for row in pq.read_table(lake.inventory(batch), columns=["model_id", "status"]).to_pylist()
@@ -128,11 +138,12 @@ def layer_batch(lake: Lake, batch: str, progress: Progress | None = None) -> Out
     records = [record for record in read_records(lake, batch) if record.model_id in readable]
     rows = []
     with atomic(lake.layers(batch)) as temporary, LayerTableWriter(temporary) as writer:
-        for done, record in enumerate(records, 1):
-            rows.append(_write_layers(record, writer))
+        for done, (record, folder) in enumerate(fetcher.fetch_all(records), 1):
+            rows.append(_write_layers(record, folder, writer))
             if progress:
                 progress(done, len(records))
     write_parquet(pa.Table.from_pylist(rows, schema=WIRINGS), lake.wirings(batch))
+    fetcher.release(records)
     skipped = sum(row["status"] == SKIPPED for row in rows)
     return Outcome(len(rows) - skipped, skipped)
 
@@ -154,11 +165,13 @@ def config_beside(folder: Path) -> dict[str, Any]:
     return read_config(folder) if (folder / CONFIG).is_file() else {}
 
 
-def _write_layers(record: ModelRecord, writer: LayerTableWriter) -> dict[str, Any]:
+def _write_layers(record: ModelRecord, folder: Path | FetchError, writer: LayerTableWriter) -> dict[str, Any]:
     row: dict[str, Any] = {"model_id": record.model_id, "revision": record.revision}
+    if isinstance(folder, FetchError):
+        return row | {"status": SKIPPED, "reason": str(folder)}
     try:
-        with open_checkpoint(weight_paths(record)) as checkpoint:
-            wiring = wire_checkpoint(checkpoint, config_beside(folder_of(record)))
+        with open_checkpoint(_weights(record, folder)) as checkpoint:
+            wiring = wire_checkpoint(checkpoint, config_beside(folder))
             row |= {"parameters": checkpoint.parameters}
             writer.write_model(_rows(record, wiring, checkpoint))
     except (UnreadableCheckpoint, ValueError) as error:

@@ -7,12 +7,12 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peace_pipeline.lake import Lake, write_parquet
-from peace_pipeline.zoo.record import ModelRecord, from_table, to_table
+from peace_pipeline.zoo.record import KnownModel, ModelRecord, from_table, to_table
+from peace_pipeline.zoo.source import Found, Milestone
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,15 +50,77 @@ def newest_records(lake: Lake) -> dict[str, ModelRecord]:
     return {record.model_id: record for record in from_table(table.drop_columns(["batch"]))}
 
 
+_KNOWN = f"""
+    SELECT model_id, source, revision, etag, status, reason, batch FROM ({NEWEST})
+"""
+_PASSING = """
+    SELECT DISTINCT model_id, parse_filename(filename, true) AS batch
+    FROM (
+        SELECT false AS passing WHERE false  -- older tables lack the column
+        UNION ALL BY NAME FROM read_parquet($inventory, filename = true, union_by_name = true)
+    )
+    WHERE passing
+"""
+
+
+def known_models(lake: Lake) -> dict[str, KnownModel]:
+    """What a crawl needs of every model ever crawled, deleted ones too.
+
+    A model that could not be fetched for a passing reason has no etag, so that it is looked at again.
+    """
+    if not lake.batches():
+        return {}
+    rows = query(_KNOWN, zoo=lake.zoo("[!.]*")).to_pylist()
+    again = set()
+    if any((lake.root / "inventory").glob("[!.]*.parquet")):
+        failed = query(_PASSING, inventory=lake.inventory("[!.]*")).to_pylist()
+        again = {(row["model_id"], row["batch"]) for row in failed}
+    return {
+        row["model_id"]: KnownModel(
+            row["source"],
+            row["revision"],
+            None if (row["model_id"], row["batch"]) in again else row["etag"],
+            row["status"],
+            row["reason"],
+        )
+        for row in rows
+    }
+
+
 def write_batches(
-    lake: Lake, records: Iterable[ModelRecord], batch_size: int
+    lake: Lake, found: Iterable[Found], batch_size: int
 ) -> Iterator[tuple[str, list[ModelRecord]]]:
-    """Write records to the lake in batches of at most ``batch_size`` and yield each batch as it is stored."""
-    stream = iter(records)
-    while rows := list(islice(stream, batch_size)):
-        batch = _next_batch(lake)
-        write_parquet(to_table(rows), lake.zoo(batch))
-        yield batch, rows
+    """Write records to the lake in batches of at most ``batch_size`` and yield each batch as it is stored.
+
+    Milestones are told as soon as all records before them are stored.
+    """
+    rows: list[ModelRecord] = []
+    milestones: list[Milestone] = []
+    for item in found:
+        if isinstance(item, Milestone):
+            milestones.append(item)
+        else:
+            rows.append(item)
+        if len(rows) == batch_size:
+            yield _write_batch(lake, rows), rows
+            rows = []
+        if not rows:
+            _tell(milestones)
+    if rows:
+        yield _write_batch(lake, rows), rows
+    _tell(milestones)
+
+
+def _tell(milestones: list[Milestone]) -> None:
+    for milestone in milestones:
+        milestone.reached()
+    milestones.clear()
+
+
+def _write_batch(lake: Lake, rows: list[ModelRecord]) -> str:
+    batch = _next_batch(lake)
+    write_parquet(to_table(rows), lake.zoo(batch))
+    return batch
 
 
 def _next_batch(lake: Lake) -> str:

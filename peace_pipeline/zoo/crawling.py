@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
-from peace_pipeline.zoo.catalog import newest_records, write_batches
-from peace_pipeline.zoo.record import DELETED, SKIPPED, ModelRecord
-from peace_pipeline.zoo.source import ZooConfig, crawl
+from peace_pipeline.zoo.catalog import known_models, write_batches
+from peace_pipeline.zoo.record import DELETED, SKIPPED, KnownModel, ModelRecord
+from peace_pipeline.zoo.source import Found, ZooConfig, crawl
 
 
 @dataclass
@@ -22,7 +22,7 @@ class CrawlSummary:
     skipped: list[dict[str, str]] = field(default_factory=list)
     batches: list[str] = field(default_factory=list)
 
-    def count(self, record: ModelRecord, known: Mapping[str, ModelRecord]) -> None:
+    def count(self, record: ModelRecord, known: Mapping[str, KnownModel]) -> None:
         """Take a record into account."""
         if record.status == DELETED:
             self.deleted.append(record.model_id)
@@ -45,13 +45,14 @@ def crawl_zoo(lake: Lake, config: ZooConfig, progress: Progress | None = None) -
     from filelock import FileLock
 
     with FileLock(lake.root / ".crawl.lock"):
-        known = newest_records(lake)
+        known = known_models(lake)
         summary = CrawlSummary()
 
-        def counted(records: Iterator[ModelRecord]) -> Iterator[ModelRecord]:
-            for record in records:
-                summary.count(record, known)
-                yield record
+        def counted(found: Iterator[Found]) -> Iterator[Found]:
+            for item in found:
+                if isinstance(item, ModelRecord):
+                    summary.count(item, known)
+                yield item
 
         records = counted(crawl(config.build(lake), known, progress))
         for batch, _ in write_batches(lake, records, config.batch_size):

@@ -9,12 +9,12 @@ from pathlib import Path
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import CONFIG, enriched
-from peace_pipeline.zoo.record import ModelRecord, natural
-from peace_pipeline.zoo.source import ConfigError, Progress, gone, register
+from peace_pipeline.zoo.record import KnownModel, ModelRecord, natural
+from peace_pipeline.zoo.source import ConfigError, LocalFiles, Progress, gone, register
 
 
 @register("directory")
-class DirectorySource:
+class DirectorySource(LocalFiles):
     """Every folder under ``path`` that holds weights or a config.json is one model.
 
     Model ids are ``directory:LABEL/relative/path``; ``label`` defaults to the folder's name.
@@ -33,7 +33,7 @@ class DirectorySource:
         return f"{self.source}:{self.label}/"
 
     def crawl(
-        self, known: Mapping[str, ModelRecord], progress: Progress | None = None
+        self, known: Mapping[str, KnownModel], progress: Progress | None = None
     ) -> Iterator[ModelRecord]:
         """Yield what is new, changed or gone; unchanged files are not opened.
 
@@ -68,7 +68,7 @@ def model_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def read_folder(
-    source: str, model_id: str, folder: Path, names: list[str], known: ModelRecord | None
+    source: str, model_id: str, folder: Path, names: list[str], known: KnownModel | None
 ) -> ModelRecord | None:
     """The record of one model folder, or ``None`` where it is as ``known`` has it."""
     described = files.describing(folder)
@@ -82,7 +82,7 @@ def read_folder(
     except OSError as error:
         weights, reason = [], f"unreadable: {error.strerror}"
         token, revision, entries, modified = None, "0" * 64, (), None
-    if known and known.revision == revision and known.reason == reason:
+    if known and (known.etag or reason) and (known.revision, known.reason) == (revision, reason):
         return None
     record = ModelRecord(
         source,

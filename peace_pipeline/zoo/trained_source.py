@@ -7,7 +7,7 @@ from pathlib import Path
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.directory import DirectorySource
-from peace_pipeline.zoo.record import ModelRecord
+from peace_pipeline.zoo.record import KnownModel, ModelRecord
 from peace_pipeline.zoo.source import ConfigError, Progress, register
 
 
@@ -32,7 +32,7 @@ class TrainedSource(DirectorySource):
         self.recipe, self.networks, self.seed = recipe, networks, seed
 
     def crawl(
-        self, known: Mapping[str, ModelRecord], progress: Progress | None = None
+        self, known: Mapping[str, KnownModel], progress: Progress | None = None
     ) -> Iterator[ModelRecord]:
         from peace_pipeline.zoo.trained import generate
 

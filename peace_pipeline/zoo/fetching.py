@@ -1,0 +1,72 @@
+"""Brings the files of model records to this machine, through the source that each record came from."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from peace_pipeline.zoo.record import ModelRecord
+from peace_pipeline.zoo.source import FetchError, Source, local_folder
+
+_AHEAD = 4
+"""How many models are fetched at once, while the one before them is read."""
+
+
+class Fetcher:
+    """Fetches through ``sources``; files that lie on this machine need none."""
+
+    def __init__(self, sources: Sequence[Source] = ()) -> None:
+        self.sources = sources
+
+    def fetch(self, record: ModelRecord) -> Path:
+        """The local folder that holds the record's files.
+
+        Raises:
+            FetchError: where this model can't be had.
+        """
+        source = self._source(record)
+        if source is not None:
+            return source.fetch(record)
+        if record.uri.startswith("file:"):
+            return local_folder(record)
+        raise FetchError("its source is no longer in the configuration", passing=True)
+
+    def fetch_all(self, records: Iterable[ModelRecord]) -> Iterator[tuple[ModelRecord, Path | FetchError]]:
+        """Each record, in order, with its folder or the reason why there is none; the next ones are fetched
+        meanwhile."""
+        waiting: deque[tuple[ModelRecord, Future[Path | FetchError]]] = deque()
+        with ThreadPoolExecutor(_AHEAD, "fetch") as pool:
+            for record in records:
+                waiting.append((record, pool.submit(self._try, record)))
+                if len(waiting) > _AHEAD:
+                    yield _finished(*waiting.popleft())
+            while waiting:
+                yield _finished(*waiting.popleft())
+
+    def release(self, records: Iterable[ModelRecord]) -> None:
+        """Give up the local copies of these records' files, where they can be had again."""
+        records = list(records)
+        for source in self.sources:
+            source.release([record for record in records if self._source(record) is source])
+
+    def _source(self, record: ModelRecord) -> Source | None:
+        owners = (
+            source
+            for source in self.sources
+            if source.source == record.source and record.model_id.startswith(source.prefix)
+        )
+        return next(owners, None)
+
+    def _try(self, record: ModelRecord) -> Path | FetchError:
+        try:
+            return self.fetch(record)
+        except FetchError as error:
+            return error
+
+
+def _finished(
+    record: ModelRecord, future: Future[Path | FetchError]
+) -> tuple[ModelRecord, Path | FetchError]:
+    return record, future.result()
