@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PEACE_HOME := $(abspath $(or $(PEACE_HOME),.peace))
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test ui lint bench
+.PHONY: demo test ui hub lint bench
 
 .venv: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -20,6 +20,10 @@ test: .venv
 ui: .venv
 	$(BIN)/python -c 'from resources.instance import open_instance; from peace_pipeline.lake import Lake; open_instance(Lake.open())'
 	DAGSTER_HOME=$(PEACE_HOME)/dagster $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+
+hub: .venv
+	$(BIN)/python -c 'from pathlib import Path; from peace_pipeline.zoo.trained import generate; generate(Path("$(PEACE_HOME)/zoo/trained"))'
+	$(BIN)/python -m tests.standin_hub $(PEACE_HOME)/hub --port 8001 --import $(PEACE_HOME)/zoo/trained/demo --owner demo
 
 lint: .venv
 	$(BIN)/ruff check .
