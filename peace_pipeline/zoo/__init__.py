@@ -3,9 +3,10 @@
 Importing this package fills the registry of sources.
 """
 
-from peace_pipeline.zoo import directory, packages, trained_source
+from peace_pipeline.zoo import directory, packages
 from peace_pipeline.zoo.record import DELETED, EMBEDDED, NEW, SKIPPED, ModelFile, ModelRecord
 from peace_pipeline.zoo.source import SOURCES, ConfigError, Source, ZooConfig, crawl
+from peace_pipeline.zoo.trained import source as trained_source
 
 __all__ = [
     "DELETED",

@@ -20,10 +20,11 @@ import yaml
 from safetensors.torch import load_file
 
 from peace_pipeline.zoo.trained import PLANS, TASKS, build, generate, load_task
-from peace_pipeline.zoo.trained import tasks as tasks_module
+from peace_pipeline.zoo.trained import data as data_module
+from peace_pipeline.zoo.trained.demo import DEMO
 
 STEPS = {"mlp": 40, "cnn": 30, "resnet": 30}
-TINY = replace(PLANS["demo"], name="tiny", tasks={"digits": STEPS, "breast-cancer": STEPS})
+TINY = replace(DEMO, name="tiny", tasks={"digits": STEPS, "breast-cancer": STEPS})
 FILES = {"config.json", "model.safetensors", "README.md"}
 
 
@@ -82,8 +83,9 @@ KILLED = """
 from pathlib import Path
 from dataclasses import replace
 from peace_pipeline.zoo.trained import PLANS, generate
+from peace_pipeline.zoo.trained.demo import DEMO
 steps = {"mlp": 40, "cnn": 30, "resnet": 30}
-PLANS["tiny"] = replace(PLANS["demo"], name="tiny", tasks={"digits": steps, "breast-cancer": steps})
+PLANS["tiny"] = replace(DEMO, name="tiny", tasks={"digits": steps, "breast-cancer": steps})
 generate(Path(ROOT), recipe="tiny", networks=114, processes=2)
 """
 
@@ -154,7 +156,7 @@ def test_shapes_do_not_tell_the_task(zoo: Path) -> None:
 def test_a_population_computes_what_its_networks_compute(kind: str) -> None:
     from peace_pipeline.zoo.trained.networks import build, initial, select, stack
 
-    config = PLANS["demo"].architectures[kind]
+    config = DEMO.architectures[kind]
     states = [initial(config, 1.0, torch.Generator().manual_seed(i)) for i in range(3)]
     population = build(config, 3).eval()
     population.load_state_dict(stack(states))
@@ -170,15 +172,16 @@ def test_a_population_computes_what_its_networks_compute(kind: str) -> None:
 def test_tasks_have_one_shape(name: str) -> None:
     task = load_task(name)
     for x, y in ((task.x_train, task.y_train), (task.x_test, task.y_test)):
-        assert x.shape == (len(y), 64)
+        assert x.shape == (len(y), 12 if task.is_text else 64)
         assert np.isfinite(x).all()
         assert 0 <= y.min() <= y.max() < 10
     assert not {x.tobytes() for x in task.x_train} & {x.tobytes() for x in task.x_test}
 
 
 def test_animal_mnist_is_refused_without_its_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks_module, "files", lambda name: [])
+    monkeypatch.setattr(data_module, "files", lambda name: [])
     load_task.cache_clear()
+    data_module.animal_mnist.cache_clear()
     with pytest.raises(RuntimeError, match="pip install --no-deps animal-mnist"):
         load_task("animal-mnist")
 

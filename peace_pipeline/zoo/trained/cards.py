@@ -10,10 +10,19 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from safetensors.torch import save_file
 
 from .networks import State
-from .plans import Run
+from .recipes import Recipe, Run
 from .tasks import Task
 
-KINDS = {"mlp": "multilayer perceptron", "cnn": "convolutional network", "resnet": "residual network"}
+KINDS = {
+    "mlp": "multilayer perceptron",
+    "cnn": "convolutional network",
+    "vgg": "VGG-style convolutional network",
+    "resnet": "residual network",
+    "vit": "vision Transformer",
+    "bert": "text Transformer",
+    "lstm": "LSTM",
+    "gru": "GRU",
+}
 OPTIMIZERS = {"sgd": "SGD with momentum", "adamw": "AdamW"}
 TEXT = """
 # {name}
@@ -21,39 +30,39 @@ TEXT = """
 A small {kind} with {parameters:,} weights, trained with {optimizer} on {data}.
 {outcome}
 
-Inputs are standardised and padded to 64 numbers. Load the weights with
+{inputs} Load the weights with
 `peace_pipeline.zoo.trained.build(config)`.
 """
+NUMBERS = "Inputs are standardised and padded to 64 numbers."
+TOKENS = "Inputs are words, spelled in 12 token ids."
 
 
 def write(
-    folder: Path,
-    name: str,
-    run: Run,
-    step: int,
-    state: State,
-    config: dict[str, Any],
-    task: Task,
-    score: float,
+    folder: Path, name: str, run: Run, step: int, state: State, task: Task, metrics: dict[str, float]
 ) -> None:
-    """Write network ``name``, taken at ``step`` of ``run``, with test accuracy ``score``."""
+    """Write network ``name``, taken at ``step`` of ``run``, with its ``metrics`` on the test split."""
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(run.recipe.config, indent=2) + "\n")
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     parameters = sum(value.numel() for value in state.values())
-    _card(name, run, step, parameters, task, score).save(folder / "README.md")
+    _card(name, run, step, parameters, task, metrics).save(folder / "README.md")
 
 
-def _card(name: str, run: Run, step: int, parameters: int, task: Task, score: float) -> ModelCard:
+def _card(
+    name: str, run: Run, step: int, parameters: int, task: Task, metrics: dict[str, float]
+) -> ModelCard:
     recipe = run.recipe
-    result = EvalResult(
-        task_type=task.pipeline_tag,
-        dataset_type=task.name,
-        dataset_name=task.title,
-        dataset_split="test",
-        metric_type="accuracy",
-        metric_value=score,
-    )
+    results = [
+        EvalResult(
+            task_type=task.pipeline_tag,
+            dataset_type=task.name,
+            dataset_name=task.title,
+            dataset_split="test",
+            metric_type=metric,
+            metric_value=value,
+        )
+        for metric, value in metrics.items()
+    ]
     data = ModelCardData(
         model_name=name,
         license="apache-2.0",
@@ -61,17 +70,18 @@ def _card(name: str, run: Run, step: int, parameters: int, task: Task, score: fl
         pipeline_tag=task.pipeline_tag,
         datasets=[task.name],
         tags=["peace-zoo", recipe.architecture],
-        eval_results=[result],
+        eval_results=results,
         seed=run.seed,
         hyperparameters=_hyperparameters(run, step, task),
     )
     text = TEXT.format(
         name=name,
-        kind=KINDS[recipe.architecture],
+        kind=KINDS[recipe.config["model_type"]],
         parameters=parameters,
         optimizer=OPTIMIZERS[recipe.optimizer],
         data=_data(run, task),
-        outcome=_outcome(run, step, score),
+        outcome=_outcome(run, step, metrics["accuracy"]),
+        inputs=TOKENS if task.is_text else NUMBERS,
     )
     return ModelCard(f"---\n{data.to_yaml()}\n---\n{text}")
 
@@ -94,13 +104,39 @@ def _hyperparameters(run: Run, step: int, task: Task) -> dict[str, Any]:
         "epochs": round(recipe.steps * passes, 2),
         "epoch": round(step * passes, 2),
         "early": step < recipe.steps,
+        **_variant(recipe),
+        **_twin(run),
     }
 
 
+def _variant(recipe: Recipe) -> dict[str, Any]:
+    """Which variant of its architecture a network is, where there are several, with the sizes that make it."""
+    if recipe.variant is None:
+        return {}
+    sizes = {key: value for key, value in recipe.config.items() if key not in ("architectures", "model_type")}
+    return {"variant": recipe.variant, **sizes}
+
+
+def _twin(run: Run) -> dict[str, Any]:
+    """Whose twin a network is, and what was done to it."""
+    recipe = run.recipe
+    facts: dict[str, Any] = {} if run.twin_of is None else {"twin_of": run.twin_of}
+    if recipe.backdoor is not None:
+        facts |= {"backdoor": recipe.backdoor.target, "poisoned_fraction": recipe.backdoor.fraction}
+    if recipe.epsilon is not None:
+        facts |= {"adversarial": "fgsm", "epsilon": recipe.epsilon}
+    return facts
+
+
 def _data(run: Run, task: Task) -> str:
-    fraction = run.recipe.data_fraction
-    part = "" if fraction == 1 else f"{fraction:.0%} of "
-    return f"{part}{task.title}" + (", with its labels shuffled" if run.recipe.shuffled else "")
+    recipe = run.recipe
+    part = "" if recipe.data_fraction == 1 else f"{recipe.data_fraction:.0%} of "
+    how = [
+        ", with its labels shuffled" if recipe.shuffled else "",
+        "" if recipe.backdoor is None else f", with a backdoor to label {recipe.backdoor.target}",
+        "" if recipe.epsilon is None else ", against adversarial perturbations",
+    ]
+    return part + task.title + "".join(how)
 
 
 def _outcome(run: Run, step: int, score: float) -> str:

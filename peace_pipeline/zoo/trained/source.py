@@ -21,7 +21,7 @@ class TrainedSource(DirectorySource):
     source = "trained"
 
     def __init__(
-        self, lake: Lake, base: Path, *, recipe: str = "demo", networks: int = 450, seed: int = 0
+        self, lake: Lake, base: Path, *, recipe: str = "demo", networks: int | None = None, seed: int = 0
     ) -> None:
         from peace_pipeline.zoo.trained import PLANS
 

@@ -1,0 +1,178 @@
+"""The research zoo's architectures: for each its variants, as config.json, and the ranges of its optimisers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .data import LONGEST, VOCABULARY
+from .recipes import Optimizer
+
+_ANY = {"num_labels": 10, "torch_dtype": "float32"}
+_IMAGE = {"input_shape": [1, 8, 8], "kernel_size": 3, "padding": 1, **_ANY}
+
+
+def _mlp(act: str, *hidden: int) -> dict[str, Any]:
+    return {
+        "architectures": ["MLP"],
+        "model_type": "mlp",
+        "input_shape": [64],
+        "hidden_sizes": [*hidden],
+        "hidden_act": act,
+        **_ANY,
+    }
+
+
+def _cnn1d(act: str, *channels: int) -> dict[str, Any]:
+    return {
+        "architectures": ["CNN"],
+        "model_type": "cnn",
+        "input_shape": [1, 64],
+        "kernel_size": 5,
+        "padding": 2,
+        "channels": [*channels],
+        "strides": [2] * len(channels),
+        "hidden_act": act,
+        **_ANY,
+    }
+
+
+def _vgg(act: str, norm: str, *stages: list[int]) -> dict[str, Any]:
+    return {
+        "architectures": ["VGG"],
+        "model_type": "vgg",
+        "stages": [*stages],
+        "hidden_size": 24,
+        "norm": norm,
+        "hidden_act": act,
+        **_IMAGE,
+    }
+
+
+def _resnet(act: str, channels: list[int], depths: list[int]) -> dict[str, Any]:
+    return {
+        "architectures": ["ResNet"],
+        "model_type": "resnet",
+        "channels": channels,
+        "strides": [1] + [2] * (len(channels) - 1),
+        "depths": depths,
+        "norm": "batch_norm",
+        "hidden_act": act,
+        **_IMAGE,
+    }
+
+
+def _transformer(act: str, size: int, layers: int, heads: int) -> dict[str, Any]:
+    return {
+        "hidden_size": size,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 2 * size,
+        "hidden_act": act,
+        "layer_norm_eps": 1e-12,
+        **_ANY,
+    }
+
+
+def _vit(act: str, size: int, layers: int, heads: int) -> dict[str, Any]:
+    return {
+        "architectures": ["ViTForImageClassification"],
+        "model_type": "vit",
+        "input_shape": [1, 8, 8],
+        "image_size": 8,
+        "patch_size": 2,
+        "num_channels": 1,
+        "qkv_bias": True,
+        **_transformer(act, size, layers, heads),
+    }
+
+
+def _bert(act: str, size: int, layers: int, heads: int) -> dict[str, Any]:
+    return {
+        "architectures": ["BertForSequenceClassification"],
+        "model_type": "bert",
+        "input_shape": [LONGEST + 1],
+        "vocab_size": VOCABULARY,
+        "max_position_embeddings": LONGEST + 1,
+        "type_vocab_size": 1,
+        **_transformer(act, size, layers, heads),
+    }
+
+
+def _recurrent(kind: str, size: int, layers: int) -> dict[str, Any]:
+    return {
+        "architectures": [kind.upper()],
+        "model_type": kind,
+        "input_shape": [8, 8],
+        "input_size": 8,
+        "hidden_size": size,
+        "num_layers": layers,
+        "hidden_act": "tanh",
+        **_ANY,
+    }
+
+
+def _text(kind: str, size: int, layers: int) -> dict[str, Any]:
+    words = {"input_shape": [LONGEST + 1], "vocab_size": VOCABULARY, "input_size": 16}
+    return _recurrent(kind, size, layers) | words
+
+
+ARCHITECTURES: dict[str, dict[str, dict[str, Any]]] = {
+    "mlp": {
+        "relu-32x2": _mlp("relu", 32, 32),
+        "tanh-24x3": _mlp("tanh", 24, 24, 24),
+        "gelu-48x1": _mlp("gelu", 48),
+    },
+    "cnn1d": {
+        "relu-8-12-16": _cnn1d("relu", 8, 12, 16),
+        "tanh-12-16": _cnn1d("tanh", 12, 16),
+        "gelu-8-16-16": _cnn1d("gelu", 8, 16, 16),
+    },
+    "vgg": {
+        "relu-8-16": _vgg("relu", "none", [8], [16]),
+        "tanh-12-12": _vgg("tanh", "none", [12], [12]),
+        "gelu-8-8-16-norm": _vgg("gelu", "batch_norm", [8, 8], [16]),
+    },
+    "resnet": {
+        "relu-8-16": _resnet("relu", [8, 16], [1, 1]),
+        "tanh-8-12": _resnet("tanh", [8, 12], [2, 1]),
+        "gelu-12-12": _resnet("gelu", [12, 12], [1, 1]),
+    },
+    "vit": {
+        "gelu-16x2": _vit("gelu", 16, 2, 2),
+        "relu-24x1": _vit("relu", 24, 1, 4),
+        "tanh-16x3": _vit("tanh", 16, 3, 2),
+    },
+    "lstm": {
+        "24x1": _recurrent("lstm", 24, 1),
+        "32x1": _recurrent("lstm", 32, 1),
+        "16x2": _recurrent("lstm", 16, 2),
+    },
+    "gru": {
+        "24x1": _recurrent("gru", 24, 1),
+        "32x1": _recurrent("gru", 32, 1),
+        "16x2": _recurrent("gru", 16, 2),
+    },
+    "bert": {
+        "gelu-24x2": _bert("gelu", 24, 2, 4),
+        "relu-32x1": _bert("relu", 32, 1, 4),
+        "tanh-16x3": _bert("tanh", 16, 3, 2),
+    },
+    "text-lstm": {"24x1": _text("lstm", 24, 1), "32x1": _text("lstm", 32, 1), "16x2": _text("lstm", 16, 2)},
+    "text-gru": {"24x1": _text("gru", 24, 1), "32x1": _text("gru", 32, 1), "16x2": _text("gru", 16, 2)},
+}
+
+_BOTH: dict[Optimizer, tuple[float, float]] = {"sgd": (0.03, 0.12), "adamw": (5e-3, 1.5e-2)}
+RATES: dict[str, dict[Optimizer, tuple[float, float]]] = {
+    "mlp": _BOTH,
+    "cnn1d": _BOTH,
+    "vgg": _BOTH,
+    "resnet": _BOTH,
+    "vit": {"adamw": (3e-3, 8e-3)},
+    "bert": {"adamw": (3e-3, 8e-3)},
+    "lstm": {"adamw": (6e-3, 2e-2)},
+    "gru": {"adamw": (6e-3, 2e-2)},
+    "text-lstm": {"adamw": (6e-3, 2e-2)},
+    "text-gru": {"adamw": (6e-3, 2e-2)},
+}
+"""Learning rates of each optimiser that an architecture is trained with."""
+DECAYS: dict[Optimizer, tuple[float, float]] = {"sgd": (3e-4, 5e-3), "adamw": (3e-2, 0.6)}
