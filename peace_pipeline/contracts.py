@@ -9,7 +9,7 @@ import pyarrow as arrow
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-_STATUS = pa.Column(str, pa.Check.isin(["new", "embedded", "skipped", "deleted"]))
+_STATUS = pa.Column(str, pa.Check.isin(["new", "skipped", "deleted"]))
 _TEXT = pa.Column(str, pa.Check.str_length(min_value=1))
 _COUNT = pa.Column("Int64", pa.Check.ge(0), nullable=True, coerce=True)
 _REASON = pa.Column(nullable=True)

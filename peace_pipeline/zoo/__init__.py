@@ -3,14 +3,16 @@
 Importing this package fills the registry of sources.
 """
 
-from peace_pipeline.zoo import directory, packages
-from peace_pipeline.zoo.record import DELETED, EMBEDDED, NEW, SKIPPED, ModelFile, ModelRecord
+import peace_pipeline.zoo.directory
+import peace_pipeline.zoo.hub.source
+import peace_pipeline.zoo.packages
+import peace_pipeline.zoo.torch_hub
+import peace_pipeline.zoo.trained.source  # noqa: F401
+from peace_pipeline.zoo.record import DELETED, NEW, SKIPPED, ModelFile, ModelRecord
 from peace_pipeline.zoo.source import SOURCES, ConfigError, Source, ZooConfig, crawl
-from peace_pipeline.zoo.trained import source as trained_source
 
 __all__ = [
     "DELETED",
-    "EMBEDDED",
     "NEW",
     "SKIPPED",
     "SOURCES",
@@ -20,7 +22,4 @@ __all__ = [
     "Source",
     "ZooConfig",
     "crawl",
-    "directory",
-    "packages",
-    "trained_source",
 ]

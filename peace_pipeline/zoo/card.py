@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peace_pipeline.zoo.record import ModelRecord
+
+if TYPE_CHECKING:
+    from huggingface_hub import CardData
 
 CONFIG, CARD = "config.json", "README.md"
 MAX_TEXT_BYTES = 4 << 20
@@ -26,13 +29,13 @@ def describe(folder: Path) -> dict[str, Any]:
     """The fields of a :class:`ModelRecord` that a folder's config.json and README.md give."""
     config = read_config(folder)
     fields: dict[str, Any] = {}
-    if architecture := _text(config.get("model_type")):
+    if architecture := as_text(config.get("model_type")):
         fields["architecture"] = architecture
     try:
         text = _read_text(folder / CARD)
     except (OSError, ValueError):
         return fields
-    return fields | {"card": text} | _front_matter(text)
+    return fields | {"card": text} | front_matter(text)
 
 
 def _read_text(path: Path) -> str:
@@ -41,37 +44,42 @@ def _read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
 
-def _front_matter(text: str) -> dict[str, Any]:
+def front_matter(text: str) -> dict[str, Any]:
+    """The fields that the YAML at the top of a card gives; none where it is malformed."""
     import yaml
     from huggingface_hub import ModelCard
 
     try:
-        data: Any = ModelCard(text, ignore_metadata_errors=True).data
+        return card_fields(ModelCard(text, ignore_metadata_errors=True).data)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError, yaml.YAMLError):
         return {}
+
+
+def card_fields(data: CardData) -> dict[str, Any]:
+    """The fields of a :class:`ModelRecord` that card metadata gives."""
     fields = {
-        "library": _text(data.library_name),
-        "license": _text(data.license),
-        "task": _text(data.pipeline_tag),
-        "datasets": _texts(data.datasets),
-        "tags": _texts(data.tags),
-        "base_model": next(iter(_texts(data.base_model)), None),
-        "base_model_relation": _text(data.get("base_model_relation")),
+        "library": as_text(data.get("library_name")),
+        "license": as_text(data.get("license")),
+        "task": as_text(data.get("pipeline_tag")),
+        "datasets": texts(data.get("datasets")),
+        "tags": texts(data.get("tags")),
+        "base_model": next(iter(texts(data.get("base_model"))), None),
+        "base_model_relation": as_text(data.get("base_model_relation")),
         "hyperparameters": _hyperparameters(data.get("hyperparameters")),
         "seed": _seed(data.get("seed")),
-        "metrics": _metrics(data.eval_results),
+        "metrics": _metrics(data.get("eval_results")),
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _text(value: object) -> str | None:
+def as_text(value: object) -> str | None:
     """A string that can be stored: YAML and JSON escapes can spell characters that UTF-8 has no bytes for."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def texts(value: object) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
-    return tuple(text for text in map(_text, values) if text is not None)
+    return tuple(text for text in map(as_text, values) if text is not None)
 
 
 def _seed(value: object) -> int | None:
@@ -89,7 +97,7 @@ def _is_flat(value: object) -> bool:
 
 
 def _written(value: object) -> str:
-    return _text(str(value)) or ""
+    return as_text(str(value)) or ""
 
 
 def _metrics(results: Any) -> dict[str, float]:

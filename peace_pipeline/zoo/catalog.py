@@ -92,22 +92,23 @@ def write_batches(
 ) -> Iterator[tuple[str, list[ModelRecord]]]:
     """Write records to the lake in batches of at most ``batch_size`` and yield each batch as it is stored.
 
-    Milestones are told as soon as all records before them are stored.
+    Of a model that changes while it is crawled the last record counts. Milestones are told as soon as all records
+    before them are stored.
     """
-    rows: list[ModelRecord] = []
+    rows: dict[str, ModelRecord] = {}
     milestones: list[Milestone] = []
     for item in found:
         if isinstance(item, Milestone):
             milestones.append(item)
         else:
-            rows.append(item)
+            rows[item.model_id] = item
         if len(rows) == batch_size:
-            yield _write_batch(lake, rows), rows
-            rows = []
+            yield _write_batch(lake, rows.values()), list(rows.values())
+            rows = {}
         if not rows:
             _tell(milestones)
     if rows:
-        yield _write_batch(lake, rows), rows
+        yield _write_batch(lake, rows.values()), list(rows.values())
     _tell(milestones)
 
 
@@ -117,7 +118,7 @@ def _tell(milestones: list[Milestone]) -> None:
     milestones.clear()
 
 
-def _write_batch(lake: Lake, rows: list[ModelRecord]) -> str:
+def _write_batch(lake: Lake, rows: Iterable[ModelRecord]) -> str:
     batch = _next_batch(lake)
     write_parquet(to_table(rows), lake.zoo(batch))
     return batch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from peace_pipeline.lake import Lake
@@ -14,7 +14,7 @@ from peace_pipeline.zoo.source import Found, ZooConfig, crawl
 
 @dataclass
 class CrawlSummary:
-    """What a crawl found, by model id, and the batches it stored."""
+    """What a crawl found, by model id (once each), and the batches it stored."""
 
     new: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
@@ -22,15 +22,34 @@ class CrawlSummary:
     skipped: list[dict[str, str]] = field(default_factory=list)
     batches: list[str] = field(default_factory=list)
 
-    def count(self, record: ModelRecord, known: Mapping[str, KnownModel]) -> None:
-        """Take a record into account."""
-        if record.status == DELETED:
-            self.deleted.append(record.model_id)
-            return
-        before = known.get(record.model_id)
-        (self.new if before is None or before.status == DELETED else self.changed).append(record.model_id)
-        if record.status == SKIPPED:
-            self.skipped.append({"model_id": record.model_id, "reason": record.reason or ""})
+
+class _Tally:
+    """The last that a crawl found of each model, and whether it was there before."""
+
+    def __init__(self, known: Mapping[str, KnownModel]) -> None:
+        self.known = known
+        self.last: dict[str, tuple[str, str | None]] = {}
+
+    def counted(self, found: Iterable[Found]) -> Iterator[Found]:
+        """``found``, taken into account."""
+        for item in found:
+            if isinstance(item, ModelRecord):
+                self.last[item.model_id] = item.status, item.reason
+            yield item
+
+    def summary(self, batches: list[str]) -> CrawlSummary:
+        """What it comes to."""
+        summary = CrawlSummary(batches=batches)
+        for model_id, (status, reason) in self.last.items():
+            before = self.known.get(model_id)
+            if status == DELETED:
+                summary.deleted.append(model_id)
+                continue
+            present = before is not None and before.status != DELETED
+            (summary.changed if present else summary.new).append(model_id)
+            if status == SKIPPED:
+                summary.skipped.append({"model_id": model_id, "reason": reason or ""})
+        return summary
 
 
 def crawl_zoo(lake: Lake, config: ZooConfig, progress: Progress | None = None) -> CrawlSummary:
@@ -46,15 +65,7 @@ def crawl_zoo(lake: Lake, config: ZooConfig, progress: Progress | None = None) -
 
     with FileLock(lake.root / ".crawl.lock"):
         known = known_models(lake)
-        summary = CrawlSummary()
-
-        def counted(found: Iterator[Found]) -> Iterator[Found]:
-            for item in found:
-                if isinstance(item, ModelRecord):
-                    summary.count(item, known)
-                yield item
-
-        records = counted(crawl(config.build(lake), known, progress))
-        for batch, _ in write_batches(lake, records, config.batch_size):
-            summary.batches.append(batch)
-    return summary
+        tally = _Tally(known)
+        found = tally.counted(crawl(config.build(lake), known, progress))
+        batches = [batch for batch, _ in write_batches(lake, found, config.batch_size)]
+    return tally.summary(batches)

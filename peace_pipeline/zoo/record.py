@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-NEW, EMBEDDED, SKIPPED, DELETED = "new", "embedded", "skipped", "deleted"
+NEW, SKIPPED, DELETED = "new", "skipped", "deleted"
 
 _FILE = pa.struct(
     [("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string()), ("format", pa.string())]

@@ -1,0 +1,1 @@
+"""The Hugging Face Hub: listing, describing and fetching its models, politely."""

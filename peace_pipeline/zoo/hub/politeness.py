@@ -1,0 +1,165 @@
+"""Makes every request of `huggingface_hub` in this process polite: limited in rate, retried with care, counted.
+
+The library sends everything through one HTTP client, which it takes from a factory; this module installs a client
+of its own there, so that also calls which the library doesn't retry are.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from urllib.parse import urlparse
+
+import tenacity
+from huggingface_hub import get_session, set_client_factory
+from huggingface_hub.utils import disable_progress_bars, parse_ratelimit_headers
+
+from peace_pipeline.zoo.hub.rate import RateLimit
+
+try:
+    import httpx2 as httpx  # huggingface_hub 2
+except ImportError:
+    import httpx
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS, LONGEST_WAIT = 6, 60.0
+RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+_TIMEOUT = {"connect": 10.0, "read": 60.0, "write": 60.0, "pool": 60.0}
+_BACKOFF = tenacity.wait_exponential_jitter(initial=0.5, max=LONGEST_WAIT, jitter=0.5)
+
+
+class HubUnavailable(Exception):
+    """The Hub did not answer, however often it was asked; ``status`` is what it said last, if anything."""
+
+    def __init__(self, url: str, status: int | None, reason: str) -> None:
+        super().__init__(f"{url}: {reason}, after {ATTEMPTS} attempts")
+        self.status = status
+
+
+class Interrupted(Exception):
+    """A download that broke off."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The rates that hold for one endpoint: calls of its API, and of its file resolver."""
+
+    api: RateLimit
+    resolver: RateLimit
+
+    def of(self, path: str) -> RateLimit:
+        """The limit that a request to ``path`` falls under."""
+        return self.api if path.startswith("/api/") else self.resolver
+
+
+_limits: dict[str, Limits] = {}
+_counts: Counter[str] = Counter()
+_counting = threading.Lock()
+
+
+def limit(endpoint: str, limits: Limits) -> None:
+    """From now on keep to ``limits`` in all requests to ``endpoint``."""
+    _install()
+    _limits[urlparse(endpoint).netloc] = limits
+
+
+def requests() -> Counter[str]:
+    """How many requests of each method this process has sent so far, retries included."""
+    with _counting:
+        return Counter(_counts)
+
+
+@cache
+def _install() -> None:
+    hooks = get_session().event_hooks["request"]
+    set_client_factory(
+        lambda: _PoliteClient(event_hooks={"request": [*hooks, _before]}, follow_redirects=True)
+    )
+    disable_progress_bars()
+
+
+def _limits_of(request: httpx.Request) -> Limits | None:
+    return _limits.get(request.url.netloc.decode())
+
+
+def _before(request: httpx.Request) -> None:
+    """Runs before each request, redirects included."""
+    if limits := _limits_of(request):
+        limits.of(request.url.path).wait()
+    with _counting:
+        _counts[request.method] += 1
+
+
+class _Refused(Exception):
+    """An answer that calls for another attempt."""
+
+    def __init__(self, status: int, wait: float | None) -> None:
+        super().__init__(f"status {status}")
+        self.status, self.wait = status, wait
+
+
+class _PoliteClient(httpx.Client):
+    """Sends a request again while the answer is one of ``RETRIED`` or there is none."""
+
+    def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
+        timeout = request.extensions.get("timeout") or {}
+        request.extensions["timeout"] = {name: timeout.get(name) or value for name, value in _TIMEOUT.items()}
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=_wait,
+            retry=tenacity.retry_if_exception_type((_Refused, httpx.TransportError)),
+            before_sleep=tenacity.before_sleep_log(log, logging.INFO),
+            reraise=True,
+        )
+        try:
+            return retrying(self._attempt, request, stream=stream, **options)
+        except (_Refused, httpx.TransportError) as error:
+            status = error.status if isinstance(error, _Refused) else None
+            reason = str(error) or type(error).__name__
+            raise HubUnavailable(str(request.url.copy_with(query=None)), status, reason) from None
+
+    def _attempt(self, request: httpx.Request, *, stream: bool, **options: Any) -> httpx.Response:
+        response = super().send(request, stream=stream, **options)
+        if response.status_code not in RETRIED:
+            return response
+        response.close()
+        wait = _asked_wait(response)
+        if response.status_code == 429 and wait and (limits := _limits_of(request)):
+            limits.of(request.url.path).pause(wait)
+        raise _Refused(response.status_code, wait)
+
+
+def _asked_wait(response: httpx.Response) -> float | None:
+    """How many seconds the server wants to be left alone; its `RateLimit` counts in whole seconds, rounded down."""
+    told = parse_ratelimit_headers(response.headers)
+    if response.status_code == 429 and told and told.remaining == 0:
+        return told.reset_in_seconds + 1.0
+    after = response.headers.get("Retry-After", "")
+    return float(after) if after.isdecimal() else None
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.wait if isinstance(error, _Refused) else None
+    return _BACKOFF(state) + min(asked or 0.0, 10 * LONGEST_WAIT)
+
+
+def session() -> httpx.Client:
+    """The polite client."""
+    _install()
+    return get_session()
+
+
+resumed = tenacity.retry(
+    stop=tenacity.stop_after_attempt(ATTEMPTS),
+    wait=_BACKOFF,
+    retry=tenacity.retry_if_exception_type((Interrupted, httpx.TransportError)),
+    before_sleep=tenacity.before_sleep_log(log, logging.INFO),
+    reraise=True,
+)
+"""Decorator for downloads: tried again when they break off, as what has begun to stream is not sent again."""

@@ -1,0 +1,69 @@
+"""A request rate that holds over all processes of this machine, and over restarts."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+WINDOW = 300.0
+"""Seconds over which the Hub counts requests."""
+
+_BURST = 0.1
+_STATE = struct.Struct("dd")  # tokens, and when they were counted
+
+
+class RateLimit:
+    """At most ``requests`` in any ``WINDOW`` seconds: a token bucket, kept in the file ``path``.
+
+    A tenth of the requests may come at once; the others are spread evenly.
+    """
+
+    def __init__(self, path: Path, requests: int) -> None:
+        self.capacity = max(1.0, requests * _BURST)
+        self.refill = max(requests - self.capacity, 0.5) / WINDOW
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.state = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
+        self.threads, self.processes = threading.Lock(), FileLock(path.with_suffix(".lock"))
+
+    def wait(self) -> None:
+        """Return when a request may be made; waiting callers are served in turn."""
+        delay = self._take()
+        if delay > 0:
+            time.sleep(delay)
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody make a request for ``seconds``, as the server asked."""
+        with self._alone():
+            tokens, now = self._tokens()
+            self._write(min(tokens, -self.refill * seconds), now)
+
+    def _take(self) -> float:
+        """Take a token, of the future where need be; returns how long it is until then."""
+        with self._alone():
+            tokens, now = self._tokens()
+            self._write(tokens - 1, now)
+        return (1 - tokens) / self.refill if tokens < 1 else 0.0
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self.threads, self.processes.acquire(poll_interval=0.002):
+            yield
+
+    def _tokens(self) -> tuple[float, float]:
+        now = time.time()
+        try:
+            tokens, then = _STATE.unpack(os.pread(self.state.fileno(), _STATE.size, 0))
+        except struct.error:
+            return self.capacity, now
+        earned = max(0.0, now - then) * self.refill
+        return min(self.capacity, tokens + earned), now
+
+    def _write(self, tokens: float, now: float) -> None:
+        os.pwrite(self.state.fileno(), _STATE.pack(tokens, now), 0)

@@ -1,0 +1,198 @@
+"""One model repository at a time: its state, its record, its files."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from huggingface_hub import HfApi, ModelInfo, constants, get_hf_file_metadata, hf_hub_url
+from huggingface_hub.errors import (
+    DisabledRepoError,
+    EntryNotFoundError,
+    FileMetadataError,
+    GatedRepoError,
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+from peace_pipeline.lake import Lake
+from peace_pipeline.zoo import files
+from peace_pipeline.zoo.card import CARD, CONFIG, MAX_TEXT_BYTES, front_matter
+from peace_pipeline.zoo.hub import politeness
+from peace_pipeline.zoo.hub.describing import describe, refusal, weight_names
+from peace_pipeline.zoo.hub.listing import DETAILS, parsed
+from peace_pipeline.zoo.hub.politeness import HubUnavailable, Interrupted, session
+from peace_pipeline.zoo.hub.rate import RateLimit
+from peace_pipeline.zoo.record import ModelFile, ModelRecord
+from peace_pipeline.zoo.source import FetchError
+
+ANONYMOUS, SIGNED_IN = (500, 3000), (1000, 5000)
+"""Requests in five minutes that the Hub allows: calls of its API, and of its file resolver."""
+
+_SHARE = 0.9
+_SHA256 = re.compile("[0-9a-f]{64}")
+_REFUSALS: dict[type[Exception], str] = {
+    GatedRepoError: "gated: this token has no access",
+    DisabledRepoError: "disabled by the Hub",
+    RepositoryNotFoundError: "no longer there, or private",
+    RevisionNotFoundError: "its revision is gone",
+    EntryNotFoundError: "a file is gone from its revision",
+    FileMetadataError: "a file lacks its metadata",
+}
+
+_REFUSED = tuple(_REFUSALS)
+
+
+class Hub:
+    """The Hub at ``endpoint`` (by default the client's), asked on behalf of the bearer of ``token``.
+
+    ``requests`` bounds all requests in five minutes; by default they stay a tenth below the Hub's own limits.
+    """
+
+    def __init__(self, lake: Lake, endpoint: str | None, token: str | None, requests: int | None) -> None:
+        self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+        self.token = token
+        root = lake.root / "zoo" / "huggingface"
+        self.cache = root / "cache"
+        name = re.sub(r"[^\w.-]", "_", urlparse(self.endpoint).netloc)
+        politeness.limit(self.endpoint, _limits(root / name, token, requests))
+        self.api = HfApi(endpoint=self.endpoint, token=token or False)
+        self.headers = build_hf_headers(token=token or False)
+
+    def model(self, model_id: str, revision: str | None = None) -> ModelInfo | None:
+        """What the Hub says of a model; ``None`` where it has none of this name, or none that may be seen.
+
+        Raises:
+            HubUnavailable: where the Hub doesn't answer.
+        """
+        path = f"{self.endpoint}/api/models/{model_id}" + (f"/revision/{revision}" if revision else "")
+        response = session().get(path, params={"expand": list(DETAILS)}, headers=self.headers)
+        try:
+            hf_raise_for_status(response)
+        except (RepositoryNotFoundError, RevisionNotFoundError):
+            return None
+        except DisabledRepoError:
+            return ModelInfo(id=model_id, disabled=True)
+        return parsed(response.json())
+
+    def record(self, info: ModelInfo, etag: str, formats: Sequence[str], max_bytes: int) -> ModelRecord:
+        """The record of a model, pinned to its sha; a model that can't be taken is skipped with the reason.
+
+        One for which the Hub gave no answer has no ``etag``, so that it is looked at again.
+
+        Raises:
+            HubUnavailable: where the Hub can't be reached at all.
+        """
+        revision = info.sha or "0" * 40
+        uri = f"{self.endpoint}/{info.id}/tree/{revision}"
+        record = ModelRecord("huggingface", info.id, revision, uri, etag, **describe(info))
+        if reason := refusal(info, token=bool(self.token)):
+            return record.skipped(reason)
+        try:
+            entries = self._entries(info, weight_names(info, formats))
+            size = sum(file.size or 0 for file in entries)
+            if size > max_bytes:
+                return replace(record, files=entries).skipped(
+                    f"oversized: {size:,} bytes of weights, at most {max_bytes:,} are taken"
+                )
+            return replace(record, files=entries, **self._card(info))
+        except _REFUSED as error:
+            return replace(record, etag=None).skipped(_reason(error))
+        except HfHubHTTPError as error:
+            return replace(record, etag=None).skipped(f"the Hub refused ({error.response.status_code})")
+        except HubUnavailable as error:
+            if error.status in (None, 429):
+                raise
+            return replace(record, etag=None).skipped(str(error))
+        except ValueError as error:
+            return record.skipped(str(error))
+
+    def _entries(self, info: ModelInfo, weights: Sequence[str]) -> tuple[ModelFile, ...]:
+        """The model's files; sizes and digests of the weights are asked of the resolver."""
+        entries = []
+        for name in weights:
+            url = hf_hub_url(info.id, name, revision=info.sha, endpoint=self.endpoint)
+            metadata = get_hf_file_metadata(url, token=self.token or False, endpoint=self.endpoint)
+            digest = metadata.etag if _SHA256.fullmatch(metadata.etag or "") else None
+            entries.append(ModelFile(name, metadata.size, digest, files.format_of(name)))
+        names = {sibling.rfilename for sibling in info.siblings or ()}
+        return (*entries, *([ModelFile(CONFIG, None, None, "text")] if CONFIG in names else ()))
+
+    def _card(self, info: ModelInfo) -> dict[str, Any]:
+        """The card's text and what its front matter says that the listing did not."""
+        if CARD not in {sibling.rfilename for sibling in info.siblings or ()}:
+            return {}
+        url = hf_hub_url(info.id, CARD, revision=info.sha, endpoint=self.endpoint)
+        response = session().get(url, headers=self.headers)
+        if response.status_code != 200 or len(response.content) > MAX_TEXT_BYTES:
+            return {}
+        text = response.content.decode("utf-8", errors="replace")
+        return {**front_matter(text), **describe(info), "card": text}
+
+    def fetch(self, record: ModelRecord) -> Path:
+        """The folder of the record's files, downloaded at its revision and verified by their sha256.
+
+        Raises:
+            FetchError: where they can't be had.
+            OSError: where the disk is full.
+        """
+        path = Path()
+        for file in record.files:
+            path = self._download(record, file)
+        return path.parent
+
+    def _download(self, record: ModelRecord, file: ModelFile) -> Path:
+        for force in (False, True):
+            try:
+                path = self._through_cache(record, file.path, force)
+            except _REFUSED as error:
+                raise FetchError(f"{file.path}: {_reason(error)}", passing=False) from error
+            except (HubUnavailable, HfHubHTTPError, Interrupted) as error:
+                raise FetchError(f"{file.path}: {error}", passing=True) from error
+            if files.matches(path, file):
+                return path
+        raise FetchError(f"{file.path}: its sha256 is not the Hub's, in two downloads", passing=False)
+
+    @politeness.resumed
+    def _through_cache(self, record: ModelRecord, name: str, force: bool) -> Path:
+        try:
+            path = self.api.hf_hub_download(
+                record.model_id,
+                name,
+                revision=record.revision,
+                cache_dir=self.cache,
+                force_download=force,
+            )
+        except OSError as error:
+            if error.errno is not None or isinstance(error, _REFUSED):
+                raise
+            raise Interrupted(str(error)) from error  # the client's word for a download of another length
+        return Path(path)
+
+    def release(self, record: ModelRecord) -> None:
+        """Delete the downloads of a model."""
+        folder = self.cache / repo_folder_name(repo_id=record.model_id, repo_type="model")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _limits(path: Path, token: str | None, requests: int | None) -> politeness.Limits:
+    if requests:
+        everything = RateLimit(path.with_name(f"{path.name}.rate"), requests)
+        return politeness.Limits(everything, everything)
+    api, resolver = (round(_SHARE * allowed) for allowed in (SIGNED_IN if token else ANONYMOUS))
+    return politeness.Limits(
+        RateLimit(path.with_name(f"{path.name}.api.rate"), api),
+        RateLimit(path.with_name(f"{path.name}.resolver.rate"), resolver),
+    )
+
+
+def _reason(error: Exception) -> str:
+    return next(reason for kind, reason in _REFUSALS.items() if isinstance(error, kind))

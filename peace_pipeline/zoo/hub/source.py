@@ -1,0 +1,108 @@
+"""The ``huggingface`` source: models of the Hugging Face Hub, or of a server that speaks its language."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from peace_pipeline.lake import Lake
+from peace_pipeline.zoo.record import KnownModel, ModelRecord
+from peace_pipeline.zoo.source import ConfigError, Found, Progress, register
+
+if TYPE_CHECKING:
+    from peace_pipeline.zoo.hub.repository import Hub
+
+
+@register("huggingface")
+class HuggingfaceSource:
+    """The models of a Hub that fit the filters; model ids are the Hub's own, ``org/name``.
+
+    A crawl walks from the newest model down to where the last one began, then lists all ids to see what else
+    changed and what is gone. ``token_env`` names the environment variable that holds the token; ``max_bytes``
+    bounds the weights of a model; ``formats`` are the weight formats that are taken, the preferred first;
+    ``requests_per_5_minutes`` bounds all requests together (else they stay a tenth below the Hub's own limits).
+    """
+
+    source, prefix = "huggingface", ""
+
+    def __init__(
+        self,
+        lake: Lake,
+        base: Path,
+        *,
+        endpoint: str | None = None,
+        task: str | None = None,
+        library: str | None = None,
+        author: str | None = None,
+        search: str | None = None,
+        tags: Sequence[str] = (),
+        license: str | None = None,
+        min_parameters: int | None = None,
+        max_parameters: int | None = None,
+        max_bytes: int = 20_000_000_000,
+        formats: Sequence[str] = ("safetensors", "pytorch"),
+        page_size: int = 500,
+        parallel: int = 4,
+        requests_per_5_minutes: int | None = None,
+        token_env: str = "HF_TOKEN",
+    ) -> None:
+        self.lake, self.endpoint, self.token_env = lake, endpoint, token_env
+        self.max_bytes, self.formats = max_bytes, tuple(formats)
+        self.page_size, self.parallel, self.rate = page_size, parallel, requests_per_5_minutes
+        for name, value in (("page_size", page_size), ("parallel", parallel), ("max_bytes", max_bytes)):
+            _positive(name, value)
+        for name, number in (("min", min_parameters), ("max", max_parameters), ("rate", self.rate)):
+            _positive(name, 1 if number is None else number)
+        sizes = [
+            f"{name}:{size}" for name, size in (("min", min_parameters), ("max", max_parameters)) if size
+        ]
+        marks = [library, *([tags] if isinstance(tags, str) else tags), license and f"license:{license}"]
+        filters = {
+            "pipeline_tag": task,
+            "author": author,
+            "search": search,
+            "filter": [mark for mark in marks if mark],
+            "num_parameters": ",".join(sizes),
+        }
+        self.filters: dict[str, Any] = {name: value for name, value in filters.items() if value}
+
+    def crawl(self, known: Mapping[str, KnownModel], progress: Progress | None = None) -> Iterator[Found]:
+        """Yield what is new, changed, newly refused or gone.
+
+        Raises:
+            HubUnavailable: where the Hub doesn't answer; the next crawl goes on from there.
+        """
+        from peace_pipeline.zoo.hub.walk import Walk
+
+        yield from Walk(self, known, progress).run()
+
+    def fetch(self, record: ModelRecord) -> Path:
+        """Download the record's files at its revision through the client's cache, verified by their sha256."""
+        return self.hub().fetch(record)
+
+    def release(self, records: Iterable[ModelRecord]) -> None:
+        """Delete the downloads."""
+        for record in records:
+            self.hub().release(record)
+
+    def hub(self) -> Hub:
+        """The Hub as this source may use it."""
+        from peace_pipeline.zoo.hub.repository import Hub
+
+        return Hub(self.lake, self.endpoint, os.environ.get(self.token_env) or None, self.rate)
+
+    @property
+    def folder(self) -> Path:
+        """Where this source keeps its place: another one for other filters."""
+        settings = json.dumps([self.endpoint, self.filters], sort_keys=True)
+        digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
+        return self.lake.root / "zoo" / "huggingface" / "sources" / digest
+
+
+def _positive(name: str, value: int) -> None:
+    if type(value) is not int or value < 1:
+        raise ConfigError(f"huggingface source: {name} must be a positive integer, not {value!r}")

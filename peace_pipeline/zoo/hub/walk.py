@@ -1,0 +1,121 @@
+"""One crawl of a Hub: down from the newest model, then over all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from huggingface_hub import ModelInfo
+from huggingface_hub.errors import HfHubHTTPError
+
+from peace_pipeline.zoo.hub.describing import refusal
+from peace_pipeline.zoo.hub.listing import DETAILS, LARGEST_PAGE, STATE, Listing
+from peace_pipeline.zoo.hub.place import Descent, Place
+from peace_pipeline.zoo.record import NEW, KnownModel, ModelRecord
+from peace_pipeline.zoo.source import Found, Milestone, Progress, deleted
+
+if TYPE_CHECKING:
+    from peace_pipeline.zoo.hub.source import HuggingfaceSource
+
+log = logging.getLogger(__name__)
+
+OVERLAP = timedelta(hours=1)
+"""How far before the newest model of the last crawl the next one begins, as times of change move while one pages."""
+
+
+class Walk:
+    """One crawl of one source."""
+
+    def __init__(
+        self, source: HuggingfaceSource, known: Mapping[str, KnownModel], progress: Progress | None
+    ) -> None:
+        self.source, self.known, self.progress = source, known, progress
+        self.hub = source.hub()
+        self.place = Place(source.folder)
+        self.listing = Listing(self.hub.endpoint, self.hub.token, source.filters)
+        self.covered = self.place.covered
+        self.failed: set[str] = set()
+        self.looked_at = 0
+
+    def run(self) -> Iterator[Found]:
+        with ThreadPoolExecutor(self.source.parallel, "hub") as pool:
+            if self.place.descent:
+                yield from self._resume(pool, self.place.descent)
+            first = self.listing.first("lastModified", DETAILS, self.source.page_size)
+            yield from self._descend(pool, first, None)
+            yield from self._sweep(pool)
+
+    def _resume(self, pool: ThreadPoolExecutor, descent: Descent) -> Iterator[Found]:
+        """The rest of a walk that an earlier crawl did not finish."""
+        try:
+            yield from self._descend(pool, descent.next, datetime.fromisoformat(descent.top))
+        except HfHubHTTPError as error:
+            log.info("the walk begun earlier can't go on (%s): beginning anew", error)
+
+    def _descend(self, pool: ThreadPoolExecutor, url: str, top: datetime | None) -> Iterator[Found]:
+        """Walk down from the page at ``url`` to what is covered already; ``top`` is where the walk began."""
+        floor = self.covered - OVERLAP if self.covered else None
+        for page in self.listing.pages(url):
+            times = [info.last_modified for info in page.models if info.last_modified]
+            top = top or max(times, default=None)
+            yield from self._differing(pool, page.models)
+            if floor and times and min(times) < floor:
+                break
+            if top and page.next:
+                yield Milestone(partial(self.place.descend, top, page.next))
+        if top:
+            self.covered = max(top, self.covered or top)
+            yield Milestone(partial(self.place.arrive, self.covered))
+
+    def _sweep(self, pool: ThreadPoolExecutor) -> Iterator[Found]:
+        """List every model in an order that doesn't move, for what the walk missed and for what is gone."""
+        present: set[str] = set()
+        for page in self.listing.pages(self.listing.first("createdAt", STATE, LARGEST_PAGE)):
+            present.update(info.id for info in page.models)
+            yield from self._differing(pool, page.models, again=True)
+        absent = sorted(self.known.keys() - present - self.place.listed_elsewhere())
+        for model_id, info in zip(absent, pool.map(self.hub.model, absent), strict=True):
+            if info is None:
+                yield deleted(model_id, self.known[model_id])
+            else:
+                yield from self._differing(pool, [info])
+        yield Milestone(partial(self.place.list, present))
+
+    def _differing(
+        self, pool: ThreadPoolExecutor, models: Iterable[ModelInfo], *, again: bool = False
+    ) -> Iterator[ModelRecord]:
+        """Records of the models that are not as they are known; ``again`` asks for their details first."""
+        changed = {info.id: info for info in models if not self._is_known(info)}
+        found = pool.map(self.hub.model, changed) if again else iter(changed.values())
+        for record in pool.map(self._record, [info for info in found if info]):
+            if record.etag is None:
+                self.failed.add(record.model_id)
+            yield record
+        self.looked_at += len(changed)
+        if self.progress:
+            self.progress(self.looked_at, 0)
+
+    def _is_known(self, info: ModelInfo) -> bool:
+        if info.id in self.failed:
+            return True
+        model = self.known.get(info.id)
+        if model is None or model.revision != info.sha:
+            return False
+        if model.status == NEW:
+            return model.etag is not None and refusal(info, token=bool(self.hub.token)) is None
+        return model.etag == self._etag(info)
+
+    def _etag(self, info: ModelInfo) -> str:
+        """What a decision about a model follows from."""
+        state = [info.sha, info.gated, info.private, info.disabled, bool(self.hub.token)]
+        settings = [self.source.max_bytes, self.source.formats]
+        return hashlib.sha256(json.dumps([state, settings]).encode()).hexdigest()[:32]
+
+    def _record(self, info: ModelInfo) -> ModelRecord:
+        return self.hub.record(info, self._etag(info), self.source.formats, self.source.max_bytes)
