@@ -12,6 +12,8 @@ import dagster as dg
 from assets.automation import stages_from
 from assets.partitions import register
 from peace_pipeline.lake import Lake
+from peace_pipeline.zoo import ConfigError
+from resources import ZooResource
 from resources.instance import bury_dead_runs, open_instance, process_tag
 
 _PUBLIC = ("new", "changed", "deleted", "embedded", "skipped", "trained", "encoder_version", "seconds")
@@ -91,14 +93,14 @@ class Pass:
         """Crawl, bring every stale batch up to date, train if there is no encoder yet, report on a new encoder.
 
         Raises:
-            PassFailed: where a step failed for good; all other batches are done.
+            PassFailed: where a step failed for good; everything else is done.
         """
         from peace_pipeline.encoder.store import current_version
 
         started = time.monotonic()
         summary = PassSummary()
         bury_dead_runs(self.instance)
-        self._crawl(summary)
+        failed = self._crawl(summary)
         register(self.instance, self.lake)
         self._bring_up_to_date(summary)
         if current_version(self.lake) is None and self._can_train():
@@ -108,6 +110,8 @@ class Pass:
         if self._reports_are_stale():
             self.materialize("reports")
             summary.reported = True
+        if failed:
+            raise failed
         summary.encoder_version = current_version(self.lake)
         summary.seconds = round(time.monotonic() - started, 2)
         return summary
@@ -140,12 +144,26 @@ class Pass:
         )
         return trained is not None and (reported is None or reported.timestamp < trained.timestamp)
 
-    def _crawl(self, summary: PassSummary) -> None:
-        for found in _metadata(self.materialize("crawl"), "zoo_crawl"):
+    def _crawl(self, summary: PassSummary) -> PassFailed | None:
+        """Crawl; a failure doesn't keep what is stored from being brought up to date, and is returned.
+
+        Raises:
+            PassFailed: where the configuration can't be used.
+        """
+        try:
+            ZooResource(**self.resources[1]).load(self.lake).build(self.lake)
+        except ConfigError as error:
+            raise PassFailed(str(error)) from error
+        try:
+            result = self.materialize("crawl")
+        except PassFailed as failure:
+            return failure
+        for found in _metadata(result, "zoo_crawl"):
             summary.new += found["new"]
             summary.changed += found["changed"]
             summary.deleted += found["deleted"]
             summary.skipped += found["skipped"]
+        return None
 
     def _bring_up_to_date(self, summary: PassSummary) -> None:
         """Run every stale batch from its first missing stage on; one that fails doesn't stop the others."""

@@ -20,10 +20,12 @@ def extracted_weights(
 ) -> dg.MaterializeResult:
     """The batch's checkpoints, verified by sha256 and opened safely: an inventory of their tensors."""
     from peace_pipeline.symmetry.extraction import extract_batch
+    from peace_pipeline.zoo import traffic
 
-    home = lake.open()
+    home, before = lake.open(), traffic.sent()
     outcome = extract_batch(home, context.partition_key, zoo.fetcher(home), track("Reading weights"))
-    return dg.MaterializeResult(metadata={"models": outcome.models, "skipped": outcome.skipped})
+    requests = {f"requests/{method}": count for method, count in (traffic.sent() - before).items()}
+    return dg.MaterializeResult(metadata={"models": outcome.models, "skipped": outcome.skipped, **requests})
 
 
 @dg.asset(

@@ -19,17 +19,22 @@ def zoo_crawl(
 
     A crawl that finds nothing materializes nothing.
     """
-    from peace_pipeline.zoo import ConfigError
+    from peace_pipeline.zoo import ConfigError, traffic
     from peace_pipeline.zoo.crawling import crawl_zoo
+    from peace_pipeline.zoo.source import SourceUnavailable
 
-    home = lake.open()
+    home, before = lake.open(), traffic.sent()
     try:
         summary = crawl_zoo(home, zoo.load(home), track("Crawling"))
     except ConfigError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    register(context.instance, home)
+    except SourceUnavailable as error:
+        raise dg.Failure(str(error)) from error
+    finally:
+        register(context.instance, home)
+    requests = dict(traffic.sent() - before)
     if not summary.batches:
-        context.log.info("nothing new, changed or gone")
+        context.log.info(f"nothing new, changed or gone; requests: {requests}")
         return
     yield dg.MaterializeResult(
         metadata={
@@ -38,5 +43,6 @@ def zoo_crawl(
             "deleted": len(summary.deleted),
             "skipped": dg.MetadataValue.json(summary.skipped),
             "batches": dg.MetadataValue.json(summary.batches),
+            **{f"requests/{method}": count for method, count in requests.items()},
         }
     )

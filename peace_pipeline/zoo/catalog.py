@@ -93,11 +93,12 @@ def write_batches(
     """Write records to the lake in batches of at most ``batch_size`` and yield each batch as it is stored.
 
     Of a model that changes while it is crawled the last record counts. Milestones are told as soon as all records
-    before them are stored.
+    before them are stored. Where ``found`` ends with an error, what it gave before is stored first.
     """
     rows: dict[str, ModelRecord] = {}
     milestones: list[Milestone] = []
-    for item in found:
+    stream = _Stream(found)
+    for item in stream:
         if isinstance(item, Milestone):
             milestones.append(item)
         else:
@@ -110,6 +111,25 @@ def write_batches(
     if rows:
         yield _write_batch(lake, rows.values()), list(rows.values())
     _tell(milestones)
+    stream.finish()
+
+
+class _Stream:
+    """An iterable that ends where another one fails, and raises its error afterwards."""
+
+    def __init__(self, items: Iterable[Found]) -> None:
+        self.items = items
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[Found]:
+        try:
+            yield from self.items
+        except Exception as error:
+            self.error = error
+
+    def finish(self) -> None:
+        if self.error is not None:
+            raise self.error
 
 
 def _tell(milestones: list[Milestone]) -> None:

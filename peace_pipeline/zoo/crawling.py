@@ -60,6 +60,7 @@ def crawl_zoo(lake: Lake, config: ZooConfig, progress: Progress | None = None) -
 
     Raises:
         ConfigError: where a source can't be used.
+        SourceUnavailable: where one could not be crawled to its end; what was found is stored.
     """
     from filelock import FileLock
 

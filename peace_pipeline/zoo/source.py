@@ -18,6 +18,10 @@ class ConfigError(ValueError):
     """A peace.toml that can't be used, with the reason."""
 
 
+class SourceUnavailable(Exception):
+    """A source could not be crawled to its end, with the reason; the next crawl goes on from there."""
+
+
 class FetchError(Exception):
     """The files of a model can't be had, with the reason; ``passing`` where a later try may succeed."""
 
@@ -157,8 +161,13 @@ class ZooConfig:
 def crawl(
     sources: list[Source], known: Mapping[str, KnownModel], progress: Progress | None = None
 ) -> Iterator[Found]:
-    """Crawl every source; each sees its own part of ``known``, and what the sources before it found."""
+    """Crawl every source; each sees its own part of ``known``, and what the sources before it found.
+
+    Raises:
+        SourceUnavailable: at the end, where a source could not be crawled; it doesn't stop the others.
+    """
     seen = dict(known)
+    failures = []
     for source in sources:
         own = {
             model_id: model
@@ -167,10 +176,15 @@ def crawl(
             and model_id.startswith(source.prefix)
             and model.status != DELETED
         }
-        for found in source.crawl(own, progress):
-            if isinstance(found, ModelRecord):
-                seen[found.model_id] = own[found.model_id] = KnownModel.of(found)
-            yield found
+        try:
+            for found in source.crawl(own, progress):
+                if isinstance(found, ModelRecord):
+                    seen[found.model_id] = own[found.model_id] = KnownModel.of(found)
+                yield found
+        except SourceUnavailable as error:
+            failures.append(f"source {source.source}: {error}")
+    if failures:
+        raise SourceUnavailable("; ".join(failures))
 
 
 def deleted(model_id: str, known: KnownModel) -> ModelRecord:

@@ -7,18 +7,18 @@ of its own there, so that also calls which the library doesn't retry are.
 from __future__ import annotations
 
 import logging
-import threading
-from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from urllib.parse import urlparse
 
 import tenacity
-from huggingface_hub import get_session, set_client_factory
+from huggingface_hub import constants, get_session, set_client_factory
 from huggingface_hub.utils import disable_progress_bars, parse_ratelimit_headers
 
+from peace_pipeline.zoo import traffic
 from peace_pipeline.zoo.hub.rate import RateLimit
+from peace_pipeline.zoo.source import SourceUnavailable
 
 try:
     import httpx2 as httpx  # huggingface_hub 2
@@ -33,7 +33,7 @@ _TIMEOUT = {"connect": 10.0, "read": 60.0, "write": 60.0, "pool": 60.0}
 _BACKOFF = tenacity.wait_exponential_jitter(initial=0.5, max=LONGEST_WAIT, jitter=0.5)
 
 
-class HubUnavailable(Exception):
+class HubUnavailable(SourceUnavailable):
     """The Hub did not answer, however often it was asked; ``status`` is what it said last, if anything."""
 
     def __init__(self, url: str, status: int | None, reason: str) -> None:
@@ -58,8 +58,6 @@ class Limits:
 
 
 _limits: dict[str, Limits] = {}
-_counts: Counter[str] = Counter()
-_counting = threading.Lock()
 
 
 def limit(endpoint: str, limits: Limits) -> None:
@@ -68,14 +66,9 @@ def limit(endpoint: str, limits: Limits) -> None:
     _limits[urlparse(endpoint).netloc] = limits
 
 
-def requests() -> Counter[str]:
-    """How many requests of each method this process has sent so far, retries included."""
-    with _counting:
-        return Counter(_counts)
-
-
 @cache
 def _install() -> None:
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # it asks the public Hub about agents, whatever the endpoint
     hooks = get_session().event_hooks["request"]
     set_client_factory(
         lambda: _PoliteClient(event_hooks={"request": [*hooks, _before]}, follow_redirects=True)
@@ -91,8 +84,7 @@ def _before(request: httpx.Request) -> None:
     """Runs before each request, redirects included."""
     if limits := _limits_of(request):
         limits.of(request.url.path).wait()
-    with _counting:
-        _counts[request.method] += 1
+    traffic.count(request.method)
 
 
 class _Refused(Exception):

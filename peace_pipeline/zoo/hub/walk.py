@@ -17,7 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from peace_pipeline.zoo.hub.describing import refusal
 from peace_pipeline.zoo.hub.listing import DETAILS, LARGEST_PAGE, STATE, Listing
 from peace_pipeline.zoo.hub.place import Descent, Place
-from peace_pipeline.zoo.record import NEW, KnownModel, ModelRecord
+from peace_pipeline.zoo.record import NEW, SKIPPED, KnownModel, ModelRecord
 from peace_pipeline.zoo.source import Found, Milestone, Progress, deleted
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Walk:
         present: set[str] = set()
         for page in self.listing.pages(self.listing.first("createdAt", STATE, LARGEST_PAGE)):
             present.update(info.id for info in page.models)
-            yield from self._differing(pool, page.models, again=True)
+            yield from self._differing(pool, page.models, detailed=False)
         absent = sorted(self.known.keys() - present - self.place.listed_elsewhere())
         for model_id, info in zip(absent, pool.map(self.hub.model, absent), strict=True):
             if info is None:
@@ -88,18 +88,25 @@ class Walk:
         yield Milestone(partial(self.place.list, present))
 
     def _differing(
-        self, pool: ThreadPoolExecutor, models: Iterable[ModelInfo], *, again: bool = False
+        self, pool: ThreadPoolExecutor, models: Iterable[ModelInfo], *, detailed: bool = True
     ) -> Iterator[ModelRecord]:
-        """Records of the models that are not as they are known; ``again`` asks for their details first."""
+        """Records of the models that are not as they are known; what is not ``detailed`` is asked for first."""
         changed = {info.id: info for info in models if not self._is_known(info)}
-        found = pool.map(self.hub.model, changed) if again else iter(changed.values())
+        found = changed.values() if detailed else pool.map(self._detailed, changed.values())
         for record in pool.map(self._record, [info for info in found if info]):
             if record.etag is None:
                 self.failed.add(record.model_id)
-            yield record
+            if not (record.status == SKIPPED and self.known.get(record.model_id) == KnownModel.of(record)):
+                yield record
         self.looked_at += len(changed)
         if self.progress:
             self.progress(self.looked_at, 0)
+
+    def _detailed(self, info: ModelInfo) -> ModelInfo | None:
+        return info if self._refused(info) else self.hub.model(info.id)
+
+    def _refused(self, info: ModelInfo) -> bool:
+        return refusal(info, token=bool(self.hub.token)) is not None
 
     def _is_known(self, info: ModelInfo) -> bool:
         if info.id in self.failed:
@@ -108,7 +115,7 @@ class Walk:
         if model is None or model.revision != info.sha:
             return False
         if model.status == NEW:
-            return model.etag is not None and refusal(info, token=bool(self.hub.token)) is None
+            return model.etag is not None and not self._refused(info)
         return model.etag == self._etag(info)
 
     def _etag(self, info: ModelInfo) -> str:
