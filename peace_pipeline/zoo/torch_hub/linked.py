@@ -1,0 +1,172 @@
+"""What the sources whose models are links in a repository's code have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import re
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from peace_pipeline.lake import Lake
+from peace_pipeline.zoo import files
+from peace_pipeline.zoo.record import KnownModel, ModelFile, ModelRecord
+from peace_pipeline.zoo.source import ConfigError, FetchError, Progress, gone
+from peace_pipeline.zoo.torch_hub.tree import SourceTree, UnreadableTree, read_tree
+
+log = logging.getLogger(__name__)
+
+_ARCHIVE_LIMIT = 2 << 30
+_WEIGHTS_LIMIT = 64 << 30
+_ARCHIVE = re.compile(r"\.(zip|whl|tar|tgz|tbz2|txz)(\.\w+)?$")
+_URL = re.compile(r"https?://[^\s\x00-\x20\ud800-\udfff]+")
+_DIGEST = re.compile(r"-(?!(?:19|20)\d{2}(?:0[1-9]|1[0-2])[0-3]\d\.)([0-9a-f]{8,64})\.")
+"""The first digits of a file's sha256 as its name gives them; a date is none."""
+
+
+class LinkedWeights(ABC):
+    """A source that reads links to weight files out of the Python code of a repository.
+
+    ``where`` is a folder or an archive on this machine, the name of an installed package, or an archive's URL. Code
+    is only parsed. An archive is downloaded again when its server says that it changed; where it can't be had or
+    read, one skipped record says so and what an earlier crawl found is kept.
+    """
+
+    source: str
+    marker: str
+
+    def __init__(self, lake: Lake, base: Path, where: str) -> None:
+        self.base, self.where = base, where
+        self.folder = lake.root / "zoo" / self.source
+
+    @property
+    @abstractmethod
+    def prefix(self) -> str:
+        """What every model id of this source begins with."""
+
+    @abstractmethod
+    def records(self, tree: SourceTree) -> Iterator[ModelRecord]:
+        """Every model that the repository names."""
+
+    def crawl(
+        self, known: Mapping[str, KnownModel], progress: Progress | None = None
+    ) -> Iterator[ModelRecord]:
+        """Yield what is new, changed or gone; no weights are downloaded.
+
+        Raises:
+            ConfigError: where nothing is at the configured place.
+        """
+        present: set[str] = set()
+        try:
+            found = list(self.records(read_tree(self._located()).rooted(self.marker)))
+        except (UnreadableTree, FetchError) as error:
+            log.warning("%s source: %s: %s", self.source, self.where, error)
+            found = [unusable(self.source, self.prefix + self.marker, f"{self.where}: {error}")]
+            present |= known.keys()
+        for record in found:
+            present.add(record.model_id)
+            before = known.get(record.model_id)
+            if before is None or before.etag != record.etag:
+                yield record
+            if progress:
+                progress(len(present), 0)
+        yield from gone(known, present)
+
+    def _located(self) -> Path:
+        """The folder or archive that holds the code."""
+        if is_url(self.where):
+            return self._downloaded()
+        path = self.base / Path(self.where).expanduser()
+        if path.exists():
+            return path
+        spec = importlib.util.find_spec(self.where) if self.where.isidentifier() else None
+        if spec and spec.submodule_search_locations:
+            return Path(spec.submodule_search_locations[0])
+        raise ConfigError(
+            f"{self.source} source: {self.where!r} is no folder or archive, no installed package and no URL"
+        )
+
+    def _downloaded(self) -> Path:
+        from peace_pipeline.zoo.torch_hub.downloads import refresh
+
+        archive = self.folder / "archives" / hashlib.sha256(self.where.encode()).hexdigest()
+        try:
+            refresh(self.where, archive, limit=_ARCHIVE_LIMIT)
+        except FetchError as error:
+            if not (error.passing and archive.exists()):
+                raise
+            log.warning("%s source: %s; the copy of an earlier crawl is read", self.source, error)
+        return archive
+
+    def fetch(self, record: ModelRecord) -> Path:
+        """Download the record's file, verified by the digest that its name gives.
+
+        Raises:
+            FetchError: where it can't be had, or is not what its digest says.
+        """
+        from peace_pipeline.zoo.torch_hub.downloads import download
+
+        (file,) = record.files
+        path = self._copy(record) / file.path
+        if not (path.exists() and files.matches(path, file)):
+            download(record.uri, path, file.sha256, limit=_WEIGHTS_LIMIT)
+        return path.parent
+
+    def release(self, records: Iterable[ModelRecord]) -> None:
+        """Delete the downloaded copies."""
+        for record in records:
+            shutil.rmtree(self._copy(record), ignore_errors=True)
+
+    def _copy(self, record: ModelRecord) -> Path:
+        name = hashlib.sha256(f"{record.model_id}\0{record.revision}".encode()).hexdigest()
+        return self.folder / "weights" / name
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is an http(s) URL."""
+    return _URL.fullmatch(text) is not None
+
+
+def label_of(where: str) -> str:
+    """A repository's name: as code hosts give it in an archive's URL, else the folder's or the archive's."""
+    if is_url(where):
+        path = unquote(urlparse(where).path)
+        hosted = re.search(r"/([^/]+)/(?:-/)?(?:archive|zipball|tarball|zip|tar\.gz|legacy\.[\w.]+)/", path)
+        return hosted[1] if hosted else _ARCHIVE.sub("", PurePosixPath(path).name)
+    return _ARCHIVE.sub("", Path(where).expanduser().absolute().name)
+
+
+def file_name(url: str) -> str:
+    """The name that a link's file gets on this machine; one without a weight suffix is a PyTorch file."""
+    name = re.sub(r"[^\w.+=-]", "_", PurePosixPath(unquote(urlparse(url).path)).name).lstrip(".")[-200:]
+    return name if files.is_weights(name) else f"{name or 'weights'}.pth"
+
+
+def linked(source: str, model_id: str, url: str, **fields: Any) -> ModelRecord:
+    """The record of a model behind a link; its revision says what the link says, as no byte is read."""
+    name = file_name(url)
+    digest = _DIGEST.search(name)
+    file = ModelFile(name, None, digest[1] if digest else None, files.format_of(name))
+    revision = hashlib.sha256(f"{url}\0{file.sha256}\0{name}".encode()).hexdigest()
+    return _tagged(ModelRecord(source, model_id, revision, url, files=(file,), **fields))
+
+
+def unusable(source: str, model_id: str, reason: str, **fields: Any) -> ModelRecord:
+    """The record of what names no weights."""
+    return _tagged(ModelRecord(source, model_id, "0" * 64, model_id, **fields).skipped(reason))
+
+
+def _tagged(record: ModelRecord) -> ModelRecord:
+    """``record`` with an etag over all that it says."""
+    return replace(record, etag=hashlib.sha256(repr(record).encode()).hexdigest())
+
+
+def storable(text: str) -> str:
+    """A text of the repository without the characters that UTF-8 has no bytes for."""
+    return text.encode("utf-8", "replace").decode()
