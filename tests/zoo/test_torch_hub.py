@@ -19,6 +19,7 @@ from peace_pipeline.zoo import ConfigError, ZooConfig
 from peace_pipeline.zoo.catalog import newest_records
 from peace_pipeline.zoo.crawling import CrawlSummary, crawl_zoo
 from peace_pipeline.zoo.fetching import Fetcher
+from peace_pipeline.zoo.source import SourceUnavailable
 from tests.zoo.loopback import Fault, Loopback
 
 HOST = "https://weights.test"
@@ -286,7 +287,7 @@ GREEDY = {
     "doubled lists": "a = [1]\n" + "a = [*a, *a]\n" * 100 + "b = {'a': a}\n" + "b = {**b, 'c': b}\n" * 100,
     "wide format": "def bad():\n    load_url('{H}/%999999999d.pth' % 1)\n    load_url('{:>999999999}'.format(1))",
     "recursion": "def bad(x=1):\n    return bad(x) + bad(x) + load_url(bad(x))",
-    "calls": "\n".join(f"def f{n}(): f{n + 1}(); f{n + 1}(); f{n + 1}(); f{n + 1}()" for n in range(14)),
+    "calls": "\n".join(f"def _f{n}(): {f'_f{n + 1}(); ' * 4}" for n in range(14)) + "\ndef bad(): _f0()",
     "products": "r = [1] * 9\nr = [(a,b,c,d) for a in '1'*999 for b in range(999)]\n"
     "w = list('abcdefghij')\nx = [f'{a}{b}{c}{d}{e}{f}' for a in w for b in w for c in w for d in w]\n"
     "y = ['a','b','c','d','e','f','g','h','i','j']\n"
@@ -396,14 +397,17 @@ def skipped_models_of(lake: Lake, batch: str) -> list[dict[str, str]]:
 
 def test_an_archive_that_cannot_be_had(lake: Lake, tmp_path: Path, server: Loopback) -> None:
     place = config(f"{server.url}/repo.zip")
-    (reason,) = reasons(crawl_zoo(lake, place)).values()
-    assert reason == f"{server.url}/repo.zip: {server.url}/repo.zip: 404 Not Found"
+    with pytest.raises(SourceUnavailable, match=r"source torch_hub: http.*/repo\.zip: 404 Not Found"):
+        crawl_zoo(lake, place)
     server.files["/repo.zip"] = zipped(tmp_path / "repo.zip", {"hubconf.py": GOOD}).read_bytes()
     assert crawl_zoo(lake, place).new == ["torch_hub:repo/good"]
-    server.faults["/repo.zip"] = [Fault(500)] * 5
-    assert not crawl_zoo(lake, place).batches, "the copy of the crawl before is read"
-    server.faults["/repo.zip"] = [Fault(404)]
-    assert crawl_zoo(lake, place).deleted == []
+    for faults in ([Fault(500)] * 5, [Fault(404)], [Fault(body=b"0" * 99, cut=True)] * 5):
+        server.faults["/repo.zip"] = faults
+        with pytest.raises(SourceUnavailable):
+            crawl_zoo(lake, place)
+    assert newest_records(lake)["torch_hub:repo/good"].status == "new"
+    server.faults["/repo.zip"] = [Fault(body=b"0" * 99, cut=True)]
+    assert not crawl_zoo(lake, place).batches
 
 
 def test_a_model_that_could_not_be_had_for_now_is_offered_again(

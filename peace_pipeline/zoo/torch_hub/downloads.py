@@ -20,6 +20,8 @@ _ATTEMPTS = 5
 _MAX_WAIT = 120.0
 _TIMEOUT = (20, 60)
 _BLOCK = 1 << 20
+_HEADERS = {"Accept-Encoding": "identity"}
+_VALIDATORS = {"If-None-Match": "ETag", "If-Modified-Since": "Last-Modified"}
 _PASSING = (
     requests.ConnectionError,
     requests.Timeout,
@@ -32,7 +34,7 @@ class _Refused(Exception):
     """The server answered with an error."""
 
     def __init__(self, response: requests.Response) -> None:
-        super().__init__(f"{response.url}: {response.status_code} {response.reason}")
+        super().__init__(f"{response.status_code} {response.reason}")
         self.status, self.headers = response.status_code, response.headers
 
 
@@ -55,10 +57,10 @@ def download(url: str, path: Path, sha256: str | None = None, *, limit: int) -> 
             _store(response, path, sha256, limit)
 
     try:
-        _persistently(attempt)
+        _persistently(url, attempt)
     except _WrongContent:
         try:
-            _persistently(attempt)
+            _persistently(url, attempt)
         except _WrongContent as error:
             raise FetchError(f"{url}: {error}", passing=False) from error
 
@@ -73,23 +75,17 @@ def refresh(url: str, path: Path, *, limit: int) -> None:
     validators = path.with_name(path.name + ".json")
 
     def attempt() -> None:
-        headers = _HEADERS | (
-            json.loads(validators.read_text()) if path.exists() and validators.exists() else {}
-        )
+        earlier = json.loads(validators.read_text()) if path.exists() and validators.exists() else {}
+        headers = _HEADERS | earlier
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
             if response.status_code == HTTPStatus.NOT_MODIFIED:
                 return
-            validators.unlink(missing_ok=True)
             _store(response, path, None, limit)
             found = {name: response.headers.get(header) for name, header in _VALIDATORS.items()}
         with atomic(validators) as temporary:
             temporary.write_text(json.dumps({name: value for name, value in found.items() if value}))
 
-    _persistently(attempt)
-
-
-_HEADERS = {"Accept-Encoding": "identity"}
-_VALIDATORS = {"If-None-Match": "ETag", "If-Modified-Since": "Last-Modified"}
+    _persistently(url, attempt)
 
 
 def _store(response: requests.Response, path: Path, sha256: str | None, limit: int) -> None:
@@ -108,14 +104,14 @@ def _store(response: requests.Response, path: Path, sha256: str | None, limit: i
             raise _WrongContent(f"sha256 begins with {digest.hexdigest()[: len(sha256 or '')]}, not {sha256}")
 
 
-def _persistently(attempt: Callable[[], None]) -> None:
+def _persistently(url: str, attempt: Callable[[], None]) -> None:
     retrying = Retrying(
         retry=retry_if_exception(_may_pass), wait=_pause, stop=stop_after_attempt(_ATTEMPTS), reraise=True
     )
     try:
         retrying(attempt)
     except (_Refused, requests.RequestException, UnicodeError) as error:
-        raise FetchError(_reason(error), passing=_may_pass(error)) from error
+        raise FetchError(f"{url}: {error}", passing=_may_pass(error)) from error
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -141,8 +137,3 @@ def _retry_after(value: str) -> float:
         return (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
     except (TypeError, ValueError):
         return 0.0
-
-
-def _reason(error: Exception) -> str:
-    request = getattr(error, "request", None)
-    return f"{request.url}: {type(error).__name__}: {error}" if request else str(error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import logging
 import re
 import shutil
 from abc import ABC, abstractmethod
@@ -17,10 +16,8 @@ from urllib.parse import unquote, urlparse
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.record import KnownModel, ModelFile, ModelRecord
-from peace_pipeline.zoo.source import ConfigError, FetchError, Progress, gone
+from peace_pipeline.zoo.source import ConfigError, FetchError, Progress, SourceUnavailable, gone
 from peace_pipeline.zoo.torch_hub.tree import SourceTree, UnreadableTree, read_tree
-
-log = logging.getLogger(__name__)
 
 _ARCHIVE_LIMIT = 2 << 30
 _WEIGHTS_LIMIT = 64 << 30
@@ -34,8 +31,8 @@ class LinkedWeights(ABC):
     """A source that reads links to weight files out of the Python code of a repository.
 
     ``where`` is a folder or an archive on this machine, the name of an installed package, or an archive's URL. Code
-    is only parsed. An archive is downloaded again when its server says that it changed; where it can't be had or
-    read, one skipped record says so and what an earlier crawl found is kept.
+    is only parsed. An archive is downloaded again when its server says that it changed. Where the code can't be read,
+    one skipped record says so and what an earlier crawl found is kept.
     """
 
     source: str
@@ -61,12 +58,12 @@ class LinkedWeights(ABC):
 
         Raises:
             ConfigError: where nothing is at the configured place.
+            SourceUnavailable: where the archive can't be downloaded.
         """
         present: set[str] = set()
         try:
             found = list(self.records(read_tree(self._located()).rooted(self.marker)))
-        except (UnreadableTree, FetchError) as error:
-            log.warning("%s source: %s: %s", self.source, self.where, error)
+        except UnreadableTree as error:
             found = [unusable(self.source, self.prefix + self.marker, f"{self.where}: {error}")]
             present |= known.keys()
         for record in found:
@@ -81,7 +78,7 @@ class LinkedWeights(ABC):
     def _located(self) -> Path:
         """The folder or archive that holds the code."""
         if is_url(self.where):
-            return self._downloaded()
+            return self._download()
         path = self.base / Path(self.where).expanduser()
         if path.exists():
             return path
@@ -92,16 +89,14 @@ class LinkedWeights(ABC):
             f"{self.source} source: {self.where!r} is no folder or archive, no installed package and no URL"
         )
 
-    def _downloaded(self) -> Path:
+    def _download(self) -> Path:
         from peace_pipeline.zoo.torch_hub.downloads import refresh
 
         archive = self.folder / "archives" / hashlib.sha256(self.where.encode()).hexdigest()
         try:
             refresh(self.where, archive, limit=_ARCHIVE_LIMIT)
         except FetchError as error:
-            if not (error.passing and archive.exists()):
-                raise
-            log.warning("%s source: %s; the copy of an earlier crawl is read", self.source, error)
+            raise SourceUnavailable(str(error)) from error
         return archive
 
     def fetch(self, record: ModelRecord) -> Path:
