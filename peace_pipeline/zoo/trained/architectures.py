@@ -79,7 +79,7 @@ def _vit(act: str, size: int, layers: int, heads: int) -> dict[str, Any]:
         "model_type": "vit",
         "input_shape": [1, 8, 8],
         "image_size": 8,
-        "patch_size": 2,
+        "patch_size": 4,
         "num_channels": 1,
         "qkv_bias": True,
         **_transformer(act, size, layers, heads),
@@ -138,8 +138,8 @@ ARCHITECTURES: dict[str, dict[str, dict[str, Any]]] = {
         "gelu-12-12": _resnet("gelu", [12, 12], [1, 1]),
     },
     "vit": {
-        "gelu-16x2": _vit("gelu", 16, 2, 2),
-        "relu-24x1": _vit("relu", 24, 1, 4),
+        "gelu-24x2": _vit("gelu", 24, 2, 4),
+        "relu-32x1": _vit("relu", 32, 1, 4),
         "tanh-16x3": _vit("tanh", 16, 3, 2),
     },
     "lstm": {
@@ -155,7 +155,7 @@ ARCHITECTURES: dict[str, dict[str, dict[str, Any]]] = {
     "bert": {
         "gelu-24x2": _bert("gelu", 24, 2, 4),
         "relu-32x1": _bert("relu", 32, 1, 4),
-        "tanh-16x3": _bert("tanh", 16, 3, 2),
+        "tanh-24x1": _bert("tanh", 24, 1, 2),
     },
     "text-lstm": {"24x1": _text("lstm", 24, 1), "32x1": _text("lstm", 32, 1), "16x2": _text("lstm", 16, 2)},
     "text-gru": {"24x1": _text("gru", 24, 1), "32x1": _text("gru", 32, 1), "16x2": _text("gru", 16, 2)},
@@ -167,12 +167,14 @@ RATES: dict[str, dict[Optimizer, tuple[float, float]]] = {
     "cnn1d": _BOTH,
     "vgg": _BOTH,
     "resnet": _BOTH,
-    "vit": {"adamw": (3e-3, 8e-3)},
-    "bert": {"adamw": (3e-3, 8e-3)},
-    "lstm": {"adamw": (6e-3, 2e-2)},
-    "gru": {"adamw": (6e-3, 2e-2)},
-    "text-lstm": {"adamw": (6e-3, 2e-2)},
-    "text-gru": {"adamw": (6e-3, 2e-2)},
+    "vit": {"adamw": (7e-3, 2e-2)},
+    "bert": {"adamw": (3e-3, 7e-3)},
+    "lstm": {"adamw": (1.2e-2, 3e-2)},
+    "gru": {"adamw": (1.2e-2, 3e-2)},
+    "text-lstm": {"adamw": (1.2e-2, 3e-2)},
+    "text-gru": {"adamw": (1.2e-2, 3e-2)},
 }
 """Learning rates of each optimiser that an architecture is trained with."""
 DECAYS: dict[Optimizer, tuple[float, float]] = {"sgd": (3e-4, 5e-3), "adamw": (3e-2, 0.6)}
+SCALES = {name: (0.5, 0.9) if name in ("vit", "bert") else (0.7, 1.4) for name in ARCHITECTURES}
+"""Initial weights in units of He's."""

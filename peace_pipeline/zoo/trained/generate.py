@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
@@ -52,8 +53,8 @@ def generate(
         if progress:
             progress(done, total)
         with closing(_train(store, missing, processes or _cores())) as trained:
-            for chunk in trained:
-                store.publish(chunk)
+            for chunk, seconds in trained:
+                store.publish(chunk, seconds)
                 done += size
                 if progress:
                     progress(done, total)
@@ -64,8 +65,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _train(store: Store, chunks: list[int], processes: int) -> Generator[int, None, None]:
-    """Train ``chunks`` into their building folders; yields each as it is ready."""
+def _train(store: Store, chunks: list[int], processes: int) -> Generator[tuple[int, float], None, None]:
+    """Train ``chunks`` into their building folders; yields each as it is ready, with its CPU-seconds."""
     if not chunks:
         return
     spawn = multiprocessing.get_context("spawn")
@@ -79,8 +80,7 @@ def _train(store: Store, chunks: list[int], processes: int) -> Generator[int, No
         }
         try:
             for future in as_completed(futures):
-                future.result()
-                yield futures[future]
+                yield futures[future], future.result()
         except BaseException:
             held.close()
             raise
@@ -100,11 +100,12 @@ def _follow_parent(lifeline: Connection) -> None:
     os._exit(1)
 
 
-def _train_chunk(plan: Plan, seed: int, chunk: int, folder: Path) -> None:
-    """Train one chunk and write its networks, and their profiles, under ``folder``."""
+def _train_chunk(plan: Plan, seed: int, chunk: int, folder: Path) -> float:
+    """Train one chunk and write its networks and their profiles under ``folder``; the CPU-seconds it took."""
     from . import cards, measuring, profiling, training
     from .tasks import load_task
 
+    start = time.process_time()
     task, runs = load_task(plan.cell(chunk)[0]), plan.runs(seed, chunk)
     rivals = measuring.rivals(runs)
     answers = {}
@@ -117,3 +118,4 @@ def _train_chunk(plan: Plan, seed: int, chunk: int, folder: Path) -> None:
             answers[name] = profiling.profile(network, run.recipe.config["input_shape"])
     if plan.profiled:
         profiling.write(answers, folder / PROFILES)
+    return time.process_time() - start

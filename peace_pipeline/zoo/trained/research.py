@@ -1,8 +1,8 @@
 """The research zoo: thousands of networks of ten architectures on eighteen tasks.
 
 Every chunk holds each variant of its architecture (widths, depths, activations), so shapes don't tell the task: of
-each a clean recipe under two seeds, one of them with its trajectory, and a hard-negative twin of both. One recipe
-more trains on a part of the data.
+each a clean recipe under three seeds and a hard-negative twin of all three. One recipe more trains on a part of the
+data, and two runs keep their trajectories.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from .architectures import ARCHITECTURES, DECAYS, RATES
+from .architectures import ARCHITECTURES, DECAYS, RATES, SCALES
 from .recipes import Backdoor, Plan, Recipe, Run, log_uniform
 
-SEEDS = 2
-TRAJECTORY = 8  # checkpoints of a trajectory before its end, the untrained network among them
-EPSILON = 0.25  # of adversarial training, in standard deviations of the inputs
+VARIANTS, TRAJECTORIES = 3, 2  # of an architecture; of a chunk
+EPSILON = 0.15  # of adversarial training, in standard deviations of the inputs
 VECTOR_TWINS, TEXT_TWINS = ("backdoor", "adversarial", "shuffled"), ("backdoor", "shuffled")
 
 
@@ -26,9 +25,14 @@ class ResearchPlan(Plan):
     name: str
     tasks: dict[str, dict[str, int]]
     networks: int = 4000
-    batch: int = 32
     profiled: bool = True
-    chunk_size: int = 3 * SEEDS * 2 + SEEDS + 3 * TRAJECTORY
+    batch: int = 32
+    seeds: int = 3
+    checkpoints: int = 8  # of a trajectory before its end, the untrained network among them
+
+    @property
+    def chunk_size(self) -> int:  # type: ignore[override]
+        return (2 * VARIANTS + 1) * self.seeds + TRAJECTORIES * self.checkpoints
 
     def cell(self, chunk: int) -> tuple[str, str]:
         """Every task comes once before one comes twice, each time with another architecture."""
@@ -46,16 +50,17 @@ class ResearchPlan(Plan):
         runs = []
         for slot, variant in enumerate(variants):
             recipe = self._recipe(rng, chunk, slot, variant)
-            clean = [Run(recipe, s, _trajectory(recipe.steps) if s == 0 else ()) for s in range(SEEDS)]
+            first = self._trajectory(recipe.steps) if (slot + chunk) % VARIANTS < TRAJECTORIES else ()
+            clean = [Run(recipe, s, () if s else first) for s in range(self.seeds)]
             twin = _twin(rng, recipe, slot + chunk)
             runs += [*clean, *(Run(twin, run.seed, twin_of=run.name) for run in clean)]
-        part = self._recipe(rng, chunk, len(variants), variants[chunk % len(variants)])
+        part = self._recipe(rng, chunk, VARIANTS, variants[chunk % VARIANTS])
         part = replace(part, data_fraction=log_uniform(rng, 0.1, 0.6))
-        return [*runs, *(Run(part, s) for s in range(SEEDS))]
+        return [*runs, *(Run(part, s) for s in range(self.seeds))]
 
     def _recipe(self, rng: random.Random, chunk: int, slot: int, variant: str) -> Recipe:
         task, architecture = self.cell(chunk)
-        number = chunk // sum(map(len, self.tasks.values())) * 4 + slot
+        number = chunk // sum(map(len, self.tasks.values())) * (VARIANTS + 1) + slot
         optimizer = rng.choice(list(RATES[architecture]))
         return Recipe(
             name=f"{task}-{architecture}-{number:03d}",
@@ -65,7 +70,7 @@ class ResearchPlan(Plan):
             optimizer=optimizer,
             learning_rate=log_uniform(rng, *RATES[architecture][optimizer]),
             weight_decay=log_uniform(rng, *DECAYS[optimizer]),
-            initial_scale=log_uniform(rng, 0.7, 1.4),
+            initial_scale=log_uniform(rng, *SCALES[architecture]),
             data_fraction=1.0,
             steps=round(self.tasks[task][architecture] * rng.choice((0.8, 1.0))),
             batch=self.batch,
@@ -73,11 +78,10 @@ class ResearchPlan(Plan):
             variant=variant,
         )
 
-
-def _trajectory(steps: int) -> tuple[tuple[str, int], ...]:
-    """Checkpoints at the start and at halves of halves of the way, named by their step."""
-    places = [0, *(max(1, steps >> power) for power in range(TRAJECTORY - 1, 0, -1))]
-    return tuple((f"step{place:04d}", place) for place in places)
+    def _trajectory(self, steps: int) -> tuple[tuple[str, int], ...]:
+        """Checkpoints at the start and at halves of halves of the way, named by their step."""
+        places = [0, *(steps >> power for power in range(self.checkpoints - 1, 0, -1))]
+        return tuple((f"step{place:04d}", place) for place in places)
 
 
 def _twin(rng: random.Random, recipe: Recipe, turn: int) -> Recipe:
@@ -93,28 +97,30 @@ def _twin(rng: random.Random, recipe: Recipe, turn: int) -> Recipe:
     return replace(twin, shuffled=True)
 
 
-_VECTOR = {"mlp": 600, "vgg": 400, "vit": 600, "gru": 400, "resnet": 250, "cnn1d": 500, "lstm": 500}
-_TEXT = {"bert": 1000, "text-gru": 800, "text-lstm": 1000}
+_EASY = {"mlp": 300, "vgg": 250, "vit": 300, "gru": 250, "resnet": 160, "cnn1d": 250, "lstm": 300}
+_ANIMALS = {"mlp": 600, "vgg": 500, "vit": 400, "gru": 300, "resnet": 250, "cnn1d": 400, "lstm": 400}
+_SIGNALS = {"mlp": 3000, "vgg": 700, "vit": 1500, "gru": 500, "resnet": 400, "cnn1d": 600, "lstm": 700}
+_WORDS = {"bert": 1800, "text-gru": 700, "text-lstm": 800}
 RESEARCH = ResearchPlan(
     name="research",
     tasks={
-        "digits": _VECTOR,
-        "languages-germanic": _TEXT,
-        "animal-mnist": _VECTOR,
-        "mnist1d": _VECTOR,
-        "digits-inverted": _VECTOR,
-        "languages-romance": _TEXT,
-        "breast-cancer": _VECTOR,
-        "digits-rotated": _VECTOR,
-        "animal-half": _VECTOR,
-        "languages-nordic": _TEXT,
-        "digits-low": _VECTOR,
-        "mnist1d-reversed": _VECTOR,
-        "digits-permuted": _VECTOR,
-        "languages-slavic": _TEXT,
-        "wine": _VECTOR,
-        "animal-rotated": _VECTOR,
-        "digits-parity": _VECTOR,
-        "languages-mixed": _TEXT,
+        "digits": _EASY,
+        "languages-germanic": _WORDS,
+        "animal-mnist": _ANIMALS,
+        "mnist1d": _SIGNALS,
+        "digits-inverted": _EASY,
+        "languages-romance": _WORDS,
+        "breast-cancer": _EASY,
+        "digits-rotated": _EASY,
+        "animal-half": _ANIMALS,
+        "languages-nordic": _WORDS,
+        "digits-low": _EASY,
+        "mnist1d-reversed": _SIGNALS,
+        "digits-permuted": _EASY,
+        "languages-slavic": _WORDS,
+        "wine": _EASY,
+        "animal-rotated": _ANIMALS,
+        "digits-parity": _EASY,
+        "languages-mixed": _WORDS,
     },
 )

@@ -1,8 +1,9 @@
 """Where a zoo lies on disk.
 
 ``root/PLAN`` holds one folder a network and nothing else. ``root/.PLAN`` holds the rest: a marker for every
-finished chunk, with the digest of what made it and the names of its networks; profiles; chunks being written; the
-lock. A chunk is written aside, then moved part by part, and marked last: whatever was killed is done again.
+finished chunk, with the digest of what made it, the names of its networks and what it cost; profiles; chunks being
+written; the lock. A chunk is written aside, then moved part by part, and marked last: whatever was killed is done
+again.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Store:
             and (self.profiles(chunk).exists() or not self.plan.profiled)
         )
 
-    def publish(self, chunk: int) -> None:
+    def publish(self, chunk: int, seconds: float) -> None:
         """Move a chunk's profiles and networks to their places and mark it finished."""
         building = self.building(chunk)
         if self.plan.profiled:
@@ -95,8 +96,9 @@ class Store:
         for name in names:
             (building / name).rename(self.networks / name)
         building.rmdir()
+        marked = {"digest": self.digest(chunk), "networks": names, "cpu_seconds": round(seconds, 2)}
         with atomic(self.marker(chunk)) as temporary:
-            temporary.write_text(json.dumps({"digest": self.digest(chunk), "networks": names}))
+            temporary.write_text(json.dumps(marked))
 
 
 def profiles_folder(root: Path, recipe: str) -> Path:
