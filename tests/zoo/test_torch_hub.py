@@ -103,6 +103,10 @@ STYLES = {
     'def net(pretrained=True):\n    load_url(f"{BASE}/v{VERSION}/net.pth")',
     "percent": 'URL = "{H}/v%d/%s.pth"\ndef net():\n    load_url(URL % (2, "net"))',
     "format": 'URL = "{H}/v{}/{name}.pth"\ndef net():\n    load_url(URL.format(2, name="net"))',
+    "digests": "BASE = '{H}/v2/{}{}.pth'\nSUMS = {name: sum for sum, name in [('t0123', 'ne'), ('x4567', 'xx')]}\n"
+    "def _short(name):\n    if name not in SUMS:\n        raise ValueError(name)\n    return SUMS[name][:1]\n"
+    "URLS = {name: BASE.format(name, _short(name)) for name in SUMS.keys()}\n"
+    "def net():\n    return load_url(URLS['ne'])",
     "sum": 'def net():\n    url = "{H}/v2/"\n    url += "net" + ".pth"\n    return load_url(url)',
     "path": 'import os.path as osp\nROOT = "{H}"\ndef net():\n    load_url(osp.join(ROOT, "v2", "net.pth"))',
     "default": 'def net(url="{H}/v2/net.pth", progress=True):\n    load_url(url)',
@@ -324,6 +328,8 @@ def test_archives_that_are_cut_or_grow(lake: Lake, tmp_path: Path, monkeypatch: 
 
 
 def test_a_place_that_is_not_there(lake: Lake, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="3 is no path"):
+        crawl_zoo(lake, ZooConfig(({"kind": "torch_hub", "repository": 3},), tmp_path))
     for place in (tmp_path / "nowhere", "no-package", "no_package"):
         with pytest.raises(ConfigError, match="no folder or archive"):
             crawl_zoo(lake, config(place))

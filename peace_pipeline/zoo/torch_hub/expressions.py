@@ -8,7 +8,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from peace_pipeline.zoo.torch_hub.operations import MAX_ITEMS, added, compared, is_key, item, joined, percent
+from peace_pipeline.zoo.torch_hub.operations import (
+    MAX_ITEMS,
+    added,
+    compared,
+    is_key,
+    item,
+    joined,
+    part,
+    percent,
+)
 from peace_pipeline.zoo.torch_hub.values import Scope, Unknown, choice, lift, truth
 
 _MAX_LITERAL = 100_000
@@ -65,7 +74,11 @@ class Expressions(ABC):
         return lift(lambda value: self.attribute(value, node.attr), self.evaluate(node.value, scope))
 
     def _subscript(self, node: ast.Subscript, scope: Scope) -> Any:
-        return lift(item, self.evaluate(node.value, scope), self.evaluate(node.slice, scope))
+        value = self.evaluate(node.value, scope)
+        if isinstance(node.slice, ast.Slice):
+            ends = (node.slice.lower, node.slice.upper, node.slice.step)
+            return lift(part, value, *(end and self.evaluate(end, scope) for end in ends))
+        return lift(item, value, self.evaluate(node.slice, scope))
 
     def _text(self, node: ast.JoinedStr, scope: Scope) -> Any:
         return lift(joined, *(self.evaluate(part, scope) for part in node.values))

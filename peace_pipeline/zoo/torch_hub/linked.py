@@ -39,6 +39,8 @@ class LinkedWeights(ABC):
     marker: str
 
     def __init__(self, lake: Lake, base: Path, where: str) -> None:
+        if not isinstance(where, str):
+            raise ConfigError(f"{self.source} source: {where!r} is no path and no URL")
         self.base, self.where = base, where
         self.folder = lake.root / "zoo" / self.source
 

@@ -26,6 +26,13 @@ def is_printable(value: Any) -> bool:
     return isinstance(value, str | float) or (isinstance(value, int) and abs(value) < 1 << 64)
 
 
+def part(value: Any, start: Any, stop: Any, step: Any) -> Any:
+    """``value[start:stop:step]``."""
+    ends = (start, stop, step)
+    known = isinstance(value, str | list | tuple) and all(end is None or type(end) is int for end in ends)
+    return value[start:stop:step] if known and step != 0 else Unknown()
+
+
 def added(left: Any, right: Any) -> Any:
     """``left + right`` of texts, lists and tuples."""
     if type(left) is type(right) and isinstance(left, str | list | tuple):
