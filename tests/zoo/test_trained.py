@@ -111,6 +111,44 @@ def test_a_killed_run_resumes(zoo: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".tiny/building-*"))
 
 
+INTERRUPTED = """
+import signal
+from dataclasses import replace
+from pathlib import Path
+from peace_pipeline.zoo.trained import PLANS, generate
+from peace_pipeline.zoo.trained.demo import DEMO
+
+class Interrupt(BaseException):
+    "What an orchestrator raises in place of KeyboardInterrupt."
+
+def interrupt(*_):
+    raise Interrupt
+
+if __name__ == "__main__":
+    if OWN:
+        signal.signal(signal.SIGINT, interrupt)
+    mlp = {"mlp": DEMO.architectures["mlp"]}
+    tasks = {"digits": {"mlp": 20_000}, "breast-cancer": {"mlp": 10}}
+    PLANS["tiny"] = replace(DEMO, name="tiny", architectures=mlp, tasks=tasks)
+    generate(Path(ROOT), recipe="tiny", networks=38, processes=2)
+"""
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["KeyboardInterrupt", "another exception"])
+def test_an_interrupt_ends_training_and_keeps_what_is_finished(tmp_path: Path, own: bool) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED.replace("ROOT", repr(str(tmp_path))).replace("OWN", str(own)))
+    running = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / ".tiny/0001.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(running.pid, signal.SIGINT)
+    running.communicate(timeout=10)  # waits for the workers too: they hold the same stderr
+    assert running.returncode != 0
+    assert [path.name for path in tmp_path.glob(".tiny/*.json")] == ["0001.json"]
+    assert len(list(tmp_path.glob("tiny/*"))) == DEMO.chunk_size
+
+
 def test_networks_have_the_accuracy_of_their_cards(zoo: Path) -> None:
     for folder in zoo.iterdir():
         config, card = json.loads((folder / "config.json").read_text()), front_matter(folder)
