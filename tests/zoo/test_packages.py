@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import sys
 import zipfile
 from pathlib import Path
@@ -12,10 +14,11 @@ from safetensors.torch import save
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.extraction import skipped_models
-from peace_pipeline.zoo import ConfigError, ZooConfig
+from peace_pipeline.zoo import ConfigError, ZooConfig, files, packages
 from peace_pipeline.zoo.catalog import newest_records
 from peace_pipeline.zoo.crawling import CrawlSummary, crawl_zoo
-from peace_pipeline.zoo.packages import parse_requirements
+from peace_pipeline.zoo.requirements import parse_requirements
+from peace_pipeline.zoo.wheels import UnusableWheel, unpack_weights
 from tests.conftest import ingest
 
 STATE = {"0.weight": torch.ones(3, 2), "1.weight": torch.ones(2, 3)}
@@ -142,7 +145,7 @@ def test_wheels_that_cannot_be_had_or_unpacked(lake: Lake, wheels: Path) -> None
     assert found.keys() == {"packages:broken", "packages:cut", f"packages:{ABSENT}"}
     assert "can't be unpacked" in found["packages:broken"]
     assert "can't be unpacked" in found["packages:cut"]
-    assert "could not be downloaded" in found[f"packages:{ABSENT}"]
+    assert found[f"packages:{ABSENT}"] == f"{ABSENT} 1.0: no wheel of it is in {wheels}"
     assert newest_records(lake)["packages:good/good/a.safetensors"].status == "new"
     assert not crawl_zoo(lake, config).batches
 
@@ -166,14 +169,192 @@ def test_a_wheel_that_is_gone_keeps_its_models(lake: Lake, wheels: Path, tmp_pat
     assert not crawl_zoo(lake, config_of(wheels, "net==1.0")).batches
 
 
+def test_a_wheelhouse_is_the_only_place(
+    lake: Lake, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    wheel(elsewhere, "net", {
+        "net/a.safetensors": SAFETENSORS,
+        "net-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: net\nVersion: 1.0\n",
+        "net-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    })  # fmt: skip
+    monkeypatch.setenv("PIP_FIND_LINKS", str(elsewhere))
+    assert "no wheel" in reasons(crawl_zoo(lake, config_of(wheels, "net==1.0")))["packages:net"]
+    assert [path.name for path in wheels.iterdir()] == ["requirements.txt"]
+    options = {"kind": "packages", "requirements": "requirements.txt"}
+    without = ZooConfig((options,), wheels)
+    assert crawl_zoo(lake, without).new == ["packages:net/net/a.safetensors"]
+    (wheels / "requirements.txt").write_text(f"{ABSENT}==1.0")
+    reason = reasons(crawl_zoo(lake, without))[f"packages:{ABSENT}"]
+    assert reason.startswith(f"{ABSENT} 1.0: could not be downloaded: ERROR: No matching distribution")
+    with pytest.raises(ConfigError, match="nowhere is not a folder"):
+        crawl_zoo(lake, ZooConfig((options | {"wheelhouse": "nowhere"},), wheels))
+
+
+def test_pinned_hashes_are_verified(lake: Lake, wheels: Path) -> None:
+    path = wheel(wheels, "net", {"net/a.safetensors": SAFETENSORS})
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    wrong = config_of(wheels, f"net==1.0 --hash=sha256:{'0' * 64}")
+    assert reasons(crawl_zoo(lake, wrong)) == {
+        "packages:net": "net 1.0: net-1.0-py3-none-any.whl is not the file whose sha256 is pinned"
+    }
+    right = config_of(wheels, f"net==1.0 --hash=sha256:{'0' * 64} \\", f"    --hash=sha256:{digest}")
+    assert crawl_zoo(lake, right).new == ["packages:net/net/a.safetensors"]
+
+
+def test_names_versions_and_platforms_of_wheels(lake: Lake, wheels: Path) -> None:
+    content = {"a.safetensors": SAFETENSORS}
+    wheel(wheels, "Some.Net", content, version="1.0")
+    wheel(wheels, "local", content, version="2.0+cpu")
+    wheel(wheels, "not-a-wheel", content)
+    wheel(wheels, "early", content, version="1.0rc1")
+    for tag, state in (("cp27-none-win32", b"not the one"), ("py3-none-any", SAFETENSORS)):
+        with zipfile.ZipFile(wheels / f"tagged-1-{tag}.whl", "w") as archive:
+            archive.writestr("a.safetensors", state)
+    lines = ["some_net==1", "local==2.0+cpu", "early==1.0.rc1", "tagged==1.0.0", "not-a-wheel==1.0"]
+    summary = ingest(lake, config_of(wheels, *lines))
+    assert [entry["model_id"] for entry in summary.skipped] == ["packages:not-a-wheel"]
+    assert skipped_models(lake, summary.batches[0]) == []
+    assert len(summary.new) == 5
+
+
+def test_a_package_that_is_listed_twice_is_read_once(lake: Lake, wheels: Path) -> None:
+    wheel(wheels, "some_net", {"a.safetensors": SAFETENSORS})
+    assert len(crawl_zoo(lake, config_of(wheels, "some-net==1.0", "Some_Net==1")).new) == 1
+    with pytest.raises(ConfigError, match=r"some-net is pinned to 1\.0 and to 2"):
+        crawl_zoo(lake, config_of(wheels, "Some_Net==1.0", "some-net==2"))
+
+
+def test_wheels_that_would_fill_the_disk(lake: Lake, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peace_pipeline.zoo.wheels._RATIO_MATTERS", 1000)
+    with zipfile.ZipFile(wheels / "bomb-1.0-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.safetensors", bytes(1 << 20))
+    wheel(wheels, "large", {"a.safetensors": SAFETENSORS * 2})
+    wheel(wheels, "good", {"a.safetensors": SAFETENSORS})
+    monkeypatch.setattr("peace_pipeline.zoo.wheels.MAX_UNPACKED", (1 << 20) + 1)
+    found = reasons(crawl_zoo(lake, config_of(wheels, "bomb==1.0", "large==1.0", "good==1.0")))
+    assert found.keys() == {"packages:bomb"}
+    assert "a.safetensors would grow from" in found["packages:bomb"]
+    monkeypatch.setattr("peace_pipeline.zoo.wheels.MAX_UNPACKED", len(SAFETENSORS))
+    wheel(wheels, "large", {"a.safetensors": SAFETENSORS * 2}, version="2")
+    found = reasons(crawl_zoo(lake, config_of(wheels, "other==1.0", "large==2", "good==1.0")))
+    assert "packages:large" not in found, "what an earlier crawl found is kept"
+    with pytest.raises(UnusableWheel, match="its weights would take"):
+        unpack_weights(wheels / "large-2-py3-none-any.whl", lake.root / "x")
+    assert not list((lake.root / "zoo" / "packages").rglob("bomb*/*"))
+
+
+def test_a_full_disk_is_no_failure_of_the_package(
+    lake: Lake, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    wheel(wheels, "net", {"a.safetensors": SAFETENSORS})
+    monkeypatch.setattr(zipfile.ZipFile, "extract", full)
+    with pytest.raises(OSError, match="No space left"):
+        crawl_zoo(lake, config_of(wheels, "net==1.0"))
+
+
+def test_a_file_that_cannot_be_read_is_skipped(
+    lake: Lake, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel(wheels, "net", {"a.safetensors": SAFETENSORS, "b.safetensors": SAFETENSORS})
+    config = config_of(wheels, "net==1.0")
+    read = files.sha256
+
+    def failing(path: Path) -> str:
+        if path.name == "b.safetensors":
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "sha256", failing)
+        summary = crawl_zoo(lake, config)
+        assert len(summary.new) == 2
+        assert reasons(summary) == {"packages:net/b.safetensors": "unreadable: Input/output error"}
+        assert not crawl_zoo(lake, config).batches
+    assert crawl_zoo(lake, config).changed == ["packages:net/b.safetensors"]
+    assert not crawl_zoo(lake, config).batches
+
+
+def test_an_installed_package_is_read_where_it_lies(
+    lake: Lake, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, info = tmp_path / "site", "net-1.0.0.dist-info"
+    for name, content in {
+        "net/a.safetensors": SAFETENSORS,
+        "net/__init__.py": b"raise RuntimeError",
+        f"{info}/METADATA": b"Name: net\nVersion: 1.0.0\n",
+        f"{info}/RECORD": b"net/a.safetensors,,\nnet/__init__.py,,\nnet/gone.pt,,\n../x.pt,,\n",
+    }.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_bytes(content)
+    (tmp_path / "x.pt").write_bytes(b"")
+    monkeypatch.syspath_prepend(site)
+    assert crawl_zoo(lake, config_of(wheels, "net==1.0")).new == ["packages:net/net/a.safetensors"]
+    assert not (lake.root / "zoo" / "packages").exists()
+    wheel(wheels, "net", {"b.safetensors": SAFETENSORS}, version="2.0")
+    summary = crawl_zoo(lake, config_of(wheels, "net==2.0"))
+    assert (summary.new, summary.deleted) == (
+        ["packages:net/b.safetensors"],
+        ["packages:net/net/a.safetensors"],
+    )
+
+
 def test_requirements() -> None:
     text = "# note\n\n--index-url x\nA_b==1.0 --hash=sha256:0 # why\nc.d == 2 \\\n  --hash=sha256:1\n"
     assert [(each.name, each.version) for each in parse_requirements(text)] == [("a_b", "1.0"), ("c.d", "2")]
+    assert [each.line.splitlines()[0] for each in parse_requirements(text)] == ["--index-url x"] * 2
+    text = "net[extra]==1.0; python_version > '3'\nold==1; python_version < '3'\r\n"
+    assert [each.name for each in parse_requirements(text)] == ["net"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch>=2",
+        "torch",
+        "torch==2.*",
+        "torch>=2,==2",
+        "torch===2",
+        "net @ file:///x.whl",
+        "./net.whl",
+        "==1",
+    ],
+)
+def test_lines_that_pin_no_version(line: str) -> None:
     with pytest.raises(ConfigError, match="pins no version"):
-        parse_requirements("torch>=2")
+        parse_requirements(line)
+
+
+@pytest.mark.parametrize("line", ["-e .", "--editable=.", "-c limits.txt", "-r other.txt"])
+def test_options_that_cannot_be_used(line: str) -> None:
+    with pytest.raises(ConfigError, match="can't be used"):
+        parse_requirements(line)
+
+
+def test_requirements_that_include_others(lake: Lake, wheels: Path) -> None:
+    (wheels / "more").mkdir()
+    (wheels / "more" / "a.txt").write_text("a==1.0\n--requirement=b.txt\n")
+    (wheels / "more" / "b.txt").write_text("b==1.0 # the last\n")
+    config = config_of(wheels, "-r more/a.txt", "c==1.0")
+    assert reasons(crawl_zoo(lake, config)).keys() == {"packages:a", "packages:b", "packages:c"}
+    (wheels / "more" / "b.txt").write_text("-r a.txt")
+    with pytest.raises(ConfigError, match="includes itself"):
+        crawl_zoo(lake, config)
+    (wheels / "more" / "b.txt").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"b\.txt"):
+        crawl_zoo(lake, config)
 
 
 def test_requirements_that_are_not_there(lake: Lake, wheels: Path) -> None:
     config = ZooConfig(({"kind": "packages", "requirements": "nowhere.txt"},), wheels)
     with pytest.raises(ConfigError, match=r"nowhere\.txt"):
         crawl_zoo(lake, config)
+
+
+def test_the_list_that_peace_ships_pins_every_hash() -> None:
+    shipped = Path(packages.__file__).with_name("requirements-zoo.txt").read_text()
+    assert all(len(each.hashes) == 1 and len(each.hashes[0]) == 64 for each in parse_requirements(shipped))

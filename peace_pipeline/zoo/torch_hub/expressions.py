@@ -15,8 +15,8 @@ from peace_pipeline.zoo.torch_hub.operations import (
     is_key,
     item,
     joined,
-    part,
     percent,
+    section,
 )
 from peace_pipeline.zoo.torch_hub.values import Scope, Unknown, choice, lift, truth
 
@@ -77,7 +77,7 @@ class Expressions(ABC):
         value = self.evaluate(node.value, scope)
         if isinstance(node.slice, ast.Slice):
             ends = (node.slice.lower, node.slice.upper, node.slice.step)
-            return lift(part, value, *(end and self.evaluate(end, scope) for end in ends))
+            return lift(section, value, *(end and self.evaluate(end, scope) for end in ends))
         return lift(item, value, self.evaluate(node.slice, scope))
 
     def _text(self, node: ast.JoinedStr, scope: Scope) -> Any:

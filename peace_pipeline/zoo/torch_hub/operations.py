@@ -26,7 +26,7 @@ def is_printable(value: Any) -> bool:
     return isinstance(value, str | float) or (isinstance(value, int) and abs(value) < 1 << 64)
 
 
-def part(value: Any, start: Any, stop: Any, step: Any) -> Any:
+def section(value: Any, start: Any, stop: Any, step: Any) -> Any:
     """``value[start:stop:step]``."""
     ends = (start, stop, step)
     known = isinstance(value, str | list | tuple) and all(end is None or type(end) is int for end in ends)
