@@ -26,10 +26,8 @@ def zoo_crawl(
     home, before = lake.open(), traffic.sent()
     try:
         summary = crawl_zoo(home, zoo.load(home), track("Crawling"))
-    except ConfigError as error:
+    except (ConfigError, SourceUnavailable) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    except SourceUnavailable as error:
-        raise dg.Failure(str(error)) from error
     finally:
         register(context.instance, home)
     requests = dict(traffic.sent() - before)

@@ -32,7 +32,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 Config = Annotated[
     Path | None, typer.Option(help="The sources to crawl.", show_default="./peace.toml, else HOME/peace.toml")
 ]
-Checkpoint = Annotated[str, typer.Argument(metavar="PATH", help="A weight file or a folder in Hub layout.")]
+Checkpoint = Annotated[
+    str,
+    typer.Argument(metavar="PATH", help="A weight file, a folder in Hub layout, or hf://org/name@revision."),
+]
 
 _HITS = ("rank", "model_id", "revision", "source", "task", "architecture", "similarity")
 _DEMO = """\
@@ -99,7 +102,10 @@ def train(
 
 @app.command()
 def embed(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Weight files or Hub-layout folders.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH…", help="Weight files, Hub-layout folders, hf://org/name@revision."),
+    ],
     out: Annotated[Path | None, typer.Option(help="Also write them to this Parquet file.")] = None,
     dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Precision.")] = "float32",
     home: Home = None,
@@ -183,7 +189,7 @@ def wiring(path: Checkpoint, home: Home = None, as_json: AsJson = False) -> None
     from peace_pipeline.index.checkpoints import describe_wiring
 
     with working():
-        document = describe_wiring(path)
+        document = describe_wiring(_lake(home), path)
     emit(document, as_json, lambda console: _show_wiring(console, document))
 
 

@@ -48,8 +48,8 @@ def embed_paths(
     version: str | None = None,
     progress: Progress | None = None,
 ) -> Iterator[EmbeddedCheckpoint]:
-    """Embed weight files and Hub-layout folders, in the order given, with the current encoder or that of
-    ``version``; stores nothing.
+    """Embed weight files, Hub-layout folders and Hub models (``hf://org/name@revision``), in the order given, with
+    the current encoder or that of ``version``; stores nothing.
 
     A path that can't be embedded gives its reason and does not stop the others.
 
@@ -63,7 +63,7 @@ def embed_paths(
     paths = list(paths)
     for done, path in enumerate(paths, 1):
         try:
-            yield _embed(encoder, version, path, dtype)
+            yield _embed(lake, encoder, version, path, dtype)
         except (UnreadableCheckpoint, OSError, ValueError) as error:
             reason = str(error).strip() or type(error).__name__
             yield EmbeddedCheckpoint(path, version, error=" ".join(reason.split()))
@@ -87,13 +87,13 @@ def write_embedded(rows: Iterable[EmbeddedCheckpoint], path: Path, dtype: str = 
     write_parquet(pa.Table.from_pylist([vars(row) for row in rows], schema=schema), path)
 
 
-def describe_wiring(path: str) -> dict[str, Any]:
+def describe_wiring(lake: Lake, path: str) -> dict[str, Any]:
     """How PEACE reads a checkpoint: method, family, groups and layers as a JSON object.
 
     Raises:
         UnreadableCheckpoint: where it can't be read.
     """
-    with _opened(path) as (wiring, _):
+    with _opened(lake, path) as (wiring, _):
         return {
             "method": wiring.method,
             "family": wiring.family,
@@ -114,18 +114,32 @@ def describe_wiring(path: str) -> dict[str, Any]:
         }
 
 
-def weight_files(path: str) -> list[Path]:
-    """The weight files that a file's or folder's path stands for.
+@contextmanager
+def weight_files(lake: Lake, path: str) -> Iterator[list[Path]]:
+    """The weight files that a file's or folder's path, or the name of a Hub model, stands for.
 
     Raises:
         UnreadableCheckpoint: where it stands for none.
     """
     from peace_pipeline.weights.checkpoint import UnreadableCheckpoint
+
+    if not path.startswith("hf://"):
+        yield _local_weights(Path(path).expanduser())
+        return
+    from peace_pipeline.zoo.hub.queries import fetched
+    from peace_pipeline.zoo.source import FetchError, SourceUnavailable
+
+    try:
+        with fetched(lake, path) as weights:
+            yield weights
+    except (FetchError, SourceUnavailable) as error:
+        raise UnreadableCheckpoint(str(error)) from error
+
+
+def _local_weights(place: Path) -> list[Path]:
+    from peace_pipeline.weights.checkpoint import UnreadableCheckpoint
     from peace_pipeline.zoo import files
 
-    if path.startswith("hf://"):
-        raise UnreadableCheckpoint("the Hugging Face source isn't there yet: give a local file or folder")
-    place = Path(path).expanduser()
     if not place.exists():
         raise UnreadableCheckpoint("no such file or folder")
     if not place.is_dir():
@@ -140,23 +154,22 @@ def weight_files(path: str) -> list[Path]:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[tuple[Wiring, Checkpoint]]:
+def _opened(lake: Lake, path: str) -> Iterator[tuple[Wiring, Checkpoint]]:
     from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
     from peace_pipeline.weights.checkpoint import open_checkpoint
 
-    weights = weight_files(path)
-    with open_checkpoint(weights) as checkpoint:
+    with weight_files(lake, path) as weights, open_checkpoint(weights) as checkpoint:
         yield wire_checkpoint(checkpoint, config_beside(weights[0].parent)), checkpoint
 
 
-def _embed(encoder: Encoder, version: str, path: str, dtype: str) -> EmbeddedCheckpoint:
+def _embed(lake: Lake, encoder: Encoder, version: str, path: str, dtype: str) -> EmbeddedCheckpoint:
     import torch
 
     from peace_pipeline.encoder.embed import embed
     from peace_pipeline.symmetry.layering import folded_tensors
 
     kind = getattr(torch, dtype)
-    with _opened(path) as (wiring, checkpoint):
+    with _opened(lake, path) as (wiring, checkpoint):
         tensors = folded_tensors(wiring, lambda name: checkpoint.read(name, kind))
         (embedding,) = embed(encoder, [(path, wiring, tensors)], kind)
         return EmbeddedCheckpoint(

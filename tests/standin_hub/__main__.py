@@ -13,6 +13,7 @@ SNIPPET = """Add this to peace.toml:
 [[source]]
 kind = "huggingface"
 endpoint = "{endpoint}"
+requests_per_5_minutes = 1000000
 """
 
 

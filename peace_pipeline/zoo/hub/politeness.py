@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 ATTEMPTS, LONGEST_WAIT = 6, 60.0
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _TIMEOUT = {"connect": 10.0, "read": 60.0, "write": 60.0, "pool": 60.0}
-_BACKOFF = tenacity.wait_exponential_jitter(initial=0.5, max=LONGEST_WAIT, jitter=0.5)
+_BACKOFF = tenacity.wait_exponential(0.5, max=LONGEST_WAIT) + tenacity.wait_random(0, 0.5)
 
 
 class HubUnavailable(SourceUnavailable):

@@ -55,13 +55,21 @@ class Hub:
     """The Hub at ``endpoint`` (by default the client's), asked on behalf of the bearer of ``token``.
 
     ``requests`` bounds all requests in five minutes; by default they stay a tenth below the Hub's own limits.
+    Downloads go to ``cache``, by default one under the lake.
     """
 
-    def __init__(self, lake: Lake, endpoint: str | None, token: str | None, requests: int | None) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        endpoint: str | None,
+        token: str | None,
+        requests: int | None,
+        cache: Path | None = None,
+    ) -> None:
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self.token = token
         root = lake.root / "zoo" / "huggingface"
-        self.cache = root / "cache"
+        self.cache = cache or root / "cache"
         name = re.sub(r"[^\w.-]", "_", urlparse(self.endpoint).netloc)
         politeness.limit(self.endpoint, _limits(root / name, token, requests))
         self.api = HfApi(endpoint=self.endpoint, token=token or False)
@@ -83,7 +91,7 @@ class Hub:
             return ModelInfo(id=model_id, disabled=True)
         return parsed(response.json())
 
-    def record(self, info: ModelInfo, etag: str, formats: Sequence[str], max_bytes: int) -> ModelRecord:
+    def record(self, info: ModelInfo, formats: Sequence[str], max_bytes: int) -> ModelRecord:
         """The record of a model, pinned to its sha; a model that can't be taken is skipped with the reason.
 
         One for which the Hub gave no answer has no ``etag``, so that it is looked at again.
@@ -93,7 +101,7 @@ class Hub:
         """
         revision = info.sha or "0" * 40
         uri = f"{self.endpoint}/{info.id}/tree/{revision}"
-        record = ModelRecord("huggingface", info.id, revision, uri, etag, **describe(info))
+        record = ModelRecord("huggingface", info.id, revision, uri, revision, **describe(info))
         if reason := refusal(info, token=bool(self.token)):
             return record.skipped(reason)
         try:
@@ -179,8 +187,9 @@ class Hub:
 
     def release(self, record: ModelRecord) -> None:
         """Delete the downloads of a model."""
-        folder = self.cache / repo_folder_name(repo_id=record.model_id, repo_type="model")
-        shutil.rmtree(folder, ignore_errors=True)
+        name = repo_folder_name(repo_id=record.model_id, repo_type="model")
+        for folder in (self.cache / name, self.cache / ".locks" / name):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _limits(path: Path, token: str | None, requests: int | None) -> politeness.Limits:

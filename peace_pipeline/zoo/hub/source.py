@@ -16,6 +16,11 @@ from peace_pipeline.zoo.source import ConfigError, Found, Progress, register
 if TYPE_CHECKING:
     from peace_pipeline.zoo.hub.repository import Hub
 
+FORMATS = ("safetensors", "pytorch")
+"""Weight formats that are taken where nothing else is said, the preferred first."""
+
+TOKEN = "HF_TOKEN"
+
 
 @register("huggingface")
 class HuggingfaceSource:
@@ -44,11 +49,11 @@ class HuggingfaceSource:
         min_parameters: int | None = None,
         max_parameters: int | None = None,
         max_bytes: int = 20_000_000_000,
-        formats: Sequence[str] = ("safetensors", "pytorch"),
+        formats: Sequence[str] = FORMATS,
         page_size: int = 500,
         parallel: int = 4,
         requests_per_5_minutes: int | None = None,
-        token_env: str = "HF_TOKEN",
+        token_env: str = TOKEN,
     ) -> None:
         self.lake, self.endpoint, self.token_env = lake, endpoint, token_env
         self.max_bytes, self.formats = max_bytes, tuple(formats)

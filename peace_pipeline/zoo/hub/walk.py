@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from peace_pipeline.zoo.hub.describing import refusal
 from peace_pipeline.zoo.hub.listing import DETAILS, LARGEST_PAGE, STATE, Listing
 from peace_pipeline.zoo.hub.place import Descent, Place
-from peace_pipeline.zoo.record import NEW, SKIPPED, KnownModel, ModelRecord
+from peace_pipeline.zoo.record import SKIPPED, KnownModel, ModelRecord
 from peace_pipeline.zoo.source import Found, Milestone, Progress, deleted
 
 if TYPE_CHECKING:
@@ -114,15 +115,15 @@ class Walk:
         model = self.known.get(info.id)
         if model is None or model.revision != info.sha:
             return False
-        if model.status == NEW:
-            return model.etag is not None and not self._refused(info)
-        return model.etag == self._etag(info)
+        return model.etag == self._etag(info, model.status)
 
-    def _etag(self, info: ModelInfo) -> str:
-        """What a decision about a model follows from."""
-        state = [info.sha, info.gated, info.private, info.disabled, bool(self.hub.token)]
-        settings = [self.source.max_bytes, self.source.formats]
-        return hashlib.sha256(json.dumps([state, settings]).encode()).hexdigest()[:32]
+    def _etag(self, info: ModelInfo, status: str) -> str:
+        """What a model's status follows from; other settings may yet bring in what is skipped."""
+        state: list[object] = [info.sha, info.gated, info.private, info.disabled]
+        if status == SKIPPED:
+            state += [bool(self.hub.token), self.source.max_bytes, self.source.formats]
+        return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
 
     def _record(self, info: ModelInfo) -> ModelRecord:
-        return self.hub.record(info, self._etag(info), self.source.formats, self.source.max_bytes)
+        record = self.hub.record(info, self.source.formats, self.source.max_bytes)
+        return replace(record, etag=self._etag(info, record.status)) if record.etag else record

@@ -1,0 +1,45 @@
+"""A model of the Hub that is asked for by name: ``hf://org/name@revision``."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from peace_pipeline.lake import Lake
+from peace_pipeline.zoo import files
+from peace_pipeline.zoo.hub.repository import Hub
+from peace_pipeline.zoo.hub.source import FORMATS, TOKEN
+from peace_pipeline.zoo.record import SKIPPED
+from peace_pipeline.zoo.source import FetchError
+
+_NAME = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+_NO_BOUND = 2**63
+
+
+@contextmanager
+def fetched(lake: Lake, name: str) -> Iterator[list[Path]]:
+    """The weight files of a model, config.json beside them, while the block runs; nothing is kept.
+
+    The Hub is the client's (``HF_ENDPOINT``), on behalf of the bearer of ``HF_TOKEN``.
+
+    Raises:
+        FetchError: where there is no such model, or it can't be had.
+        HubUnavailable: where the Hub doesn't answer.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise FetchError("not of the form hf://org/name or hf://org/name@revision", passing=False)
+    with tempfile.TemporaryDirectory(prefix="peace-", ignore_cleanup_errors=True) as cache:
+        hub = Hub(lake, None, os.environ.get(TOKEN) or None, None, Path(cache))
+        info = hub.model(match[1], match[2])
+        if info is None:
+            raise FetchError("the Hub has no such model or revision, or none that may be seen", passing=False)
+        record = hub.record(info, FORMATS, _NO_BOUND)
+        if record.status == SKIPPED:
+            raise FetchError(record.reason or "", passing=record.etag is None)
+        folder = hub.fetch(record)
+        yield [folder / file.path for file in record.files if files.is_weights(file.path)]

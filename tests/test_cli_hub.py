@@ -1,0 +1,88 @@
+"""`peace …` on models of a Hub, as a user types it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from huggingface_hub import constants
+
+from peace_pipeline.index.tables import indexed_models
+from peace_pipeline.zoo.hub import politeness
+from tests.pipeline import NETWORKS, Workplace, own, place, write_networks
+from tests.standin_hub import StandinHub
+
+__all__ = ["own", "place"]
+TOKEN = "hf_verysecret"
+
+
+@pytest.fixture
+def hub(own: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandinHub]:
+    """A Hub of five models, the second source of the lake's peace.toml."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    write_networks(tmp_path / "models", NETWORKS, 5)
+    with StandinHub(tmp_path / "hub") as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)  # read from the environment at import alone
+        monkeypatch.setattr(politeness, "_wait", lambda state: 0.01)
+        hub.import_folder(tmp_path / "models", "org")
+        with (own.root / "peace.toml").open("a") as config:
+            config.write(f'[[source]]\nkind = "huggingface"\nendpoint = "{hub.endpoint}"\n')
+        yield hub
+
+
+def hub_models(place: Workplace) -> dict[str, str]:
+    rows = indexed_models(place.lake).to_pylist()
+    return {row["model_id"]: row["revision"] for row in rows if row["model_id"].startswith("org/")}
+
+
+def test_new_changed_and_deleted_models_of_a_hub(own: Workplace, hub: StandinHub) -> None:
+    summary = own.peace("run", "--json").json
+    assert (summary["new"], summary["embedded"], summary["trained"]) == (5, 5, False)
+    assert hub_models(own) == {model_id: repo.head.sha for model_id, repo in hub.repos.items()}
+    first, second, third, *_ = hub.repos
+    hub.delete(first)
+    hub.touch(second)
+    hub.set(third, gated="manual")
+    summary = own.peace("run", "--json").json
+    assert (summary["new"], summary["changed"], summary["deleted"]) == (0, 2, 1)
+    assert [row["model_id"] for row in summary["skipped"]] == [third]
+    expected = {model_id: repo.head.sha for model_id, repo in hub.repos.items() if model_id != third}
+    assert hub_models(own) == expected
+    assert "Nothing to do" in own.peace("run").out
+
+
+def test_models_by_name(own: Workplace, hub: StandinHub, tmp_path: Path) -> None:
+    name = next(iter(hub.repos))
+    revision = hub.repos[name].head.sha
+    paths = [f"hf://{name}", f"hf://{name}@{revision}", str(tmp_path / "models" / name.partition("/")[2])]
+    rows = own.peace_alone("embed", *paths, "--json").json
+    assert [row["path"] for row in rows] == paths
+    vectors = np.array([row["vector"] for row in rows])
+    assert np.abs(vectors - vectors[2]).max() < 1e-5
+    assert own.peace("wiring", paths[0], "--json").json["method"] == "chain"
+    assert len(own.peace("search", paths[0], "-k", "3", "--json").json) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("hf://org/none", "no such model"), ("hf://org", "not of the form"), ("hf://org/none@x", "no such model")],
+)
+def test_names_that_stand_for_nothing(own: Workplace, hub: StandinHub, name: str, reason: str) -> None:
+    answer = own.peace("embed", name, "--json", code=1)
+    assert reason in answer.json[0]["error"]
+
+
+def test_a_hub_that_is_down_fails_the_run_in_one_line_but_not_the_rest(
+    own: Workplace, hub: StandinHub
+) -> None:
+    added = write_networks(own.zoo, NETWORKS, 2)
+    text = (own.root / "peace.toml").read_text()
+    (own.root / "peace.toml").write_text(text.replace(hub.endpoint, "http://127.0.0.1:9"))
+    answer = own.peace("run", code=1)
+    assert "source huggingface: http://127.0.0.1:9/api/models: " in answer.err.splitlines()[-1]
+    assert TOKEN not in answer.err + answer.out
+    assert set(added) <= set(indexed_models(own.lake)["model_id"].to_pylist())
