@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from huggingface_hub import constants
 
 from peace_pipeline.index.tables import indexed_models
 from peace_pipeline.zoo.hub import politeness
@@ -26,7 +25,6 @@ def hub(own: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     write_networks(tmp_path / "models", NETWORKS, 5)
     with StandinHub(tmp_path / "hub") as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)  # read from the environment at import alone
         monkeypatch.setattr(politeness, "_wait", lambda state: 0.01)
         hub.import_folder(tmp_path / "models", "org")
         with (own.root / "peace.toml").open("a") as config:
@@ -63,8 +61,8 @@ def test_models_by_name(own: Workplace, hub: StandinHub, tmp_path: Path) -> None
     assert [row["path"] for row in rows] == paths
     vectors = np.array([row["vector"] for row in rows])
     assert np.abs(vectors - vectors[2]).max() < 1e-5
-    assert own.peace("wiring", paths[0], "--json").json["method"] == "chain"
-    assert len(own.peace("search", paths[0], "-k", "3", "--json").json) == 3
+    assert own.peace_alone("wiring", paths[0], "--json").json["method"] == "chain"
+    assert len(own.peace_alone("search", paths[0], "-k", "3", "--json").json) == 3
 
 
 @pytest.mark.parametrize(
@@ -72,7 +70,7 @@ def test_models_by_name(own: Workplace, hub: StandinHub, tmp_path: Path) -> None
     [("hf://org/none", "no such model"), ("hf://org", "not of the form"), ("hf://org/none@x", "no such model")],
 )
 def test_names_that_stand_for_nothing(own: Workplace, hub: StandinHub, name: str, reason: str) -> None:
-    answer = own.peace("embed", name, "--json", code=1)
+    answer = own.peace_alone("embed", name, "--json", code=1)
     assert reason in answer.json[0]["error"]
 
 
