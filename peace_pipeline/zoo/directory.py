@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from peace_pipeline.lake import Lake
@@ -11,6 +12,9 @@ from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import CONFIG, enriched
 from peace_pipeline.zoo.record import KnownModel, ModelRecord, natural
 from peace_pipeline.zoo.source import ConfigError, LocalFiles, Progress, gone, register
+
+UNREAD = "0" * 64
+"""The revision of what can't be read."""
 
 
 @register("directory")
@@ -37,31 +41,53 @@ class DirectorySource(LocalFiles):
     ) -> Iterator[ModelRecord]:
         """Yield what is new, changed or gone; unchanged files are not opened.
 
+        Where a folder can't be listed, what was known in it is kept; else it is one skipped record.
+
         Raises:
-            ConfigError: where ``path`` is no folder, or a folder under it can't be listed (so that a disk that is
-                gone doesn't empty the index).
+            ConfigError: where ``path`` is no folder or can't be listed (so that a disk that is gone doesn't empty the
+                index).
         """
         if not self.path.is_dir():
             raise ConfigError(f"directory source: {self.path} is not a folder")
-        present = set()
-        for folder, names in model_folders(self.path):
-            model_id = self.prefix + _encodable(folder.relative_to(self.path).as_posix())
+        present: set[str] = set()
+        closed: list[OSError] = []
+        for folder, names in model_folders(self.path, closed.append):
+            model_id = self._model_id(folder)
             present.add(model_id)
             record = read_folder(self.source, model_id, folder, names, known.get(model_id))
             if record is not None:
                 yield record
             if progress:
                 progress(len(present), 0)
+        for error in closed:
+            yield from self._unlisted(error, known, present)
         yield from gone(known, present)
 
+    def _model_id(self, folder: Path) -> str:
+        return self.prefix + _encodable(folder.relative_to(self.path).as_posix())
 
-def model_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Folders under ``root`` that hold weights or a config.json, with the names of their files."""
+    def _unlisted(
+        self, error: OSError, known: Mapping[str, KnownModel], present: set[str]
+    ) -> Iterator[ModelRecord]:
+        folder = Path(error.filename)
+        if folder == self.path:
+            raise ConfigError(f"directory source: {folder}: {error.strerror}") from error
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):  # removed while the tree was read
+            return
+        model_id = self._model_id(folder)
+        kept = {each for each in known if f"{each}/".startswith(f"{model_id}/")}
+        present |= kept | {model_id}
+        if not kept:
+            record = ModelRecord(self.source, model_id, UNREAD, folder.as_uri())
+            yield record.skipped(f"unreadable: {error.strerror}")
 
-    def refuse(error: OSError) -> None:
-        raise ConfigError(f"directory source: {error.filename}: {error.strerror}") from error
 
-    for folder, subfolders, names in os.walk(root, onerror=refuse):
+def model_folders(root: Path, unlisted: Callable[[OSError], None]) -> Iterator[tuple[Path, list[str]]]:
+    """Folders under ``root`` that hold weights or a config.json, with the names of their files.
+
+    ``unlisted`` is told of folders that can't be listed. Links to folders are not followed.
+    """
+    for folder, subfolders, names in os.walk(root, onerror=unlisted):
         subfolders[:] = sorted((name for name in subfolders if not name.startswith(".")), key=natural)
         if CONFIG in names or any(map(files.is_weights, names)):
             yield Path(folder), names
@@ -81,7 +107,7 @@ def read_folder(
         modified = files.modified(folder, weights + described) if weights + described else None
     except OSError as error:
         weights, reason = [], f"unreadable: {error.strerror}"
-        token, revision, entries, modified = None, "0" * 64, (), None
+        token, revision, entries, modified = None, UNREAD, (), None
     if known and (known.etag or reason) and (known.revision, known.reason) == (revision, reason):
         return None
     record = ModelRecord(
@@ -101,16 +127,15 @@ def read_folder(
 def _weights(folder: Path, names: list[str]) -> tuple[list[str], str | None]:
     """The files that are the folder's model, or why there are none."""
     try:
-        weights = files.choose(names)
+        weights = files.choose(names, files.indexed(folder, names))
     except files.AmbiguousWeights as error:
         return [], str(error)
     except ValueError:
         return [], "config.json but no weights"
-    for path in (str(folder), *weights):
-        if _encodable(path) != path:
-            return [], "the folder's name is not UTF-8" if path == str(
-                folder
-            ) else "a file's name is not UTF-8"
+    if _encodable(str(folder)) != str(folder):
+        return [], "the folder's name is not UTF-8"
+    if any(_encodable(name) != name for name in weights):
+        return [], "a file's name is not UTF-8"
     return weights, None
 
 

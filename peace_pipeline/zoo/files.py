@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import re
 import stat
 from collections.abc import Iterable
@@ -28,15 +29,26 @@ FORMATS = {
     ".msgpack": "flax",
     ".tflite": "tflite",
 }
-"""File suffix → format, in the order in which a folder that holds several is read."""
+"""File suffix → format, in the order in which a folder that holds several is read: formats with a reader first."""
 
 _SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.\w+")
-_NAMES = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors")
+_NAMES = (
+    "model.safetensors",
+    "pytorch_model.bin",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.bin",
+)
+_TRAINING_STATE = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state(_\d+)?)\.(bin|pt|pth)")
+_INDEX = re.compile(r".+\.(safetensors|bin)\.index(\.\w+)?\.json")
+_MAX_INDEX = 256 << 20
 
 
 def is_weights(name: str) -> bool:
-    """Whether a file name looks like weights, of a format that is read or not."""
-    return Path(name).suffix.lower() in FORMATS and not name.startswith(".")
+    """Whether a file name looks like weights, of a format that is read or not; a training's state is none."""
+    known = Path(name).suffix.lower() in FORMATS and not name.startswith(".")
+    return known and not _TRAINING_STATE.fullmatch(name)
 
 
 def format_of(name: str) -> str:
@@ -48,11 +60,11 @@ class AmbiguousWeights(ValueError):
     """A folder holds weight files of which none is plainly the model, or only a part of its shards."""
 
 
-def choose(names: Iterable[str]) -> list[str]:
+def choose(names: Iterable[str], indexed: Iterable[str] = ()) -> list[str]:
     """The weight files of a folder that together are its model.
 
-    Formats are preferred in the order of ``FORMATS``; within a format a complete set of shards, then the Hub's
-    own names, then a file that is the only one.
+    Formats are preferred in the order of ``FORMATS``; within a format what an index of shards names (``indexed``),
+    then a complete set of shards, then the Hub's own names, then a file that is the only one.
 
     Raises:
         AmbiguousWeights: where no rule picks one, or shards are missing.
@@ -61,6 +73,9 @@ def choose(names: Iterable[str]) -> list[str]:
     present = sorted(filter(is_weights, names), key=natural)
     best = min(order.index(format_of(name)) for name in present)
     files = [name for name in present if order.index(format_of(name)) == best]
+    listed = [name for name in indexed if FORMATS.get(Path(name).suffix.lower(), order[best]) == order[best]]
+    if listed and set(listed) <= set(files):
+        return sorted(listed, key=natural)
     shards = [name for name in files if _SHARD.fullmatch(name)]
     sets = {_SHARD.sub(r"\1/\2", name) for name in shards}
     expected = int(next(iter(sets)).rpartition("/")[2]) if len(sets) == 1 else 0
@@ -69,11 +84,32 @@ def choose(names: Iterable[str]) -> list[str]:
     for name in _NAMES:
         if name in files:
             return [name]
+    if listed:
+        raise AmbiguousWeights(
+            f"{len(set(listed) & set(files))} of {len(listed)} shards that the index names"
+        )
     if expected:
         raise AmbiguousWeights(f"{len(shards)} of {expected} shards")
     if len(files) == 1:
         return files
     raise AmbiguousWeights(f"{len(files)} weight files and none is the model: {', '.join(files[:4])}")
+
+
+def indexed(folder: Path, names: Iterable[str]) -> list[str]:
+    """The files that a folder's indexes of shards (``model.safetensors.index.json``) name; none where they are
+    damaged."""
+    found: set[str] = set()
+    for name in filter(_INDEX.fullmatch, names):
+        path = folder / name
+        try:
+            readable = path.is_file() and path.stat().st_size <= _MAX_INDEX
+            document = json.loads(path.read_bytes()) if readable else None
+        except (OSError, ValueError, RecursionError):
+            continue
+        shards = document.get("weight_map") if isinstance(document, dict) else None
+        if isinstance(shards, dict):
+            found |= {shard for shard in shards.values() if isinstance(shard, str)}
+    return sorted(found)
 
 
 def describing(folder: Path) -> list[str]:

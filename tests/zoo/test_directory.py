@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -11,10 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.extraction import extract_batch, skipped_models
-from peace_pipeline.zoo import ConfigError, ZooConfig
+from peace_pipeline.weights.checkpoint import READERS
+from peace_pipeline.zoo import ConfigError, ZooConfig, files
 from peace_pipeline.zoo.catalog import newest_records
 from peace_pipeline.zoo.crawling import CrawlSummary, crawl_zoo
 from tests.conftest import card_of, directory, ingest, write_model, write_network
@@ -157,6 +161,116 @@ def test_which_files_are_the_model(lake: Lake, zoo: Path) -> None:
     assert shards >= {f"model-0000{i}-of-00002.safetensors" for i in (1, 2)}
 
 
+def write_shards(folder: Path, index: object) -> None:
+    """A model in two files whose names follow no pattern, and their index."""
+    folder.mkdir()
+    for part, name in enumerate(("first.safetensors", "second.safetensors")):
+        save_file({f"{part}.weight": STATE[f"{part}.weight"]}, folder / name)
+    text = index if isinstance(index, str) else json.dumps({"metadata": {}, "weight_map": index})
+    (folder / "model.safetensors.index.json").write_text(text)
+
+
+def test_an_index_names_the_shards(lake: Lake, zoo: Path) -> None:
+    index = {"0.weight": "first.safetensors", "1.weight": "second.safetensors"}
+    write_shards(zoo / "whole", index)
+    save_file(STATE, zoo / "whole" / "unrelated.safetensors")
+    write_shards(zoo / "cut", index)
+    (zoo / "cut" / "second.safetensors").unlink()
+    write_shards(
+        zoo / "climbing", {"0.weight": "first.safetensors", "1.weight": "../whole/second.safetensors"}
+    )
+    write_shards(zoo / "single", index)
+    (zoo / "single" / "first.safetensors").unlink()
+    save_file(STATE, zoo / "single" / "model.safetensors")
+    for number, text in enumerate(
+        ("{", "[" * 100_000, "[]", '{"weight_map": [3]}', '{"weight_map": {"a": 3}}')
+    ):
+        write_shards(zoo / f"damaged-{number}", text)
+    summary = ingest(lake, directory(zoo))
+    reasons = {entry["model_id"].rpartition("/")[2]: entry["reason"] for entry in summary.skipped}
+    assert reasons.pop("cut") == reasons.pop("climbing") == "1 of 2 shards that the index names"
+    assert len(reasons) == 5
+    assert all("2 weight files and none is the model" in reason for reason in reasons.values())
+    chosen = {
+        name: {file.path for file in newest_records(lake)[f"directory:zoo/{name}"].files}
+        for name in ("whole", "single")
+    }
+    assert chosen == {"whole": set(index.values()), "single": {"model.safetensors"}}
+    assert skipped_models(lake, summary.batches[0]) == []
+
+
+def test_formats_that_are_read_are_preferred(lake: Lake, zoo: Path) -> None:
+    order = list(dict.fromkeys(files.FORMATS.values()))
+    assert set(order[: len(READERS)]) == set(READERS), (
+        "a format without a reader would be chosen before one with"
+    )
+    (zoo / "a").mkdir()
+    for name in files.FORMATS:
+        (zoo / "a" / f"net{name}").write_bytes(b"x")
+    torch.save(STATE, zoo / "a" / "net.bin")
+    for name in (".safetensors", ".pt", ".pth", ".ckpt"):
+        (zoo / "a" / f"net{name}").unlink()
+    summary = ingest(lake, directory(zoo))
+    assert [file.path for file in newest_records(lake)["directory:zoo/a"].files] == ["net.bin"]
+    assert skipped_models(lake, summary.batches[0]) == []
+
+
+@pytest.mark.parametrize("suffix", files.FORMATS)
+def test_every_suffix_is_a_model(lake: Lake, zoo: Path, suffix: str) -> None:
+    (zoo / "a").mkdir()
+    (zoo / "a" / f"NET{suffix.upper()}").write_bytes(b"x")
+    summary = ingest(lake, directory(zoo))
+    assert summary.new == ["directory:zoo/a"]
+    (skipped,) = skipped_models(lake, summary.batches[0])
+    assert skipped["reason"].startswith(f"NET{suffix.upper()}: ")
+
+
+def test_what_a_training_leaves_behind_is_no_model(lake: Lake, zoo: Path) -> None:
+    names = [
+        "optimizer.pt",
+        "scheduler.pt",
+        "scaler.pt",
+        "training_args.bin",
+        "rng_state.pth",
+        "rng_state_0.pth",
+    ]
+    for folder in ("a", "b"):
+        (zoo / folder).mkdir()
+        for name in names:
+            torch.save(STATE, zoo / folder / name)
+    torch.save(STATE, zoo / "a" / "net.pt")
+    assert crawl_zoo(lake, directory(zoo)).new == ["directory:zoo/a"]
+    assert [file.path for file in newest_records(lake)["directory:zoo/a"].files] == ["net.pt"]
+
+
+def test_a_folder_that_cannot_be_listed(lake: Lake, zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b/inner", "c"):
+        write_model(zoo / name, STATE)
+    listed = os.scandir
+
+    def refusing(*names: str) -> Any:
+        def scandir(path: str) -> Any:
+            if Path(path).name in names:
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return listed(path)
+
+        return scandir
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refusing("c"))
+        summary = crawl_zoo(lake, directory(zoo))
+        assert summary.new == ["directory:zoo/a", "directory:zoo/b/inner", "directory:zoo/c"]
+        assert summary.skipped == [{"model_id": "directory:zoo/c", "reason": "unreadable: Permission denied"}]
+        assert nothing(crawl_zoo(lake, directory(zoo)))
+        patch.setattr(os, "scandir", refusing("a", "b", "c"))
+        assert nothing(crawl_zoo(lake, directory(zoo))), "what was known is kept"
+        patch.setattr(os, "scandir", refusing("zoo"))
+        with pytest.raises(ConfigError, match="Permission denied"):
+            crawl_zoo(lake, directory(zoo))
+    assert crawl_zoo(lake, directory(zoo)).changed == ["directory:zoo/c"]
+    assert nothing(crawl_zoo(lake, directory(zoo)))
+
+
 def test_names_with_spaces_unicode_and_quotes(lake: Lake, zoo: Path) -> None:
     names = ["with space", "ünïcode-网络", 'it\'s "quoted"', "per%20cent#?", "back\\slash"]
     for name in names:
@@ -185,14 +299,17 @@ def test_symlinks(lake: Lake, zoo: Path) -> None:
     write_model(zoo / "a", STATE)
     (zoo / "a" / "loop").symlink_to(zoo)
     (zoo / "self").symlink_to("self")
+    (zoo / "again").symlink_to(zoo / "a")
+    (zoo / "round").mkdir()
+    (zoo / "round" / "config.json").symlink_to("config.json")
+    (zoo / "round" / "model.safetensors").symlink_to("model.safetensors")
     (zoo / "dangling").mkdir()
     (zoo / "dangling" / "model.safetensors").symlink_to(zoo / "nowhere")
     summary = crawl_zoo(lake, directory(zoo))
-    assert summary.new == ["directory:zoo/a", "directory:zoo/dangling"]
-    (skipped,) = summary.skipped
-    assert skipped == {
-        "model_id": "directory:zoo/dangling",
-        "reason": "unreadable: No such file or directory",
+    assert summary.new == ["directory:zoo/a", "directory:zoo/dangling", "directory:zoo/round"]
+    assert {entry["model_id"].rpartition("/")[2]: entry["reason"] for entry in summary.skipped} == {
+        "dangling": "unreadable: No such file or directory",
+        "round": "unreadable: Too many levels of symbolic links",
     }
     assert nothing(crawl_zoo(lake, directory(zoo)))
 
