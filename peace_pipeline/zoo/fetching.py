@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from peace_pipeline.zoo.record import ModelRecord
-from peace_pipeline.zoo.source import FetchError, Source, local_folder
+from peace_pipeline.zoo.source import FetchError, LocalFiles, Source, local_folder
 
 _AHEAD = 4
 """How many models are fetched at once, while the one before them is read."""
@@ -29,7 +29,7 @@ class Fetcher:
         source = self._source(record)
         if source is not None:
             return source.fetch(record)
-        if record.uri.startswith("file:"):
+        if record.uri.startswith(LocalFiles.origin):
             return local_folder(record)
         raise FetchError("its source is no longer in the configuration", passing=True)
 
@@ -55,7 +55,9 @@ class Fetcher:
         owners = (
             source
             for source in self.sources
-            if source.source == record.source and record.model_id.startswith(source.prefix)
+            if source.source == record.source
+            and record.model_id.startswith(source.prefix)
+            and record.uri.startswith(source.origin)
         )
         return next(owners, None)
 

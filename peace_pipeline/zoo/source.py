@@ -56,6 +56,10 @@ class Source(Protocol):
     def prefix(self) -> str:
         """What every model id of this source begins with."""
 
+    @property
+    def origin(self) -> str:
+        """What the ``uri`` of every record of this source whose files can be had begins with."""
+
     def crawl(self, known: Mapping[str, KnownModel], progress: Progress | None = None) -> Iterator[Found]:
         """Yield the records that differ from ``known`` (model id → model)."""
 
@@ -72,6 +76,8 @@ class Source(Protocol):
 
 class LocalFiles:
     """What sources whose files lie on this machine have in common."""
+
+    origin = "file:"
 
     def fetch(self, record: ModelRecord) -> Path:
         """The folder that the record's ``uri`` names."""

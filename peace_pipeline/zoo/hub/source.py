@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,18 +88,23 @@ class HuggingfaceSource:
 
     def fetch(self, record: ModelRecord) -> Path:
         """Download the record's files at its revision through the client's cache, verified by their sha256."""
-        return self.hub().fetch(record)
+        return self.hub.fetch(record)
 
     def release(self, records: Iterable[ModelRecord]) -> None:
         """Delete the downloads."""
         for record in records:
-            self.hub().release(record)
+            self.hub.release(record)
 
+    @cached_property
     def hub(self) -> Hub:
         """The Hub as this source may use it."""
         from peace_pipeline.zoo.hub.repository import Hub
 
         return Hub(self.lake, self.endpoint, os.environ.get(self.token_env) or None, self.rate)
+
+    @property
+    def origin(self) -> str:
+        return f"{self.hub.endpoint}/"
 
     @property
     def folder(self) -> Path:

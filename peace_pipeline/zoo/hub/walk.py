@@ -37,7 +37,7 @@ class Walk:
         self, source: HuggingfaceSource, known: Mapping[str, KnownModel], progress: Progress | None
     ) -> None:
         self.source, self.known, self.progress = source, known, progress
-        self.hub = source.hub()
+        self.hub = source.hub
         self.place = Place(source.folder)
         self.listing = Listing(self.hub.endpoint, self.hub.token, source.filters)
         self.covered = self.place.covered

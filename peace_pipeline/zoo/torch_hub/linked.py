@@ -37,6 +37,7 @@ class LinkedWeights(ABC):
 
     source: str
     marker: str
+    origin = "http"
 
     def __init__(self, lake: Lake, base: Path, where: str) -> None:
         if not isinstance(where, str):
