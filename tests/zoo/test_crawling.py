@@ -120,9 +120,9 @@ def test_sources_that_cannot_be_used(table: str, message: str, lake: Lake, tmp_p
 
 @pytest.mark.parametrize("kind", sorted(SOURCES))
 def test_every_source_takes_its_ids_from_its_prefix(kind: str, lake: Lake, tmp_path: Path) -> None:
-    options = {"directory": {"path": "."}}.get(kind, {})
+    options = {"directory": {"path": "."}, "torch_hub": {"repository": "."}}.get(kind, {})
     (source,) = ZooConfig(({"kind": kind, **options},), tmp_path).build(lake)
-    assert source.prefix.startswith(f"{kind}:")
+    assert source.prefix.startswith("" if kind == "huggingface" else f"{kind}:")
 
 
 def test_paths_are_relative_to_the_file(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
