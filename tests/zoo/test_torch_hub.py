@@ -103,10 +103,18 @@ STYLES = {
     'def net(pretrained=True):\n    load_url(f"{BASE}/v{VERSION}/net.pth")',
     "percent": 'URL = "{H}/v%d/%s.pth"\ndef net():\n    load_url(URL % (2, "net"))',
     "format": 'URL = "{H}/v{}/{name}.pth"\ndef net():\n    load_url(URL.format(2, name="net"))',
+    "records": "from dataclasses import dataclass\n@dataclass\nclass _Config:\n    url: str\n    size: int = 3\n"
+    "CONFIGS = {'net': _Config(url='{H}/v2/net.pth')}\ndef net():\n    load_url(CONFIGS['net'].url)",
+    "enumeration": "class Entry:\n    def fetch(self):\n        return load_url(self.url)\n"
+    "class _Net(Enum):\n    ONE = Entry(url='{H}/v2/net.pth')\n    DEFAULT = ONE\n"
+    "    @classmethod\n    def named(cls, name):\n        return cls[name]\n"
+    "def net(weights=None):\n    weights = _Net.named(weights)\n    weights.get_state_dict(check=True)",
     "digests": "BASE = '{H}/v2/{}{}.pth'\nSUMS = {name: sum for sum, name in [('t0123', 'ne'), ('x4567', 'xx')]}\n"
     "def _short(name):\n    if name not in SUMS:\n        raise ValueError(name)\n    return SUMS[name][:1]\n"
     "URLS = {name: BASE.format(name, _short(name)) for name in SUMS.keys()}\n"
     "def net():\n    return load_url(URLS['ne'])",
+    "template": "def _load(template, name):\n    load_url(template.format(name))\n"
+    "def net():\n    _load('{H}/v2/{}.pth', 'net')\n    wget('{H}/%s.pth')",
     "sum": 'def net():\n    url = "{H}/v2/"\n    url += "net" + ".pth"\n    return load_url(url)',
     "path": 'import os.path as osp\nROOT = "{H}"\ndef net():\n    load_url(osp.join(ROOT, "v2", "net.pth"))',
     "default": 'def net(url="{H}/v2/net.pth", progress=True):\n    load_url(url)',

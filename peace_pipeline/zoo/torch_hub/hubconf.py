@@ -17,7 +17,7 @@ from peace_pipeline.zoo.source import ConfigError, register
 from peace_pipeline.zoo.torch_hub.linked import LinkedWeights, is_url, label_of, linked, storable, unusable
 from peace_pipeline.zoo.torch_hub.program import Program
 from peace_pipeline.zoo.torch_hub.tree import SourceTree, UnreadableTree
-from peace_pipeline.zoo.torch_hub.values import Class, Function, Imported, Unknown, options
+from peace_pipeline.zoo.torch_hub.values import Called, Class, Function, Imported, Unknown, options
 
 HUBCONF = "hubconf"
 _LOADERS = ("load_state_dict_from_url", "load_url")
@@ -79,7 +79,7 @@ class TorchHubSource(LinkedWeights):
 
 
 def weight_urls(program: Program, entry: Function | Class) -> Iterator[str]:
-    """The weight files that a call of ``entry`` may load: arguments of calls that are links to such files."""
+    """The weight files that a call of ``entry`` may load: links to such files among what its calls are given."""
     found: dict[str, None] = {}
 
     def observe(call: str, argument: Any) -> None:
@@ -96,9 +96,10 @@ def _is_weights(url: str) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The texts that a value may be, or may hold as a list."""
+    """The texts that a value may be, or may hold: a list its items, a record its fields."""
     for option in options(value):
-        items = option if isinstance(option, list | tuple) else (option,)
+        fields = tuple(option.kwargs.values()) if isinstance(option, Called) else (option,)
+        items = option if isinstance(option, list | tuple) else fields
         yield from (text for item in items for text in options(item) if isinstance(text, str))
 
 

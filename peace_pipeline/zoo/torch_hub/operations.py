@@ -8,7 +8,7 @@ import posixpath
 import re
 from typing import Any
 
-from peace_pipeline.zoo.torch_hub.values import SCALARS, Unknown, choice, lift
+from peace_pipeline.zoo.torch_hub.values import SCALARS, Called, Class, Unknown, choice, lift
 
 MAX_TEXT = 4096
 MAX_ITEMS = 20_000
@@ -65,6 +65,8 @@ def item(container: Any, key: Any) -> Any:
         if isinstance(key, int) and -len(container) <= key < len(container):
             return container[key]
         return choice(container) if isinstance(key, Unknown) else Unknown()
+    if isinstance(container, Class):  # an enumeration
+        return choice(member for member in container.names.values() if isinstance(member, Called))
     return Unknown()
 
 

@@ -21,7 +21,6 @@ from peace_pipeline.zoo.torch_hub.values import (
     Unknown,
     choice,
     lift,
-    options,
 )
 
 _STEPS = 100_000
@@ -122,8 +121,8 @@ class Program(Statements):
             return self.member(value.dotted, name)
         if isinstance(value, Unknown):
             return Unknown(f"{value.name}.{name}")
-        if isinstance(value, Called) and name in value.names:
-            return value.names[name]
+        if isinstance(value, Called) and (name in value.names or name in value.kwargs):
+            return value.names.get(name, value.kwargs.get(name))
         owner = value.callee if isinstance(value, Called) else value
         found = owner.get(name) if isinstance(owner, Class) else None
         if isinstance(found, Function) and _takes_self(found.node, isinstance(value, Class)):
@@ -131,19 +130,24 @@ class Program(Statements):
         return Unknown(f".{name}") if found is None else found
 
     def call(self, node: ast.Call, scope: Scope) -> Any:
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         args, kwargs = self.items(node.args, scope), self._keywords(node, scope)
-        for value in (*args, *kwargs.values()):
-            if self._observer:
-                self._observer(name, value)
         if isinstance(node.func, ast.Attribute):
-            results = [
-                method(each, name, args, kwargs) for each in options(self.evaluate(node.func.value, scope))
-            ]
-            known = [result for result in results if result is not None]
-            if known:
-                return choice(known)
+            name, receiver = node.func.attr, self.evaluate(node.func.value, scope)
+            records = [each for each in options(receiver) if isinstance(each, Called)]
+            self._tell(name, (*records, *args, *kwargs.values()))
+            return lift(lambda value: self._call_method(value, name, args, kwargs), receiver)
+        name = getattr(node.func, "id", "")
+        self._tell(name, (*args, *kwargs.values()))
         return lift(lambda callee: self._invoke(callee, name, args, kwargs), self.evaluate(node.func, scope))
+
+    def _tell(self, name: str, values: tuple[Any, ...]) -> None:
+        if self._observer:
+            for value in values:
+                self._observer(name, value)
+
+    def _call_method(self, value: Any, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        known = method(value, name, args, kwargs)
+        return self._invoke(self.attribute(value, name), name, args, kwargs) if known is None else known
 
     def _keywords(self, node: ast.Call, scope: Scope) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -175,7 +179,7 @@ class Program(Statements):
         return Called(callee, name, tuple(args), kwargs)
 
     def follow(self, entry: Function | Class, observer: Observer) -> None:
-        """Follow a call with unknown arguments; ``observer`` is told every call's name and each of its arguments."""
+        """Follow a call with unknown arguments; ``observer`` is told every call's name, and what it is given."""
         start = entry
         if isinstance(entry, Class):
             start = self.attribute(Called(entry, entry.node.name, (), {}), "__init__")
