@@ -21,6 +21,7 @@ from peace_pipeline.zoo.torch_hub.values import (
     Unknown,
     choice,
     lift,
+    options,
 )
 
 _STEPS = 100_000
