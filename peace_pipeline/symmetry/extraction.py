@@ -42,6 +42,7 @@ WIRINGS = pa.schema(
         pa.field("revision", pa.string(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
         ("reason", pa.string()),
+        ("passing", pa.bool_()),
         ("method", pa.string()),
         ("family", pa.string()),
         ("parameters", pa.int64()),
@@ -168,7 +169,7 @@ def config_beside(folder: Path) -> dict[str, Any]:
 def _write_layers(record: ModelRecord, folder: Path | FetchError, writer: LayerTableWriter) -> dict[str, Any]:
     row: dict[str, Any] = {"model_id": record.model_id, "revision": record.revision}
     if isinstance(folder, FetchError):
-        return row | {"status": SKIPPED, "reason": str(folder)}
+        return row | {"status": SKIPPED, "reason": str(folder), "passing": folder.passing}
     try:
         with open_checkpoint(_weights(record, folder)) as checkpoint:
             wiring = wire_checkpoint(checkpoint, config_beside(folder))

@@ -57,7 +57,7 @@ _PASSING = """
     SELECT DISTINCT model_id, parse_filename(filename, true) AS batch
     FROM (
         SELECT false AS passing WHERE false  -- older tables lack the column
-        UNION ALL BY NAME FROM read_parquet($inventory, filename = true, union_by_name = true)
+        UNION ALL BY NAME FROM read_parquet($outcomes, filename = true, union_by_name = true)
     )
     WHERE passing
 """
@@ -71,10 +71,12 @@ def known_models(lake: Lake) -> dict[str, KnownModel]:
     if not lake.batches():
         return {}
     rows = query(_KNOWN, zoo=lake.zoo("[!.]*")).to_pylist()
-    again = set()
-    if any((lake.root / "inventory").glob("[!.]*.parquet")):
-        failed = query(_PASSING, inventory=lake.inventory("[!.]*")).to_pylist()
-        again = {(row["model_id"], row["batch"]) for row in failed}
+    again = {
+        (row["model_id"], row["batch"])
+        for outcomes in (lake.inventory("[!.]*"), lake.wirings("[!.]*"))
+        if any(outcomes.parent.glob(outcomes.name))
+        for row in query(_PASSING, outcomes=outcomes).to_pylist()
+    }
     return {
         row["model_id"]: KnownModel(
             row["source"],
@@ -157,8 +159,9 @@ def _next_batch(lake: Lake) -> str:
 class Network:
     """A current model whose layers are in the lake, with what pairs and reports need of its record.
 
-    ``run`` names the training run (models that don't say are a run of their own); ``task`` joins the card's task
-    and datasets; ``recipe`` is ``None`` where the card names none.
+    ``run`` names the training run (models that don't say are a run of their own), ``twin_of`` the run of which it is
+    a hard-negative twin; ``task`` joins the card's task and datasets; ``recipe`` is ``None`` where the card names
+    none.
     """
 
     model_id: str
@@ -174,11 +177,12 @@ class Network:
     method: str
     parameters: int
     card: str
+    twin_of: str | None = None
 
     @property
     def split(self) -> str:
-        """Which side of the 60/15/25 split the training run is on; a function of the run's name alone."""
-        return split_of(self.run)
+        """Which side of the 60/15/25 split the training run is on; twins, which begin alike, are on one side."""
+        return split_of(self.twin_of or self.run)
 
 
 _NETWORKS = f"""
@@ -189,6 +193,7 @@ _NETWORKS = f"""
                 THEN concat_ws(' · ', task, array_to_string(list_sort(datasets), ', ')) END AS task,
            hyperparameters['recipe'] AS recipe,
            coalesce(source || ':' || hyperparameters['run'], model_id) AS run,
+           source || ':' || hyperparameters['twin_of'] AS twin_of,
            coalesce(hyperparameters['labels'] = 'shuffled', false) AS shuffled_labels,
            metrics['accuracy'] AS accuracy, wired.method, wired.parameters, coalesce(card, '') AS card
     FROM newest JOIN wired USING (model_id, batch)

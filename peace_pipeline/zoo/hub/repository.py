@@ -162,7 +162,7 @@ class Hub:
             try:
                 path = self._through_cache(record, file.path, force)
             except _REFUSED as error:
-                raise FetchError(f"{file.path}: {_reason(error)}", passing=False) from error
+                raise FetchError(f"{file.path}: {_reason(error)}", passing=True) from error
             except (HubUnavailable, HfHubHTTPError, Interrupted) as error:
                 raise FetchError(f"{file.path}: {error}", passing=True) from error
             if files.matches(path, file):
