@@ -1,0 +1,118 @@
+"""The process that is killed: one pass from the crawl to the index."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lancedb.db
+import lancedb.merge
+import lancedb.table
+import torch
+
+from peace_pipeline.index import embeddings, staleness, tables
+from peace_pipeline.lake import Lake
+from peace_pipeline.symmetry import extraction
+from peace_pipeline.zoo import ZooConfig, traffic
+from peace_pipeline.zoo.crawling import crawl_zoo
+from peace_pipeline.zoo.fetching import Fetcher
+from peace_pipeline.zoo.source import SourceUnavailable
+
+warnings.filterwarnings("ignore", "lancedb fork support", RuntimeWarning)
+
+LONGEST_SLEEP = 0.01
+"""Seconds for which the process waits where it would wait longer."""
+
+COMMITS: tuple[tuple[Any, str], ...] = (
+    (lancedb.db.LanceDBConnection, "create_table"),
+    (lancedb.merge.LanceMergeInsertBuilder, "execute"),
+    *((lancedb.table.LanceTable, name) for name in ("delete", "create_index", "optimize")),
+)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a process is to do: a pass over a lake, up to the step at which it dies, and where it says how it went."""
+
+    home: Path
+    source: dict[str, Any]
+    batch_size: int
+    report: Path
+    killed_at: int | None = None
+
+
+class Steps:
+    """Counts requests, renames and index commits, and kills the process at one of them."""
+
+    def __init__(self, order: Order) -> None:
+        self.order, self.stage, self.taken = order, "start", 0
+        self.lock = threading.Lock()
+
+    def take(self, kind: str) -> None:
+        """One step is about to be done."""
+        with self.lock:
+            self.taken += 1
+            if self.taken == self.order.killed_at:
+                self.order.report.write_text(json.dumps({"stage": self.stage, "step": kind}))
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def hook(self, owner: Any, name: str, kind: str) -> None:
+        """Make every call of ``owner.name`` a step."""
+        called: Callable[..., Any] = getattr(owner, name)
+
+        def stepping(*arguments: Any, **options: Any) -> Any:
+            self.take(kind)
+            return called(*arguments, **options)
+
+        setattr(owner, name, stepping)
+
+
+def work(order: Order) -> None:
+    """Do as ordered; the report says what was found, or why the Hub could not be crawled to its end."""
+    sleep = time.sleep
+    time.sleep = lambda seconds: sleep(min(float(seconds), LONGEST_SLEEP))
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
+    steps = Steps(order)
+    steps.hook(traffic, "count", "request")
+    for name in ("replace", "rename"):
+        steps.hook(os, name, "rename")
+    for owner, name in COMMITS:
+        steps.hook(owner, name, "commit")
+    lake = Lake.open(order.home)
+    config = ZooConfig((order.source,), order.home, order.batch_size)
+    found = _crawl(lake, config, steps)
+    processed = _bring_up_to_date(lake, config, steps)
+    order.report.write_text(json.dumps(found | {"batches": processed, "steps": steps.taken}))
+
+
+def _crawl(lake: Lake, config: ZooConfig, steps: Steps) -> dict[str, Any]:
+    steps.stage = "crawl"
+    try:
+        return asdict(crawl_zoo(lake, config))
+    except SourceUnavailable as error:
+        return {"unavailable": str(error)}
+
+
+def _bring_up_to_date(lake: Lake, config: ZooConfig, steps: Steps) -> list[str]:
+    fetcher = Fetcher(config.build(lake))
+    stages: dict[str, Callable[[str], object]] = {
+        staleness.EXTRACTION: lambda batch: extraction.extract_batch(lake, batch, fetcher),
+        staleness.LAYERS: lambda batch: extraction.layer_batch(lake, batch, fetcher),
+        staleness.EMBEDDINGS: lambda batch: embeddings.embed_batch(lake, batch),
+        staleness.INDEX: lambda batch: tables.update_index(lake, batch),
+    }
+    stale = staleness.stale_batches(lake)
+    for batch, first in stale.items():
+        for steps.stage in staleness.STAGES[staleness.STAGES.index(first) :]:
+            stages[steps.stage](batch)
+    return list(stale)
