@@ -153,6 +153,22 @@ def test_the_networks_of_a_lake(lake: Lake, zoo: Path) -> None:
     assert newest_records(lake)["directory:zoo/a"].status == "skipped"
 
 
+def test_twins_are_on_one_side_of_the_split(lake: Lake, zoo: Path) -> None:
+    for number in range(12):
+        write_network(zoo / f"a{number}", "mlp", card=card_of("digits", "clean", f"clean-{number}"))
+        twin = card_of("digits", "twin", f"twin-{number}").replace(
+            "{recipe:", f"{{twin_of: clean-{number}, recipe:"
+        )
+        write_network(zoo / f"b{number}", "mlp", card=twin)
+    ingest(lake, directory(zoo))
+    found = networks(lake)
+    splits = [(found[i].split, found[i + 12].split) for i in range(12)]
+    assert all(clean == twin for clean, twin in splits)
+    assert len(set(splits)) > 1
+    assert found[0].twin_of is None
+    assert found[12].twin_of == found[0].run
+
+
 def test_a_changed_network_is_listed_once_with_its_new_revision(lake: Lake, zoo: Path) -> None:
     write_network(zoo / "a", "mlp")
     ingest(lake, directory(zoo))
