@@ -387,6 +387,17 @@ def test_an_unreachable_hub_does_not_keep_other_sources_from_being_crawled(
     assert list(newest_records(lake)) == ["directory:zoo/a"]
 
 
+def test_a_hub_that_refuses_to_list_is_unavailable(lake: Lake, hub: StandinHub) -> None:
+    with pytest.raises(SourceUnavailable, match="source huggingface: .*404") as error:
+        crawl(lake, hub, endpoint=f"{hub.endpoint}/nothing")
+    assert "\n" not in str(error.value)
+
+
+def test_credentials_have_no_place_in_the_endpoint(lake: Lake, hub: StandinHub) -> None:
+    with pytest.raises(ConfigError, match="token_env"):
+        config(hub, endpoint="http://me:secret@127.0.0.1").build(lake)
+
+
 def test_requests_for_the_config_are_made_for_downloads_alone(lake: Lake, hub: StandinHub) -> None:
     crawl(lake, hub)
     assert not [seen for seen in hub.requests if seen.path.endswith("config.json")]

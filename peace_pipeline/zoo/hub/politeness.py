@@ -54,7 +54,7 @@ class Limits:
 
     def of(self, path: str) -> RateLimit:
         """The limit that a request to ``path`` falls under."""
-        return self.api if path.startswith("/api/") else self.resolver
+        return self.resolver if "/resolve/" in path else self.api
 
 
 _limits: dict[str, Limits] = {}
@@ -139,6 +139,11 @@ def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.wait if isinstance(error, _Refused) else None
     return _BACKOFF(state) + min(asked or 0.0, 10 * LONGEST_WAIT)
+
+
+def one_line(error: Exception) -> str:
+    """What the client's error says, without its advice."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def session() -> httpx.Client:

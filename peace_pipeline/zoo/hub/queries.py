@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from huggingface_hub.errors import HfHubHTTPError
+
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
+from peace_pipeline.zoo.hub.politeness import one_line
 from peace_pipeline.zoo.hub.repository import Hub
 from peace_pipeline.zoo.hub.source import FORMATS, TOKEN
 from peace_pipeline.zoo.record import SKIPPED
@@ -35,7 +38,10 @@ def fetched(lake: Lake, name: str) -> Iterator[list[Path]]:
         raise FetchError("not of the form hf://org/name or hf://org/name@revision", passing=False)
     with tempfile.TemporaryDirectory(prefix="peace-", ignore_cleanup_errors=True) as cache:
         hub = Hub(lake, None, os.environ.get(TOKEN) or None, None, Path(cache))
-        info = hub.model(match[1], match[2])
+        try:
+            info = hub.model(match[1], match[2])
+        except HfHubHTTPError as error:
+            raise FetchError(one_line(error), passing=True) from error
         if info is None:
             raise FetchError("the Hub has no such model or revision, or none that may be seen", passing=False)
         record = hub.record(info, FORMATS, _NO_BOUND)

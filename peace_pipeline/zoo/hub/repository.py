@@ -80,6 +80,7 @@ class Hub:
 
         Raises:
             HubUnavailable: where the Hub doesn't answer.
+            HfHubHTTPError: where it refuses to.
         """
         path = f"{self.endpoint}/api/models/{model_id}" + (f"/revision/{revision}" if revision else "")
         response = session().get(path, params={"expand": list(DETAILS)}, headers=self.headers)
@@ -164,7 +165,7 @@ class Hub:
             except _REFUSED as error:
                 raise FetchError(f"{file.path}: {_reason(error)}", passing=True) from error
             except (HubUnavailable, HfHubHTTPError, Interrupted) as error:
-                raise FetchError(f"{file.path}: {error}", passing=True) from error
+                raise FetchError(f"{file.path}: {politeness.one_line(error)}", passing=True) from error
             if files.matches(path, file):
                 return path
         raise FetchError(f"{file.path}: its sha256 is not the Hub's, in two downloads", passing=False)

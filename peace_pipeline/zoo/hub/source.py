@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.record import KnownModel, ModelRecord
@@ -56,6 +57,10 @@ class HuggingfaceSource:
         requests_per_5_minutes: int | None = None,
         token_env: str = TOKEN,
     ) -> None:
+        if endpoint and "@" in urlparse(endpoint).netloc:
+            raise ConfigError(
+                "huggingface source: no credentials in `endpoint`: `token_env` names where they are"
+            )
         self.lake, self.endpoint, self.token_env = lake, endpoint, token_env
         self.max_bytes, self.formats = max_bytes, tuple(formats)
         self.page_size, self.parallel, self.rate = page_size, parallel, requests_per_5_minutes
@@ -80,7 +85,7 @@ class HuggingfaceSource:
         """Yield what is new, changed, newly refused or gone.
 
         Raises:
-            HubUnavailable: where the Hub doesn't answer; the next crawl goes on from there.
+            SourceUnavailable: where the Hub doesn't answer; the next crawl goes on from there.
         """
         from peace_pipeline.zoo.hub.walk import Walk
 

@@ -18,8 +18,9 @@ from huggingface_hub.errors import HfHubHTTPError
 from peace_pipeline.zoo.hub.describing import refusal
 from peace_pipeline.zoo.hub.listing import DETAILS, LARGEST_PAGE, STATE, Listing
 from peace_pipeline.zoo.hub.place import Descent, Place
+from peace_pipeline.zoo.hub.politeness import one_line
 from peace_pipeline.zoo.record import SKIPPED, KnownModel, ModelRecord
-from peace_pipeline.zoo.source import Found, Milestone, Progress, deleted
+from peace_pipeline.zoo.source import Found, Milestone, Progress, SourceUnavailable, deleted
 
 if TYPE_CHECKING:
     from peace_pipeline.zoo.hub.source import HuggingfaceSource
@@ -45,6 +46,17 @@ class Walk:
         self.looked_at = 0
 
     def run(self) -> Iterator[Found]:
+        """Walk and sweep.
+
+        Raises:
+            SourceUnavailable: where the Hub doesn't answer, or refuses to list its models.
+        """
+        try:
+            yield from self._run()
+        except HfHubHTTPError as error:
+            raise SourceUnavailable(f"{self.hub.endpoint}: {one_line(error)}") from error
+
+    def _run(self) -> Iterator[Found]:
         with ThreadPoolExecutor(self.source.parallel, "hub") as pool:
             if self.place.descent:
                 yield from self._resume(pool, self.place.descent)
@@ -57,7 +69,7 @@ class Walk:
         try:
             yield from self._descend(pool, descent.next, datetime.fromisoformat(descent.top))
         except HfHubHTTPError as error:
-            log.info("the walk begun earlier can't go on (%s): beginning anew", error)
+            log.info("the walk begun earlier can't go on (%s): beginning anew", one_line(error))
 
     def _descend(self, pool: ThreadPoolExecutor, url: str, top: datetime | None) -> Iterator[Found]:
         """Walk down from the page at ``url`` to what is covered already; ``top`` is where the walk began."""
@@ -81,11 +93,11 @@ class Walk:
             present.update(info.id for info in page.models)
             yield from self._differing(pool, page.models, detailed=False)
         absent = sorted(self.known.keys() - present - self.place.listed_elsewhere())
-        for model_id, info in zip(absent, pool.map(self.hub.model, absent), strict=True):
-            if info is None:
-                yield deleted(model_id, self.known[model_id])
-            else:
+        for model_id, (answered, info) in zip(absent, pool.map(self._asked, absent), strict=True):
+            if info is not None:
                 yield from self._differing(pool, [info])
+            elif answered:
+                yield deleted(model_id, self.known[model_id])
         yield Milestone(partial(self.place.list, present))
 
     def _differing(
@@ -104,7 +116,15 @@ class Walk:
             self.progress(self.looked_at, 0)
 
     def _detailed(self, info: ModelInfo) -> ModelInfo | None:
-        return info if self._refused(info) else self.hub.model(info.id)
+        return info if self._refused(info) else self._asked(info.id)[1]
+
+    def _asked(self, model_id: str) -> tuple[bool, ModelInfo | None]:
+        """Whether the Hub answered for a model, and what; a refusal is no answer."""
+        try:
+            return True, self.hub.model(model_id)
+        except HfHubHTTPError as error:
+            log.warning("%s: %s", model_id, one_line(error))
+            return False, None
 
     def _refused(self, info: ModelInfo) -> bool:
         return refusal(info, token=bool(self.hub.token)) is not None
