@@ -15,8 +15,9 @@ from filelock import FileLock
 WINDOW = 300.0
 """Seconds over which the Hub counts requests."""
 
+LONGEST_PAUSE = 600.0
 _BURST = 0.1
-_STATE = struct.Struct("dd")  # tokens, and when they were counted
+_STATE = struct.Struct("dd")  # tokens, and when they were counted: a time to come while there is a pause
 
 
 class RateLimit:
@@ -35,21 +36,27 @@ class RateLimit:
     def wait(self) -> None:
         """Return when a request may be made; waiting callers are served in turn."""
         delay = self._take()
-        if delay > 0:
+        while delay > 0:
             time.sleep(delay)
+            delay = self._pause()
 
     def pause(self, seconds: float) -> None:
-        """Let nobody make a request for ``seconds``, as the server asked."""
+        """Let nobody make a request for ``seconds``, as the server asked, those who wait already included."""
         with self._alone():
-            tokens, now = self._tokens()
-            self._write(min(tokens, -self.refill * seconds), now)
+            tokens, counted = self._tokens()
+            self._write(tokens, max(counted, time.time() + min(seconds, LONGEST_PAUSE)))
 
     def _take(self) -> float:
         """Take a token, of the future where need be; returns how long it is until then."""
         with self._alone():
-            tokens, now = self._tokens()
-            self._write(tokens - 1, now)
-        return (1 - tokens) / self.refill if tokens < 1 else 0.0
+            tokens, counted = self._tokens()
+            self._write(tokens - 1, counted)
+        return max(0.0, 1 - tokens) / self.refill + counted - time.time()
+
+    def _pause(self) -> float:
+        """For how long there is still a pause."""
+        with self._alone():
+            return self._tokens()[1] - time.time()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -57,13 +64,16 @@ class RateLimit:
             yield
 
     def _tokens(self) -> tuple[float, float]:
+        """The tokens, and the time as of which they are there; nothing is earned during a pause."""
         now = time.time()
         try:
-            tokens, then = _STATE.unpack(os.pread(self.state.fileno(), _STATE.size, 0))
+            tokens, counted = _STATE.unpack(os.pread(self.state.fileno(), _STATE.size, 0))
         except struct.error:
             return self.capacity, now
-        earned = max(0.0, now - then) * self.refill
-        return min(self.capacity, tokens + earned), now
+        if counted > now + LONGEST_PAUSE:  # the clock was set back
+            counted = now
+        earned = max(0.0, now - counted) * self.refill
+        return min(self.capacity, tokens + earned), max(counted, now)
 
-    def _write(self, tokens: float, now: float) -> None:
-        os.pwrite(self.state.fileno(), _STATE.pack(tokens, now), 0)
+    def _write(self, tokens: float, counted: float) -> None:
+        os.pwrite(self.state.fileno(), _STATE.pack(tokens, counted), 0)
