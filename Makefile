@@ -22,7 +22,7 @@ ui: .venv
 	DAGSTER_HOME=$(PEACE_HOME)/dagster $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
 
 hub: .venv
-	$(BIN)/python -c 'from pathlib import Path; from peace_pipeline.zoo.trained import generate; generate(Path("$(PEACE_HOME)/zoo/trained"))'
+	$(BIN)/python -c 'from pathlib import Path; from peace_pipeline.zoo.trained import generate; generate(Path("$(PEACE_HOME)/zoo/trained"), progress=lambda *n: print("%d of %d networks are trained" % n))'
 	$(BIN)/python -m tests.standin_hub $(PEACE_HOME)/hub --port 8001 --import $(PEACE_HOME)/zoo/trained/demo --owner demo
 
 lint: .venv
