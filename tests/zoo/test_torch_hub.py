@@ -316,6 +316,11 @@ def test_code_that_would_take_all_time_or_memory(lake: Lake, tmp_path: Path, cas
     assert links(lake, repository(tmp_path / "repo", GREEDY[case] + GOOD))["good"] == f"{HOST}/good.pth"
 
 
+def test_code_that_is_too_large_says_so(lake: Lake, tmp_path: Path) -> None:
+    summary = crawl_zoo(lake, config(repository(tmp_path / "repo", GREEDY["calls"])))
+    assert reasons(summary) == {"bad": "its code is too large to be followed to the weights"}
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04" + bytes(100), b"\x1f\x8b" + bytes(50)])
 def test_an_archive_that_is_none(lake: Lake, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "repo.zip").write_bytes(content)

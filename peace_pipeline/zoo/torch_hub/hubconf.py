@@ -22,6 +22,7 @@ from peace_pipeline.zoo.torch_hub.values import Called, Class, Function, Importe
 HUBCONF = "hubconf"
 _LOADERS = ("load_state_dict_from_url", "load_url")
 _NO_WEIGHTS = "no weights are named in hubconf.py"
+_TOO_LARGE = "its code is too large to be followed to the weights"
 
 
 @register("torch_hub")
@@ -70,16 +71,19 @@ class TorchHubSource(LinkedWeights):
             if imported and (reason := _missing(program, value)):
                 yield unusable(self.source, self.prefix + entry, reason, tags=tags)
             return
-        urls = list(dict.fromkeys(url for each in callables for url in weight_urls(program, each)))
+        urls, whole = weight_urls(program, callables)
         fields = {"architecture": entry, "library": "pytorch", "tags": tags, "card": _docstring(callables[0])}
         records = [linked(self.source, self.prefix + entry, url, **fields) for url in urls]
         yield from _told_apart(records)
         if not records and isinstance(callables[0], Function):
-            yield unusable(self.source, self.prefix + entry, _NO_WEIGHTS, **fields)
+            yield unusable(self.source, self.prefix + entry, _NO_WEIGHTS if whole else _TOO_LARGE, **fields)
 
 
-def weight_urls(program: Program, entry: Function | Class) -> Iterator[str]:
-    """The weight files that a call of ``entry`` may load: links to such files among what its calls are given."""
+def weight_urls(program: Program, entries: list[Function | Class]) -> tuple[list[str], bool]:
+    """The weight files that calls of ``entries`` may load, and whether these were followed to their end.
+
+    They are the links to such files among what the calls within are given.
+    """
     found: dict[str, None] = {}
 
     def observe(call: str, argument: Any) -> None:
@@ -87,8 +91,8 @@ def weight_urls(program: Program, entry: Function | Class) -> Iterator[str]:
             if is_url(text) and (call in _LOADERS or _is_weights(text)):
                 found[text] = None
 
-    program.follow(entry, observe)
-    yield from found
+    whole = all([program.follow(entry, observe) for entry in entries])
+    return list(found), whole
 
 
 def _is_weights(url: str) -> bool:

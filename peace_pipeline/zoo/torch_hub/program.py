@@ -24,9 +24,9 @@ from peace_pipeline.zoo.torch_hub.values import (
     options,
 )
 
-_STEPS = 100_000
+_STEPS = 30_000
 """For each module, and for each entry point that is followed."""
-_STEPS_IN_ALL = 100 * _STEPS
+_STEPS_IN_ALL = 200 * _STEPS
 _MAX_CALLS = 12
 Observer = Callable[[str, Any], None]
 
@@ -179,14 +179,19 @@ class Program(Statements):
             return {key: value for part in (*args, kwargs) for key, value in part.items()}
         return Called(callee, name, tuple(args), kwargs)
 
-    def follow(self, entry: Function | Class, observer: Observer) -> None:
-        """Follow a call with unknown arguments; ``observer`` is told every call's name, and what it is given."""
+    def follow(self, entry: Function | Class, observer: Observer) -> bool:
+        """Follow a call with unknown arguments; ``observer`` is told every call's name, and what it is given.
+
+        Whether it was followed to its end.
+        """
         start = entry
         if isinstance(entry, Class):
             start = self.attribute(Called(entry, entry.node.name, (), {}), "__init__")
         with self._apart(observer), suppress(RecursionError):
             if isinstance(start, Function):
                 self.enter(start, [], {}, free=True)
+            return self.steps >= 0
+        return False
 
     def enter(
         self, function: Function, args: list[Any], kwargs: dict[str, Any], *, free: bool = False
