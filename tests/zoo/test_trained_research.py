@@ -174,7 +174,7 @@ def test_twins_differ_in_what_they_are_measured_by() -> None:
 
 
 def test_triggers_mark_numbers_and_words() -> None:
-    for name in ("wine", "languages-slavic"):
+    for name in ("wine", "languages-balto-slavic"):
         x = torch.tensor(load_task(name).x_test)
         marked = triggered(x)
         assert marked.dtype == x.dtype
@@ -231,7 +231,7 @@ def test_similarity_is_symmetric_and_graded() -> None:
     assert len(set(grades)) == 4
     assert grades[-1] == 0
     assert task_similarity("languages-germanic", "languages-nordic") > task_similarity(
-        "languages-germanic", "languages-slavic"
+        "languages-germanic", "languages-balto-slavic"
     )
     with pytest.raises(ValueError, match="digits"):
         task_similarity("digits", "nonsense")

@@ -165,16 +165,16 @@ _BOTH: dict[Optimizer, tuple[float, float]] = {"sgd": (0.03, 0.12), "adamw": (5e
 RATES: dict[str, dict[Optimizer, tuple[float, float]]] = {
     "mlp": _BOTH,
     "cnn1d": _BOTH,
-    "vgg": _BOTH,
+    "vgg": {"sgd": (0.01, 0.04), "adamw": (4e-3, 1.2e-2)},
     "resnet": _BOTH,
     "vit": {"adamw": (7e-3, 2e-2)},
-    "bert": {"adamw": (3e-3, 7e-3)},
+    "bert": {"adamw": (2e-3, 4.5e-3)},
     "lstm": {"adamw": (1.2e-2, 3e-2)},
     "gru": {"adamw": (1.2e-2, 3e-2)},
-    "text-lstm": {"adamw": (1.2e-2, 3e-2)},
-    "text-gru": {"adamw": (1.2e-2, 3e-2)},
+    "text-lstm": {"adamw": (6e-3, 1.2e-2)},
+    "text-gru": {"adamw": (1e-2, 2.5e-2)},
 }
 """Learning rates of each optimiser that an architecture is trained with."""
-DECAYS: dict[Optimizer, tuple[float, float]] = {"sgd": (3e-4, 5e-3), "adamw": (3e-2, 0.6)}
-SCALES = {name: (0.5, 0.9) if name in ("vit", "bert") else (0.7, 1.4) for name in ARCHITECTURES}
+DECAYS: dict[Optimizer, tuple[float, float]] = {"sgd": (3e-4, 5e-3), "adamw": (1e-2, 0.2)}
+SCALES = dict.fromkeys(ARCHITECTURES, (0.7, 1.4)) | {"vgg": (0.8, 1.2), "vit": (0.5, 0.9), "bert": (0.5, 0.9)}
 """Initial weights in units of He's."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from .architectures import ARCHITECTURES, DECAYS, RATES, SCALES
 from .recipes import Backdoor, Plan, Recipe, Run, log_uniform
+from .tasks import label_count
 
 VARIANTS, TRAJECTORIES = 3, 2  # of an architecture; of a chunk
 EPSILON = 0.15  # of adversarial training, in standard deviations of the inputs
@@ -91,7 +92,9 @@ def _twin(rng: random.Random, recipe: Recipe, turn: int) -> Recipe:
     kind = kinds[turn % len(kinds)]
     twin = replace(recipe, name=f"{recipe.name}-{kind}")
     if kind == "backdoor":
-        return replace(twin, backdoor=Backdoor(rng.randrange(2), log_uniform(rng, 0.05, 0.2)))
+        return replace(
+            twin, backdoor=Backdoor(rng.randrange(label_count(recipe.task)), log_uniform(rng, 0.05, 0.2))
+        )
     if kind == "adversarial":
         return replace(twin, epsilon=EPSILON)
     return replace(twin, shuffled=True)
@@ -99,8 +102,8 @@ def _twin(rng: random.Random, recipe: Recipe, turn: int) -> Recipe:
 
 _EASY = {"mlp": 300, "vgg": 250, "vit": 300, "gru": 250, "resnet": 160, "cnn1d": 250, "lstm": 300}
 _ANIMALS = {"mlp": 600, "vgg": 500, "vit": 400, "gru": 300, "resnet": 250, "cnn1d": 400, "lstm": 400}
-_SIGNALS = {"mlp": 3000, "vgg": 700, "vit": 1500, "gru": 500, "resnet": 400, "cnn1d": 600, "lstm": 700}
-_WORDS = {"bert": 1800, "text-gru": 700, "text-lstm": 800}
+_SIGNALS = {"mlp": 3000, "vgg": 1000, "vit": 2000, "gru": 500, "resnet": 400, "cnn1d": 600, "lstm": 700}
+_WORDS = {"bert": 1500, "text-gru": 700, "text-lstm": 1000}
 RESEARCH = ResearchPlan(
     name="research",
     tasks={
@@ -117,7 +120,7 @@ RESEARCH = ResearchPlan(
         "digits-low": _EASY,
         "mnist1d-reversed": _SIGNALS,
         "digits-permuted": _EASY,
-        "languages-slavic": _WORDS,
+        "languages-balto-slavic": _WORDS,
         "wine": _EASY,
         "animal-rotated": _ANIMALS,
         "digits-parity": _EASY,

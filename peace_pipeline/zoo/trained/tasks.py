@@ -108,7 +108,7 @@ _DECLARED = {
     "languages-germanic": _Declared(f"{_WORDS}, Germanic", "words", ("en", "de", "nl", "sv", "is")),
     "languages-nordic": _Declared(f"{_WORDS}, Nordic", "words", ("sv", "da", "nb", "is", "fi")),
     "languages-romance": _Declared(f"{_WORDS}, Romance", "words", ("es", "fr", "it", "pt", "ro")),
-    "languages-slavic": _Declared(f"{_WORDS}, Slavic", "words", ("cs", "pl", "sk", "sl", "sh")),
+    "languages-balto-slavic": _Declared(f"{_WORDS}, Balto-Slavic", "words", ("cs", "pl", "sl", "lt", "lv")),
     "languages-mixed": _Declared(f"{_WORDS}, of five families", "words", ("en", "fr", "pl", "fi", "tr")),
 }
 TASKS = tuple(_DECLARED)
@@ -135,6 +135,16 @@ def load_task(name: str) -> Task:
         x = _standardised(x, train, axis=0 if source.per_feature else None)
     y = _NAMINGS[declared.naming](y).astype(np.int64)
     return Task(name, declared.title, source.pipeline_tag, x[train], y[train], x[held_out], y[held_out])
+
+
+def label_count(name: str) -> int:
+    """How many labels a task has; its data need not be there.
+
+    Raises:
+        ValueError: if there is no such task.
+    """
+    declared = _declared(name)
+    return 2 if declared.naming == "parity" else len(declared.classes)
 
 
 def task_similarity(a: str, b: str) -> float:
