@@ -93,7 +93,8 @@ class PackagesSource(LocalFiles):
     def _wheel(self, requirement: Requirement) -> Path:
         found = wheels.find(requirement, self.wheelhouse or self.downloads)
         if found is None and self.wheelhouse:
-            raise wheels.UnusableWheel(f"no wheel of it is in {self.wheelhouse}")
+            pinned = " with the pinned sha256" if requirement.hashes else ""
+            raise wheels.UnusableWheel(f"no wheel of it{pinned} is in {self.wheelhouse}")
         return found or wheels.download(requirement, self.downloads)
 
     def _unavailable(

