@@ -116,3 +116,33 @@ def test_the_second_download_fails_in_passing(lake: Lake, hub: StandinHub) -> No
     layer(lake, hub, again)
     assert taken(lake) == ["org/a", "org/b"]
     assert not crawl(lake, hub)
+
+
+def test_hidden_between_a_wrong_download_and_the_next(lake: Lake, hub: StandinHub) -> None:
+    (batch,) = crawl(lake, hub)
+    hub.script("org/a/resolve", [Fault("slow", 0), Fault("wrong_bytes")])
+
+    def hide(method: str, path: str) -> None:
+        if method == "HEAD" and "org/a" in path and hub.count("GET"):
+            hub.set("org/a", private=True)
+
+    hub.forget()
+    hub.on_request = hide
+    extract(lake, hub, batch)
+    layer(lake, hub, batch)
+    assert taken(lake) == ["org/b"]
+    hub.on_request = None
+    hub.set("org/a", private=False)
+    (again,) = crawl(lake, hub)
+    extract(lake, hub, again)
+    layer(lake, hub, again)
+    assert taken(lake) == ["org/a", "org/b"]
+
+
+def test_disabled_when_it_is_fetched(lake: Lake, hub: StandinHub) -> None:
+    (batch,) = crawl(lake, hub)
+    hub.set("org/a", disabled=True)
+    extract(lake, hub, batch)
+    layer(lake, hub, batch)
+    (skipped,) = skipped_models(lake, batch)
+    assert skipped == {"model_id": "org/a", "reason": "model.safetensors: disabled by the Hub"}

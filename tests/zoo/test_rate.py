@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from peace_pipeline.zoo.hub import rate
@@ -95,6 +95,7 @@ GAPS = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.1, 3.0, 70.0, 400.0]), min_siz
 SILENCES = st.lists(st.tuples(st.floats(0, 400), st.floats(0.5, 300)), max_size=3)
 
 
+@example(requests=20, callers=[[0.0] * 40] * 2, silences=[])
 @given(st.integers(1, 60), st.lists(GAPS, min_size=1, max_size=5), SILENCES)
 def test_no_window_has_too_many_and_no_silence_is_broken(
     requests: int, callers: list[list[float]], silences: list[tuple[float, float]]

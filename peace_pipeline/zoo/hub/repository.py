@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
     FileMetadataError,
     GatedRepoError,
     HfHubHTTPError,
+    LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -159,29 +160,33 @@ class Hub:
         return path.parent
 
     def _download(self, record: ModelRecord, file: ModelFile) -> Path:
-        for force in (False, True):
+        for _ in range(2):
             try:
-                path = self._through_cache(record, file.path, force)
+                path = self._through_cache(record, file.path)
             except _REFUSED as error:
                 raise FetchError(f"{file.path}: {_reason(error)}", passing=True) from error
-            except (HubUnavailable, HfHubHTTPError, Interrupted) as error:
-                raise FetchError(f"{file.path}: {politeness.one_line(error)}", passing=True) from error
+            except HfHubHTTPError as error:
+                status = error.response.status_code
+                raise FetchError(f"{file.path}: the Hub refused ({status})", passing=True) from error
+            except (HubUnavailable, Interrupted) as error:
+                raise FetchError(f"{file.path}: {error}", passing=True) from error
             if files.matches(path, file):
                 return path
+            path.resolve().unlink()
         raise FetchError(f"{file.path}: its sha256 is not the Hub's, in two downloads", passing=False)
 
     @politeness.resumed
-    def _through_cache(self, record: ModelRecord, name: str, force: bool) -> Path:
+    def _through_cache(self, record: ModelRecord, name: str) -> Path:
         try:
             path = self.api.hf_hub_download(
-                record.model_id,
-                name,
-                revision=record.revision,
-                cache_dir=self.cache,
-                force_download=force,
+                record.model_id, name, revision=record.revision, cache_dir=self.cache
             )
+        except LocalEntryNotFoundError as error:
+            raise error.__cause__ or error from None  # why the Hub did not give it
+        except (HfHubHTTPError, FileMetadataError):
+            raise
         except OSError as error:
-            if error.errno is not None or isinstance(error, _REFUSED):
+            if error.errno is not None:
                 raise
             raise Interrupted(str(error)) from error  # the client's word for a download of another length
         return Path(path)

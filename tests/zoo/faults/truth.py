@@ -134,7 +134,8 @@ def status_of(repo: Repo) -> str:
 
 def _skipped(lake: Lake) -> set[tuple[str, str]]:
     """Models and revisions that were skipped after the crawl with a reason."""
-    rows = [row for batch in lake.batches() for row in pq.read_table(lake.inventory(batch)).to_pylist()]
+    tables = (lake.inventory(batch) for batch in lake.batches())
+    rows = [row for path in tables if path.exists() for row in pq.read_table(path).to_pylist()]
     return {(row["model_id"], row["revision"]) for row in rows if row["status"] == SKIPPED and row["reason"]}
 
 
@@ -150,7 +151,7 @@ def _repeated(lake: Lake) -> Iterator[str]:
     """Models that were processed again without a reason: the same revision, stored twice in a row."""
     stored: dict[str, list[tuple[str, str, str | None]]] = {}
     for batch in lake.batches():
-        passing = _passing(lake.inventory(batch))
+        passing = _passing(lake.inventory(batch)) | _passing(lake.wirings(batch))
         for record in read_records(lake, batch):
             again = record.etag is None or record.model_id in passing
             mark = "" if again else record.revision
@@ -160,5 +161,6 @@ def _repeated(lake: Lake) -> Iterator[str]:
             yield f"{model_id} was stored twice at one revision"
 
 
-def _passing(inventory: Path) -> set[str]:
-    return {row["model_id"] for row in pq.read_table(inventory).to_pylist() if row["passing"]}
+def _passing(outcomes: Path) -> set[str]:
+    rows = pq.read_table(outcomes).to_pylist() if outcomes.exists() else []
+    return {row["model_id"] for row in rows if row["passing"]}
