@@ -307,6 +307,8 @@ GREEDY = {
     "circles": "from hubconf import *\nfrom hubconf import circle\nimport hubconf\nx = hubconf.x\n"
     "def bad():\n    return circle()",
     "surrogates": "def bad():\n    '''\\ud800'''\n    load_url('https://x.test/\\ud800.pth')",
+    "odd links": "def bad():\n    load_url('http://[x.pth', 'http://\u2100.test/x.pth', 'http:///x.pth')\n"
+    "    load_url('http://x.test/%00/..%2F..%2F\u00e9nnnnnnnnnn{N}.pth', 'http://x.test/..', 'http://x.test')",
     "odd arguments": "def bad(a, /, b, *c, d=3, **e):\n    load_url(*a, **e)\n    return bad(*c, *d, **b)",
 }
 
@@ -314,6 +316,13 @@ GREEDY = {
 @pytest.mark.parametrize("case", GREEDY)
 def test_code_that_would_take_all_time_or_memory(lake: Lake, tmp_path: Path, case: str) -> None:
     assert links(lake, repository(tmp_path / "repo", GREEDY[case] + GOOD))["good"] == f"{HOST}/good.pth"
+
+
+def test_names_of_files_stay_in_their_folder(lake: Lake, tmp_path: Path) -> None:
+    crawl_zoo(lake, config(repository(tmp_path / "repo", GREEDY["odd links"].replace("{N}", "n" * 300))))
+    names = [record.files[0].path for record in newest_records(lake).values() if record.files]
+    assert len(names) == 3
+    assert all(Path(name).name == name and name.isascii() and len(name) <= 204 for name in names)
 
 
 def test_code_that_is_too_large_says_so(lake: Lake, tmp_path: Path) -> None:

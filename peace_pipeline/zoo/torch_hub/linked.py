@@ -129,7 +129,10 @@ class LinkedWeights(ABC):
 
 def is_url(text: str) -> bool:
     """Whether a text is an http(s) URL."""
-    return _URL.fullmatch(text) is not None
+    try:
+        return _URL.fullmatch(text) is not None and bool(urlparse(text).hostname)
+    except ValueError:  # a host that is none
+        return False
 
 
 def label_of(where: str) -> str:
@@ -143,7 +146,8 @@ def label_of(where: str) -> str:
 
 def file_name(url: str) -> str:
     """The name that a link's file gets on this machine; one without a weight suffix is a PyTorch file."""
-    name = re.sub(r"[^\w.+=-]", "_", PurePosixPath(unquote(urlparse(url).path)).name).lstrip(".")[-200:]
+    name = re.sub(r"[^A-Za-z0-9_.+=-]", "_", PurePosixPath(unquote(urlparse(url).path)).name)
+    name = name[-200:].lstrip(".")
     return name if files.is_weights(name) else f"{name or 'weights'}.pth"
 
 
