@@ -27,7 +27,7 @@ class DemoPlan(Plan):
     early: int = 4
 
     @property
-    def chunk_size(self) -> int:  # type: ignore[override]
+    def chunk_size(self) -> int:
         return self.recipes * self.seeds + self.early
 
     def cell(self, chunk: int) -> tuple[str, str]:

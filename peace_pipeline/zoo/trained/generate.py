@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import closing
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -96,7 +96,9 @@ def _start(lifeline: Connection) -> None:
 
 
 def _follow_parent(lifeline: Connection) -> None:
-    lifeline.poll(None)
+    """End this worker when the other end of ``lifeline`` is closed: by the parent, or by its death."""
+    with suppress(EOFError, OSError):
+        lifeline.recv()
     os._exit(1)
 
 

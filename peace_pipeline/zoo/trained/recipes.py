@@ -75,9 +75,13 @@ class Plan(ABC):
     """A zoo: what every chunk of it holds. ``profiled`` where outputs on the probe set are kept as well."""
 
     name: str
-    chunk_size: int  # networks in one chunk
     networks: int  # how many are trained where nobody says
     profiled: bool = False
+
+    @property
+    @abstractmethod
+    def chunk_size(self) -> int:
+        """Networks in one chunk."""
 
     @abstractmethod
     def cell(self, chunk: int) -> tuple[str, str]:

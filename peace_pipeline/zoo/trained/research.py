@@ -32,7 +32,7 @@ class ResearchPlan(Plan):
     checkpoints: int = 8  # of a trajectory before its end, the untrained network among them
 
     @property
-    def chunk_size(self) -> int:  # type: ignore[override]
+    def chunk_size(self) -> int:
         return (2 * VARIANTS + 1) * self.seeds + TRAJECTORIES * self.checkpoints
 
     def cell(self, chunk: int) -> tuple[str, str]:

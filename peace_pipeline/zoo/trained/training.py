@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attacks import perturbed, triggered
@@ -54,23 +54,31 @@ def _train(runs: list[Run], task: Task, seed: int) -> Iterator[Taken]:
     inputs = torch.tensor(task.x_train)
     inputs = torch.cat([inputs, triggered(inputs)])
     shape = (len(runs) * config["input_shape"][0], *config["input_shape"][1:])
-    for step in range(steps):
-        yield from _taken(runs, step, population.state_dict())
-        x, y = inputs[examples[step]].view(batch, *shape), labels[step].view(-1)
-        if epsilon is not None:
-            x = perturbed(population, x, y, epsilon)
-        logits = population(x).view(batch * len(runs), -1)
-        loss = F.cross_entropy(logits, y, reduction="sum") / batch
-        optimizer.step(torch.autograd.grad(loss, optimizer.parameters), step)
-    yield from _taken(runs, steps, population.state_dict())
+    leaving = _leaving(runs)
+    for step in range(steps + 1):
+        for name, model in leaving.get(step, ()):
+            yield name, runs[model], step, select(population.state_dict(), model, len(runs))
+        if step < steps:
+            x = inputs[examples[step]].view(batch, *shape)
+            optimizer.step(_gradients(population, x, labels[step].view(-1), epsilon), step)
 
 
-def _taken(runs: list[Run], step: int, state: State) -> Iterator[Taken]:
-    """The networks that the runs leave after ``step`` steps."""
+def _gradients(population: nn.Module, x: Tensor, y: Tensor, epsilon: float | None) -> Sequence[Tensor]:
+    """Of the networks' losses, which don't touch each other: each is the mean over the batch."""
+    if epsilon is not None:
+        x = perturbed(population, x, y, epsilon)
+    logits = population(x).view(len(y), -1)
+    loss = F.cross_entropy(logits, y, reduction="sum") / len(x)
+    return torch.autograd.grad(loss, list(population.parameters()))
+
+
+def _leaving(runs: list[Run]) -> dict[int, list[tuple[str, int]]]:
+    """Step → the networks that are taken after as many steps: (name, number of the run)."""
+    leaving: dict[int, list[tuple[str, int]]] = {}
     for model, run in enumerate(runs):
-        for name, end in run.networks.items():
-            if end == step:
-                yield name, run, end, select(state, model, len(runs))
+        for name, step in run.networks.items():
+            leaving.setdefault(step, []).append((name, model))
+    return leaving
 
 
 def _generator(seed: int, name: str) -> torch.Generator:
