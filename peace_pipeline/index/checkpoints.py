@@ -144,11 +144,11 @@ def _local_weights(place: Path) -> list[Path]:
         raise UnreadableCheckpoint("no such file or folder")
     if not place.is_dir():
         return [place]
-    names = [entry.name for entry in place.iterdir() if files.is_weights(entry.name)]
-    if not names:
+    names = [entry.name for entry in place.iterdir()]
+    if not any(map(files.is_weights, names)):
         raise UnreadableCheckpoint("no weights in this folder")
     try:
-        return [place / name for name in files.choose(names)]
+        return [place / name for name in files.choose(names, files.indexed(place, names))]
     except files.AmbiguousWeights as error:
         raise UnreadableCheckpoint(str(error)) from error
 

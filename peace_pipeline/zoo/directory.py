@@ -39,7 +39,7 @@ class DirectorySource(LocalFiles):
     def crawl(
         self, known: Mapping[str, KnownModel], progress: Progress | None = None
     ) -> Iterator[ModelRecord]:
-        """Yield what is new, changed or gone; unchanged files are not opened.
+        """Yield what is new, changed or gone; of unchanged folders at most an index of shards is opened.
 
         Where a folder can't be listed, what was known in it is kept; else it is one skipped record.
 

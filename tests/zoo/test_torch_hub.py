@@ -20,6 +20,7 @@ from peace_pipeline.zoo.catalog import newest_records
 from peace_pipeline.zoo.crawling import CrawlSummary, crawl_zoo
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.source import SourceUnavailable
+from peace_pipeline.zoo.torch_hub.linked import label_of
 from tests.zoo.loopback import Fault, Loopback
 
 HOST = "https://weights.test"
@@ -347,6 +348,23 @@ def test_archives_that_are_cut_or_grow(lake: Lake, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("peace_pipeline.zoo.torch_hub.tree.MAX_SOURCES", 1 << 20)
     bomb = zipped(tmp_path / "bomb.zip", {"a.py": "#" * (2 << 20), "hubconf.py": HUBCONF})
     assert "more than" in next(iter(reasons(crawl_zoo(lake, config(bomb))).values()))
+
+
+@pytest.mark.parametrize(
+    ("place", "label"),
+    [
+        ("/a/repo", "repo"),
+        ("/a/repo-1.2", "repo-1.2"),
+        ("repo.tar.gz", "repo"),
+        ("repo-1.2-py3-none-any.whl", "repo"),
+        ("https://host.test/owner/repo/archive/refs/heads/main.zip", "repo"),
+        ("https://host.test/owner/repo/-/archive/v1/repo-v1.tar.gz", "repo"),
+        ("https://host.test/owner/repo/zip/main", "repo"),
+        ("https://host.test/files/repo.tgz?download=1", "repo"),
+    ],
+)
+def test_names_of_repositories(place: str, label: str) -> None:
+    assert label_of(place) == label
 
 
 def test_a_place_that_is_not_there(lake: Lake, tmp_path: Path) -> None:

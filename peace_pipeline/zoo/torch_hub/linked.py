@@ -21,7 +21,7 @@ from peace_pipeline.zoo.torch_hub.tree import SourceTree, UnreadableTree, read_t
 
 _ARCHIVE_LIMIT = 2 << 30
 _WEIGHTS_LIMIT = 64 << 30
-_ARCHIVE = re.compile(r"\.(zip|whl|tar|tgz|tbz2|txz)(\.\w+)?$")
+_ARCHIVE = re.compile(r"(-\d[^/]*\.whl|\.(zip|tar|tgz|tbz2|txz)(\.\w+)?)$")
 _URL = re.compile(r"https?://(?:[^\s\x00-\x20\ud800-\udfff%{}]|%[0-9A-Fa-f]{2})+")
 """A whole URL; one with places that are still to be filled is none."""
 _DIGEST = re.compile(r"-(?!(?:19|20)\d{2}(?:0[1-9]|1[0-2])[0-3]\d\.)([0-9a-f]{8,64})\.")
