@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,14 @@ def test_a_module_that_is_not_python_stops_no_other(lake: Lake, tmp_path: Path) 
     assert skipped["model_id"] == "torchvision:torchvision/models/detection/boxes.py"
     assert "line 1" in skipped["reason"]
     assert len(summary.new) == len(IDS)
+
+
+def test_names_that_are_not_text(lake: Lake, tmp_path: Path) -> None:
+    place = package(tmp_path)
+    Path(os.fsdecode(os.fsencode(place) + b"/models/\xff.py")).write_text("class Boxes(")
+    summary = crawled(lake, place)
+    assert len(summary.new) == len(IDS) + 1
+    assert len(summary.skipped) == 1
 
 
 def test_wheels_and_archives(lake: Lake, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class TorchHubSource(LinkedWeights):
 
     def __init__(self, lake: Lake, base: Path, *, repository: str, label: str | None = None) -> None:
         super().__init__(lake, base, repository)
-        self.label = label or label_of(repository if is_url(repository) else str(base / repository))
+        self.label = label or storable(label_of(repository if is_url(repository) else str(base / repository)))
         if "/" in self.label:
             raise ConfigError(f"torch_hub source: label {self.label!r} has a slash")
 

@@ -162,7 +162,8 @@ def linked(source: str, model_id: str, url: str, **fields: Any) -> ModelRecord:
 
 def unusable(source: str, model_id: str, reason: str, **fields: Any) -> ModelRecord:
     """The record of what names no weights."""
-    return _tagged(ModelRecord(source, model_id, "0" * 64, model_id, **fields).skipped(reason))
+    name = storable(model_id)
+    return _tagged(ModelRecord(source, name, "0" * 64, name, **fields).skipped(storable(reason)))
 
 
 def _tagged(record: ModelRecord) -> ModelRecord:
