@@ -155,7 +155,7 @@ def session() -> httpx.Client:
 resumed = tenacity.retry(
     stop=tenacity.stop_after_attempt(ATTEMPTS),
     wait=_BACKOFF,
-    retry=tenacity.retry_if_exception_type((Interrupted, httpx.TransportError)),
+    retry=tenacity.retry_if_exception_type(Interrupted),
     before_sleep=tenacity.before_sleep_log(log, logging.INFO),
     reraise=True,
 )

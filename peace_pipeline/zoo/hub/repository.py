@@ -30,7 +30,7 @@ from peace_pipeline.zoo.card import CARD, CONFIG, MAX_TEXT_BYTES, front_matter
 from peace_pipeline.zoo.hub import politeness
 from peace_pipeline.zoo.hub.describing import describe, refusal, weight_names
 from peace_pipeline.zoo.hub.listing import DETAILS, parsed
-from peace_pipeline.zoo.hub.politeness import HubUnavailable, Interrupted, session
+from peace_pipeline.zoo.hub.politeness import HubUnavailable, Interrupted, httpx, session
 from peace_pipeline.zoo.hub.rate import RateLimit
 from peace_pipeline.zoo.record import ModelFile, ModelRecord
 from peace_pipeline.zoo.source import FetchError
@@ -179,12 +179,14 @@ class Hub:
     def _through_cache(self, record: ModelRecord, name: str) -> Path:
         try:
             path = self.api.hf_hub_download(
-                record.model_id, name, revision=record.revision, cache_dir=self.cache
+                record.model_id, name, revision=record.revision, cache_dir=self._copies(record)
             )
         except LocalEntryNotFoundError as error:
             raise error.__cause__ or error from None  # why the Hub did not give it
         except (HfHubHTTPError, FileMetadataError):
             raise
+        except httpx.TransportError as error:
+            raise Interrupted(str(error)) from error
         except OSError as error:
             if error.errno is not None:
                 raise
@@ -192,10 +194,12 @@ class Hub:
         return Path(path)
 
     def release(self, record: ModelRecord) -> None:
-        """Delete the downloads of a model."""
-        name = repo_folder_name(repo_id=record.model_id, repo_type="model")
-        for folder in (self.cache / name, self.cache / ".locks" / name):
-            shutil.rmtree(folder, ignore_errors=True)
+        """Delete the downloads of a model at its revision."""
+        shutil.rmtree(self._copies(record), ignore_errors=True)
+
+    def _copies(self, record: ModelRecord) -> Path:
+        """A cache for one revision alone, so that giving it up takes nothing from another."""
+        return self.cache / repo_folder_name(repo_id=record.model_id, repo_type="model") / record.revision
 
 
 def _limits(path: Path, token: str | None, requests: int | None) -> politeness.Limits:
