@@ -11,7 +11,8 @@ import torch
 from peace_pipeline.encoder.embed import embed
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.encoder.networks import NetworkTensors
-from peace_pipeline.evaluation.population import DECADES, Stack, stacks
+from peace_pipeline.encoder.pairs import DECADES
+from peace_pipeline.evaluation.population import Stack, stacks
 from peace_pipeline.symmetry.actions import Tensors, act, add_noise, break_wiring, random_element
 
 SHARES = (0.25, 0.5, 0.75, 1.0)

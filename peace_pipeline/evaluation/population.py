@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from peace_pipeline.encoder.networks import NetworkTensors, read_batch
+from peace_pipeline.encoder.pairs import DECADES
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.actions import Tensors, act, random_element
 from peace_pipeline.symmetry.canonical import canonical
 from peace_pipeline.symmetry.wiring import Wiring
 from peace_pipeline.zoo.catalog import Network
-
-DECADES = 2.0
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,12 @@ from peace_pipeline.evaluation.scoring import (
     same_task,
 )
 from peace_pipeline.lake import Lake
+from peace_pipeline.progress import Progress
 from peace_pipeline.zoo import DELETED
 from peace_pipeline.zoo.catalog import TEST, TRAIN, Network, known_models, networks
 
 NAME = "retrieval"
 INVARIANCE_NETWORKS = 64
-Progress = Callable[[int, int], None]
 
 
 class NothingToEvaluate(Exception):

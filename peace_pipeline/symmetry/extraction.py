@@ -136,7 +136,8 @@ def layer_batch(
         for row in pq.read_table(lake.inventory(batch), columns=["model_id", "status"]).to_pylist()
         if row["status"] == NEW
     }
-    records = [record for record in read_records(lake, batch) if record.model_id in readable]
+    everything = read_records(lake, batch)
+    records = [record for record in everything if record.model_id in readable]
     rows = []
     with atomic(lake.layers(batch)) as temporary, LayerTableWriter(temporary) as writer:
         for done, (record, folder) in enumerate(fetcher.fetch_all(records), 1):
@@ -144,7 +145,7 @@ def layer_batch(
             if progress:
                 progress(done, len(records))
     write_parquet(pa.Table.from_pylist(rows, schema=WIRINGS), lake.wirings(batch))
-    fetcher.release(records)
+    fetcher.release(everything)
     skipped = sum(row["status"] == SKIPPED for row in rows)
     return Outcome(len(rows) - skipped, skipped)
 

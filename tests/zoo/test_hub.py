@@ -271,7 +271,25 @@ def test_downloads_are_pinned_verified_and_given_up(lake: Lake, hub: StandinHub)
     hub.forget()
     assert layer_batch(lake, batch, fetcher).models == 3
     assert hub.count() == 0
-    assert not list((lake.root / "zoo" / "huggingface" / "cache").rglob("models--*"))
+    assert not list((lake.root / "zoo" / "huggingface" / "cache").rglob("*.safetensors"))
+
+
+def test_giving_up_one_revision_leaves_the_other(lake: Lake, hub: StandinHub) -> None:
+    crawl(lake, hub)
+    old = newest_records(lake)["org/m0"]
+    hub.push("org/m0", files(99))
+    crawl(lake, hub)
+    new = newest_records(lake)["org/m0"]
+    fetcher = Fetcher(config(hub).build(lake))
+    folders = [fetcher.fetch(record) for record in (old, new)]
+    fetcher.release([old])
+    assert [(folder / "model.safetensors").exists() for folder in folders] == [False, True]
+
+
+def test_downloads_that_cannot_be_read_are_given_up_too(lake: Lake, hub: StandinHub) -> None:
+    hub.push("org/m1", files() | {"model.safetensors": b"\xff" * 100}, safetensors=None)
+    assert [row["model_id"] for row in ingest(lake, hub)] == ["org/m1"]
+    assert not list((lake.root / "zoo" / "huggingface" / "cache").rglob("*.safetensors"))
 
 
 def test_wrong_bytes_once_are_fetched_again(lake: Lake, hub: StandinHub) -> None:

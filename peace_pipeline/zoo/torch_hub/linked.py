@@ -43,6 +43,8 @@ class LinkedWeights(ABC):
     def __init__(self, lake: Lake, base: Path, where: str) -> None:
         if not isinstance(where, str):
             raise ConfigError(f"{self.source} source: {where!r} is no path and no URL")
+        if is_url(where) and "@" in urlparse(where).netloc:
+            raise ConfigError(f"{self.source} source: no credentials in a URL, which records and logs repeat")
         self.base, self.where = base, where
         self.folder = lake.root / "zoo" / self.source
 
