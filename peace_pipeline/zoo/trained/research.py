@@ -93,7 +93,7 @@ def _twin(rng: random.Random, recipe: Recipe, turn: int) -> Recipe:
     twin = replace(recipe, name=f"{recipe.name}-{kind}")
     if kind == "backdoor":
         return replace(
-            twin, backdoor=Backdoor(rng.randrange(label_count(recipe.task)), log_uniform(rng, 0.05, 0.2))
+            twin, backdoor=Backdoor(rng.randrange(label_count(recipe.task)), log_uniform(rng, 0.08, 0.2))
         )
     if kind == "adversarial":
         return replace(twin, epsilon=EPSILON)

@@ -60,7 +60,8 @@ def _train(runs: list[Run], task: Task, seed: int) -> Iterator[Taken]:
             yield name, runs[model], step, select(population.state_dict(), model, len(runs))
         if step < steps:
             x = inputs[examples[step]].view(batch, *shape)
-            optimizer.step(_gradients(population, x, labels[step].view(-1), epsilon), step)
+            now = epsilon and epsilon * min(1, 2 * step / steps)  # at once, some would never learn
+            optimizer.step(_gradients(population, x, labels[step].view(-1), now), step)
 
 
 def _gradients(population: nn.Module, x: Tensor, y: Tensor, epsilon: float | None) -> Sequence[Tensor]:
