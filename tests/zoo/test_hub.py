@@ -406,7 +406,7 @@ def test_an_unreachable_hub_does_not_keep_other_sources_from_being_crawled(
 
 
 def test_a_hub_that_refuses_to_list_is_unavailable(lake: Lake, hub: StandinHub) -> None:
-    with pytest.raises(SourceUnavailable, match="source huggingface: .*404") as error:
+    with pytest.raises(SourceUnavailable, match=r"source huggingface: .*404") as error:
         crawl(lake, hub, endpoint=f"{hub.endpoint}/nothing")
     assert "\n" not in str(error.value)
 
