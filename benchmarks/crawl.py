@@ -1,0 +1,299 @@
+"""Crawls a Hub of 10,000 models: time and memory as it grows, and what a second crawl does and asks.
+
+    python benchmarks/crawl.py [--repos 10000] [--weights 0.1] [--seed 0]
+
+The Hub is a stand-in in a process of its own; every crawl is a new process too, so that its peak of memory (above
+what it had after its imports) is its own. Most repositories hold a card and no weights; the others a tiny network.
+After the full crawl of the largest zoo 50 models are added, 20 changed and 5 deleted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+NEW, CHANGED, DELETED = 50, 20, 5
+SPAWN = multiprocessing.get_context("spawn")
+Result = TypeVar("Result")
+
+
+@dataclass
+class Cost:
+    """What a step cost: seconds, requests by method, and the peak of memory in MB above the start."""
+
+    seconds: float
+    requests: dict[str, int]
+    memory: float
+
+
+@dataclass
+class Found:
+    """What a crawl found, by model id."""
+
+    new: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
+
+
+def main() -> None:
+    """Print the tables; exit with 1 where a promise is broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--repos", type=int, default=10_000)
+    parser.add_argument("--weights", type=float, default=0.1, help="share of models that have weights")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    console = Console()
+    sizes = sorted({max(arguments.repos * share // 100, NEW + CHANGED) for share in (10, 30, 100)})
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder) / "hub", arguments) as (endpoint, hub):
+        costs = []
+        for size in sizes:
+            ask(hub, "grow", size)
+            lake = Path(folder) / str(size)
+            found, cost = alone(crawl, lake, endpoint)
+            assert len(found.new) == size
+            costs.append((size, cost))
+        console.print(growth(costs))
+        raise SystemExit(not kept(console, changes(console, lake, endpoint, hub)))
+
+
+def growth(costs: list[tuple[int, Cost]]) -> Table:
+    """Full crawls of zoos of different sizes."""
+    table = Table("models", "seconds", "per 1,000 models", "requests", "peak memory, MB", title="full crawls")
+    for size, cost in costs:
+        per_thousand = f"{1000 * cost.seconds / size:.2f} s"
+        table.add_row(
+            f"{size:,}", f"{cost.seconds:.1f}", per_thousand, told(cost.requests), f"{cost.memory:.0f}"
+        )
+    return table
+
+
+def changes(console: Console, lake: Path, endpoint: str, hub: Connection) -> dict[str, bool]:
+    """Index the zoo, change it, crawl twice more; what was promised, and whether it was kept."""
+    table = Table("step", "seconds", "requests", "peak memory, MB", "outcome")
+
+    def step(name: str, function: Callable[[Path, str], tuple[Any, Cost]]) -> Any:
+        result, cost = alone(function, lake, endpoint)
+        table.add_row(
+            name, f"{cost.seconds:.1f}", told(cost.requests), f"{cost.memory:.0f}", described(result)
+        )
+        return result
+
+    before = step("indexing the zoo", index)
+    expected = ask(hub, "change")
+    found = step("crawl after the changes", crawl)
+    after = step("indexing the changes", index)
+    idle = step("crawl without changes", crawl)
+    console.print(table)
+    heads = ask(hub, "heads")
+    untouched = before.keys() - expected.changed - expected.deleted
+    return {
+        "exactly the new, changed and deleted models are found": found == expected,
+        "rows of new models are added": expected.new == after.keys() - before.keys(),
+        "rows of changed models are replaced": all(after[m] != before[m] for m in expected.changed),
+        "rows of deleted models are removed": expected.deleted == before.keys() - after.keys(),
+        "all other rows are as they were": all(after[m] == before[m] for m in untouched),
+        "every row is at the newest revision": {m: row[0] for m, row in after.items()} == heads,
+        "a crawl without changes finds nothing": idle == Found(),
+    }
+
+
+def described(result: Any) -> str:
+    """How much a step found, or how many rows there are after it."""
+    if isinstance(result, Found):
+        return ", ".join(f"{len(models)} {kind}" for kind, models in vars(result).items())
+    return f"{len(result):,} rows"
+
+
+def kept(console: Console, promises: dict[str, bool]) -> bool:
+    """Print the promises."""
+    table = Table("promise", "kept")
+    for promise, is_kept in promises.items():
+        table.add_row(promise, "yes" if is_kept else "NO")
+    console.print(table)
+    return all(promises.values())
+
+
+def told(requests: dict[str, int]) -> str:
+    """Requests by method."""
+    return ", ".join(f"{count:,} {method}" for method, count in sorted(requests.items())) or "none"
+
+
+def alone(function: Callable[[Path, str], Result], lake: Path, endpoint: str) -> Result:
+    """Call in a new process."""
+    with ProcessPoolExecutor(1, SPAWN) as pool:
+        return pool.submit(function, lake, endpoint).result()
+
+
+def crawl(root: Path, endpoint: str) -> tuple[Found, Cost]:
+    """Crawl the Hub once."""
+    import peace_pipeline.zoo.hub.walk
+    from peace_pipeline.lake import Lake
+    from peace_pipeline.zoo.catalog import query
+    from peace_pipeline.zoo.crawling import crawl_zoo
+
+    assert peace_pipeline.zoo.hub.walk
+    query("SELECT 1")
+    lake = Lake.open(root)
+    summary, cost = measured(lambda: crawl_zoo(lake, config_of(endpoint)))
+    return Found(set(summary.new), set(summary.changed), set(summary.deleted)), cost
+
+
+def index(root: Path, endpoint: str) -> tuple[dict[str, tuple[str, Any]], Cost]:
+    """Bring what is stale into the index; model → revision and time of embedding of its row."""
+    import lancedb
+
+    from peace_pipeline.encoder import store
+    from peace_pipeline.encoder.model import Encoder, EncoderConfig
+    from peace_pipeline.lake import Lake
+
+    lake = Lake.open(root)
+    if store.current_version(lake) is None:
+        tiny = EncoderConfig(
+            width=16, heads=2, rounds=1, token_width=16, transformer_layers=1, attention_heads=2, dimension=16
+        )
+        store.save(lake, Encoder(tiny), {})
+    _, cost = measured(lambda: bring_up_to_date(lake, endpoint))
+    rows = lancedb.connect(str(lake.index)).open_table("models").to_arrow().to_pylist()
+    assert len({row["model_id"] for row in rows}) == len(rows)
+    return {row["model_id"]: (row["revision"], row["embedded_at"]) for row in rows}, cost
+
+
+def bring_up_to_date(lake: Any, endpoint: str) -> None:
+    """Every stale batch from its first missing stage on."""
+    from peace_pipeline.index import embeddings, staleness, tables
+    from peace_pipeline.symmetry import extraction
+    from peace_pipeline.zoo.fetching import Fetcher
+
+    fetcher = Fetcher(config_of(endpoint).build(lake))
+    stages: tuple[Callable[[str], object], ...] = (
+        lambda batch: extraction.extract_batch(lake, batch, fetcher),
+        lambda batch: extraction.layer_batch(lake, batch, fetcher),
+        lambda batch: embeddings.embed_batch(lake, batch),
+        lambda batch: tables.update_index(lake, batch),
+    )
+    for batch, first in staleness.stale_batches(lake).items():
+        for stage in stages[staleness.STAGES.index(first) :]:
+            stage(batch)
+
+
+def config_of(endpoint: str) -> Any:
+    from peace_pipeline.zoo import ZooConfig
+
+    source = {"kind": "huggingface", "endpoint": endpoint, "requests_per_5_minutes": 10**8}
+    return ZooConfig(({**source, "token_env": "PEACE_NO_TOKEN"},), Path())
+
+
+def measured(work: Callable[[], Result]) -> tuple[Result, Cost]:
+    """Do it; what it cost this process."""
+    from peace_pipeline.zoo import traffic
+
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of memory starts anew
+    before, sent, started = memory("VmRSS"), traffic.sent(), time.perf_counter()
+    result = work()
+    seconds = time.perf_counter() - started
+    return result, Cost(seconds, dict(traffic.sent() - sent), memory("VmHWM") - before)
+
+
+def memory(name: str) -> float:
+    """A figure of this process's memory in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
+
+
+@contextmanager
+def served(root: Path, arguments: argparse.Namespace) -> Iterator[tuple[str, Connection]]:
+    """A Hub in a process of its own: its address, and the line to it."""
+    line, end = SPAWN.Pipe()
+    process = SPAWN.Process(target=serve, args=(end, root, arguments.weights, arguments.seed), daemon=True)
+    process.start()
+    yield line.recv(), line
+    line.send(())
+    process.join()
+
+
+def ask(hub: Connection, *order: Any) -> Any:
+    """Give the Hub an order; its answer."""
+    hub.send(order)
+    return hub.recv()
+
+
+def serve(line: Connection, root: Path, share: float, seed: int) -> None:
+    """Serve a Hub until told to stop."""
+    from tests.standin_hub import StandinHub
+
+    with StandinHub(root) as hub:
+        zoo = Zoo(hub, share, seed)
+        line.send(hub.endpoint)
+        while order := line.recv():
+            line.send(getattr(zoo, order[0])(*order[1:]))
+
+
+class Zoo:
+    """The models at the Hub."""
+
+    def __init__(self, hub: Any, share: float, seed: int) -> None:
+        self.hub, self.share, self.random = hub, share, random.Random(seed)
+
+    def grow(self, size: int) -> None:
+        """Push models, dated at random within two years, until there are ``size``."""
+        for number in range(len(self.hub.repos), size):
+            days = timedelta(days=self.random.uniform(0, 730))
+            files = self._files(number, weights=self.random.random() < self.share)
+            self.hub.push(f"org{number % 97}/m{number}", files, datetime(2024, 1, 1, tzinfo=UTC) + days)
+
+    def change(self) -> Found:
+        """Add, change and delete models that have weights."""
+        touched = self.random.sample(sorted(self.heads()), CHANGED + DELETED)
+        found = Found(
+            {f"new/n{number}" for number in range(NEW)}, set(touched[DELETED:]), set(touched[:DELETED])
+        )
+        for number, model_id in enumerate(sorted(found.new | found.changed)):
+            self.hub.push(model_id, self._files(10**6 + number, weights=True))
+        for model_id in found.deleted:
+            self.hub.delete(model_id)
+        return found
+
+    def heads(self) -> dict[str, str]:
+        """The newest revision of every model that has weights."""
+        repos = self.hub.repos.values()
+        return {repo.id: repo.head.sha for repo in repos if "model.safetensors" in repo.head.files}
+
+    def _files(self, number: int, *, weights: bool) -> dict[str, bytes]:
+        import torch
+        from safetensors.torch import save
+
+        card = (
+            f"---\nlicense: mit\npipeline_tag: text-classification\n---\n# Model {number}\n"
+            + "It is small. " * 50
+        )
+        files = {"README.md": card.encode(), "config.json": b'{"model_type": "mlp", "hidden_act": "relu"}'}
+        if not weights:
+            return files
+        generator = torch.Generator().manual_seed(number)
+        widths = ((6, 5), (4, 6), (3, 4))
+        state = {
+            f"{2 * layer}.weight": torch.randn(width, generator=generator)
+            for layer, width in enumerate(widths)
+        }
+        return files | {"model.safetensors": save(state)}
+
+
+if __name__ == "__main__":
+    main()
