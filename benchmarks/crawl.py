@@ -10,16 +10,12 @@ After the full crawl of the largest zoo 50 models are added, 20 changed and 5 de
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,8 +25,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-NEW, CHANGED, DELETED = 50, 20, 5
-SPAWN = multiprocessing.get_context("spawn")
+from tests.standin_hub.apart import CHANGED, NEW, SPAWN, Changes, ask, served
+
 Result = TypeVar("Result")
 
 
@@ -43,15 +39,6 @@ class Cost:
     memory: float
 
 
-@dataclass
-class Found:
-    """What a crawl found, by model id."""
-
-    new: set[str] = field(default_factory=set)
-    changed: set[str] = field(default_factory=set)
-    deleted: set[str] = field(default_factory=set)
-
-
 def main() -> None:
     """Print the tables; exit with 1 where a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -61,7 +48,10 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console()
     sizes = sorted({max(arguments.repos * share // 100, NEW + CHANGED) for share in (10, 30, 100)})
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder) / "hub", arguments) as (endpoint, hub):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(Path(folder) / "hub", arguments.weights, arguments.seed) as (endpoint, hub),
+    ):
         costs = []
         for size in sizes:
             ask(hub, "grow", size)
@@ -70,7 +60,8 @@ def main() -> None:
             assert len(found.new) == size
             costs.append((size, cost))
         console.print(growth(costs))
-        raise SystemExit(not kept(console, changes(console, lake, endpoint, hub)))
+        promises = flatness(costs) | changes(console, lake, endpoint, hub)
+    raise SystemExit(not kept(console, promises))
 
 
 def growth(costs: list[tuple[int, Cost]]) -> Table:
@@ -82,6 +73,16 @@ def growth(costs: list[tuple[int, Cost]]) -> Table:
             f"{size:,}", f"{cost.seconds:.1f}", per_thousand, told(cost.requests), f"{cost.memory:.0f}"
         )
     return table
+
+
+def flatness(costs: list[tuple[int, Cost]]) -> dict[str, bool]:
+    """Whether a crawl of the largest zoo costs a model as much as one of the smallest."""
+    (small, first), (large, last) = costs[0], costs[-1]
+    return {
+        "time per model does not grow with the zoo": last.seconds / large < 1.5 * first.seconds / small,
+        "memory grows by less than 20 MB and 2 kB a model": last.memory - first.memory
+        < 20 + 2e-3 * (large - small),
+    }
 
 
 def changes(console: Console, lake: Path, endpoint: str, hub: Connection) -> dict[str, bool]:
@@ -110,13 +111,13 @@ def changes(console: Console, lake: Path, endpoint: str, hub: Connection) -> dic
         "rows of deleted models are removed": expected.deleted == before.keys() - after.keys(),
         "all other rows are as they were": all(after[m] == before[m] for m in untouched),
         "every row is at the newest revision": {m: row[0] for m, row in after.items()} == heads,
-        "a crawl without changes finds nothing": idle == Found(),
+        "a crawl without changes finds nothing": idle == Changes(),
     }
 
 
 def described(result: Any) -> str:
     """How much a step found, or how many rows there are after it."""
-    if isinstance(result, Found):
+    if isinstance(result, Changes):
         return ", ".join(f"{len(models)} {kind}" for kind, models in vars(result).items())
     return f"{len(result):,} rows"
 
@@ -141,7 +142,7 @@ def alone(function: Callable[[Path, str], Result], lake: Path, endpoint: str) ->
         return pool.submit(function, lake, endpoint).result()
 
 
-def crawl(root: Path, endpoint: str) -> tuple[Found, Cost]:
+def crawl(root: Path, endpoint: str) -> tuple[Changes, Cost]:
     """Crawl the Hub once."""
     import peace_pipeline.zoo.hub.walk
     from peace_pipeline.lake import Lake
@@ -152,7 +153,7 @@ def crawl(root: Path, endpoint: str) -> tuple[Found, Cost]:
     query("SELECT 1")
     lake = Lake.open(root)
     summary, cost = measured(lambda: crawl_zoo(lake, config_of(endpoint)))
-    return Found(set(summary.new), set(summary.changed), set(summary.deleted)), cost
+    return Changes(set(summary.new), set(summary.changed), set(summary.deleted)), cost
 
 
 def index(root: Path, endpoint: str) -> tuple[dict[str, tuple[str, Any]], Cost]:
@@ -215,84 +216,6 @@ def memory(name: str) -> float:
     """A figure of this process's memory in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
-
-
-@contextmanager
-def served(root: Path, arguments: argparse.Namespace) -> Iterator[tuple[str, Connection]]:
-    """A Hub in a process of its own: its address, and the line to it."""
-    line, end = SPAWN.Pipe()
-    process = SPAWN.Process(target=serve, args=(end, root, arguments.weights, arguments.seed), daemon=True)
-    process.start()
-    yield line.recv(), line
-    line.send(())
-    process.join()
-
-
-def ask(hub: Connection, *order: Any) -> Any:
-    """Give the Hub an order; its answer."""
-    hub.send(order)
-    return hub.recv()
-
-
-def serve(line: Connection, root: Path, share: float, seed: int) -> None:
-    """Serve a Hub until told to stop."""
-    from tests.standin_hub import StandinHub
-
-    with StandinHub(root) as hub:
-        zoo = Zoo(hub, share, seed)
-        line.send(hub.endpoint)
-        while order := line.recv():
-            line.send(getattr(zoo, order[0])(*order[1:]))
-
-
-class Zoo:
-    """The models at the Hub."""
-
-    def __init__(self, hub: Any, share: float, seed: int) -> None:
-        self.hub, self.share, self.random = hub, share, random.Random(seed)
-
-    def grow(self, size: int) -> None:
-        """Push models, dated at random within two years, until there are ``size``."""
-        for number in range(len(self.hub.repos), size):
-            days = timedelta(days=self.random.uniform(0, 730))
-            files = self._files(number, weights=self.random.random() < self.share)
-            self.hub.push(f"org{number % 97}/m{number}", files, datetime(2024, 1, 1, tzinfo=UTC) + days)
-
-    def change(self) -> Found:
-        """Add, change and delete models that have weights."""
-        touched = self.random.sample(sorted(self.heads()), CHANGED + DELETED)
-        found = Found(
-            {f"new/n{number}" for number in range(NEW)}, set(touched[DELETED:]), set(touched[:DELETED])
-        )
-        for number, model_id in enumerate(sorted(found.new | found.changed)):
-            self.hub.push(model_id, self._files(10**6 + number, weights=True))
-        for model_id in found.deleted:
-            self.hub.delete(model_id)
-        return found
-
-    def heads(self) -> dict[str, str]:
-        """The newest revision of every model that has weights."""
-        repos = self.hub.repos.values()
-        return {repo.id: repo.head.sha for repo in repos if "model.safetensors" in repo.head.files}
-
-    def _files(self, number: int, *, weights: bool) -> dict[str, bytes]:
-        import torch
-        from safetensors.torch import save
-
-        card = (
-            f"---\nlicense: mit\npipeline_tag: text-classification\n---\n# Model {number}\n"
-            + "It is small. " * 50
-        )
-        files = {"README.md": card.encode(), "config.json": b'{"model_type": "mlp", "hidden_act": "relu"}'}
-        if not weights:
-            return files
-        generator = torch.Generator().manual_seed(number)
-        widths = ((6, 5), (4, 6), (3, 4))
-        state = {
-            f"{2 * layer}.weight": torch.randn(width, generator=generator)
-            for layer, width in enumerate(widths)
-        }
-        return files | {"model.safetensors": save(state)}
 
 
 if __name__ == "__main__":
