@@ -73,6 +73,8 @@ def summary(outcomes: list[Outcome]) -> Table:
     table.add_row("crawls broken off", str(sum(outcome.unavailable for outcome in outcomes)))
     table.add_row("models checked", str(sum(outcome.models for outcome in outcomes)))
     table.add_row("of which in the index", str(sum(outcome.indexed for outcome in outcomes)))
+    wrong = sum(outcome.twice_wrong for outcome in outcomes)
+    table.add_row("skipped, with a wrong hash twice", str(wrong))
     for kind in KINDS:
         table.add_row(kind, str(sum(len(getattr(outcome.violations, kind)) for outcome in outcomes)))
     return table

@@ -14,6 +14,7 @@ import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder, EncoderConfig
+from peace_pipeline.index.staleness import STAGES
 from peace_pipeline.lake import Lake
 from tests.standin_hub import StandinHub
 from tests.zoo.faults import truth
@@ -27,8 +28,8 @@ MODULES = [
     "duckdb", "huggingface_hub.file_download", "huggingface_hub.hf_api", "lancedb", "peace_pipeline.encoder.embed",
     "peace_pipeline.index.tables", "peace_pipeline.zoo.hub.walk", "tests.zoo.faults.worker",
 ]  # fmt: skip
-EARLY_STEP, LAST_STEP = 40, 250
-"""Every process gets as far as the first, few as far as the last."""
+LAST_STEP = 60
+"""Every first process gets as far as this."""
 
 LONGEST = 120
 """Seconds after which a process counts as hung."""
@@ -44,6 +45,7 @@ class Outcome:
     unavailable: int = 0
     models: int = 0
     indexed: int = 0
+    twice_wrong: int = 0
     violations: truth.Violations = field(default_factory=truth.Violations)
 
 
@@ -76,24 +78,22 @@ class Run:
             self.hub, self.life = hub, Life(hub, self.seed)
             self.life.begin(self.models)
             hub.faults = self.faults = CountedFaults(self.seed, self.rate)
-            self._attempt(EARLY_STEP, 1)
+            self._attempt(0)
             for _ in range(self.random.randrange(1, 6)):
-                self._attempt(LAST_STEP, 0.75)
+                self._attempt(self.random.random())
             hub.faults = hub.on_request = None
             self._settle()
         self.outcome.faults, self.outcome.changes = self.faults.struck, self.life.changes
         return self.outcome
 
-    def _attempt(self, last: int, share: float) -> None:
-        """One process while the Hub changes; then a few changes more.
-
-        In this share of all cases it dies at a step up to ``last``, otherwise mostly after some time.
-        """
+    def _attempt(self, chance: float) -> None:
+        """One process, mostly killed, while the Hub changes; then a few changes more."""
         self.life.while_asked(self.random.choice((0, 0.01, 0.05)))
-        kind = self.random.random()
-        if kind < share:
-            self._process(killed_at=int(last ** self.random.random()))
-        elif kind < 0.95:
+        if chance < 0.4:
+            self._process(killed_at=int(LAST_STEP ** self.random.random()))
+        elif chance < 0.75:
+            self._process(killed_at=self.random.randrange(1, 12), killed_in=self.random.choice(STAGES))
+        elif chance < 0.95:
             self._process(seconds=self.random.uniform(0.05, 1.5))
         else:
             self._process()
@@ -115,15 +115,23 @@ class Run:
             violations.broken.append(f"unavailable without faults: {report['unavailable']}")
         truth.compare_with_hub(self.lake, self.held, self.hub.repos, self._unreadable(), violations)
         self.outcome.models, self.outcome.indexed = len(self.hub.repos), len(self.held.models)
+        self.outcome.twice_wrong = len(self._twice_wrong() - self.held.models.keys())
 
     def _unreadable(self) -> set[str]:
         """Models whose weights are none, or came with wrong bytes twice."""
-        return {
+        return self._twice_wrong() | {
             model_id
             for model_id, repo in self.hub.repos.items()
             for name in repo.head.files
             if repo.path(repo.head, name).read_bytes() == UNREADABLE
-            or self.faults.wrong[f"/{model_id}/resolve/{repo.head.sha}/{name}"] > 1
+        }
+
+    def _twice_wrong(self) -> set[str]:
+        return {
+            model_id
+            for model_id, repo in self.hub.repos.items()
+            for name in repo.head.files
+            if self.faults.wrong[f"/{model_id}/resolve/{repo.head.sha}/{name}"] > 1
         }
 
     def _look(self) -> None:
@@ -132,7 +140,9 @@ class Run:
         truth.compare_with_before(self.held, now, self.outcome.violations)
         self.held = now
 
-    def _process(self, killed_at: int | None = None, seconds: float | None = None) -> dict[str, Any]:
+    def _process(
+        self, killed_at: int | None = None, killed_in: str | None = None, seconds: float | None = None
+    ) -> dict[str, Any]:
         """Run one process: to its end, to a step, or for some seconds; its report, if it was not killed."""
         report = self.folder / "report.json"
         report.unlink(missing_ok=True)
@@ -144,7 +154,7 @@ class Run:
             "requests_per_5_minutes": 10**7,
             "token_env": "PEACE_NO_TOKEN",
         }
-        order = Order(self.lake.root, source, self.random.choice((2, 5, 8, 12)), report, killed_at)
+        order = Order(self.lake.root, source, self.random.choice((2, 5, 8, 12)), report, killed_at, killed_in)
         process = self.context.Process(target=work, args=(order,), daemon=True)
         process.start()
         process.join(LONGEST if seconds is None else seconds)

@@ -41,13 +41,17 @@ COMMITS: tuple[tuple[Any, str], ...] = (
 
 @dataclass(frozen=True)
 class Order:
-    """What a process is to do: a pass over a lake, up to the step at which it dies, and where it says how it went."""
+    """What a process is to do: a pass over a lake, and where it says how it went.
+
+    It dies at step ``killed_at``, counted from the start or within the stages of one kind.
+    """
 
     home: Path
     source: dict[str, Any]
     batch_size: int
     report: Path
     killed_at: int | None = None
+    killed_in: str | None = None
 
 
 class Steps:
@@ -60,7 +64,7 @@ class Steps:
     def take(self, kind: str) -> None:
         """One step is about to be done."""
         with self.lock:
-            self.taken += 1
+            self.taken += self.order.killed_in in (None, self.stage)
             if self.taken == self.order.killed_at:
                 self.order.report.write_text(json.dumps({"stage": self.stage, "step": kind}))
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -92,7 +96,7 @@ def work(order: Order) -> None:
     config = ZooConfig((order.source,), order.home, order.batch_size)
     found = _crawl(lake, config, steps)
     processed = _bring_up_to_date(lake, config, steps)
-    order.report.write_text(json.dumps(found | {"batches": processed, "steps": steps.taken}))
+    order.report.write_text(json.dumps(found | {"batches": processed}))
 
 
 def _crawl(lake: Lake, config: ZooConfig, steps: Steps) -> dict[str, Any]:
