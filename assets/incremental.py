@@ -13,6 +13,7 @@ from assets.automation import stages_from
 from assets.partitions import register
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import ConfigError
+from peace_pipeline.zoo.catalog import skipped_records
 from resources import ZooResource
 from resources.instance import bury_dead_runs, open_instance, process_tag
 
@@ -162,7 +163,7 @@ class Pass:
             summary.new += found["new"]
             summary.changed += found["changed"]
             summary.deleted += found["deleted"]
-            summary.skipped += found["skipped"]
+            summary.skipped += skipped_records(self.lake, found["batches"])
         return None
 
     def _bring_up_to_date(self, summary: PassSummary) -> None:

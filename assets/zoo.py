@@ -1,5 +1,6 @@
 """Stage 1: the crawl."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import dagster as dg
@@ -8,6 +9,7 @@ from assets.partitions import register
 from peace_pipeline.progress import track
 from resources import LakeResource, ZooResource
 
+_REASONS = 20
 RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 
 
@@ -39,8 +41,15 @@ def zoo_crawl(
             "new": len(summary.new),
             "changed": len(summary.changed),
             "deleted": len(summary.deleted),
-            "skipped": dg.MetadataValue.json(summary.skipped),
+            "skipped": len(summary.skipped),
+            "reasons": dg.MetadataValue.json(_reasons(summary.skipped)),
             "batches": dg.MetadataValue.json(summary.batches),
             **{f"requests/{method}": count for method, count in requests.items()},
         }
     )
+
+
+def _reasons(skipped: list[dict[str, str]]) -> dict[str, int]:
+    """How many models were skipped for each kind of reason, the most frequent first."""
+    kinds = Counter(row["reason"].partition(":")[0] for row in skipped)
+    return dict(kinds.most_common(_REASONS))

@@ -37,6 +37,7 @@ Checkpoint = Annotated[
     typer.Argument(metavar="PATH", help="A weight file, a folder in Hub layout, or hf://org/name@revision."),
 ]
 
+_SHOWN = 50
 _HITS = ("rank", "model_id", "revision", "source", "task", "architecture", "similarity")
 _DEMO = """\
 # What `peace run` crawls. Paths are relative to this file.
@@ -231,8 +232,10 @@ def _show_pass(console: Console, summary: PassSummary) -> None:
             f"{summary.embedded} embedded{', encoder trained' if summary.trained else ''}."
         )
     if summary.skipped:
-        rows = [(row["model_id"], row["reason"]) for row in summary.skipped]
+        rows = [(row["model_id"], row["reason"]) for row in summary.skipped[:_SHOWN]]
         console.print(table("Skipped", ("model_id", "reason"), rows))
+        if len(summary.skipped) > _SHOWN:
+            console.print(f"… and {len(summary.skipped) - _SHOWN} more: --json lists them all")
     if summary.encoder_version is None:
         console.print("No encoder yet: at least 64 networks are needed to train one; nothing is indexed.")
     console.print(f"Encoder {summary.encoder_version or '–'}, {summary.seconds:.1f} s.", highlight=False)

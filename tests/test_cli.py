@@ -140,12 +140,12 @@ def place_version(place: Workplace) -> str:
 
 def test_embed(place: Workplace, tmp_path: Path) -> None:
     out = tmp_path / "vectors.parquet"
-    paths = ["zoo/n001", "zoo/nowhere", "zoo/n000/model.safetensors", "hf://org/name"]
+    paths = ["zoo/n001", "zoo/nowhere", "zoo/n000/model.safetensors", "hf://name"]
     answer = place.peace_alone("embed", *paths, "--out", out, "--dtype", "float64", "--json", code=1)
     rows = answer.json
     assert [row["path"] for row in rows] == paths
     assert [sorted(row) for row in rows[1::2]] == [["encoder_version", "error", "path"]] * 2
-    assert "isn't there yet" in rows[3]["error"]
+    assert "not of the form hf://org/name" in rows[3]["error"]
     for row in rows[::2]:
         assert (row["wiring"], row["parameters"], row["sampled"]) == ("chain", 254, False)
         assert np.linalg.norm(row["vector"]) == pytest.approx(1, abs=1e-12)

@@ -89,6 +89,12 @@ def known_models(lake: Lake) -> dict[str, KnownModel]:
     }
 
 
+def skipped_records(lake: Lake, batches: Iterable[str]) -> list[dict[str, str]]:
+    """Model id and reason of every model that the crawl of these batches skipped."""
+    sql = "SELECT model_id, reason FROM read_parquet($zoo) WHERE status = 'skipped'"
+    return [row for batch in batches for row in query(sql, zoo=lake.zoo(batch)).to_pylist()]
+
+
 def write_batches(
     lake: Lake, found: Iterable[Found], batch_size: int
 ) -> Iterator[tuple[str, list[ModelRecord]]]:
