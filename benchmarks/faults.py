@@ -10,12 +10,13 @@ another must find nothing to do, and the lake and the index are compared with th
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
@@ -50,7 +51,8 @@ def main() -> None:
 
 
 def _outcomes(seeds: range, jobs: int) -> Iterator[tuple[int, Outcome]]:
-    with ThreadPoolExecutor(jobs) as pool:
+    """Runs at a time in processes of their own: in threads of one, the exit status of a child can get lost."""
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         yield from zip(seeds, pool.map(one, seeds), strict=True)
 
 
