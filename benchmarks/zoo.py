@@ -48,7 +48,7 @@ def main() -> None:
         wall = time.perf_counter() - wall
         cards = {path.parent.name: card(path) for path in sorted(zoo.glob("*/README.md"))}
         chunks = [json.loads(path.read_text()) for path in (root / f".{arguments.recipe}").glob("*.json")]
-    console = Console(width=140)
+    console = Console(width=170)
     console.print(accuracies(list(cards.values())))
     console.print(twins(cards))
     console.print(costs(cards, chunks))
