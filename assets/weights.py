@@ -1,11 +1,17 @@
 """Stage 2: checkpoints to tensors to layers."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from assets.partitions import batches
 from assets.zoo import RETRY, zoo_crawl
 from peace_pipeline.progress import track
 from resources import LakeResource, ZooResource
+
+if TYPE_CHECKING:
+    from peace_pipeline.symmetry.extraction import Outcome
 
 
 @dg.asset(
@@ -20,12 +26,8 @@ def extracted_weights(
 ) -> dg.MaterializeResult:
     """The batch's checkpoints, verified by sha256 and opened safely: an inventory of their tensors."""
     from peace_pipeline.symmetry.extraction import extract_batch
-    from peace_pipeline.zoo import traffic
 
-    home, before = lake.open(), traffic.sent()
-    outcome = extract_batch(home, context.partition_key, zoo.fetcher(home), track("Reading weights"))
-    requests = {f"requests/{method}": count for method, count in (traffic.sent() - before).items()}
-    return dg.MaterializeResult(metadata={"models": outcome.models, "skipped": outcome.skipped, **requests})
+    return _materialized(extract_batch, lake, zoo, context.partition_key, "Reading weights")
 
 
 @dg.asset(
@@ -41,6 +43,16 @@ def layer_tensors(
     """The batch's tensors grouped into layers, norms folded, with their neuron groups."""
     from peace_pipeline.symmetry.extraction import layer_batch
 
-    home = lake.open()
-    outcome = layer_batch(home, context.partition_key, zoo.fetcher(home), track("Writing layers"))
-    return dg.MaterializeResult(metadata={"models": outcome.models, "skipped": outcome.skipped})
+    return _materialized(layer_batch, lake, zoo, context.partition_key, "Writing layers")
+
+
+def _materialized(
+    stage: Callable[..., "Outcome"], lake: LakeResource, zoo: ZooResource, batch: str, name: str
+) -> dg.MaterializeResult:
+    """Run a stage over a batch; its outcome and the requests that it took."""
+    from peace_pipeline.zoo import traffic
+
+    home, before = lake.open(), traffic.sent()
+    outcome = stage(home, batch, zoo.fetcher(home), track(name))
+    requests = {f"requests/{method}": count for method, count in (traffic.sent() - before).items()}
+    return dg.MaterializeResult(metadata={"models": outcome.models, "skipped": outcome.skipped, **requests})

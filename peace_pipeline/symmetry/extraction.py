@@ -144,8 +144,8 @@ def layer_batch(
             rows.append(_write_layers(record, folder, writer))
             if progress:
                 progress(done, len(records))
+    fetcher.release(everything)  # before the batch counts as done: nobody would do it later
     write_parquet(pa.Table.from_pylist(rows, schema=WIRINGS), lake.wirings(batch))
-    fetcher.release(everything)
     skipped = sum(row["status"] == SKIPPED for row in rows)
     return Outcome(len(rows) - skipped, skipped)
 

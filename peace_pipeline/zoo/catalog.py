@@ -51,7 +51,7 @@ def newest_records(lake: Lake) -> dict[str, ModelRecord]:
 
 
 _KNOWN = f"""
-    SELECT model_id, source, revision, etag, status, reason, batch FROM ({NEWEST})
+    SELECT model_id, source, revision, uri, etag, status, reason, batch FROM ({NEWEST})
 """
 _PASSING = """
     SELECT DISTINCT model_id, parse_filename(filename, true) AS batch
@@ -81,6 +81,7 @@ def known_models(lake: Lake) -> dict[str, KnownModel]:
         row["model_id"]: KnownModel(
             row["source"],
             row["revision"],
+            row["uri"],
             None if (row["model_id"], row["batch"]) in again else row["etag"],
             row["status"],
             row["reason"],

@@ -26,12 +26,15 @@ class Fetcher:
         Raises:
             FetchError: where this model can't be had.
         """
-        source = self._source(record)
-        if source is not None:
-            return source.fetch(record)
+        failure = FetchError("its source is no longer in the configuration", passing=True)
+        for source in self._owners(record):
+            try:
+                return source.fetch(record)
+            except FetchError as error:
+                failure = error
         if record.uri.startswith(LocalFiles.origin):
             return local_folder(record)
-        raise FetchError("its source is no longer in the configuration", passing=True)
+        raise failure
 
     def fetch_all(self, records: Iterable[ModelRecord]) -> Iterator[tuple[ModelRecord, Path | FetchError]]:
         """Each record, in order, with its folder or the reason why there is none; the next ones are fetched
@@ -49,17 +52,17 @@ class Fetcher:
         """Give up the local copies of these records' files, where they can be had again."""
         records = list(records)
         for source in self.sources:
-            source.release([record for record in records if self._source(record) is source])
+            source.release([record for record in records if source in self._owners(record)])
 
-    def _source(self, record: ModelRecord) -> Source | None:
-        owners = (
+    def _owners(self, record: ModelRecord) -> list[Source]:
+        """The sources that the record may have come from; those of one place may see different parts of it."""
+        return [
             source
             for source in self.sources
             if source.source == record.source
             and record.model_id.startswith(source.prefix)
             and record.uri.startswith(source.origin)
-        )
-        return next(owners, None)
+        ]
 
     def _try(self, record: ModelRecord) -> Path | FetchError:
         try:

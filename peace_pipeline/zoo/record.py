@@ -102,6 +102,7 @@ class KnownModel:
 
     source: str
     revision: str
+    uri: str
     etag: str | None
     status: str
     reason: str | None
@@ -109,7 +110,7 @@ class KnownModel:
     @classmethod
     def of(cls, record: ModelRecord) -> KnownModel:
         """The part of ``record`` that later crawls need."""
-        return cls(record.source, record.revision, record.etag, record.status, record.reason)
+        return cls(record.source, record.revision, record.uri, record.etag, record.status, record.reason)
 
 
 def to_table(records: Iterable[ModelRecord]) -> pa.Table:

@@ -199,7 +199,7 @@ def deleted(model_id: str, known: KnownModel) -> ModelRecord:
         known.source,
         model_id,
         known.revision,
-        uri=model_id,
+        known.uri,
         status=DELETED,
         reason="no longer at its source",
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,10 @@ import torch
 from safetensors.torch import save
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.extraction import extract_batch, layer_batch, skipped_models
+from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
 from peace_pipeline.zoo import ConfigError, ZooConfig
 from peace_pipeline.zoo.catalog import newest_records
-from peace_pipeline.zoo.crawling import CrawlSummary, crawl_zoo
+from peace_pipeline.zoo.crawling import crawl_zoo
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness, walk
 from peace_pipeline.zoo.hub.place import Place
@@ -24,66 +22,9 @@ from peace_pipeline.zoo.hub.source import HuggingfaceSource
 from peace_pipeline.zoo.source import SourceUnavailable
 from tests.conftest import card_of
 from tests.standin_hub import Fault, StandinHub
+from tests.zoo.hubs import CONFIG, LONG_AGO, config, crawl, files, hub, ingest, reasons, weights
 
-CONFIG = json.dumps({"model_type": "mlp", "hidden_act": "relu"}).encode()
-LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-def weights(seed: int) -> bytes:
-    """A small MLP as safetensors."""
-    generator = torch.Generator().manual_seed(seed)
-    return save(
-        {f"{i}.weight": torch.randn(4, 4, generator=generator) for i in range(2)}, metadata={"format": "pt"}
-    )
-
-
-def files(seed: int = 0, **others: bytes) -> dict[str, bytes | Path]:
-    """The files of a model repository."""
-    return {
-        "config.json": CONFIG,
-        "model.safetensors": weights(seed),
-        "README.md": card_of("cats").encode(),
-        ".gitattributes": b"",
-        **others,
-    }
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandinHub]:
-    """A Hub of three models; retries follow at once."""
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr(politeness, "_wait", lambda state: 0.01)
-    monkeypatch.setattr(politeness.RateLimit, "pause", lambda self, seconds: None)
-    with StandinHub(tmp_path / "hub") as hub:
-        for number in range(3):
-            hub.push(f"org/m{number}", files(number), at=LONG_AGO + timedelta(days=number))
-        yield hub
-
-
-def config(hub: StandinHub, batch_size: int = 500, **options: Any) -> ZooConfig:
-    table = {"kind": "huggingface", "endpoint": hub.endpoint, "requests_per_5_minutes": 10**7, **options}
-    return ZooConfig((table,), Path("/"), batch_size)
-
-
-def crawl(lake: Lake, hub: StandinHub, **options: Any) -> CrawlSummary:
-    hub.forget()
-    return crawl_zoo(lake, config(hub, **options))
-
-
-def ingest(lake: Lake, hub: StandinHub, **options: Any) -> list[dict[str, str]]:
-    """Crawl and bring what was found up to its layer table; returns what was skipped on the way."""
-    settings = config(hub, **options)
-    skipped = []
-    for batch in crawl_zoo(lake, settings).batches:
-        fetcher = Fetcher(settings.build(lake))
-        extract_batch(lake, batch, fetcher)
-        layer_batch(lake, batch, fetcher)
-        skipped += skipped_models(lake, batch)
-    return skipped
-
-
-def reasons(summary: CrawlSummary) -> dict[str, str]:
-    return {row["model_id"]: row["reason"] for row in summary.skipped}
+__all__ = ["hub"]
 
 
 def test_a_record_says_what_the_hub_and_the_card_say(lake: Lake, hub: StandinHub) -> None:
@@ -338,10 +279,9 @@ def test_a_crawl_that_breaks_off_goes_on_at_its_page(lake: Lake, hub: StandinHub
     for number in range(3, 12):
         hub.push(f"org/m{number}", files(number), at=LONG_AGO + timedelta(days=number))
     options: dict[str, Any] = {"page_size": 3, "batch_size": 2}
-    hub.script(
-        "sort=lastModified", [Fault("slow", 0), Fault("slow", 0), *[Fault("504")] * politeness.ATTEMPTS]
-    )
-    with pytest.raises(SourceUnavailable, match="504"):
+    cut = [Fault("cut", sent=0)] * politeness.ATTEMPTS
+    hub.script("sort=lastModified", [Fault("slow", 0), Fault("slow", 0), *cut])
+    with pytest.raises(SourceUnavailable, match="disconnected"):
         crawl(lake, hub, **options)
     assert len(newest_records(lake)) == 6
     hub.push("org/late", files(50))
@@ -350,6 +290,15 @@ def test_a_crawl_that_breaks_off_goes_on_at_its_page(lake: Lake, hub: StandinHub
     assert "cursor" in hub.requests[0].path
     assert len(newest_records(lake)) == 13
     assert not crawl(lake, hub, **options).batches
+
+
+def test_a_page_that_always_fails_keeps_nothing_from_being_found(lake: Lake, hub: StandinHub) -> None:
+    hub.script("cursor=", [Fault("504")] * 1000)
+    for _ in range(2):
+        with pytest.raises(SourceUnavailable, match="504"):
+            crawl(lake, hub, page_size=2)
+        assert len(newest_records(lake)) == len(hub.repos)
+        hub.push("org/new", files(9))
 
 
 def test_a_page_that_no_longer_exists_begins_the_walk_anew(lake: Lake, hub: StandinHub) -> None:
@@ -411,9 +360,11 @@ def test_a_hub_that_refuses_to_list_is_unavailable(lake: Lake, hub: StandinHub) 
     assert "\n" not in str(error.value)
 
 
-def test_credentials_have_no_place_in_the_endpoint(lake: Lake, hub: StandinHub) -> None:
-    with pytest.raises(ConfigError, match="token_env"):
-        config(hub, endpoint="http://me:secret@127.0.0.1").build(lake)
+@pytest.mark.parametrize("endpoint", ["http://me:secret@127.0.0.1", "localhost:8001", "ftp://127.0.0.1"])
+def test_endpoints_that_cannot_be_used(endpoint: str, lake: Lake, hub: StandinHub) -> None:
+    with pytest.raises(ConfigError, match="endpoint") as error:
+        crawl(lake, hub, endpoint=endpoint)
+    assert "secret" not in str(error.value)
 
 
 def test_requests_for_the_config_are_made_for_downloads_alone(lake: Lake, hub: StandinHub) -> None:
@@ -422,10 +373,21 @@ def test_requests_for_the_config_are_made_for_downloads_alone(lake: Lake, hub: S
 
 
 @pytest.mark.parametrize(
-    "options", [{"page_size": 0}, {"parallel": True}, {"max_bytes": -1}, {"requests_per_5_minutes": 0}]
+    "options",
+    [
+        {"page_size": 0},
+        {"parallel": True},
+        {"max_bytes": -1},
+        {"requests_per_5_minutes": 0},
+        {"min_parameters": "1M"},
+        {"task": 3},
+        {"token_env": 3},
+        {"formats": "safetensors"},
+        {"formats": ["zip"]},
+    ],
 )
 def test_settings_that_cannot_be_used(options: dict[str, Any], lake: Lake, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="huggingface source: "):
+    with pytest.raises(ConfigError, match=f"huggingface source: {next(iter(options))} "):
         ZooConfig(({"kind": "huggingface", **options},), tmp_path).build(lake)
 
 

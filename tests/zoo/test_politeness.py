@@ -161,10 +161,11 @@ def test_every_kind_of_request_gives_up_after_six(
     ]
     for kind, request in requests:
         hub.forget()
-        hub.script("", [fault] * ATTEMPTS)
+        parts = 2 if kind is SourceUnavailable and fault.kind == "504" else 1  # the sweep after the walk
+        hub.script("", [fault] * ATTEMPTS * parts)
         with pytest.raises(kind) as raised:
             request()
-        assert hub.count() == ATTEMPTS
+        assert hub.count() == ATTEMPTS * parts
         assert "?" not in str(raised.value)
 
 

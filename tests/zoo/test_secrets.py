@@ -112,7 +112,7 @@ def test_no_error_says_the_token(
     config = config_of(hub, tmp_path)
     crawl_zoo(lake, config)
     record = newest_records(lake)["org/a"]
-    hub.script("", [fault] * 2 * politeness.ATTEMPTS)
+    hub.script("", [fault] * 3 * politeness.ATTEMPTS)
     with pytest.raises(SourceUnavailable) as unavailable:
         crawl_zoo(lake, config)
     with pytest.raises(FetchError) as failed:

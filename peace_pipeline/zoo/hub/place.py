@@ -50,10 +50,14 @@ class Place:
         with atomic(self.folder / LISTED) as temporary:
             temporary.write_text("\n".join(sorted(model_ids)))
 
+    def listed(self) -> set[str]:
+        """Ids in this source's last complete listing."""
+        return _read(self.folder / LISTED)
+
     def listed_elsewhere(self) -> set[str]:
-        """Ids in the last complete listings of all other sources."""
+        """Ids in the last complete listings of all other sources, also of those that are no longer configured."""
         lists = (path for path in self.folder.parent.glob(f"*/{LISTED}") if path.parent != self.folder)
-        return {model_id for path in lists for model_id in path.read_text().splitlines()}
+        return {model_id for path in lists for model_id in _read(path)}
 
     def _save(self, covered: datetime | None, descent: Descent | None) -> None:
         state = {
@@ -63,3 +67,10 @@ class Place:
         with atomic(self.folder / PLACE) as temporary:
             temporary.write_text(json.dumps(state))
         self.covered, self.descent = covered, descent
+
+
+def _read(path: Path) -> set[str]:
+    try:
+        return set(path.read_text().splitlines())
+    except FileNotFoundError:
+        return set()

@@ -14,6 +14,7 @@ from urllib.parse import urlparse
 
 import tenacity
 from huggingface_hub import constants, get_session, set_client_factory
+from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.utils import disable_progress_bars, parse_ratelimit_headers
 
 from peace_pipeline.zoo import traffic
@@ -36,9 +37,20 @@ _BACKOFF = tenacity.wait_exponential(0.5, max=LONGEST_WAIT) + tenacity.wait_rand
 class HubUnavailable(SourceUnavailable):
     """The Hub did not answer, however often it was asked; ``status`` is what it said last, if anything."""
 
-    def __init__(self, url: str, status: int | None, reason: str) -> None:
-        super().__init__(f"{url}: {reason}, after {ATTEMPTS} attempts")
+    def __init__(self, url: str, reason: str, status: int | None = None) -> None:
+        super().__init__(f"{url}: {reason}")
         self.status = status
+
+    @property
+    def outage(self) -> bool:
+        """Whether the Hub can't be reached at all, rather than fail on what was asked."""
+        return self.status in (None, 429)
+
+
+class BadAnswer(HubUnavailable):
+    """The Hub's answer makes no sense."""
+
+    outage = False
 
 
 class Interrupted(Exception):
@@ -61,14 +73,17 @@ _limits: dict[str, Limits] = {}
 
 
 def limit(endpoint: str, limits: Limits) -> None:
-    """From now on keep to ``limits`` in all requests to ``endpoint``."""
+    """From now on keep to ``limits``, or to stricter ones set before, in all requests to ``endpoint``."""
     _install()
-    _limits[urlparse(endpoint).netloc] = limits
+    host = urlparse(endpoint).netloc
+    strictest = min(limits, _limits.get(host, limits), key=lambda each: each.api.refill)
+    _limits[host] = strictest
 
 
 @cache
 def _install() -> None:
     constants.HF_HUB_DISABLE_TELEMETRY = True  # it asks the public Hub about agents, whatever the endpoint
+    constants.HF_HUB_DISABLE_XET = True  # its downloads would pass by this client
     hooks = get_session().event_hooks["request"]
     set_client_factory(
         lambda: _PoliteClient(event_hooks={"request": [*hooks, _before]}, follow_redirects=True)
@@ -95,6 +110,16 @@ class _Refused(Exception):
         self.status, self.wait = status, wait
 
 
+def _may_pass(error: BaseException) -> bool:
+    passing = isinstance(error, _Refused | httpx.TransportError)
+    return passing and not isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol)
+
+
+def _told(error: Exception) -> str:
+    """What an error says; one about the request itself may repeat its headers, so its kind has to do."""
+    return type(error).__name__ if isinstance(error, httpx.LocalProtocolError) else one_line(error)
+
+
 class _PoliteClient(httpx.Client):
     """Sends a request again while the answer is one of ``RETRIED`` or there is none."""
 
@@ -104,16 +129,20 @@ class _PoliteClient(httpx.Client):
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=_wait,
-            retry=tenacity.retry_if_exception_type((_Refused, httpx.TransportError)),
+            retry=tenacity.retry_if_exception(_may_pass),
             before_sleep=tenacity.before_sleep_log(log, logging.INFO),
             reraise=True,
         )
+        url = str(request.url.copy_with(query=None))
         try:
             return retrying(self._attempt, request, stream=stream, **options)
-        except (_Refused, httpx.TransportError) as error:
-            status = error.status if isinstance(error, _Refused) else None
-            reason = str(error) or type(error).__name__
-            raise HubUnavailable(str(request.url.copy_with(query=None)), status, reason) from None
+        except _Refused as error:
+            raise HubUnavailable(url, f"{error}, after {ATTEMPTS} attempts", error.status) from None
+        except (httpx.TransportError, OfflineModeIsEnabled) as error:
+            attempts = f", after {ATTEMPTS} attempts" if _may_pass(error) else ""
+            raise HubUnavailable(url, f"{_told(error)}{attempts}") from None
+        except httpx.RequestError as error:
+            raise BadAnswer(url, _told(error)) from None
 
     def _attempt(self, request: httpx.Request, *, stream: bool, **options: Any) -> httpx.Response:
         response = super().send(request, stream=stream, **options)
@@ -131,14 +160,21 @@ def _asked_wait(response: httpx.Response) -> float | None:
     told = parse_ratelimit_headers(response.headers)
     if response.status_code == 429 and told and told.remaining == 0:
         return told.reset_in_seconds + 1.0
-    after = response.headers.get("Retry-After", "")
-    return float(after) if after.isdecimal() else None
+    return traffic.retry_after(response.headers.get("Retry-After", ""))
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.wait if isinstance(error, _Refused) else None
     return _BACKOFF(state) + min(asked or 0.0, 10 * LONGEST_WAIT)
+
+
+def normal(endpoint: str) -> str:
+    """An address as the client writes it in requests; one that it can't make sense of as it is."""
+    try:
+        return str(httpx.URL(endpoint)).rstrip("/")
+    except httpx.InvalidURL:
+        return endpoint
 
 
 def one_line(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.hub.politeness import one_line
 from peace_pipeline.zoo.hub.repository import Hub
-from peace_pipeline.zoo.hub.source import FORMATS, TOKEN
+from peace_pipeline.zoo.hub.source import FORMATS, TOKEN, token_in
 from peace_pipeline.zoo.record import SKIPPED
 from peace_pipeline.zoo.source import FetchError
 
@@ -37,7 +36,7 @@ def fetched(lake: Lake, name: str) -> Iterator[list[Path]]:
     if match is None:
         raise FetchError("not of the form hf://org/name or hf://org/name@revision", passing=False)
     with tempfile.TemporaryDirectory(prefix="peace-", ignore_cleanup_errors=True) as cache:
-        hub = Hub(lake, None, os.environ.get(TOKEN) or None, None, Path(cache))
+        hub = Hub(lake, None, token_in(TOKEN), None, Path(cache))
         try:
             info = hub.model(match[1], match[2])
         except HfHubHTTPError as error:

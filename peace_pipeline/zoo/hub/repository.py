@@ -6,11 +6,19 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import quote, urlparse
 
-from huggingface_hub import HfApi, ModelInfo, constants, get_hf_file_metadata, hf_hub_url
+from huggingface_hub import (
+    HfApi,
+    ModelInfo,
+    constants,
+    get_hf_file_metadata,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
     DisabledRepoError,
     EntryNotFoundError,
@@ -30,15 +38,16 @@ from peace_pipeline.zoo.card import CARD, CONFIG, MAX_TEXT_BYTES, front_matter
 from peace_pipeline.zoo.hub import politeness
 from peace_pipeline.zoo.hub.describing import describe, refusal, weight_names
 from peace_pipeline.zoo.hub.listing import DETAILS, parsed
-from peace_pipeline.zoo.hub.politeness import HubUnavailable, Interrupted, httpx, session
+from peace_pipeline.zoo.hub.politeness import BadAnswer, HubUnavailable, Interrupted, httpx, session
 from peace_pipeline.zoo.hub.rate import RateLimit
 from peace_pipeline.zoo.record import ModelFile, ModelRecord
-from peace_pipeline.zoo.source import FetchError
+from peace_pipeline.zoo.source import ConfigError, FetchError
 
 ANONYMOUS, SIGNED_IN = (500, 3000), (1000, 5000)
 """Requests in five minutes that the Hub allows: calls of its API, and of its file resolver."""
 
 _SHARE = 0.9
+_LARGEST = 2**63
 _SHA256 = re.compile("[0-9a-f]{64}")
 _REFUSALS: dict[type[Exception], str] = {
     GatedRepoError: "gated: this token has no access",
@@ -67,11 +76,16 @@ class Hub:
         requests: int | None,
         cache: Path | None = None,
     ) -> None:
-        self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+        self.endpoint = politeness.normal(endpoint or constants.ENDPOINT)
+        place = urlparse(self.endpoint)
+        if place.scheme not in ("http", "https") or "@" in place.netloc:
+            raise ConfigError("the Hub's endpoint must be an http(s) address without credentials")
+        if token and not (token.isascii() and token.isprintable() and " " not in token):
+            raise ConfigError("the Hub's token holds characters that no token has")
         self.token = token
         root = lake.root / "zoo" / "huggingface"
         self.cache = cache or root / "cache"
-        name = re.sub(r"[^\w.-]", "_", urlparse(self.endpoint).netloc)
+        name = re.sub(r"[^\w.-]", "_", place.netloc)
         politeness.limit(self.endpoint, _limits(root / name, token, requests))
         self.api = HfApi(endpoint=self.endpoint, token=token or False)
         self.headers = build_hf_headers(token=token or False)
@@ -83,7 +97,9 @@ class Hub:
             HubUnavailable: where the Hub doesn't answer.
             HfHubHTTPError: where it refuses to.
         """
-        path = f"{self.endpoint}/api/models/{model_id}" + (f"/revision/{revision}" if revision else "")
+        path = f"{self.endpoint}/api/models/{model_id}" + (
+            f"/revision/{quote(revision, safe='')}" if revision else ""
+        )
         response = session().get(path, params={"expand": list(DETAILS)}, headers=self.headers)
         try:
             hf_raise_for_status(response)
@@ -91,7 +107,10 @@ class Hub:
             return None
         except DisabledRepoError:
             return ModelInfo(id=model_id, disabled=True)
-        return parsed(response.json())
+        try:
+            return parsed(response.json())
+        except (ValueError, RecursionError) as error:
+            raise BadAnswer(path, f"no description of a model ({type(error).__name__})") from None
 
     def record(self, info: ModelInfo, formats: Sequence[str], max_bytes: int) -> ModelRecord:
         """The record of a model, pinned to its sha; a model that can't be taken is skipped with the reason.
@@ -119,7 +138,7 @@ class Hub:
         except HfHubHTTPError as error:
             return replace(record, etag=None).skipped(f"the Hub refused ({error.response.status_code})")
         except HubUnavailable as error:
-            if error.status in (None, 429):
+            if error.outage:
                 raise
             return replace(record, etag=None).skipped(str(error))
         except ValueError as error:
@@ -132,7 +151,8 @@ class Hub:
             url = hf_hub_url(info.id, name, revision=info.sha, endpoint=self.endpoint)
             metadata = get_hf_file_metadata(url, token=self.token or False, endpoint=self.endpoint)
             digest = metadata.etag if _SHA256.fullmatch(metadata.etag or "") else None
-            entries.append(ModelFile(name, metadata.size, digest, files.format_of(name)))
+            size = metadata.size if 0 <= (metadata.size or 0) < _LARGEST else None
+            entries.append(ModelFile(name, size, digest, files.format_of(name)))
         names = {sibling.rfilename for sibling in info.siblings or ()}
         return (*entries, *([ModelFile(CONFIG, None, None, "text")] if CONFIG in names else ()))
 
@@ -140,12 +160,30 @@ class Hub:
         """The card's text and what its front matter says that the listing did not."""
         if CARD not in {sibling.rfilename for sibling in info.siblings or ()}:
             return {}
-        url = hf_hub_url(info.id, CARD, revision=info.sha, endpoint=self.endpoint)
-        response = session().get(url, headers=self.headers)
-        if response.status_code != 200 or len(response.content) > MAX_TEXT_BYTES:
-            return {}
-        text = response.content.decode("utf-8", errors="replace")
-        return {**front_matter(text), **describe(info), "card": text}
+        try:
+            text = self._text(hf_hub_url(info.id, CARD, revision=info.sha, endpoint=self.endpoint))
+        except (BadAnswer, Interrupted):
+            text = None
+        return {} if text is None else {**front_matter(text), **describe(info), "card": text}
+
+    @politeness.resumed
+    def _text(self, url: str) -> str | None:
+        """A text file; ``None`` where there is none or it is longer than texts are."""
+        content = bytearray()
+        headers = self.headers | {"Accept-Encoding": "identity"}
+        try:
+            with session().stream("GET", url, headers=headers) as response:
+                if response.status_code != HTTPStatus.OK:
+                    return None
+                for block in response.iter_bytes():
+                    content += block
+                    if len(content) > MAX_TEXT_BYTES:
+                        return None
+        except httpx.TransportError as error:
+            raise Interrupted(str(error)) from error
+        except httpx.RequestError as error:
+            raise BadAnswer(url, politeness.one_line(error)) from error
+        return content.decode("utf-8", errors="replace")
 
     def fetch(self, record: ModelRecord) -> Path:
         """The folder of the record's files, downloaded at its revision and verified by their sha256.
@@ -162,6 +200,7 @@ class Hub:
     def _download(self, record: ModelRecord, file: ModelFile) -> Path:
         for _ in range(2):
             try:
+                self._check_size(record, file)
                 path = self._through_cache(record, file.path)
             except _REFUSED as error:
                 raise FetchError(f"{file.path}: {_reason(error)}", passing=True) from error
@@ -170,10 +209,23 @@ class Hub:
                 raise FetchError(f"{file.path}: the Hub refused ({status})", passing=True) from error
             except (HubUnavailable, Interrupted) as error:
                 raise FetchError(f"{file.path}: {error}", passing=True) from error
+            except ValueError as error:  # the client's limit on what it takes over HTTP
+                raise FetchError(f"{file.path}: {politeness.one_line(error)}", passing=False) from error
             if files.matches(path, file):
                 return path
             path.resolve().unlink()
         raise FetchError(f"{file.path}: its sha256 is not the Hub's, in two downloads", passing=False)
+
+    def _check_size(self, record: ModelRecord, file: ModelFile) -> None:
+        """Refuse a text, of which the crawl asked no size, that is longer than texts are."""
+        cached = try_to_load_from_cache(
+            record.model_id, file.path, self._copies(record), revision=record.revision
+        )
+        if file.size is None and file.format == "text" and cached is None:
+            url = hf_hub_url(record.model_id, file.path, revision=record.revision, endpoint=self.endpoint)
+            metadata = get_hf_file_metadata(url, token=self.token or False, endpoint=self.endpoint)
+            if (metadata.size or 0) > MAX_TEXT_BYTES:
+                raise FetchError(f"{file.path}: larger than {MAX_TEXT_BYTES:,} bytes", passing=False)
 
     @politeness.resumed
     def _through_cache(self, record: ModelRecord, name: str) -> Path:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 
 from peace_pipeline.lake import Lake
+from peace_pipeline.zoo import files
 from peace_pipeline.zoo.record import KnownModel, ModelRecord
 from peace_pipeline.zoo.source import ConfigError, Found, Progress, register
 
@@ -57,17 +57,27 @@ class HuggingfaceSource:
         requests_per_5_minutes: int | None = None,
         token_env: str = TOKEN,
     ) -> None:
-        if endpoint and "@" in urlparse(endpoint).netloc:
+        texts = {"endpoint": endpoint, "task": task, "library": library, "author": author, "search": search}
+        for name, text in (texts | {"license": license, "token_env": token_env}).items():
+            if not isinstance(text, str | None):
+                raise ConfigError(f"huggingface source: {name} must be a text, not {text!r}")
+        for name, number in {
+            "page_size": page_size,
+            "parallel": parallel,
+            "max_bytes": max_bytes,
+            "min_parameters": 1 if min_parameters is None else min_parameters,
+            "max_parameters": 1 if max_parameters is None else max_parameters,
+            "requests_per_5_minutes": 1 if requests_per_5_minutes is None else requests_per_5_minutes,
+        }.items():
+            if type(number) is not int or number < 1:
+                raise ConfigError(f"huggingface source: {name} must be a positive integer, not {number!r}")
+        if isinstance(formats, str) or not set(formats) <= set(files.FORMATS.values()):
             raise ConfigError(
-                "huggingface source: no credentials in `endpoint`: `token_env` names where they are"
+                f"huggingface source: formats must be a list of weight formats, not {formats!r}"
             )
         self.lake, self.endpoint, self.token_env = lake, endpoint, token_env
         self.max_bytes, self.formats = max_bytes, tuple(formats)
         self.page_size, self.parallel, self.rate = page_size, parallel, requests_per_5_minutes
-        for name, value in (("page_size", page_size), ("parallel", parallel), ("max_bytes", max_bytes)):
-            _positive(name, value)
-        for name, number in (("min", min_parameters), ("max", max_parameters), ("rate", self.rate)):
-            _positive(name, 1 if number is None else number)
         sizes = [
             f"{name}:{size}" for name, size in (("min", min_parameters), ("max", max_parameters)) if size
         ]
@@ -105,7 +115,7 @@ class HuggingfaceSource:
         """The Hub as this source may use it."""
         from peace_pipeline.zoo.hub.repository import Hub
 
-        return Hub(self.lake, self.endpoint, os.environ.get(self.token_env) or None, self.rate)
+        return Hub(self.lake, self.endpoint, token_in(self.token_env), self.rate)
 
     @property
     def origin(self) -> str:
@@ -114,11 +124,11 @@ class HuggingfaceSource:
     @property
     def folder(self) -> Path:
         """Where this source keeps its place: another one for other filters."""
-        settings = json.dumps([self.endpoint, self.filters], sort_keys=True)
+        settings = json.dumps([self.origin, self.filters], sort_keys=True)
         digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
         return self.lake.root / "zoo" / "huggingface" / "sources" / digest
 
 
-def _positive(name: str, value: int) -> None:
-    if type(value) is not int or value < 1:
-        raise ConfigError(f"huggingface source: {name} must be a positive integer, not {value!r}")
+def token_in(variable: str) -> str | None:
+    """The token that an environment variable holds, without the newline that mounted secrets end with."""
+    return os.environ.get(variable, "").strip() or None

@@ -18,7 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from peace_pipeline.zoo.hub.describing import refusal
 from peace_pipeline.zoo.hub.listing import DETAILS, LARGEST_PAGE, STATE, Listing
 from peace_pipeline.zoo.hub.place import Descent, Place
-from peace_pipeline.zoo.hub.politeness import one_line
+from peace_pipeline.zoo.hub.politeness import HubUnavailable, one_line
 from peace_pipeline.zoo.record import SKIPPED, KnownModel, ModelRecord
 from peace_pipeline.zoo.source import Found, Milestone, Progress, SourceUnavailable, deleted
 
@@ -51,25 +51,33 @@ class Walk:
         Raises:
             SourceUnavailable: where the Hub doesn't answer, or refuses to list its models.
         """
-        try:
-            yield from self._run()
-        except HfHubHTTPError as error:
-            raise SourceUnavailable(f"{self.hub.endpoint}: {one_line(error)}") from error
-
-    def _run(self) -> Iterator[Found]:
+        failures = []
         with ThreadPoolExecutor(self.source.parallel, "hub") as pool:
             if self.place.descent:
                 yield from self._resume(pool, self.place.descent)
-            first = self.listing.first("lastModified", DETAILS, self.source.page_size)
-            yield from self._descend(pool, first, None)
-            yield from self._sweep(pool)
+            for part in (self._head, self._sweep):
+                try:
+                    yield from part(pool)
+                except (HfHubHTTPError, HubUnavailable) as error:
+                    if getattr(error, "outage", False):
+                        raise
+                    failures.append(one_line(error))
+        if failures:
+            raise SourceUnavailable(f"{self.hub.endpoint}: {'; '.join(failures)}")
 
     def _resume(self, pool: ThreadPoolExecutor, descent: Descent) -> Iterator[Found]:
-        """The rest of a walk that an earlier crawl did not finish."""
+        """The rest of a walk that an earlier crawl did not finish; where it can't go on, the sweep finds the rest."""
         try:
             yield from self._descend(pool, descent.next, datetime.fromisoformat(descent.top))
-        except HfHubHTTPError as error:
-            log.info("the walk begun earlier can't go on (%s): beginning anew", one_line(error))
+        except (HfHubHTTPError, HubUnavailable) as error:
+            if getattr(error, "outage", False):
+                raise
+            log.warning("the walk begun earlier can't go on: %s", one_line(error))
+
+    def _head(self, pool: ThreadPoolExecutor) -> Iterator[Found]:
+        """Walk down from the newest model."""
+        first = self.listing.first("lastModified", DETAILS, self.source.page_size)
+        yield from self._descend(pool, first, None)
 
     def _descend(self, pool: ThreadPoolExecutor, url: str, top: datetime | None) -> Iterator[Found]:
         """Walk down from the page at ``url`` to what is covered already; ``top`` is where the walk began."""
@@ -92,13 +100,17 @@ class Walk:
         for page in self.listing.pages(self.listing.first("createdAt", STATE, LARGEST_PAGE)):
             present.update(info.id for info in page.models)
             yield from self._differing(pool, page.models, detailed=False)
-        absent = sorted(self.known.keys() - present - self.place.listed_elsewhere())
+        yield from self._absent(pool, present)
+        self.place.list(present)
+
+    def _absent(self, pool: ThreadPoolExecutor, present: set[str]) -> Iterator[Found]:
+        """What this source listed before and lists no more, and what nobody lists: gone, or out of its filters."""
+        elsewhere = self.place.listed_elsewhere()
+        own = {model_id for model_id, model in self.known.items() if model.uri.startswith(self.source.origin)}
+        absent = sorted(((own & self.place.listed()) | (own - elsewhere)) - present)
         for model_id, (answered, info) in zip(absent, pool.map(self._asked, absent), strict=True):
-            if info is not None:
-                yield from self._differing(pool, [info])
-            elif answered:
+            if answered and (info is None or model_id not in elsewhere):
                 yield deleted(model_id, self.known[model_id])
-        yield Milestone(partial(self.place.list, present))
 
     def _differing(
         self, pool: ThreadPoolExecutor, models: Iterable[ModelInfo], *, detailed: bool = True
@@ -119,12 +131,15 @@ class Walk:
         return info if self._refused(info) else self._asked(info.id)[1]
 
     def _asked(self, model_id: str) -> tuple[bool, ModelInfo | None]:
-        """Whether the Hub answered for a model, and what; a refusal is no answer."""
+        """Whether the Hub answered for a model, and what: a refusal is no answer, another model's is one."""
         try:
-            return True, self.hub.model(model_id)
-        except HfHubHTTPError as error:
+            info = self.hub.model(model_id)
+        except (HfHubHTTPError, HubUnavailable) as error:
+            if getattr(error, "outage", False):
+                raise
             log.warning("%s: %s", model_id, one_line(error))
             return False, None
+        return True, info if info and info.id == model_id else None
 
     def _refused(self, info: ModelInfo) -> bool:
         return refusal(info, token=bool(self.hub.token)) is not None
@@ -139,7 +154,7 @@ class Walk:
 
     def _etag(self, info: ModelInfo, status: str) -> str:
         """What a model's status follows from; other settings may yet bring in what is skipped."""
-        state: list[object] = [info.sha, info.gated, info.private, info.disabled]
+        state: list[object] = [info.sha, bool(info.gated), info.private, info.disabled]
         if status == SKIPPED:
             state += [bool(self.hub.token), self.source.max_bytes, self.source.formats]
         return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
