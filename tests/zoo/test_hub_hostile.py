@@ -71,6 +71,12 @@ def test_malformed_fields_stop_no_crawl(settings: dict[str, Any], lake: Lake, hu
     assert "org/odd" in crawl(lake, hub).new
 
 
+def test_a_model_without_a_commit_is_skipped(lake: Lake, hub: StandinHub) -> None:
+    hub.push("org/odd", files(5), sha=None)
+    assert reasons(crawl(lake, hub)) == {"org/odd": "the Hub names no commit"}
+    assert not crawl(lake, hub).batches
+
+
 def test_a_size_beyond_reason_is_none(lake: Lake, hub: StandinHub) -> None:
     answering(
         hub, "m1/resolve", lambda own: Answer(own.status, own.headers | {"X-Linked-Size": "9" * 30}, own.body)

@@ -125,6 +125,8 @@ class Hub:
         record = ModelRecord("huggingface", info.id, revision, uri, revision, **describe(info))
         if reason := refusal(info, token=bool(self.token)):
             return record.skipped(reason)
+        if info.sha is None:
+            return record.skipped("the Hub names no commit")
         try:
             entries = self._entries(info, weight_names(info, formats))
             size = sum(file.size or 0 for file in entries)
