@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 CONFIG, CARD = "config.json", "README.md"
 MAX_TEXT_BYTES = 4 << 20
+MAX_FRONT_MATTER = 512 << 10
+_MAX_DEPTH = 32
+_MAX_ITEMS, _MAX_SCALAR = 10_000, 64 << 10
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -45,14 +48,42 @@ def _read_text(path: Path) -> str:
 
 
 def front_matter(text: str) -> dict[str, Any]:
-    """The fields that the YAML at the top of a card gives; none where it is malformed."""
+    """The fields that the YAML at the top of a card gives; none where it is malformed, or not of a card's size."""
     import yaml
-    from huggingface_hub import ModelCard
+    from huggingface_hub import ModelCardData
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
+    match = REGEX_YAML_BLOCK.match(text)
+    if match is None or len(match[2]) > MAX_FRONT_MATTER:
+        return {}
     try:
-        return card_fields(ModelCard(text, ignore_metadata_errors=True).data)
+        metadata = _load(match[2]) or {}
+        return card_fields(ModelCardData(**metadata, ignore_metadata_errors=True))
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError, yaml.YAMLError):
         return {}
+
+
+def _load(text: str) -> Any:
+    """What YAML says.
+
+    Raises:
+        ValueError: where it has aliases, by which few bytes say much, or is deeper or longer than metadata is: what
+            reads lists, keys and numbers takes more than a proportionate time for long ones.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    lengths = [0]
+    for event in yaml.parse(text, Loader=loader):
+        lengths[-1] += isinstance(event, yaml.NodeEvent)
+        if isinstance(event, yaml.CollectionStartEvent):
+            lengths.append(0)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            lengths.pop()
+        is_long = lengths[-1] > _MAX_ITEMS or len(getattr(event, "value", "")) > _MAX_SCALAR
+        if isinstance(event, yaml.AliasEvent) or len(lengths) > _MAX_DEPTH or is_long:
+            raise ValueError("this YAML is no metadata of a card")
+    return yaml.load(text, Loader=loader)
 
 
 def card_fields(data: CardData) -> dict[str, Any]:
@@ -87,7 +118,7 @@ def _seed(value: object) -> int | None:
 
 
 def _hyperparameters(value: object) -> dict[str, str]:
-    """Scalars and lists of scalars as text; deeper values are left out (YAML aliases make them grow without end)."""
+    """Scalars and lists of scalars as text; deeper values are left out."""
     items = value.items() if isinstance(value, dict) else ()
     return {_written(name): _written(item) for name, item in items if _is_flat(item)}
 

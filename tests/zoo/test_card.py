@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.zoo import ModelFile, ModelRecord
-from peace_pipeline.zoo.card import MAX_TEXT_BYTES, enriched
+from peace_pipeline.zoo.card import MAX_TEXT_BYTES, enriched, front_matter
 from peace_pipeline.zoo.catalog import newest_records
 from peace_pipeline.zoo.crawling import crawl_zoo
 from peace_pipeline.zoo.record import from_table, to_table
@@ -109,6 +110,35 @@ def test_a_malformed_card_fails_nothing(case: str, tmp_path: Path) -> None:
     (record,) = stored([record_of(tmp_path)], tmp_path / "t.parquet")
     assert record.status == "new"
     assert record.metrics == {}
+
+
+MERGED = "a0: &a0 {k: v}\n" + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 16))
+GREEDY = {
+    "merge keys": MERGED,
+    "repeated results": "x: &x [1]\ny: [" + "*x, " * 1000 + "]\n",
+    "deep": "x: " + "[" * 100 + "]" * 100 + "\n",
+    "many tags": "tags: [" + ", ".join(map(str, range(20_000))) + "]\n",
+    "many keys": "".join(f"k{n}: 1\n" for n in range(20_000)),
+    "long number": "seed: 1" + ":59" * 30_000 + "\n",
+    "long": "x: |\n" + "  text\n" * 80_000,
+}
+
+
+@pytest.mark.parametrize("case", GREEDY)
+def test_metadata_that_would_take_all_time_or_memory_is_not_read(case: str) -> None:
+    assert front_matter(f"---\nlicense: mit\n{GREEDY[case]}---\n# A model\n") == {}
+
+
+def test_a_long_text_below_the_metadata_hinders_nothing() -> None:
+    assert front_matter("---\nlicense: mit\n---\n" + "text\n" * 500_000)["license"] == "mit"
+
+
+def test_a_card_without_metadata_is_nothing_to_warn_about(caplog: pytest.LogCaptureFixture) -> None:
+    client = logging.getLogger("huggingface_hub")
+    client.addHandler(caplog.handler)
+    assert front_matter("# Only text") == {}
+    client.removeHandler(caplog.handler)
+    assert not caplog.records
 
 
 def test_missing_huge_and_undecodable_files(tmp_path: Path) -> None:
