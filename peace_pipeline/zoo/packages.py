@@ -24,11 +24,12 @@ log = logging.getLogger(__name__)
 class PackagesSource(LocalFiles):
     """Networks that Python packages carry.
 
-    ``requirements`` is a file of pinned packages (by default the list that PEACE ships). A package that is installed
-    in the pinned version is read where it lies. Another's wheel is taken from ``wheelhouse``, a folder of wheels,
-    where one is configured: then nothing is ever downloaded and nothing is written there, as with pip's
-    ``--no-index --find-links``. Else pip downloads it, with its own configuration and through its cache. Hashes that
-    the file pins are verified either way. Model ids are ``packages:PACKAGE/path-in-wheel``, one a weight file.
+    ``requirements`` is a file of pinned packages (by default the list that PEACE ships). A package without a pinned
+    hash that is installed in the pinned version is read where it lies. Another's wheel is taken from ``wheelhouse``,
+    a folder of wheels, where one is configured: then nothing is ever downloaded and nothing is written there, as with
+    pip's ``--no-index --find-links``. Else pip downloads it, with its own configuration and through its cache. Where
+    hashes are pinned, models come out of a wheel that has one of them, and of nothing else. Model ids are
+    ``packages:PACKAGE/path-in-wheel``, one a weight file.
     """
 
     source = "packages"
@@ -73,13 +74,9 @@ class PackagesSource(LocalFiles):
 
     def _fetch(self, requirement: Requirement) -> Path | str:
         """The folder that holds the package's weights, or why there is none."""
-        try:
-            distribution = importlib.metadata.distribution(requirement.name)
-            if requirement.is_version(distribution.version):
-                return Path(str(distribution.locate_file("")))
-        except importlib.metadata.PackageNotFoundError:
-            pass
-        folder = self.unpacked / f"{requirement.name}-{requirement.version}"
+        if not requirement.hashes and (site := _installed(requirement)):
+            return site
+        folder = self.unpacked / requirement.folder
         if (folder / ".complete").exists():
             return folder
         try:
@@ -154,3 +151,12 @@ class PackagesSource(LocalFiles):
         if len(names) == 1:
             return record
         return replace(enriched(record, folder), tags=record.tags)
+
+
+def _installed(requirement: Requirement) -> Path | None:
+    """Where the package is installed in the pinned version; what lies there can't be told by a wheel's hash."""
+    try:
+        distribution = importlib.metadata.distribution(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return Path(str(distribution.locate_file(""))) if requirement.is_version(distribution.version) else None

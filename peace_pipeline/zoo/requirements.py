@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement
@@ -31,6 +32,12 @@ class Requirement:
     @property
     def model_id(self) -> str:
         return f"packages:{self.name}"
+
+    @property
+    def folder(self) -> str:
+        """A name for what is unpacked of it: other for other pinned hashes, which are a promise about the content."""
+        pins = " ".join(sorted(map(str.lower, self.hashes)))
+        return f"{self.name}-{self.version}" + (f"~{sha256(pins.encode()).hexdigest()[:16]}" if pins else "")
 
     @property
     def key(self) -> str:
@@ -122,4 +129,6 @@ def _unique(requirements: Iterator[Requirement]) -> list[Requirement]:
             raise ConfigError(
                 f"packages source: {each.name} is pinned to {earlier.version} and to {each.version}"
             )
+        if not earlier.hashes:
+            found[each.key] = each
     return list(found.values())

@@ -24,6 +24,7 @@ from tests.conftest import ingest
 STATE = {"0.weight": torch.ones(3, 2), "1.weight": torch.ones(2, 3)}
 SAFETENSORS = save(STATE)
 ABSENT = "peace-test-package-that-cannot-exist"
+WRONG_PIN = f"net==1.0 --hash=sha256:{'0' * 64}"
 
 
 @pytest.fixture
@@ -195,12 +196,35 @@ def test_a_wheelhouse_is_the_only_place(
 def test_pinned_hashes_are_verified(lake: Lake, wheels: Path) -> None:
     path = wheel(wheels, "net", {"net/a.safetensors": SAFETENSORS})
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    wrong = config_of(wheels, f"net==1.0 --hash=sha256:{'0' * 64}")
+    wrong = config_of(wheels, WRONG_PIN)
     assert reasons(crawl_zoo(lake, wrong)) == {
         "packages:net": f"net 1.0: no wheel of it with the pinned sha256 is in {wheels}"
     }
     right = config_of(wheels, f"net==1.0 --hash=sha256:{'0' * 64} \\", f"    --hash=sha256:{digest}")
     assert crawl_zoo(lake, right).new == ["packages:net/net/a.safetensors"]
+
+
+def pin_of(wheel: Path) -> str:
+    return f"net==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+
+
+def test_a_pin_holds_for_what_was_unpacked_before_it(lake: Lake, wheels: Path) -> None:
+    wheel(wheels, "net", {"net/a.safetensors": SAFETENSORS})
+    crawl_zoo(lake, config_of(wheels, "net==1.0"))
+    other = save(STATE | {"0.weight": torch.zeros(3, 2)})
+    pin = pin_of(wheel(wheels, "net", {"net/a.safetensors": other}))
+    assert crawl_zoo(lake, config_of(wheels, pin)).changed == ["packages:net/net/a.safetensors"]
+    assert not crawl_zoo(lake, config_of(wheels, pin)).batches
+    (record,) = newest_records(lake).values()
+    assert Path(record.uri.removeprefix("file://"), "a.safetensors").read_bytes() == other
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_pin_of_a_package_that_is_listed_twice_holds(lake: Lake, wheels: Path, first: int) -> None:
+    wheel(wheels, "net", {"net/a.safetensors": SAFETENSORS})
+    lines = ["net==1.0", WRONG_PIN]
+    summary = crawl_zoo(lake, config_of(wheels, lines[first], lines[1 - first]))
+    assert "with the pinned sha256" in reasons(summary)["packages:net"]
 
 
 def test_names_versions_and_platforms_of_wheels(lake: Lake, wheels: Path) -> None:
@@ -295,6 +319,8 @@ def test_an_installed_package_is_read_where_it_lies(
     monkeypatch.syspath_prepend(site)
     assert crawl_zoo(lake, config_of(wheels, "net==1.0")).new == ["packages:net/net/a.safetensors"]
     assert not (lake.root / "zoo" / "packages").exists()
+    pinned = crawl_zoo(Lake.open(tmp_path / "pinned"), config_of(wheels, WRONG_PIN))
+    assert "with the pinned sha256" in reasons(pinned)["packages:net"]
     wheel(wheels, "net", {"b.safetensors": SAFETENSORS}, version="2.0")
     summary = crawl_zoo(lake, config_of(wheels, "net==2.0"))
     assert (summary.new, summary.deleted) == (
