@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from peace_pipeline.zoo.crawling import CrawlSummary, crawl_zoo
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.source import SourceUnavailable
 from peace_pipeline.zoo.torch_hub.linked import label_of
+from peace_pipeline.zoo.torch_hub.tree import UnreadableTree, read_tree
 from tests.zoo.loopback import Fault, Loopback
 
 HOST = "https://weights.test"
@@ -319,6 +321,41 @@ def test_code_that_would_take_all_time_or_memory(lake: Lake, tmp_path: Path, cas
     assert links(lake, repository(tmp_path / "repo", GREEDY[case] + GOOD))["good"] == f"{HOST}/good.pth"
 
 
+CHOICE = "".join(f"{'x' * 1900 + str(n)!r} if u else " for n in range(16)) + "''\n"
+TEN = "t = ['a','b','c','d','e','f','g','h','i','j']\n"
+MANY = "a = [1]\n" + "a = [*a, *a]\n" * 13
+WIDE = {
+    "texts": f"a = {CHOICE}b = {CHOICE}" + "".join(f"v{n} = a + b + '{n}'\n" for n in range(100)),
+    "slices": MANY + "".join(f"v{n} = a[:]\n" for n in range(400)),
+    "arguments": MANY + "".join(f"v{n} = f(*a)\n" for n in range(400)),
+    "merges": f"{TEN}d = {{x+y+z: 1 for x in t for y in t for z in t}}\n"
+    + "".join(f"v{n} = {{**d}}\n" for n in range(1000)),
+}
+
+
+@pytest.mark.parametrize("case", WIDE)
+def test_many_large_values(lake: Lake, tmp_path: Path, case: str) -> None:
+    place = repository(tmp_path / "repo", WIDE[case] + GOOD)
+    tracemalloc.start()
+    crawl_zoo(lake, config(place))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert newest_records(lake)["torch_hub:repo/good"].uri == f"{HOST}/good.pth"
+    assert peak < 16 << 20
+
+
+def test_large_values_in_many_modules(lake: Lake, tmp_path: Path) -> None:
+    texts = "".join(f"v{n} = a + b + '{n}'\n" for n in range(20))
+    modules = {f"m{n}.py": f"from m import a, b\n{texts}" for n in range(20)}
+    stars = "".join(f"from m{n} import *\n" for n in range(20))
+    place = repository(tmp_path / "repo", stars + GOOD, {"m.py": f"a = {CHOICE}b = {CHOICE}", **modules})
+    tracemalloc.start()
+    crawl_zoo(lake, config(place))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 64 << 20
+
+
 def test_names_of_files_stay_in_their_folder(lake: Lake, tmp_path: Path) -> None:
     crawl_zoo(lake, config(repository(tmp_path / "repo", GREEDY["odd links"].replace("{N}", "n" * 300))))
     names = [record.files[0].path for record in newest_records(lake).values() if record.files]
@@ -348,6 +385,39 @@ def test_archives_that_are_cut_or_grow(lake: Lake, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("peace_pipeline.zoo.torch_hub.tree.MAX_SOURCES", 1 << 20)
     bomb = zipped(tmp_path / "bomb.zip", {"a.py": "#" * (2 << 20), "hubconf.py": HUBCONF})
     assert "more than" in next(iter(reasons(crawl_zoo(lake, config(bomb))).values()))
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("compression", ["", "gz", "bz2"])
+@pytest.mark.parametrize("before", [0, 1])
+def test_headers_that_would_fill_the_memory(
+    tmp_path: Path, kind: bytes, compression: str, before: int
+) -> None:
+    with tarfile.open(tmp_path / "repo.tar", f"w:{compression}") as archive:  # type: ignore[call-overload]
+        for _ in range(before):
+            archive.addfile(tarfile.TarInfo("hubconf.py"))
+        header = tarfile.TarInfo("x")
+        header.type, header.size = kind, 4 << 20
+        archive.addfile(header, io.BytesIO(bytes(header.size)))
+        archive.addfile(tarfile.TarInfo("y"))
+    with pytest.raises(UnreadableTree, match="headers of a member take more than"):
+        read_tree(tmp_path / "repo.tar")
+
+
+def test_an_archive_of_very_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peace_pipeline.zoo.torch_hub.tree.MAX_MEMBERS", 3)
+    assert (
+        len(read_tree(tarred(tmp_path / "a.tar.gz", dict.fromkeys(["a.py", "b.py", "c"], ""))).sources) == 2
+    )
+    with pytest.raises(UnreadableTree, match="more than 3 files"):
+        read_tree(tarred(tmp_path / "b.tar.gz", dict.fromkeys("abcd", "")))
+
+
+def test_an_archive_that_could_ask_for_any_memory_is_not_read(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "repo.tar.xz", "w:xz") as archive:
+        archive.addfile(tarfile.TarInfo("hubconf.py"))
+    with pytest.raises(UnreadableTree, match="no folder or archive that can be read"):
+        read_tree(tmp_path / "repo.tar.xz")
 
 
 @pytest.mark.parametrize(

@@ -18,15 +18,17 @@ from peace_pipeline.zoo.torch_hub.operations import (
     percent,
     section,
 )
-from peace_pipeline.zoo.torch_hub.values import Scope, Unknown, choice, lift, truth
+from peace_pipeline.zoo.torch_hub.values import Scope, Unknown, choice, lift, size, truth
 
 _MAX_LITERAL = 100_000
+_BYTES_A_STEP = 64
 
 
 class Expressions(ABC):
     """Expressions of a program; names, attributes and calls are the program's to answer.
 
-    Every evaluation is a step; when ``steps`` are used up, what is left is unknown.
+    Every evaluation is a step, and so is every part of a value that it makes; when ``steps`` are used up, what is
+    left is unknown.
     """
 
     def __init__(self, steps: int) -> None:
@@ -54,7 +56,13 @@ class Expressions(ABC):
         if self.steps < 0:
             return Unknown()
         rule = _RULES.get(type(node))
-        return rule(self, node, scope) if rule else self._inside(node, scope)
+        value = rule(self, node, scope) if rule else self._inside(node, scope)
+        return value if isinstance(node, _TAKING) else self.made(value)
+
+    def made(self, value: Any) -> Any:
+        """``value``, which is new; what it takes counts as steps."""
+        self.steps -= size(value) // _BYTES_A_STEP
+        return value
 
     def _inside(self, node: ast.AST, scope: Scope) -> Unknown:
         """Evaluate the parts of an expression whose own value isn't known, for the calls in them."""
@@ -204,6 +212,8 @@ class Expressions(ABC):
                 names[target.attr] = value
 
 
+_TAKING = (ast.Constant, ast.Name, ast.Attribute)
+"""Expressions that make no value."""
 _RULES: dict[type[ast.expr], Callable[..., Any]] = {
     ast.Constant: Expressions._constant,
     ast.Name: Expressions._name,

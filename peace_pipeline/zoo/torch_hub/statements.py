@@ -97,7 +97,7 @@ class Statements(Expressions):
     def _for(self, node: ast.For | ast.AsyncFor, scope: Scope) -> None:
         values = self.evaluate(node.iter, scope)
         one_of = choice(values) if isinstance(values, list | tuple | dict) else Unknown()
-        self.assign(node.target, one_of, scope)
+        self.assign(node.target, self.made(one_of), scope)
         self._branch([*node.body, *node.orelse], scope)
 
     def _while(self, node: ast.While, scope: Scope) -> None:

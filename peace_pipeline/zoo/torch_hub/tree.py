@@ -11,10 +11,13 @@ import zlib
 from collections.abc import Iterable, Iterator
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 MAX_FILE = 8 << 20
 MAX_SOURCES = 256 << 20
 MAX_UNPACKED = 16 << 30
+MAX_MEMBERS = 1_000_000
+MAX_HEADERS = 1 << 20
 _DAMAGED = (OSError, EOFError, RuntimeError, ValueError, zlib.error, LZMAError)
 _ARCHIVE_ERRORS = (*_DAMAGED, zipfile.BadZipFile, tarfile.TarError, NotImplementedError)
 
@@ -73,7 +76,7 @@ class SourceTree:
 
 
 def read_tree(path: Path) -> SourceTree:
-    """The Python files of a folder, a zip archive (a wheel is one) or a tar archive.
+    """The Python files of a folder, a zip archive (a wheel is one) or a tar archive (plain, gzip or bzip2).
 
     Those of a package folder (with ``__init__.py``) are named from its parent, as imports name them.
 
@@ -87,7 +90,7 @@ def read_tree(path: Path) -> SourceTree:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return SourceTree(_bounded(_zip(archive)))
-        with tarfile.open(path) as tar:
+        with _Tar.open(path) as tar:
             return SourceTree(_bounded(_tar(tar)))
     except UnreadableTree:
         raise
@@ -124,12 +127,43 @@ def _zip(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
                 yield name, stream.read(MAX_FILE + 1)
 
 
+class _Tar(tarfile.TarFile):
+    """A tar archive that keeps no list of its members and reads little for the headers of one."""
+
+    OPEN_METH = {"tar": "taropen", "gz": "gzopen", "bz2": "bz2open"}  # noqa: RUF012
+    """How it may be compressed; xz would take as much memory as the archive asks for."""
+    members: list[tarfile.TarInfo]
+    fileobj: Any
+
+    def next(self) -> tarfile.TarInfo | None:
+        self.members.clear()
+        stream, self.fileobj = self.fileobj, _Metered(self.fileobj)
+        try:
+            return super().next()
+        finally:
+            self.fileobj = stream
+
+
+class _Metered:
+    """The stream below one member's headers; some say themselves how long they are, and are read as a whole."""
+
+    def __init__(self, stream: Any) -> None:
+        self.tell, self.seek, self._read = stream.tell, stream.seek, stream.read
+        self._left = MAX_HEADERS
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= self._left:
+            raise UnreadableTree(f"the headers of a member take more than {MAX_HEADERS} bytes")
+        self._left -= size
+        return self._read(size)
+
+
 def _tar(archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
-    total = 0
-    for member in archive:
-        total += member.size
-        if total > MAX_UNPACKED:
+    for count, member in enumerate(iter(archive.next, None), 1):
+        if archive.offset > MAX_UNPACKED:
             raise UnreadableTree(f"it unpacks to more than {MAX_UNPACKED} bytes")
+        if count > MAX_MEMBERS:
+            raise UnreadableTree(f"it holds more than {MAX_MEMBERS} files")
         if member.isreg() and (name := _inside(member.name)) and (stream := archive.extractfile(member)):
             yield name, stream.read(MAX_FILE + 1)
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_OPTIONS = 256
+MAX_BYTES = 1 << 20
 SCALARS = (str, int, float, bool, type(None))
+_BYTES: dict[type, int] = {str: 1, list: 8, tuple: 8, dict: 32}
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,13 @@ def options(value: Any) -> tuple[Any, ...]:
 def choice(values: Iterable[Any]) -> Any:
     """One of several values; equal texts and numbers count once."""
     found: dict[Any, Any] = {}
+    left = MAX_BYTES
     for value in itertools.chain.from_iterable(map(options, values)):
-        found.setdefault((type(value), value) if isinstance(value, SCALARS) else id(value), value)
-        if len(found) == MAX_OPTIONS:
+        key = (type(value), value) if isinstance(value, SCALARS) else id(value)
+        if key not in found:
+            found[key] = value
+            left -= size(value)
+        if len(found) == MAX_OPTIONS or left < 0:
             break
     return next(iter(found.values()), Unknown()) if len(found) < 2 else Choice(tuple(found.values()))
 
@@ -118,6 +124,15 @@ def lift(function: Callable[..., Any], *values: Any) -> Any:
     """``function`` applied to every combination of the values' options."""
     combinations = itertools.islice(itertools.product(*map(options, values)), MAX_OPTIONS)
     return choice(itertools.starmap(function, combinations))
+
+
+def size(value: Any) -> int:
+    """About how many bytes a value takes besides those that it holds."""
+    if isinstance(value, Choice):
+        return sum(8 + size(option) for option in value.options)
+    if isinstance(value, Called | Function):
+        return size(value.args) + size(value.kwargs)
+    return _BYTES[type(value)] * len(value) if type(value) in _BYTES else 0
 
 
 def truth(value: Any) -> bool | None:
