@@ -103,7 +103,7 @@ def _twin(rng: random.Random, recipe: Recipe, turn: int) -> Recipe:
 _EASY = {"mlp": 300, "vgg": 250, "vit": 300, "gru": 250, "resnet": 160, "cnn1d": 250, "lstm": 300}
 _ANIMALS = {"mlp": 600, "vgg": 500, "vit": 400, "gru": 300, "resnet": 250, "cnn1d": 400, "lstm": 400}
 _SIGNALS = {"mlp": 3000, "vgg": 1000, "vit": 2000, "gru": 500, "resnet": 400, "cnn1d": 600, "lstm": 1000}
-_WORDS = {"bert": 2200, "text-gru": 700, "text-lstm": 1000}
+_WORDS = {"bert": 2600, "text-gru": 700, "text-lstm": 1000}
 RESEARCH = ResearchPlan(
     name="research",
     tasks={
