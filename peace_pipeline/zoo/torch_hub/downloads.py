@@ -5,19 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 
 import requests
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from peace_pipeline.lake import atomic
+from peace_pipeline.zoo import traffic
 from peace_pipeline.zoo.source import FetchError
 
 _ATTEMPTS = 5
 _MAX_WAIT = 120.0
+_BACKOFF = wait_exponential(1, max=30) + wait_random(0, 1)
 _TIMEOUT = (20, 60)
 _BLOCK = 1 << 20
 _HEADERS = {"Accept-Encoding": "identity"}
@@ -53,6 +60,7 @@ def download(url: str, path: Path, sha256: str | None = None, *, limit: int) -> 
     """
 
     def attempt() -> None:
+        traffic.count("GET")
         with requests.get(url, headers=_HEADERS, stream=True, timeout=_TIMEOUT) as response:
             _store(response, path, sha256, limit)
 
@@ -77,6 +85,7 @@ def refresh(url: str, path: Path, *, limit: int) -> None:
     def attempt() -> None:
         earlier = json.loads(validators.read_text()) if path.exists() and validators.exists() else {}
         headers = _HEADERS | earlier
+        traffic.count("GET")
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
             if response.status_code == HTTPStatus.NOT_MODIFIED:
                 return
@@ -125,15 +134,5 @@ def _may_pass(error: BaseException) -> bool:
 def _pause(state: RetryCallState) -> float:
     """Longer after every attempt, with jitter; at least what the server asks for."""
     error = state.outcome.exception() if state.outcome else None
-    asked = _retry_after(error.headers.get("Retry-After", "")) if isinstance(error, _Refused) else 0.0
-    return max(min(asked, _MAX_WAIT), wait_exponential_jitter(initial=1, max=30)(state))
-
-
-def _retry_after(value: str) -> float:
-    """Seconds that the server asks to wait (given as a number or as a date)."""
-    if value.isdecimal():
-        return float(value)
-    try:
-        return (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError):
-        return 0.0
+    asked = traffic.retry_after(error.headers.get("Retry-After", "")) if isinstance(error, _Refused) else None
+    return max(min(asked or 0.0, _MAX_WAIT), _BACKOFF(state))
