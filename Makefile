@@ -2,6 +2,7 @@ PYTHON ?= $(or $(shell command -v python3.11),python3)
 BIN := .venv/bin
 export PEACE_HOME := $(abspath $(or $(PEACE_HOME),.peace))
 export OMP_NUM_THREADS ?= 1
+PORT ?= 8001
 
 .PHONY: demo test ui hub lint bench
 
@@ -22,8 +23,9 @@ ui: .venv
 	DAGSTER_HOME=$(PEACE_HOME)/dagster $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
 
 hub: .venv
+	$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()'
 	$(BIN)/python -c 'from pathlib import Path; from peace_pipeline.zoo.trained import generate; generate(Path("$(PEACE_HOME)/zoo/trained"), progress=lambda *n: print("%d of %d networks are trained" % n))'
-	$(BIN)/python -m tests.standin_hub $(PEACE_HOME)/hub --port 8001 --import $(PEACE_HOME)/zoo/trained/demo --owner demo
+	$(BIN)/python -m tests.standin_hub $(PEACE_HOME)/hub --port $(PORT) --import $(PEACE_HOME)/zoo/trained/demo --owner demo
 
 lint: .venv
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.interrupts import interruptible
 from assets.weights import layer_tensors
 from peace_pipeline.progress import track
 from resources import LakeResource
@@ -36,7 +37,8 @@ def peace_encoder(lake: LakeResource, config: TrainingConfig) -> dg.MaterializeR
 
     settings = Settings(epochs=config.epochs, seed=config.seed, variant=config.variant)
     try:
-        trained = train(lake.open(), settings, track("Training the encoder"))
+        with interruptible():
+            trained = train(lake.open(), settings, track("Training the encoder"))
     except TooFewNetworks as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     return dg.MaterializeResult(

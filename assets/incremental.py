@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from assets.automation import stages_from
+from assets.interrupts import INTERRUPTED
 from assets.partitions import register
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import ConfigError
@@ -71,6 +72,7 @@ class Pass:
 
         Raises:
             PassFailed: with the reason of the first step or check that failed.
+            KeyboardInterrupt: where it was interrupted.
         """
         lake, zoo = self.resources
         run_config = {
@@ -87,7 +89,8 @@ class Pass:
             raise_on_error=False,
         )
         if not result.success:
-            raise PassFailed(_reason(result))
+            reason = _reason(result)
+            raise KeyboardInterrupt if reason == INTERRUPTED else PassFailed(reason)
         return result
 
     def run(self) -> PassSummary:
@@ -207,6 +210,8 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
             error = failure.error
             while error and error.cause:
                 error = error.cause
+            if error and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+                return INTERRUPTED
             return f"{event.step_key}: {error.message.strip().splitlines()[-1] if error else 'failed'}"
     failed = [check.check_name for check in result.get_asset_check_evaluations() if not check.passed]
     return f"asset check failed: {', '.join(failed)}" if failed else "the run failed"

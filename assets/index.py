@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.encoder import peace_encoder
+from assets.interrupts import interruptible
 from assets.partitions import batches
 from assets.weights import layer_tensors
 from assets.zoo import RETRY
@@ -33,7 +34,8 @@ def embeddings(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterato
     """The batch's networks through the current encoder."""
     from peace_pipeline.index.embeddings import embed_batch
 
-    version, networks = embed_batch(lake.open(), context.partition_key, track("Embedding"))
+    with interruptible():
+        version, networks = embed_batch(lake.open(), context.partition_key, track("Embedding"))
     for key in ("layer_embeddings", "network_embeddings"):
         yield dg.MaterializeResult(key, metadata={"encoder_version": version, "networks": networks})
 
@@ -50,7 +52,8 @@ def lancedb_index(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.M
     """The batch upserted into the tables `models` and `layers`; after a retraining, all batches at once."""
     from peace_pipeline.index.tables import update_index
 
-    update = update_index(lake.open(), context.partition_key)
+    with interruptible():
+        update = update_index(lake.open(), context.partition_key)
     return dg.MaterializeResult(
         metadata={
             "upserted": update.upserted,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from assets.interrupts import interruptible
 from assets.partitions import batches
 from assets.zoo import RETRY, zoo_crawl
 from peace_pipeline.progress import track
@@ -53,6 +54,7 @@ def _materialized(
     from peace_pipeline.zoo import traffic
 
     home, before = lake.open(), traffic.sent()
-    outcome = stage(home, batch, zoo.fetcher(home), track(name))
+    with interruptible():
+        outcome = stage(home, batch, zoo.fetcher(home), track(name))
     requests = {f"requests/{method}": count for method, count in (traffic.sent() - before).items()}
     return dg.MaterializeResult(metadata={"models": outcome.models, "skipped": outcome.skipped, **requests})

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from assets.interrupts import interruptible
 from assets.partitions import register
 from peace_pipeline.progress import track
 from resources import LakeResource, ZooResource
@@ -27,7 +28,8 @@ def zoo_crawl(
 
     home, before = lake.open(), traffic.sent()
     try:
-        summary = crawl_zoo(home, zoo.load(home), track("Crawling"))
+        with interruptible():
+            summary = crawl_zoo(home, zoo.load(home), track("Crawling"))
     except (ConfigError, SourceUnavailable) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     finally:

@@ -19,6 +19,8 @@ from typer.core import TyperGroup
 from peace_pipeline.progress import listening
 
 TRACEBACK = "PEACE_TRACEBACK"
+_REASON = 40
+_INTERRUPTED = 130
 _OWN = ("peace_pipeline.", "assets.", "resources.")
 
 
@@ -29,6 +31,9 @@ class Commands(TyperGroup):
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            typer.echo("peace: interrupted", err=True)
+            raise typer.Exit(_INTERRUPTED) from error
         except Exception as error:
             if isinstance(error, typer.Exit | typer.Abort) or _is_usage(error) or os.environ.get(TRACEBACK):
                 raise
@@ -57,9 +62,12 @@ def emit(document: Any, as_json: bool, show: Callable[[Console], None]) -> None:
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
     """A table for people; ``None`` is left empty, cosines and other fractions get four digits."""
-    shown = Table(title=title, title_justify="left")
+    shown, columns = Table(title=title, title_justify="left"), list(columns)
     for column in columns:
-        shown.add_column(column, overflow="fold", no_wrap=column == "model_id")
+        whole = column == "model_id" and "reason" not in columns
+        shown.add_column(
+            column, overflow="fold", no_wrap=whole, min_width=_REASON if column == "reason" else None
+        )
     for row in rows:
         shown.add_row(*map(_cell, row))
     return shown

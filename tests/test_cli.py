@@ -120,6 +120,22 @@ def test_a_killed_run_is_completed_by_the_next(own: Workplace) -> None:
     assert len(model_ids(own)) == NETWORKS + 20
 
 
+def test_an_interrupt_ends_the_run_and_the_next_one_goes_on(own: Workplace) -> None:
+    write_networks(own.zoo, NETWORKS, 400)
+    run = subprocess.Popen(
+        own.command("run"), cwd=own.root, env=environment(), stderr=subprocess.PIPE, text=True
+    )
+    while len(own.lake.batches()) == 1 and run.poll() is None:
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert err.splitlines()[-1] == "peace: interrupted"
+    summary = own.peace("run", "--json").json
+    assert summary["embedded"] == 400
+    assert len(model_ids(own)) == NETWORKS + 400
+
+
 def test_retraining_leaves_the_old_index_until_the_next_run(own: Workplace) -> None:
     before = place_version(own)
     trained = own.peace("train", "--epochs", "1", "--seed", "1", "--json").json

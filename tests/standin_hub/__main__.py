@@ -14,6 +14,8 @@ SNIPPET = """Add this to peace.toml:
 kind = "huggingface"
 endpoint = "{endpoint}"
 requests_per_5_minutes = 1000000
+
+Names such as hf://org/name are looked up at HF_ENDPOINT={endpoint}
 """
 
 

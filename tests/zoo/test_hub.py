@@ -87,7 +87,7 @@ def test_what_cannot_be_taken_is_skipped_with_its_reason(lake: Lake, hub: Standi
     assert found["org/empty"] == "empty"
     assert found["org/weightless"] == "no weights"
     assert found["org/deep"] == "weights only in subfolders"
-    assert found["org/onnx"] == "weights only as onnx, and safetensors, pytorch are read"
+    assert found["org/onnx"] == "weights only as onnx; taken are safetensors, pytorch"
     assert found["org/large"].startswith("oversized: ")
     assert found["org/shard"] == "1 of 2 shards"
     assert not crawl(lake, hub, max_bytes=len(weights(1)) - 1).batches
@@ -360,7 +360,9 @@ def test_a_hub_that_refuses_to_list_is_unavailable(lake: Lake, hub: StandinHub) 
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("endpoint", ["http://me:secret@127.0.0.1", "localhost:8001", "ftp://127.0.0.1"])
+@pytest.mark.parametrize(
+    "endpoint", ["http://me:secret@127.0.0.1", "localhost:8001", "ftp://127.0.0.1", "http://h/?t=secret"]
+)
 def test_endpoints_that_cannot_be_used(endpoint: str, lake: Lake, hub: StandinHub) -> None:
     with pytest.raises(ConfigError, match="endpoint") as error:
         crawl(lake, hub, endpoint=endpoint)
@@ -384,6 +386,7 @@ def test_requests_for_the_config_are_made_for_downloads_alone(lake: Lake, hub: S
         {"token_env": 3},
         {"formats": "safetensors"},
         {"formats": ["zip"]},
+        {"min_parameters": 10, "max_parameters": 9},
     ],
 )
 def test_settings_that_cannot_be_used(options: dict[str, Any], lake: Lake, tmp_path: Path) -> None:

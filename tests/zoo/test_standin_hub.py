@@ -17,7 +17,7 @@ from unittest.mock import ANY
 
 import pytest
 import torch
-from huggingface_hub import HfApi, HfFileSystem, file_download, get_session
+from huggingface_hub import HfApi, HfFileSystem, file_download, get_session, set_client_factory
 from huggingface_hub.errors import (
     BadRequestError,
     DisabledRepoError,
@@ -51,6 +51,15 @@ model-index:
 # A network
 """
 FILES = {"config.json": CONFIG, "model.safetensors": WEIGHTS, "README.md": CARD, "logs/run.txt": b"done"}
+
+
+@pytest.fixture(autouse=True)
+def plain_client() -> Iterator[None]:
+    """The client as it comes: elsewhere in this process PEACE may have installed its polite one."""
+    installed = client_http._GLOBAL_CLIENT_FACTORY
+    set_client_factory(client_http.default_client_factory)
+    yield
+    set_client_factory(installed)
 
 
 @pytest.fixture

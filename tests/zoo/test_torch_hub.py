@@ -26,7 +26,7 @@ from peace_pipeline.zoo.torch_hub.tree import UnreadableTree, read_tree
 from tests.zoo.loopback import Fault, Loopback
 
 HOST = "https://weights.test"
-NO_WEIGHTS = "no weights are named in hubconf.py"
+NO_WEIGHTS = "hubconf.py names no link to weights for it"
 
 
 def repository(folder: Path, hubconf: str, modules: dict[str, str] | None = None) -> Path:

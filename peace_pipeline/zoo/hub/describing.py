@@ -57,7 +57,7 @@ def weight_names(info: ModelInfo, formats: Sequence[str]) -> list[str]:
             return files.choose(of_kind)
     if top:
         kinds = sorted({files.format_of(name) for name in top})
-        raise ValueError(f"weights only as {', '.join(kinds)}, and {', '.join(formats)} are read")
+        raise ValueError(f"weights only as {', '.join(kinds)}; taken are {', '.join(formats)}")
     raise ValueError("empty" if not set(names) - {".gitattributes"} else
                      "weights only in subfolders" if weights else "no weights")  # fmt: skip
 

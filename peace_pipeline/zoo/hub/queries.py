@@ -34,7 +34,7 @@ def fetched(lake: Lake, name: str) -> Iterator[list[Path]]:
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise FetchError("not of the form hf://org/name or hf://org/name@revision", passing=False)
+        raise FetchError(f"{name}: not of the form hf://org/name or hf://org/name@revision", passing=False)
     with tempfile.TemporaryDirectory(prefix="peace-", ignore_cleanup_errors=True) as cache:
         hub = Hub(lake, None, token_in(TOKEN), None, Path(cache))
         try:
@@ -42,7 +42,10 @@ def fetched(lake: Lake, name: str) -> Iterator[list[Path]]:
         except HfHubHTTPError as error:
             raise FetchError(one_line(error), passing=True) from error
         if info is None:
-            raise FetchError("the Hub has no such model or revision, or none that may be seen", passing=False)
+            raise FetchError(
+                f"{name}: {hub.endpoint} has no such model or revision, or none that may be seen",
+                passing=False,
+            )
         record = hub.record(info, FORMATS, _NO_BOUND)
         if record.status == SKIPPED:
             raise FetchError(record.reason or "", passing=record.etag is None)

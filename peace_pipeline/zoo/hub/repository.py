@@ -78,8 +78,8 @@ class Hub:
     ) -> None:
         self.endpoint = politeness.normal(endpoint or constants.ENDPOINT)
         place = urlparse(self.endpoint)
-        if place.scheme not in ("http", "https") or "@" in place.netloc:
-            raise ConfigError("the Hub's endpoint must be an http(s) address without credentials")
+        if place.scheme not in ("http", "https") or "@" in place.netloc or place.query or place.fragment:
+            raise ConfigError("the Hub's endpoint must be a plain http(s) address without credentials")
         if token and not (token.isascii() and token.isprintable() and " " not in token):
             raise ConfigError("the Hub's token holds characters that no token has")
         self.token = token

@@ -71,6 +71,8 @@ class HuggingfaceSource:
         }.items():
             if type(number) is not int or number < 1:
                 raise ConfigError(f"huggingface source: {name} must be a positive integer, not {number!r}")
+        if min_parameters and max_parameters and min_parameters > max_parameters:
+            raise ConfigError("huggingface source: min_parameters is more than max_parameters")
         if isinstance(formats, str) or not set(formats) <= set(files.FORMATS.values()):
             raise ConfigError(
                 f"huggingface source: formats must be a list of weight formats, not {formats!r}"

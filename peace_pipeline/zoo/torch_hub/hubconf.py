@@ -21,7 +21,7 @@ from peace_pipeline.zoo.torch_hub.values import Called, Class, Function, Importe
 
 HUBCONF = "hubconf"
 _LOADERS = ("load_state_dict_from_url", "load_url")
-_NO_WEIGHTS = "no weights are named in hubconf.py"
+_NO_WEIGHTS = "hubconf.py names no link to weights for it"
 _TOO_LARGE = "its code is too large to be followed to the weights"
 
 

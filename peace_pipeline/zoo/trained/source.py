@@ -27,6 +27,8 @@ class TrainedSource(DirectorySource):
 
         if recipe not in PLANS:
             raise ConfigError(f"source trained: no recipe {recipe!r}; there are {', '.join(PLANS)}")
+        if networks is not None and (type(networks) is not int or networks < 1):
+            raise ConfigError(f"source trained: networks must be a positive integer, not {networks!r}")
         self.root = lake.root / "zoo" / "trained"
         super().__init__(lake, base, path=str(self.root / recipe), label=recipe)
         self.recipe, self.networks, self.seed = recipe, networks, seed
