@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
@@ -154,6 +155,11 @@ class ZooConfig:
             kind = options.pop("kind", None)
             if not isinstance(kind, str) or kind not in SOURCES:
                 raise ConfigError(f"source kind {kind!r} is not one of {', '.join(sorted(SOURCES))}")
+            known = [name for name in signature(SOURCES[kind]).parameters if name not in ("lake", "base")]
+            if unknown := options.keys() - known:
+                raise ConfigError(
+                    f"source {kind}: no option {', '.join(sorted(unknown))}; there are {', '.join(known)}"
+                )
             try:
                 built.append(SOURCES[kind](lake, self.base, **options))
             except TypeError as error:
