@@ -67,7 +67,11 @@ def test_models_by_name(own: Workplace, hub: StandinHub, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("hf://org/none", "no such model"), ("hf://org", "not of the form"), ("hf://org/none@x", "no such model")],
+    [
+        ("hf://org/none", "no such model"),
+        ("hf://org", "not of the form"),
+        ("hf://org/none@x", "no such model"),
+    ],
 )
 def test_names_that_stand_for_nothing(own: Workplace, hub: StandinHub, name: str, reason: str) -> None:
     answer = own.peace_alone("embed", name, "--json", code=1)
