@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from assets.automation import stages_from
-from assets.interrupts import INTERRUPTED
+from assets.interrupts import INTERRUPTS
 from assets.partitions import register
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import ConfigError
@@ -88,9 +88,10 @@ class Pass:
             tags=process_tag(),
             raise_on_error=False,
         )
+        if _interrupted(result):
+            raise KeyboardInterrupt
         if not result.success:
-            reason = _reason(result)
-            raise KeyboardInterrupt if reason == INTERRUPTED else PassFailed(reason)
+            raise PassFailed(_reason(result))
         return result
 
     def run(self) -> PassSummary:
@@ -201,6 +202,16 @@ def _metadata(result: dg.ExecuteInProcessResult, key: str) -> list[dict[str, Any
     ]
 
 
+def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether an interrupt came in the run, even where Dagster took it for a failure and tried the step again."""
+    errors = [getattr(event.event_specific_data, "error", None) for event in result.all_events]
+    while errors := [error for error in errors if error]:
+        if any(error.cls_name in INTERRUPTS for error in errors):
+            return True
+        errors = [error.cause for error in errors]
+    return False
+
+
 def _reason(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_failure:
@@ -210,8 +221,6 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
             error = failure.error
             while error and error.cause:
                 error = error.cause
-            if error and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
-                return INTERRUPTED
             return f"{event.step_key}: {error.message.strip().splitlines()[-1] if error else 'failed'}"
     failed = [check.check_name for check in result.get_asset_check_evaluations() if not check.passed]
     return f"asset check failed: {', '.join(failed)}" if failed else "the run failed"

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-INTERRUPTED = "interrupted"
+INTERRUPTS = {kind.__name__ for kind in (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)}
 
 
 @contextmanager
@@ -14,4 +14,4 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
-        raise dg.Failure(INTERRUPTED, allow_retries=False) from error
+        raise dg.Failure("interrupted", allow_retries=False) from error

@@ -27,13 +27,13 @@ def zoo_crawl(
     from peace_pipeline.zoo.source import SourceUnavailable
 
     home, before = lake.open(), traffic.sent()
-    try:
-        with interruptible():
+    with interruptible():
+        try:
             summary = crawl_zoo(home, zoo.load(home), track("Crawling"))
-    except (ConfigError, SourceUnavailable) as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
-    finally:
-        register(context.instance, home)
+        except (ConfigError, SourceUnavailable) as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        finally:
+            register(context.instance, home)
     requests = dict(traffic.sent() - before)
     if not summary.batches:
         context.log.info(f"nothing new, changed or gone; requests: {requests}")
