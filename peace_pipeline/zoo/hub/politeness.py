@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from urllib.parse import urlparse
 
@@ -31,6 +31,12 @@ log = logging.getLogger(__name__)
 ATTEMPTS, LONGEST_WAIT = 6, 60.0
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _TIMEOUT = {"connect": 10.0, "read": 60.0, "write": 60.0, "pool": 60.0}
+_retrying = partial(
+    tenacity.Retrying,
+    stop=tenacity.stop_after_attempt(ATTEMPTS),
+    before_sleep=tenacity.before_sleep_log(log, logging.INFO),
+    reraise=True,
+)
 _BACKOFF = tenacity.wait_exponential(0.5, max=LONGEST_WAIT) + tenacity.wait_random(0, 0.5)
 
 
@@ -51,6 +57,11 @@ class BadAnswer(HubUnavailable):
     """The Hub's answer makes no sense."""
 
     outage = False
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether an error says that the Hub can't be reached at all."""
+    return isinstance(error, HubUnavailable) and error.outage
 
 
 class Interrupted(Exception):
@@ -126,13 +137,7 @@ class _PoliteClient(httpx.Client):
     def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
         timeout = request.extensions.get("timeout") or {}
         request.extensions["timeout"] = {name: timeout.get(name) or value for name, value in _TIMEOUT.items()}
-        retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=_wait,
-            retry=tenacity.retry_if_exception(_may_pass),
-            before_sleep=tenacity.before_sleep_log(log, logging.INFO),
-            reraise=True,
-        )
+        retrying = _retrying(wait=_wait, retry=tenacity.retry_if_exception(_may_pass))
         url = str(request.url.copy_with(query=None))
         try:
             return retrying(self._attempt, request, stream=stream, **options)
@@ -188,11 +193,5 @@ def session() -> httpx.Client:
     return get_session()
 
 
-resumed = tenacity.retry(
-    stop=tenacity.stop_after_attempt(ATTEMPTS),
-    wait=_BACKOFF,
-    retry=tenacity.retry_if_exception_type(Interrupted),
-    before_sleep=tenacity.before_sleep_log(log, logging.INFO),
-    reraise=True,
-)
+resumed = _retrying(wait=_BACKOFF, retry=tenacity.retry_if_exception_type(Interrupted)).wraps
 """Decorator for downloads: tried again when they break off, as what has begun to stream is not sent again."""

@@ -18,7 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from peace_pipeline.zoo.hub.describing import refusal
 from peace_pipeline.zoo.hub.listing import DETAILS, LARGEST_PAGE, STATE, Listing
 from peace_pipeline.zoo.hub.place import Descent, Place
-from peace_pipeline.zoo.hub.politeness import HubUnavailable, one_line
+from peace_pipeline.zoo.hub.politeness import HubUnavailable, is_outage, one_line
 from peace_pipeline.zoo.record import SKIPPED, KnownModel, ModelRecord
 from peace_pipeline.zoo.source import Found, Milestone, Progress, SourceUnavailable, deleted
 
@@ -59,7 +59,7 @@ class Walk:
                 try:
                     yield from part(pool)
                 except (HfHubHTTPError, HubUnavailable) as error:
-                    if getattr(error, "outage", False):
+                    if is_outage(error):
                         raise
                     failures.append(one_line(error))
         if failures:
@@ -70,7 +70,7 @@ class Walk:
         try:
             yield from self._descend(pool, descent.next, datetime.fromisoformat(descent.top))
         except (HfHubHTTPError, HubUnavailable) as error:
-            if getattr(error, "outage", False):
+            if is_outage(error):
                 raise
             log.warning("the walk begun earlier can't go on: %s", one_line(error))
 
@@ -135,7 +135,7 @@ class Walk:
         try:
             info = self.hub.model(model_id)
         except (HfHubHTTPError, HubUnavailable) as error:
-            if getattr(error, "outage", False):
+            if is_outage(error):
                 raise
             log.warning("%s: %s", model_id, one_line(error))
             return False, None
