@@ -187,9 +187,10 @@ def test_nobody_asks_before_the_time_that_a_429_names(lake: Lake, hub: StandinHu
     crawl_zoo(lake, config_of(hub, parallel=4))
     (refused,) = (seen for seen in hub.requests if seen.status == 429)
     after = [seen.time - refused.time for seen in hub.requests if seen.time > refused.time]
-    under_way = 3
+    until_it_is_read = 0.5  # on a busy machine the answer is not read at once
     assert len(after) > 20
-    assert sorted(after)[under_way] >= 1
+    assert not [seconds for seconds in after if until_it_is_read < seconds < 1]
+    assert sum(seconds >= 1 for seconds in after) > 10
     assert max(after) < 10
 
 
