@@ -57,7 +57,7 @@ def embed_paths(
         NoEncoder: where the lake has none.
     """
     from peace_pipeline.encoder import store
-    from peace_pipeline.weights.checkpoint import UnreadableCheckpoint
+    from peace_pipeline.weights.errors import UnreadableCheckpoint
 
     version, encoder = store.load(lake, version)
     paths = list(paths)
@@ -121,7 +121,7 @@ def weight_files(lake: Lake, path: str) -> Iterator[list[Path]]:
     Raises:
         UnreadableCheckpoint: where it stands for none.
     """
-    from peace_pipeline.weights.checkpoint import UnreadableCheckpoint
+    from peace_pipeline.weights.errors import UnreadableCheckpoint
 
     if not path.startswith("hf://"):
         yield _local_weights(Path(path).expanduser())
@@ -137,7 +137,7 @@ def weight_files(lake: Lake, path: str) -> Iterator[list[Path]]:
 
 
 def _local_weights(place: Path) -> list[Path]:
-    from peace_pipeline.weights.checkpoint import UnreadableCheckpoint
+    from peace_pipeline.weights.errors import UnreadableCheckpoint
     from peace_pipeline.zoo import files
 
     if not place.exists():

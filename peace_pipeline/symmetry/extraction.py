@@ -16,7 +16,8 @@ from peace_pipeline.lake import Lake, atomic, write_parquet
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.layering import folded_layers
 from peace_pipeline.symmetry.wiring import Wiring, WiringMismatch
-from peace_pipeline.weights.checkpoint import Checkpoint, UnreadableCheckpoint, open_checkpoint
+from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
+from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.weights.table import LayerRow, LayerTableWriter
 from peace_pipeline.zoo import NEW, SKIPPED, ModelRecord, files
 from peace_pipeline.zoo.card import CONFIG, read_config

@@ -18,8 +18,8 @@ from peace_pipeline.symmetry.wiring import (
     WiringMismatch,
     assemble,
 )
-from peace_pipeline.weights.checkpoint import TensorInfo
 from peace_pipeline.weights.layers import Layer, layers_of
+from peace_pipeline.weights.tensors import TensorInfo
 
 _MAX_SEGMENTS = 5
 

@@ -4,36 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
 
 import torch
+from blake3 import blake3
 
+from peace_pipeline.weights.errors import (
+    DuplicateTensor,
+    ExcessiveSize,
+    NoTensors,
+    NotFinite,
+    UnreadableCheckpoint,
+    UnsupportedFormat,
+)
+from peace_pipeline.weights.tensors import TensorFile, TensorInfo, dtype_name
 from peace_pipeline.zoo import files
-
-
-class UnreadableCheckpoint(Exception):
-    """A checkpoint that can't be read, with the reason; the model becomes a ``skipped`` record."""
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """Name, shape and dtype of one tensor (``float32``, ``int64``, …)."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
-class TensorFile(Protocol):
-    """An open weight file: its tensors without their data, and one tensor's data on request."""
-
-    def inventory(self) -> Iterable[TensorInfo]: ...
-
-    def read(self, name: str) -> torch.Tensor: ...
-
 
 Reader = Callable[[Path], AbstractContextManager[TensorFile]]
 
@@ -42,6 +28,9 @@ READERS: dict[str, str] = {
     "pytorch": "peace_pipeline.weights.formats.pytorch",
 }
 """Format → the module whose ``open_file`` reads it; imported when a file of that format is opened."""
+
+MAX_TENSORS = 250_000
+MAX_DIMENSIONS = 16
 
 
 class Checkpoint:
@@ -52,34 +41,46 @@ class Checkpoint:
         self._owner: dict[str, TensorFile] = {}
         for path, part in parts.items():
             for info in part.inventory():
-                if info.name.encode(errors="replace").decode() != info.name:
-                    raise UnreadableCheckpoint(f"{path}: tensor name {info.name!r} is no text")
-                if info.name in self.tensors:
-                    raise UnreadableCheckpoint(f"{path}: tensor {info.name!r} is in another file too")
+                self._check(path, info)
                 self.tensors[info.name] = info
                 self._owner[info.name] = part
+
+    def _check(self, path: str, info: TensorInfo) -> None:
+        if info.name.encode(errors="replace").decode() != info.name:
+            raise UnreadableCheckpoint(f"{path}: tensor name {info.name!r} is no text")
+        if info.name in self.tensors:
+            raise DuplicateTensor(f"{path}: tensor {info.name!r} is there twice")
+        if len(info.shape) > MAX_DIMENSIONS:
+            raise ExcessiveSize(f"{path}: tensor {info.name!r} has {len(info.shape)} dimensions")
+        if len(self.tensors) == MAX_TENSORS:
+            raise ExcessiveSize(f"{path}: more than {MAX_TENSORS:,} tensors")
 
     def read(self, name: str, dtype: torch.dtype | None = torch.float32) -> torch.Tensor:
         """One tensor, converted to ``dtype`` (``None`` keeps its own).
 
         Raises:
-            UnreadableCheckpoint: where a floating tensor holds NaN or infinity.
+            NotFinite: where a floating tensor holds NaN or infinity.
+            UnreadableCheckpoint: where it can't be had.
         """
         tensor = self._owner[name].read(name)
         try:
             if tensor.is_floating_point() and not _all_finite(tensor):
-                raise UnreadableCheckpoint(f"tensor {name!r} holds values that are not finite")
+                raise NotFinite(f"tensor {name!r} holds values that are not finite")
             return tensor if dtype is None else tensor.to(dtype)
         except RuntimeError as error:  # NotImplementedError is one
-            raise UnreadableCheckpoint(
+            raise UnsupportedFormat(
                 f"tensor {name!r}: {dtype_name(tensor.dtype)} can't be read: {error}"
             ) from error
 
     @property
     def parameters(self) -> int:
         """Number of floating-point values."""
-        floating = (info for info in self.tensors.values() if "float" in info.dtype)
-        return sum(torch.Size(info.shape).numel() for info in floating)
+        return sum(info.size for info in self.tensors.values() if info.is_floating)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether a byte budget left something out."""
+        return any(info.part for info in self.tensors.values())
 
 
 @contextmanager
@@ -94,24 +95,26 @@ def open_checkpoint(paths: Iterable[Path]) -> Iterator[Checkpoint]:
         parts = {path.name: stack.enter_context(_open(path)) for path in paths}
         checkpoint = Checkpoint(parts)
         if not checkpoint.parameters:
-            raise UnreadableCheckpoint("no floating-point tensors")
+            raise NoTensors("no floating-point tensors")
         yield checkpoint
 
 
 def _open(path: Path) -> AbstractContextManager[TensorFile]:
     if not files.is_weights(path.name):
-        raise UnreadableCheckpoint(f"{path.name}: not a weight file")
+        raise UnsupportedFormat(f"{path.name}: not a weight file")
     kind = files.format_of(path.name)
     if kind not in READERS:
-        raise UnreadableCheckpoint(f"{path.name}: format {kind} is not supported yet")
+        raise UnsupportedFormat(f"{path.name}: format {kind} is not supported yet")
     reader: Reader = import_module(READERS[kind]).open_file
     return reader(path)
 
 
+def content_hash(tensor: torch.Tensor) -> str:
+    """Hash of a tensor's dtype, shape and bytes: equal in whatever file or format it lies."""
+    digest = blake3(f"{dtype_name(tensor.dtype)}{tuple(tensor.shape)}".encode(), max_threads=blake3.AUTO)
+    digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def _all_finite(tensor: torch.Tensor) -> bool:
     return bool((tensor if tensor.element_size() > 1 else tensor.float()).isfinite().all())
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """``torch.float32`` → ``float32``."""
-    return str(dtype).removeprefix("torch.")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from peace_pipeline.weights.checkpoint import TensorInfo
+from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo.record import natural
 
 _ROLES = {

@@ -19,7 +19,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.layering import folded_tensors
-from peace_pipeline.weights.checkpoint import TensorInfo
+from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo import ZooConfig, crawl
 from peace_pipeline.zoo.catalog import Network, write_batches
 

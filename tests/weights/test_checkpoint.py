@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 from torch import nn
 
-from peace_pipeline.weights.checkpoint import UnreadableCheckpoint, open_checkpoint
+from peace_pipeline.weights.checkpoint import open_checkpoint
+from peace_pipeline.weights.errors import UnreadableCheckpoint
 
 STATE = {"a.weight": torch.arange(6.0).view(3, 2), "a.bias": torch.ones(3), "steps": torch.tensor(4)}
 ROBUST = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -108,7 +109,7 @@ def test_shards_are_one_checkpoint(tmp_path: Path) -> None:
     second = in_safetensors(tmp_path / "model-00002-of-00002.safetensors", {"b": torch.zeros(3)})
     assert same(read_all(first, second), {"a": torch.ones(2), "b": torch.zeros(3)})
     in_safetensors(second, {"a": torch.zeros(3)})
-    assert "'a' is in another file too" in refusal(first, second)
+    assert "'a' is there twice" in refusal(first, second)
 
 
 @given(cut=st.floats(0, 1, exclude_max=True))

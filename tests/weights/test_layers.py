@@ -8,9 +8,9 @@ from torch import nn
 
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.layering import folded_tensors
-from peace_pipeline.weights.checkpoint import TensorInfo
 from peace_pipeline.weights.folding import affine, fold
 from peace_pipeline.weights.layers import layers_of
+from peace_pipeline.weights.tensors import TensorInfo
 from tests.conftest import infos, infos_of
 
 

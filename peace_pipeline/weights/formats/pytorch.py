@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from peace_pipeline.weights.checkpoint import TensorInfo, UnreadableCheckpoint, dtype_name
+from peace_pipeline.weights.errors import UnreadableCheckpoint
+from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "weights")
 _MAX_WRAPPERS = 4

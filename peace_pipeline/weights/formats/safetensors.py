@@ -1,60 +1,148 @@
-"""safetensors, memory-mapped: the header is checked by the library, tensors are read when asked for."""
+"""safetensors: a checked header, then each tensor read by its position; nothing is mapped or kept."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from peace_pipeline.weights.checkpoint import TensorInfo, UnreadableCheckpoint
+from peace_pipeline.weights.blob import Blob, local_blob
+from peace_pipeline.weights.errors import CorruptFile, DuplicateTensor, ExcessiveSize, UnsupportedFormat
+from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 
+MAX_HEADER = 100_000_000
+"""Bytes; the format's own limit."""
+
+_LENGTH = 8
+_METADATA = "__metadata__"
 _DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-    "BOOL": "bool",
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
+    "F8_E5M2": torch.float8_e5m2,
+    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+    "F8_E8M0": torch.float8_e8m0fnu,
+    "C64": torch.complex64,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
 }
 
 
-class _File:
-    def __init__(self, name: str, handle: Any) -> None:
-        self.name, self.handle = name, handle
+@dataclass(frozen=True)
+class _Entry:
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    start: int
+    stop: int
+
+
+class SafetensorsFile:
+    """An open safetensors file, local or not."""
+
+    def __init__(self, blob: Blob) -> None:
+        self.blob = blob
+        self.entries = _entries(blob)
 
     def inventory(self) -> Iterable[TensorInfo]:
-        for name in self.handle.keys():  # noqa: SIM118 (not a mapping)
-            part = self.handle.get_slice(name)
-            dtype = part.get_dtype()
-            yield TensorInfo(name, tuple(part.get_shape()), _DTYPES.get(dtype, dtype.lower()))
+        """See :class:`TensorFile`."""
+        for name, entry in self.entries.items():
+            yield TensorInfo(name, entry.shape, dtype_name(entry.dtype))
 
-    def read(self, name: str) -> torch.Tensor:
-        try:
-            return self.handle.get_tensor(name)
-        except (SafetensorError, RuntimeError) as error:
-            raise UnreadableCheckpoint(f"{self.name}: tensor {name!r}: {error}") from error
+    def read(self, name: str, rows: tuple[int, int] | None = None) -> torch.Tensor:
+        """See :class:`TensorFile`."""
+        entry = self.entries[name]
+        shape, start, stop = entry.shape, entry.start, entry.stop
+        if rows is not None:
+            width = (stop - start) // max(shape[0], 1)
+            shape, start, stop = (
+                (rows[1] - rows[0], *shape[1:]),
+                start + rows[0] * width,
+                start + rows[1] * width,
+            )
+        return torch.from_numpy(self.blob.read(start, stop)).view(entry.dtype).view(shape)
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[_File]:
+def open_file(path: Path) -> Iterator[SafetensorsFile]:
     """Open a safetensors file.
 
     Raises:
         UnreadableCheckpoint: where the header or the length of the file is wrong.
     """
+    with local_blob(path) as blob:
+        yield SafetensorsFile(blob)
+
+
+def _entries(blob: Blob) -> dict[str, _Entry]:
+    """The header's tensors in the order of their bytes, which must fill the file without gap or overlap."""
+
+    def wrong(reason: str) -> NoReturn:
+        raise CorruptFile(f"{blob.name}: not a whole safetensors file: {reason}")
+
+    if blob.size < _LENGTH:
+        wrong("no header")
+    length = int(blob.read(0, _LENGTH).view("<u8")[0])
+    if length > MAX_HEADER and length <= blob.size:
+        raise ExcessiveSize(f"{blob.name}: a header of {length:,} bytes")
+    if length > blob.size - _LENGTH:
+        wrong(f"its header of {length:,} bytes goes beyond its end")
+    text = blob.read(_LENGTH, _LENGTH + length).tobytes()
     try:
-        handle = safe_open(path, framework="pt", device="cpu")
-    except (SafetensorError, OSError) as error:
-        raise UnreadableCheckpoint(f"{path.name}: not a whole safetensors file: {error}") from error
-    with handle:
-        yield _File(path.name, handle)
+        header = json.loads(text, object_pairs_hook=lambda pairs: _unique(blob.name, pairs))
+    except (ValueError, RecursionError) as error:
+        wrong(f"its header is no JSON ({type(error).__name__})")
+    if not isinstance(header, dict):
+        wrong("its header is no object")
+    header.pop(_METADATA, None)
+    origin = _LENGTH + length
+    entries = {name: _entry(blob.name, name, entry, origin) for name, entry in header.items()}
+    entries = dict(sorted(entries.items(), key=lambda item: (item[1].start, item[1].stop)))
+    end = origin
+    for name, entry in entries.items():
+        if entry.start != end:
+            wrong(f"tensor {name!r} begins at {entry.start - origin:,}, not at {end - origin:,}")
+        end = entry.stop
+    if end != blob.size:
+        wrong(f"its tensors end at {end:,}, the file at {blob.size:,}")
+    return entries
+
+
+def _unique(file: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DuplicateTensor(f"{file}: {twice!r} is twice in its header")
+    return content
+
+
+def _entry(file: str, name: str, entry: Any, origin: int) -> _Entry:
+    try:
+        kind, shape, (start, stop) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        sound = all(type(number) is int and 0 <= number < 2**63 for number in (*shape, start, stop))
+    except (KeyError, TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise CorruptFile(f"{file}: the header's entry for {name!r} makes no sense")
+    if kind not in _DTYPES:
+        raise UnsupportedFormat(f"{file}: tensor {name!r} is of type {str(kind)[:40]}, which is not read")
+    dtype = _DTYPES[kind]
+    if math.prod(shape) * dtype.itemsize != stop - start:
+        raise CorruptFile(f"{file}: tensor {name!r} of shape {shape} does not take {stop - start:,} bytes")
+    return _Entry(tuple(shape), dtype, origin + start, origin + stop)

@@ -1,0 +1,67 @@
+"""Bytes of a file by position, wherever the file lies."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from peace_pipeline.weights.errors import FileChanged, ForbiddenPath, UnreadableCheckpoint
+
+
+class Blob(Protocol):
+    """A file of ``size`` bytes called ``name``."""
+
+    name: str
+    size: int
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Exactly the bytes from ``start`` up to ``stop`` (uint8, writable, owned by the caller).
+
+        Raises:
+            FileChanged: where the file no longer has them.
+        """
+
+
+class LocalBlob:
+    """A regular file on this machine. Its pages are read, not mapped: they don't count as this process's memory."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.name, self._descriptor = path.name, descriptor
+        self.size = os.fstat(descriptor).st_size
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """See :class:`Blob`."""
+        buffer = np.empty(stop - start, np.uint8)
+        view, done = buffer.data, 0
+        while done < len(view):
+            count = os.preadv(self._descriptor, [view[done:]], start + done)
+            if not count:
+                raise FileChanged(f"{self.name}: became shorter while it was read")
+            done += count
+        return buffer
+
+
+@contextmanager
+def local_blob(path: Path) -> Iterator[LocalBlob]:
+    """Open a file of this machine.
+
+    Raises:
+        ForbiddenPath: where it is no regular file (nor a link to one).
+        UnreadableCheckpoint: where it can't be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not block
+    except OSError as error:
+        raise UnreadableCheckpoint(f"{path.name}: {error.strerror}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ForbiddenPath(f"{path.name}: not a regular file")
+        yield LocalBlob(path, descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,72 @@
+"""What a weight file looks like to the rest: named tensors in PyTorch's layout, each read when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a tensor that a byte budget allowed: blocks [start, stop) along ``axis``, in order."""
+
+    axis: int
+    blocks: tuple[tuple[int, int], ...]
+
+    @property
+    def index(self) -> torch.Tensor:
+        """The positions along the axis."""
+        return torch.cat([torch.arange(start, stop) for start, stop in self.blocks])
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name, shape and dtype (``float32``, ``int64``, …) of one tensor as it is read.
+
+    ``stored`` is how the file encodes it where that is something else (``q4_k``, ``qint8``); ``eps`` is the epsilon
+    that the file gives for a norm, on its running variance or else on its gain; with a ``part`` reading gives that
+    part alone.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    stored: str | None = None
+    eps: float | None = None
+    part: Part | None = None
+
+    @property
+    def is_floating(self) -> bool:
+        return "float" in self.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of values of the whole tensor."""
+        return torch.Size(self.shape).numel()
+
+
+class TensorFile(Protocol):
+    """An open weight file.
+
+    Names are those that PyTorch would give (``fc.weight``, ``bn.running_var``, ``lstm.weight_ih_l0``), and so is the
+    layout: (out, in, *kernel), recurrent gates in the order i, f, g, o or r, z, n. A tensor that is stored once under
+    several names is listed under the first.
+    """
+
+    def inventory(self) -> Iterable[TensorInfo]:
+        """Every tensor, without its data, in the file's order."""
+
+    def read(self, name: str, rows: tuple[int, int] | None = None) -> torch.Tensor:
+        """A tensor in its own dtype, or its rows [start, stop) along the first axis.
+
+        Raises:
+            UnreadableCheckpoint: where it can't be had.
+        """
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """``torch.float32`` → ``float32``."""
+    return str(dtype).removeprefix("torch.")
