@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import torch
 from blake3 import blake3
 
@@ -18,6 +19,7 @@ from peace_pipeline.weights.errors import (
     UnreadableCheckpoint,
     UnsupportedFormat,
 )
+from peace_pipeline.weights.sampling import sample
 from peace_pipeline.weights.tensors import TensorFile, TensorInfo, dtype_name
 from peace_pipeline.zoo import files
 
@@ -34,7 +36,11 @@ MAX_DIMENSIONS = 16
 
 
 class Checkpoint:
-    """The tensors of a model, which may be spread over several files (shards)."""
+    """The tensors of a model, which may be spread over several files (shards).
+
+    Raises:
+        UnreadableCheckpoint: where two have one name, there are too many, or none is floating-point.
+    """
 
     def __init__(self, parts: Mapping[str, TensorFile]) -> None:
         self.tensors: dict[str, TensorInfo] = {}
@@ -44,6 +50,8 @@ class Checkpoint:
                 self._check(path, info)
                 self.tensors[info.name] = info
                 self._owner[info.name] = part
+        if not self.parameters:
+            raise NoTensors("no floating-point tensors")
 
     def _check(self, path: str, info: TensorInfo) -> None:
         if info.name.encode(errors="replace").decode() != info.name:
@@ -84,19 +92,16 @@ class Checkpoint:
 
 
 @contextmanager
-def open_checkpoint(paths: Iterable[Path]) -> Iterator[Checkpoint]:
-    """Open the weight files of one model.
+def open_checkpoint(paths: Iterable[Path], budget: int | None = None) -> Iterator[Checkpoint]:
+    """Open the weight files of one model, to read at most ``budget`` bytes of tensors (all of them by default).
 
     Raises:
-        UnreadableCheckpoint: where a file is of an unknown or not yet supported format, corrupt, truncated,
-            would need code to be run, or holds no floating-point tensor.
+        UnreadableCheckpoint: where a file is of an unknown format, corrupt, truncated, or holds no floating-point
+            tensor.
     """
     with ExitStack() as stack:
-        parts = {path.name: stack.enter_context(_open(path)) for path in paths}
-        checkpoint = Checkpoint(parts)
-        if not checkpoint.parameters:
-            raise NoTensors("no floating-point tensors")
-        yield checkpoint
+        parts: Mapping[str, TensorFile] = {path.name: stack.enter_context(_open(path)) for path in paths}
+        yield Checkpoint(parts if budget is None else sample(parts, budget))
 
 
 def _open(path: Path) -> AbstractContextManager[TensorFile]:
@@ -116,5 +121,23 @@ def content_hash(tensor: torch.Tensor) -> str:
     return digest.hexdigest()
 
 
+_INFINITY: dict[torch.dtype, tuple[type[np.unsignedinteger], int]] = {
+    torch.float64: (np.uint64, 0x7FF0_0000_0000_0000),
+    torch.float32: (np.uint32, 0x7F80_0000),
+    torch.float16: (np.uint16, 0x7C00),
+    torch.bfloat16: (np.uint16, 0x7F80),
+    torch.float8_e5m2: (np.uint8, 0x7C),
+    torch.float8_e4m3fn: (np.uint8, 0x7F),
+}
+"""dtype → its bits as unsigned integers, and the least of them without a sign that is not finite."""
+_CACHED = 1 << 19
+
+
 def _all_finite(tensor: torch.Tensor) -> bool:
-    return bool((tensor if tensor.element_size() > 1 else tensor.float()).isfinite().all())
+    """Whether no value is NaN or infinite, by the values' bits (torch's own test is ten times slower in bfloat16)."""
+    if tensor.dtype not in _INFINITY:
+        return bool(tensor.float().isfinite().all())
+    kind, infinity = _INFINITY[tensor.dtype]
+    bits = tensor.contiguous().flatten().view(torch.uint8).numpy().view(kind)
+    magnitude = kind(np.iinfo(kind).max >> 1)
+    return all((bits[at : at + _CACHED] & magnitude).max() < infinity for at in range(0, len(bits), _CACHED))

@@ -17,6 +17,11 @@ class Part:
     blocks: tuple[tuple[int, int], ...]
 
     @property
+    def size(self) -> int:
+        """Number of positions."""
+        return sum(stop - start for start, stop in self.blocks)
+
+    @property
     def index(self) -> torch.Tensor:
         """The positions along the axis."""
         return torch.cat([torch.arange(start, stop) for start, stop in self.blocks])

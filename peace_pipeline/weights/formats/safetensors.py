@@ -42,6 +42,7 @@ _DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+NAMES_OF_DTYPES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class SafetensorsFile:
 
     def __init__(self, blob: Blob) -> None:
         self.blob = blob
-        self.entries = _entries(blob)
+        self.entries, self.metadata, self.header_size = _header(blob)
 
     def inventory(self) -> Iterable[TensorInfo]:
         """See :class:`TensorFile`."""
@@ -89,8 +90,9 @@ def open_file(path: Path) -> Iterator[SafetensorsFile]:
         yield SafetensorsFile(blob)
 
 
-def _entries(blob: Blob) -> dict[str, _Entry]:
-    """The header's tensors in the order of their bytes, which must fill the file without gap or overlap."""
+def _header(blob: Blob) -> tuple[dict[str, _Entry], dict[str, Any], int]:
+    """The header's tensors in the order of their bytes, which must fill the file without gap or overlap; its
+    metadata; and its size in bytes."""
 
     def wrong(reason: str) -> NoReturn:
         raise CorruptFile(f"{blob.name}: not a whole safetensors file: {reason}")
@@ -109,7 +111,7 @@ def _entries(blob: Blob) -> dict[str, _Entry]:
         wrong(f"its header is no JSON ({type(error).__name__})")
     if not isinstance(header, dict):
         wrong("its header is no object")
-    header.pop(_METADATA, None)
+    metadata = header.pop(_METADATA, {})
     origin = _LENGTH + length
     entries = {name: _entry(blob.name, name, entry, origin) for name, entry in header.items()}
     entries = dict(sorted(entries.items(), key=lambda item: (item[1].start, item[1].stop)))
@@ -120,7 +122,7 @@ def _entries(blob: Blob) -> dict[str, _Entry]:
         end = entry.stop
     if end != blob.size:
         wrong(f"its tensors end at {end:,}, the file at {blob.size:,}")
-    return entries
+    return entries, metadata, origin
 
 
 def _unique(file: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

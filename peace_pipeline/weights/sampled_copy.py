@@ -1,0 +1,97 @@
+"""The sampled part of a model as one local file: what a byte budget lets through is fetched once and kept."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from peace_pipeline.lake import atomic
+from peace_pipeline.weights.blob import Blob, local_blob
+from peace_pipeline.weights.formats.safetensors import NAMES_OF_DTYPES, SafetensorsFile
+from peace_pipeline.weights.sampling import Sampled, bytes_read, sample
+from peace_pipeline.weights.tensors import Part, TensorInfo
+
+NAME = "sampled.safetensors"
+_PARTS = "parts"
+_AHEAD = 8
+
+
+def fetch_sampled(blobs: Iterable[Blob], budget: int, path: Path) -> None:
+    """Read at most ``budget`` bytes of a model's safetensors files, their headers included, and write them to ``path``.
+
+    Raises:
+        UnreadableCheckpoint: where a file is no safetensors file, or the budget is too small.
+    """
+    files = {blob.name: SafetensorsFile(blob) for blob in blobs}
+    write_sampled(sample(files, budget - sum(file.header_size for file in files.values())), path)
+
+
+def write_sampled(files: Mapping[str, Sampled], path: Path) -> None:
+    """Write the parts that are read of a model's files as one safetensors file, fetched several at a time."""
+    owner = {info.name: file for file in files.values() for info in file.inventory()}
+    infos = [info for file in files.values() for info in file.inventory()]
+    with atomic(path) as temporary, temporary.open("wb") as stream:
+        header = _header(infos)
+        stream.write(struct.pack("<Q", len(header)) + header)
+        _write_data(stream, [(owner[info.name], info.name) for info in infos])
+
+
+@contextmanager
+def open_sampled(path: Path) -> Iterator[Sampled]:
+    """Open what :func:`write_sampled` wrote."""
+    with local_blob(path) as blob:
+        file = SafetensorsFile(blob)
+        parts = json.loads(file.metadata[_PARTS])
+        infos = {info.name: _with_part(info, parts.get(info.name)) for info in file.inventory()}
+        yield _Whole(file, infos)
+
+
+class _Whole(Sampled):
+    """A file that holds the parts alone."""
+
+    def read(self, name: str, rows: tuple[int, int] | None = None) -> torch.Tensor:
+        return self.file.read(name, rows)
+
+
+def _header(infos: list[TensorInfo]) -> bytes:
+    entries, parts, end = {}, {}, 0
+    for info in infos:
+        shape, start, end = list(info.shape), end, end + bytes_read(info)
+        if info.part:
+            shape[0] = info.part.size
+            parts[info.name] = {"height": info.shape[0], "blocks": info.part.blocks}
+        dtype = NAMES_OF_DTYPES[getattr(torch, info.dtype)]
+        entries[info.name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+    return json.dumps({"__metadata__": {_PARTS: json.dumps(parts)}, **entries}).encode()
+
+
+def _with_part(info: TensorInfo, part: dict[str, Any] | None) -> TensorInfo:
+    if part is None:
+        return info
+    blocks = tuple((first, last) for first, last in part["blocks"])
+    return replace(info, shape=(part["height"], *info.shape[1:]), part=Part(0, blocks))
+
+
+def _write_data(stream: BinaryIO, tensors: list[tuple[Sampled, str]]) -> None:
+    waiting: deque[Future[torch.Tensor]] = deque()
+
+    def write_next() -> None:
+        raw = waiting.popleft().result().contiguous().flatten().view(torch.uint8)
+        stream.write(raw.numpy().data)
+
+    with ThreadPoolExecutor(_AHEAD, "ranges") as pool:
+        for file, name in tensors:
+            waiting.append(pool.submit(file.read, name))
+            if len(waiting) > _AHEAD:
+                write_next()
+        while waiting:
+            write_next()
