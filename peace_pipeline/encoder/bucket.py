@@ -99,7 +99,7 @@ def reduce(wiring: Wiring, keys: tuple[str, ...], tensors: Tensors) -> Bucket:
     else of its weights in.
     Neurons of fixed groups are told apart by position, so evenly spaced positions are kept instead.
     """
-    sizes = {group.name: group.size for group in wiring.groups.values()}
+    sizes = {group.name: group.full_size for group in wiring.groups.values()}
     for group in wiring.groups.values():
         if group.size > MAX_UNITS:
             wiring, tensors = _keep(wiring, tensors, group.name, _ranked(wiring, tensors, group.name))

@@ -16,7 +16,7 @@ Read = Callable[[str], torch.Tensor]
 def folded_layers(wiring: Wiring, read: Read) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
     """Position and tensors (``weight``, ``bias``) of each layer, norms folded; ``read`` gives a tensor by name."""
     for position, wired in enumerate(wiring.layers):
-        yield position, _folded(wired, read)
+        yield position, folded_layer(wired, read)
 
 
 def folded_tensors(wiring: Wiring, read: Read) -> dict[str, torch.Tensor]:
@@ -28,7 +28,8 @@ def folded_tensors(wiring: Wiring, read: Read) -> dict[str, torch.Tensor]:
     }
 
 
-def _folded(wired: WiredLayer, read: Read) -> dict[str, torch.Tensor]:
+def folded_layer(wired: WiredLayer, read: Read) -> dict[str, torch.Tensor]:
+    """Tensors (``weight``, ``bias``) of one layer, its norm folded in."""
     tensors = {role: read(name) for role, name in wired.layer.tensors.items()}
     if wired.layer.is_norm:
         scale, offset = _affine(tensors, wired.eps)

@@ -25,12 +25,21 @@ class WiringMismatch(ValueError):
 
 @dataclass(frozen=True)
 class Group:
-    """A set of neurons. ``actions`` are the symmetries that the network certainly has on it."""
+    """A set of neurons. ``actions`` are the symmetries that the network certainly has on it.
+
+    ``whole`` is how many neurons it has in the network, where only ``size`` of them are kept.
+    """
 
     name: str
     size: int
     kind: str
     actions: tuple[str, ...] = ()
+    whole: int | None = None
+
+    @property
+    def full_size(self) -> int:
+        """Number of neurons in the network."""
+        return self.whole or self.size
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,7 @@ class Wiring:
             )
             for wired in self.folded.layers
         ]
-        groups = [(group.size, group.kind, group.actions) for group in self.groups.values()]
+        groups = [(group.size, group.whole, group.kind, group.actions) for group in self.groups.values()]
         return json.dumps([layers, groups])
 
     def to_json(self) -> str:
