@@ -15,6 +15,7 @@ LAYER_FEATURES = 3 + 2 * FREQUENCIES + 1
 POSITION_FEATURES = 9
 EDGE_EXPANSION = 3
 KINDS = ("linear", "conv1d", "conv2d", "conv3d", "depthwise", "embedding", "norm", "tensor")
+_KIND_OF_RANK = {2: "linear", 3: "conv1d", 4: "conv2d", 5: "conv3d"}
 BASIS = 64
 ALIGNMENTS = 3
 CENTRES = (-2.0, -1.0, -0.5, -0.2, 0.2, 0.5, 1.0, 2.0)
@@ -106,6 +107,12 @@ def layer_features(bucket: Bucket, position: int, dtype: torch.dtype) -> torch.T
     depth = torch.tensor([position / count, (count - 1 - position) / count], dtype=dtype)
     scalars = torch.tensor([*(math.log(size) / 4 for size in sizes), math.log(count) / 4], dtype=dtype)
     return torch.cat([scalars, fourier(depth)[:, :FREQUENCIES].flatten()])
+
+
+def kind_index(wired: WiredLayer) -> int:
+    """Where a layer's kind stands in KINDS; kinds that are not there are what their weight's rank makes them."""
+    kind = wired.layer.kind
+    return KINDS.index(kind if kind in KINDS else _KIND_OF_RANK.get(len(wired.layer.shape), "tensor"))
 
 
 def kernel_size(wired: WiredLayer) -> int:

@@ -148,4 +148,4 @@ class Encoder(nn.Module):
 
 
 def _kinds(bucket: Bucket) -> torch.Tensor:
-    return torch.tensor([features.KINDS.index(wired.layer.kind) for wired in bucket.wiring.layers])
+    return torch.tensor([features.kind_index(wired) for wired in bucket.wiring.layers])

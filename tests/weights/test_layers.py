@@ -22,7 +22,7 @@ def test_tensors_that_act_as_one_map_are_one_layer() -> None:
         )
     )  # fmt: skip
     assert {layer.name: layer.kind for layer in found} == {
-        "bn": "norm", "fc2": "linear", "fc10": "linear", "scale": "norm", "token": "linear",
+        "bn": "norm", "fc2": "linear", "fc10": "linear", "scale": "norm", "token": "embedding",
     }  # fmt: skip
     assert [layer.name for layer in found] == ["bn", "fc2", "fc10", "scale", "token"]
     roles = {layer.name: set(layer.tensors) for layer in found}

@@ -1,0 +1,215 @@
+"""Matrices that hold several layers: queries, keys and values in one, a gated unit's two halves, gates of a cell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from peace_pipeline.weights.tensors import TensorInfo
+from peace_pipeline.weights.views import Rows, Views, consecutive, taken, transposed
+
+Config = Mapping[str, Any]
+
+_ONE_BY_ONE, _BY_HEAD, _BY_CONFIG = "one by one", "by head", "by config"
+"""All queries, then all keys, then all values; or those of one key's heads, then the next; or as the config says."""
+
+_ATTENTION: dict[str, dict[str | None, str]] = {
+    "qkv": {None: _ONE_BY_ONE},
+    "qkv_proj": {None: _ONE_BY_ONE, "codegen": "", "minimax": "", "minimax_text_01": ""},
+    "attn_qkv": {None: _ONE_BY_ONE},
+    "Wqkv": {None: _ONE_BY_ONE},
+    "W_pack": {None: _ONE_BY_ONE},
+    "to_qkv": {None: _ONE_BY_ONE},
+    "c_attn": {None: _ONE_BY_ONE, "gpt_bigcode": _BY_CONFIG},
+    "wqkv": {"internlm2": _BY_HEAD},
+    "in_proj": {"deberta": _BY_HEAD},
+    "query_key_value": {
+        "gpt_neox": _BY_HEAD,
+        "gpt_neox_japanese": _BY_HEAD,
+        "bloom": _BY_HEAD,
+        "persimmon": _BY_HEAD,
+        "falcon": _BY_CONFIG,
+    },
+}
+"""Fused module → how it is laid out, by ``model_type`` (``None``: any other); left fused where that is not known."""
+
+_MAX_HEADS = 1024
+_CONV1D_TYPES = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
+_CONV1D = re.compile(r"(?:.*\.)?(?:c_attn|q_attn|c_proj|c_fc)\.weight")
+_GATES = {1: ("",), 3: (".r", ".z", ".n"), 4: (".i", ".f", ".g", ".o")}
+"""Gates of nn.RNN, nn.GRU and nn.LSTM in their order, by number."""
+_CELL = re.compile(r"((?:.*\.)?)hh((?:_l\d+)?(?:_reverse)?)\.weight")
+
+
+def input_last(views: Views, config: Config) -> Views:
+    """Views in which weights are (out, in, *kernel): GPT-2's ``Conv1D`` and transposed convolutions are (in, out).
+
+    The latter are known by a bias that fits the second axis alone.
+    """
+    conv1d = _has_conv1d(views, config)
+    result = dict(views)
+    for name, view in views.items():
+        shape = view.info.shape
+        if len(shape) == 2 and conv1d and _CONV1D.fullmatch(name):
+            result[name] = transposed(view)
+        elif len(shape) > 2 and shape[0] != shape[1] and name.endswith(".weight"):
+            bias = views.get(f"{name.removesuffix('weight')}bias")
+            if bias and bias.info.shape == shape[1:2]:
+                result[name] = transposed(view)
+    return result
+
+
+def _has_conv1d(views: Views, config: Config) -> bool:
+    parts = [config, *(part for part in config.values() if isinstance(part, Mapping))]
+    types = [part.get("model_type") for part in parts]
+    if any(isinstance(kind, str) and kind in _CONV1D_TYPES for kind in types):
+        return True
+    fused = (view.info.shape for name, view in views.items() if name.endswith("c_attn.weight"))
+    return any(len(shape) == 2 and shape[1] == 3 * shape[0] for shape in fused)
+
+
+def split(views: Views, config: Config) -> Views:
+    """Views with the parts of each fused tensor in its place, under their own names.
+
+    A module whose layout is not certain, or whose parts' names are taken, stays fused.
+    """
+    replaced: dict[str, Views] = {}
+    names = set(views)
+    for module, parts in _splits(views, config):
+        members = [f"{module}.{role}" for role in ("weight", "bias")]
+        pieces = {member: _pieces(member, parts, views) for member in members if member in views}
+        new = [name for own in pieces.values() if own for name in own]
+        if all(own is not None for own in pieces.values()) and names.isdisjoint(new):
+            names.update(new)
+            replaced |= {member: own for member, own in pieces.items() if own}
+    result: Views = {}
+    for name, view in views.items():
+        result |= replaced.get(name, {name: view})
+    return result
+
+
+def _pieces(member: str, parts: dict[str, Rows], views: Views) -> Views | None:
+    """Views on the parts of a weight or bias; none where it has another number of rows; ``None`` if it can't be."""
+    view = views[member]
+    if view.info.shape[:1] != (sum(rows.size for rows in parts.values()),):
+        return {}
+    role = member.rpartition(".")[2]
+    pieces = {f"{module}.{role}": taken(view, rows) for module, rows in parts.items()}
+    own: Views = {name: piece for name, piece in pieces.items() if piece is not None}
+    return own if len(own) == len(parts) else None
+
+
+def _splits(views: Views, config: Config) -> Iterator[tuple[str, dict[str, Rows]]]:
+    """Fused modules, and for each the parts' modules with their rows."""
+    for name, view in views.items():
+        info = view.info
+        if not info.is_floating or 0 in info.shape or not name.endswith((".weight", ".bias")):
+            continue
+        module, _, role = name.rpartition(".")
+        last = module.rpartition(".")[2]
+        if role == "bias":
+            if last == "qkv" and f"{module}.weight" not in views:
+                yield from _beside_separate_weights(module, info, views)
+        elif len(info.shape) == 2 and last in _ATTENTION:
+            yield from _attention(module, last, info, config)
+        elif len(info.shape) == 2 and last == "gate_up_proj" and info.shape[0] % 2 == 0:
+            rows = consecutive([info.shape[0] // 2] * 2)
+            yield (
+                module,
+                {_sibling(module, part): own for part, own in zip(("gate", "up"), rows, strict=True)},
+            )
+        elif len(info.shape) == 2 and (cell := _CELL.fullmatch(name)):
+            yield from _gates(cell[1], cell[2], info, views)
+
+
+def _sibling(module: str, name: str) -> str:
+    parent, dot, _ = module.rpartition(".")
+    return f"{parent}{dot}{name}"
+
+
+def _gates(cell: str, suffix: str, hidden: TensorInfo, views: Views) -> Iterator[tuple[str, dict[str, Rows]]]:
+    projection = views.get(f"{cell}hr{suffix}.weight")
+    size = (projection.info if projection else hidden).shape[-1]
+    gates = _GATES.get(hidden.shape[0] // size, ()) if hidden.shape[0] % max(size, 1) == 0 else ()
+    if len(gates) > 1:
+        rows = consecutive([size] * len(gates))
+        for module in (f"{cell}ih{suffix}", f"{cell}hh{suffix}"):
+            yield module, {module + gate: own for gate, own in zip(gates, rows, strict=True)}
+
+
+def _beside_separate_weights(
+    module: str, bias: TensorInfo, views: Views
+) -> Iterator[tuple[str, dict[str, Rows]]]:
+    """nn.MultiheadAttention with keys of another width than queries: three weights, one bias."""
+    parts = [_sibling(module, part) for part in "qkv"]
+    weights = [views.get(f"{part}.weight") for part in parts]
+    sizes = [weight.info.shape[0] for weight in weights if weight and weight.info.shape]
+    if len(sizes) == len(parts) and all(sizes) and bias.shape == (sum(sizes),):
+        yield module, dict(zip(parts, consecutive(sizes), strict=True))
+
+
+def _attention(
+    module: str, last: str, info: TensorInfo, config: Config
+) -> Iterator[tuple[str, dict[str, Rows]]]:
+    kind = config.get("model_type")
+    layouts = _ATTENTION[last]
+    layout = layouts[kind] if isinstance(kind, str) and kind in layouts else layouts.get(None)
+    heads = _heads(info, config)
+    if layout == _BY_CONFIG:
+        layout = _ONE_BY_ONE if heads and heads.keys == 1 else _BY_HEAD
+    parts = [_sibling(module, f"attn_{part}" if last == "attn_qkv" else part) for part in "qkv"]
+    if layout == _BY_HEAD and heads:
+        yield module, dict(zip(parts, heads.by_head(), strict=True))
+    elif layout == _ONE_BY_ONE and heads:
+        yield module, dict(zip(parts, heads.one_by_one(), strict=True))
+    elif layout == _ONE_BY_ONE and info.shape[0] == 3 * info.shape[1]:
+        yield module, dict(zip(parts, consecutive([info.shape[1]] * 3), strict=True))
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """Heads of queries, heads of keys (and as many of values), and the rows of each."""
+
+    queries: int
+    keys: int
+    size: int
+
+    def one_by_one(self) -> list[Rows]:
+        return consecutive([self.queries * self.size, self.keys * self.size, self.keys * self.size])
+
+    def by_head(self) -> list[Rows]:
+        own = self.queries // self.keys * self.size
+        starts = {0: own, own: self.size, own + self.size: self.size}
+        return [Rows(start, width, own + 2 * self.size, self.keys) for start, width in starts.items()]
+
+
+def _heads(info: TensorInfo, config: Config) -> _Heads | None:
+    """The heads of a fused weight (out, in), where the config gives them and they make its rows."""
+    hidden = _count(config, "hidden_size", "n_embd", "n_embed", "d_model")
+    queries = _count(config, "num_attention_heads", "n_head", "n_heads")
+    if queries is None or queries > _MAX_HEADS or hidden not in (None, info.shape[1]):
+        return None
+    keys = _key_heads(config) or queries
+    size = _count(config, "head_dim") or info.shape[1] // queries
+    if not size or queries % keys or (queries + 2 * keys) * size != info.shape[0]:
+        return None
+    return _Heads(queries, keys, size)
+
+
+def _key_heads(config: Config) -> int | None:
+    if config.get("model_type") in ("falcon", "gpt_bigcode"):
+        if config.get("new_decoder_architecture") is not True:
+            return 1 if config.get("multi_query", True) is True else None
+        return _count(config, "num_kv_heads")
+    nested = config.get("attn_config")
+    return _count(config, "num_key_value_heads", "num_kv_heads") or (
+        _count(nested, "kv_n_heads") if isinstance(nested, Mapping) else None
+    )
+
+
+def _count(config: Config, *keys: str) -> int | None:
+    """The first of the keys that holds a positive number."""
+    values = (config.get(key) for key in keys)
+    return next((value for value in values if type(value) is int and 0 < value < 2**31), None)

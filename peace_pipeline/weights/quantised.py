@@ -1,0 +1,124 @@
+"""Quantised weights whose scales lie beside them become the floating tensors that they stand for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from peace_pipeline.weights.checkpoint import Checkpoint
+from peace_pipeline.weights.errors import UnsupportedFormat
+from peace_pipeline.weights.tensors import TensorInfo, dtype_name
+from peace_pipeline.weights.views import View, Views, finished, positions, precision
+
+_SCALES = (
+    (re.compile(r"(.+)_scale_inv"), r"\1", 1.0),  # DeepSeek-V3's float8
+    (re.compile(r"(.+)_scale"), r"\1", 1.0),  # compressed-tensors' float8 and int8
+    (re.compile(r"(.+\.)SCB"), r"\1weight", 1 / 127),  # bitsandbytes' int8: the rows' largest magnitudes
+)
+"""Name of a tensor of scales, name of the tensor that it scales, and what the scales are multiples of."""
+
+_BLOCK = (128, 128)
+_STEP = 1024
+_PACKED = {
+    "qweight": "GPTQ or AWQ",
+    "absmax": "bitsandbytes 4-bit",
+    "weight_packed": "compressed-tensors",
+    "weight_scale_2": "NVFP4",
+    "weight_zero_point": "compressed-tensors with zero points",
+    "W_q": "HQQ",
+    "codebooks": "AQLM",
+    "weight_scales": "EETQ",
+    "_data": "quanto",
+}
+"""Last component of a tensor that only a packed scheme has → the scheme."""
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A weight (out, …) times its scales: a grid (rows, columns) with one scale a ``block`` of the flat weight."""
+
+    info: TensorInfo
+    weight: View
+    scale: View
+    grid: tuple[int, int]
+    block: tuple[int, int]
+    unit: float
+
+    def read(self, checkpoint: Checkpoint, dtype: torch.dtype | None) -> torch.Tensor:
+        """See :class:`View`."""
+        work = precision(dtype)
+        weight = self.weight.read(checkpoint, work).contiguous()
+        scale = self.scale.read(checkpoint, work).reshape(self.grid) * self.unit
+        flat = weight.view(len(weight), -1)
+        rows = positions(self.info, 0) // self.block[0]
+        columns = torch.arange(flat.shape[1]) // self.block[1]
+        for start in range(0, len(flat), _STEP):  # never a matrix of scales as large as the weight
+            flat[start : start + _STEP] *= scale[rows[start : start + _STEP]][:, columns]
+        return finished(self.info, weight, dtype)
+
+
+def unscaled(views: Views, config: Mapping[str, Any]) -> Views:
+    """Views in which no weight is quantised and no scales are left.
+
+    Raises:
+        UnsupportedFormat: where weights are packed, or quantised in a way that nothing here undoes.
+    """
+    settings = config.get("quantization_config")
+    settings = settings if isinstance(settings, Mapping) else {}
+    result = dict(views)
+    for name, view in views.items():
+        last = name.rpartition(".")[2]
+        if last in _PACKED or (last.endswith("_blocks") and f"{name[: -len('blocks')]}scales" in views):
+            raise UnsupportedFormat(f"tensor {name!r}: {_scheme(settings, last)} is not read")
+        for pattern, base, unit in _SCALES if last.endswith(("_scale", "_scale_inv", "SCB")) else ():
+            match = pattern.fullmatch(name)
+            weight = views.get(match.expand(base)) if match else None
+            if weight is not None and _is_quantised(weight.info):
+                result[weight.info.name] = _scaled(weight, view, unit, settings)
+                result.pop(name)
+                break
+    for name, view in result.items():
+        if name.endswith(".weight") and len(view.info.shape) > 1 and view.info.dtype in ("int8", "uint8"):
+            raise UnsupportedFormat(f"tensor {name!r}: {_scheme(settings, '')} is not read")
+    return result
+
+
+def _is_quantised(info: TensorInfo) -> bool:
+    return len(info.shape) > 1 and (info.dtype == "int8" or info.dtype.startswith("float8"))
+
+
+def _scheme(settings: Mapping[str, Any], last: str) -> str:
+    method = settings.get("quant_method")
+    if isinstance(method, str):
+        return f"quantisation {method[:40]!r}"
+    return f"quantisation {_PACKED.get(last, 'without known scales')}"
+
+
+def _scaled(weight: View, scale: View, unit: float, settings: Mapping[str, Any]) -> Scaled:
+    info = weight.info
+    sizes = (info.shape[0], torch.Size(info.shape[1:]).numel())
+    shape = scale.info.shape
+    grid = (shape[0], shape[1]) if len(shape) == 2 else (shape[0] if shape else 1, 1)
+    claimed = settings.get("weight_block_size")
+    blocks = _BLOCK
+    if isinstance(claimed, list) and len(claimed) == 2 and all(type(n) is int and n > 0 for n in claimed):
+        blocks = (claimed[0], claimed[1])
+    own = [_block(*sides) for sides in zip(sizes, grid, blocks, strict=True)]
+    along_rows = info.part is None or info.part.axis == 0
+    if len(shape) > 2 or scale.info.part or not scale.info.is_floating or not along_rows or None in own:
+        raise UnsupportedFormat(f"tensor {info.name!r}: scales of shape {shape} don't fit {info.shape}")
+    floating = replace(info, dtype=dtype_name(torch.float32), stored=info.stored or info.dtype)
+    return Scaled(floating, weight, scale, grid, (own[0] or 1, own[1] or 1), unit)
+
+
+def _block(size: int, scales: int, usual: int) -> int | None:
+    """How many neighbouring values share one of ``scales`` scales along an axis of ``size``."""
+    if scales == 1:
+        return max(size, 1)
+    if scales and -(-size // usual) == scales:
+        return usual
+    return size // scales if scales and size % scales == 0 and size else None

@@ -1,0 +1,95 @@
+"""Weights that PyTorch computes from other parameters: weight norm and spectral norm."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+import torch
+
+from peace_pipeline.weights.checkpoint import Checkpoint
+from peace_pipeline.weights.tensors import TensorInfo
+from peace_pipeline.weights.views import View, Views, finished, precision
+
+_FORMS = (
+    (re.compile(r"((?:.*\.)?weight(?:_[ih]h_l\d+(?:_reverse)?)?)_g"), ("{}_g", "{}_v")),
+    (re.compile(r"((?:.*\.)?weight)_orig"), ("{}_orig", "{}_u", "{}_v")),
+    (re.compile(r"(.*\bparametrizations\.\w+)\.original0"), ("{}.original0", "{}.original1")),
+    (re.compile(r"(.*\bparametrizations\.\w+)\.original"), ("{}.original", "{}.0._u", "{}.0._v")),
+)
+"""The first tensor's name, and the names of all: two for weight norm (g, v), three for spectral norm (W, u, v)."""
+
+_LISTED_APART = re.compile(r"\bparametrizations\.(\w+)$")
+"""``conv.parametrizations.weight`` stands for ``conv.weight``."""
+
+
+@dataclass(frozen=True)
+class WeightNormed:
+    """g · v / ‖v‖, the norm over the axes along which g has one value (Salimans and Kingma 2016, eq. 2)."""
+
+    info: TensorInfo
+    gain: View
+    direction: View
+
+    def read(self, checkpoint: Checkpoint, dtype: torch.dtype | None) -> torch.Tensor:
+        """See :class:`View`."""
+        gain, direction = (view.read(checkpoint, precision(dtype)) for view in (self.gain, self.direction))
+        axes = [axis for axis, size in enumerate(gain.shape) if size == 1] or list(range(direction.dim()))
+        norm = torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
+        return finished(self.info, direction * (gain / norm), dtype)
+
+
+@dataclass(frozen=True)
+class SpectralNormed:
+    """W / (uᵀ W v), W flattened to a matrix of rows along ``axis`` (Miyato et al. 2018, algorithm 1)."""
+
+    info: TensorInfo
+    original: View
+    left: View
+    right: View
+    axis: int
+
+    def read(self, checkpoint: Checkpoint, dtype: torch.dtype | None) -> torch.Tensor:
+        """See :class:`View`."""
+        views = (self.original, self.left, self.right)
+        original, left, right = (view.read(checkpoint, precision(dtype)) for view in views)
+        size = left @ original.movedim(self.axis, 0).flatten(1) @ right
+        return finished(self.info, original / size, dtype)
+
+
+def computed(views: Views) -> Views:
+    """Views with one weight in place of what it is computed from, where all of that is had whole."""
+    result = dict(views)
+    for name in views:
+        for pattern, names in _FORMS if name.endswith(("_g", "_orig", ".original0", ".original")) else ():
+            match = pattern.fullmatch(name)
+            used = [form.format(match[1]) for form in names] if match else []
+            weight = _weight([result[own] for own in used if own in result], len(names))
+            logical = _LISTED_APART.sub(r"\1", match[1]) if match else ""
+            if weight is not None and logical not in result:
+                for own in used:
+                    result.pop(own)
+                result[logical] = weight
+    return result
+
+
+def _weight(parts: list[View], needed: int) -> View | None:
+    if len(parts) < needed or any(part.info.part or not part.info.is_floating for part in parts):
+        return None
+    return _weight_normed(*parts) if needed == 2 else _spectral_normed(*parts)
+
+
+def _weight_normed(gain: View, direction: View) -> View | None:
+    own, shape = gain.info.shape, direction.info.shape
+    fits = len(own) == len(shape) and all(a in (1, b) for a, b in zip(own, shape, strict=True))
+    if not shape or (own and not fits):
+        return None
+    return WeightNormed(replace(direction.info, dtype="float32"), gain, direction)
+
+
+def _spectral_normed(original: View, left: View, right: View) -> View | None:
+    shape, size = original.info.shape, original.info.size
+    for axis in range(min(len(shape), 2)):
+        if shape[axis] and (left.info.shape, right.info.shape) == ((shape[axis],), (size // shape[axis],)):
+            return SpectralNormed(replace(original.info, dtype="float32"), original, left, right, axis)
+    return None
