@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from peace_pipeline.terminal import Commands, emit, table, working
+from peace_pipeline.terminal import Commands, byte_count, emit, table, working
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from peace_pipeline.definitions import PassSummary
+    from peace_pipeline.index.checkpoints import EmbeddedCheckpoint
     from peace_pipeline.index.search import Hit
     from peace_pipeline.lake import Lake
 
@@ -35,6 +36,16 @@ Config = Annotated[
 Checkpoint = Annotated[
     str,
     typer.Argument(metavar="PATH", help="A weight file, a folder in Hub layout, or hf://org/name@revision."),
+]
+Budget = Annotated[
+    int | None,
+    typer.Option(
+        "--bytes-budget",
+        metavar="SIZE",
+        parser=byte_count,
+        help="Read at most so much of each, such as 64MiB: a fair part of every tensor.",
+        show_default="everything",
+    ),
 ]
 
 _SHOWN = 50
@@ -109,6 +120,7 @@ def embed(
     ],
     out: Annotated[Path | None, typer.Option(help="Also write them to this Parquet file.")] = None,
     dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Precision.")] = "float32",
+    budget: Budget = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -117,12 +129,14 @@ def embed(
     from peace_pipeline.progress import track
 
     with working():
-        embedded = list(embed_paths(_lake(home), paths, dtype=dtype, progress=track("Embedding")))
+        progress = track("Embedding")
+        embedded = list(embed_paths(_lake(home), paths, dtype=dtype, budget=budget, progress=progress))
         if out:
             write_embedded(embedded, out, dtype)
-    columns = ("path", "parameters", "wiring", "vector or reason")
+    columns = ("path", "parameters", "wiring", "read", "vector or reason")
     rows = [
-        (row.path, row.parameters, row.wiring, row.error or _vector(row.vector or [])) for row in embedded
+        (row.path, row.parameters, row.wiring, _extent(row), row.error or _vector(row.vector or []))
+        for row in embedded
     ]
     emit(
         [row.as_dict() for row in embedded],
@@ -139,6 +153,7 @@ def embed(
 def search(
     query: Annotated[str | None, typer.Argument(help="A model id in the index, or a path.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many answers.")] = 10,
+    budget: Budget = None,
     where: Annotated[
         str | None, typer.Option(metavar="SQL", help="Only models for which this is true.")
     ] = None,
@@ -154,7 +169,7 @@ def search(
     from peace_pipeline.index.lookup import find
 
     with working():
-        hits = find(_lake(home), query, k=k, where=where, text=text)
+        hits = find(_lake(home), query, k=k, where=where, text=text, budget=budget)
     title = f"Nearest to {query}" if query else f"Cards with {text!r}"
     emit([hit.as_dict() for hit in hits], as_json, lambda console: console.print(_hits(title, hits)))
 
@@ -212,6 +227,10 @@ def _check_variant(variant: str) -> None:
 
     if variant not in VARIANTS:
         raise typer.BadParameter(f"{variant!r} is not one of {', '.join(VARIANTS)}", param_hint="--variant")
+
+
+def _extent(row: EmbeddedCheckpoint) -> str:
+    return "" if row.error else "sampled" if row.sampled else "whole"
 
 
 def _vector(vector: list[float]) -> str:

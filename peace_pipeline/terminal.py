@@ -124,3 +124,17 @@ def _quiet() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
+
+
+def byte_count(text: str) -> int:
+    """``64MiB``, ``1.5GB`` or ``4096`` as a number of bytes.
+
+    Raises:
+        typer.BadParameter: where it is none.
+    """
+    from pydantic import ByteSize, PositiveInt, TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(PositiveInt).validate_python(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        raise typer.BadParameter(f"{text!r} is no size such as 64MiB") from None

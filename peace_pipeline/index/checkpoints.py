@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,10 +46,11 @@ def embed_paths(
     *,
     dtype: str = "float32",
     version: str | None = None,
+    budget: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[EmbeddedCheckpoint]:
     """Embed weight files, Hub-layout folders and Hub models (``hf://org/name@revision``), in the order given, with
-    the current encoder or that of ``version``; stores nothing.
+    the current encoder or that of ``version``; stores nothing. At most ``budget`` bytes of each are read.
 
     A path that can't be embedded gives its reason and does not stop the others.
 
@@ -63,8 +64,8 @@ def embed_paths(
     paths = list(paths)
     for done, path in enumerate(paths, 1):
         try:
-            yield _embed(lake, encoder, version, path, dtype)
-        except (UnreadableCheckpoint, OSError, ValueError) as error:
+            yield _embed(lake, encoder, version, path, dtype, budget)
+        except (UnreadableCheckpoint, OSError, ValueError, MemoryError) as error:
             reason = str(error).strip() or type(error).__name__
             yield EmbeddedCheckpoint(path, version, error=" ".join(reason.split()))
         if progress:
@@ -93,7 +94,7 @@ def describe_wiring(lake: Lake, path: str) -> dict[str, Any]:
     Raises:
         UnreadableCheckpoint: where it can't be read.
     """
-    with _opened(lake, path) as (wiring, _):
+    with _opened(lake, path) as (_, wiring):
         return {
             "method": wiring.method,
             "family": wiring.family,
@@ -115,23 +116,48 @@ def describe_wiring(lake: Lake, path: str) -> dict[str, Any]:
 
 
 @contextmanager
-def weight_files(lake: Lake, path: str) -> Iterator[list[Path]]:
-    """The weight files that a file's or folder's path, or the name of a Hub model, stands for.
+def _opened(lake: Lake, path: str, budget: int | None = None) -> Iterator[tuple[Checkpoint, Wiring]]:
+    """The network that a file's or folder's path, or the name of a Hub model, stands for, and its wiring.
 
     Raises:
         UnreadableCheckpoint: where it stands for none.
     """
-    from peace_pipeline.weights.errors import UnreadableCheckpoint
+    from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
+    from peace_pipeline.weights.checkpoint import open_checkpoint
 
-    if not path.startswith("hf://"):
-        yield _local_weights(Path(path).expanduser())
+    if path.startswith("hf://"):
+        with _on_the_hub(lake, path, budget) as (checkpoint, folder):
+            yield wire_checkpoint(checkpoint, config_beside(folder))
         return
-    from peace_pipeline.zoo.hub.queries import fetched
-    from peace_pipeline.zoo.source import FetchError, SourceUnavailable
+    weights = _local_weights(Path(path).expanduser())
+    with open_checkpoint(weights, budget) as checkpoint:
+        yield wire_checkpoint(checkpoint, config_beside(weights[0].parent))
+
+
+@contextmanager
+def _on_the_hub(lake: Lake, name: str, budget: int | None) -> Iterator[tuple[Checkpoint, Path]]:
+    """A Hub model's checkpoint and the folder of its config.json: safetensors by ranges, other formats downloaded."""
+    from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
+    from peace_pipeline.weights.errors import UnreadableCheckpoint
+    from peace_pipeline.weights.formats.safetensors import SafetensorsFile
+    from peace_pipeline.weights.sampled_copy import NAME, fetch_sampled, open_sampled
+    from peace_pipeline.zoo.hub.queries import HubModel
+    from peace_pipeline.zoo.source import FetchError, Ranged, SourceUnavailable
 
     try:
-        with fetched(lake, path) as weights:
-            yield weights
+        with HubModel.named(lake, name) as model, ExitStack() as stack:
+            if not model.blobs:
+                weights = model.download()
+                folder = weights[0].parent
+                checkpoint = stack.enter_context(open_checkpoint(weights, budget))
+            elif budget is None:
+                folder = model.texts()
+                checkpoint = Checkpoint({blob.name: SafetensorsFile(blob) for blob in model.blobs})
+            else:
+                folder = model.texts()
+                fetch_sampled(Ranged(model.blobs, folder, budget))
+                checkpoint = stack.enter_context(open_sampled(folder / NAME))
+            yield checkpoint, folder
     except (FetchError, SourceUnavailable) as error:
         raise UnreadableCheckpoint(str(error)) from error
 
@@ -153,25 +179,24 @@ def _local_weights(place: Path) -> list[Path]:
         raise UnreadableCheckpoint(str(error)) from error
 
 
-@contextmanager
-def _opened(lake: Lake, path: str) -> Iterator[tuple[Wiring, Checkpoint]]:
-    from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
-    from peace_pipeline.weights.checkpoint import open_checkpoint
-
-    with weight_files(lake, path) as weights, open_checkpoint(weights) as checkpoint:
-        yield wire_checkpoint(checkpoint, config_beside(weights[0].parent)), checkpoint
-
-
-def _embed(lake: Lake, encoder: Encoder, version: str, path: str, dtype: str) -> EmbeddedCheckpoint:
+def _embed(
+    lake: Lake, encoder: Encoder, version: str, path: str, dtype: str, budget: int | None
+) -> EmbeddedCheckpoint:
     import torch
 
     from peace_pipeline.encoder.embed import embed
-    from peace_pipeline.symmetry.layering import folded_tensors
+    from peace_pipeline.symmetry.reduction import Reduction
 
     kind = getattr(torch, dtype)
-    with _opened(lake, path) as (wiring, checkpoint):
-        tensors = folded_tensors(wiring, lambda name: checkpoint.read(name, kind))
-        (embedding,) = embed(encoder, [(path, wiring, tensors)], kind)
+    with _opened(lake, path, budget) as (network, wiring):
+        reduction = Reduction(wiring, network.tensors)
+        tensors = reduction.tensors(lambda name: network.read(name, kind))
+        (embedding,) = embed(encoder, [(path, reduction.wiring, tensors)], kind)
         return EmbeddedCheckpoint(
-            path, version, checkpoint.parameters, wiring.method, vector=embedding.network.tolist()
+            path,
+            version,
+            network.parameters,
+            wiring.method,
+            network.sampled,
+            embedding.network.tolist(),
         )

@@ -14,9 +14,17 @@ class UnknownQuery(Exception):
 
 
 def find(
-    lake: Lake, query: str | None, *, k: int = 10, where: str | None = None, text: str | None = None
+    lake: Lake,
+    query: str | None,
+    *,
+    k: int = 10,
+    where: str | None = None,
+    text: str | None = None,
+    budget: int | None = None,
 ) -> list[Hit]:
     """The ``k`` models nearest to ``query`` (a model id in the index, itself left out, or a path) and ``text``.
+
+    Of a path's weights at most ``budget`` bytes are read.
 
     Raises:
         NoIndex: where there is no index.
@@ -29,15 +37,15 @@ def find(
     vector = indexed_vector(lake, query)
     if vector is not None:
         return search(lake, vector, k=k, where=where, text=text, without=query)
-    return search(lake, _embedded(lake, query), k=k, where=where, text=text)
+    return search(lake, _embedded(lake, query, budget), k=k, where=where, text=text)
 
 
-def _embedded(lake: Lake, path: str) -> np.ndarray:
+def _embedded(lake: Lake, path: str, budget: int | None) -> np.ndarray:
     """Embedded by the encoder that the index serves, which after a retraining is not yet the current one."""
     from peace_pipeline.index.checkpoints import embed_paths
 
     version = served_version(connect(lake))
-    (embedded,) = embed_paths(lake, [path], version=version)
+    (embedded,) = embed_paths(lake, [path], version=version, budget=budget)
     if embedded.vector is None:
         raise UnknownQuery(f"{path} is not in the index, and as a path: {embedded.error}")
     return np.asarray(embedded.vector, np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
@@ -14,18 +15,23 @@ import torch
 
 from peace_pipeline.lake import Lake, atomic, write_parquet
 from peace_pipeline.symmetry.infer import infer_wiring
-from peace_pipeline.symmetry.layering import folded_layers
+from peace_pipeline.symmetry.reduction import Reduction
 from peace_pipeline.symmetry.wiring import Wiring, WiringMismatch
-from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
+from peace_pipeline.weights.checkpoint import Checkpoint, content_hash, model_hash, open_checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
+from peace_pipeline.weights.sampled_copy import NAME as SAMPLED
+from peace_pipeline.weights.sampled_copy import fetch_sampled, open_sampled
 from peace_pipeline.weights.table import LayerRow, LayerTableWriter
+from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo import NEW, SKIPPED, ModelRecord, files
 from peace_pipeline.zoo.card import CONFIG, read_config
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.record import from_table
 from peace_pipeline.zoo.source import FetchError, Progress
 
-_TENSOR = pa.struct([("name", pa.string()), ("shape", pa.list_(pa.int64())), ("dtype", pa.string())])
+_TENSOR = pa.struct(
+    [("name", pa.string()), ("shape", pa.list_(pa.int64())), ("dtype", pa.string()), ("hash", pa.string())]
+)
 INVENTORY = pa.schema(
     [
         pa.field("model_id", pa.string(), nullable=False),
@@ -34,6 +40,7 @@ INVENTORY = pa.schema(
         ("reason", pa.string()),
         ("passing", pa.bool_()),
         ("parameters", pa.int64()),
+        ("content", pa.string()),
         ("tensors", pa.list_(_TENSOR)),
     ]
 )
@@ -53,6 +60,9 @@ WIRINGS = pa.schema(
 )
 
 
+_UNREADABLE = (UnreadableCheckpoint, MemoryError)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How many models of a batch went through, and how many were skipped."""
@@ -69,7 +79,8 @@ def read_records(lake: Lake, batch: str) -> list[ModelRecord]:
 def extract_batch(
     lake: Lake, batch: str, fetcher: Fetcher | None = None, progress: Progress | None = None
 ) -> Outcome:
-    """Fetch, verify and open the checkpoints of a batch and write their tensor inventory.
+    """Fetch, verify and open the checkpoints of a batch and write their tensor inventory, with a hash of every tensor
+    and of the model (``content``): equal for models of equal tensors, whatever files they lie in.
 
     A model that can't be had or read becomes a ``skipped`` row with its reason (``passing`` where the next crawl
     shall offer it again); the batch goes on.
@@ -78,7 +89,7 @@ def extract_batch(
         OSError: where the disk is full.
     """
     records = [record for record in read_records(lake, batch) if record.status == NEW]
-    fetched = (fetcher or Fetcher()).fetch_all(records)
+    fetched = (fetcher or Fetcher()).fetch_all(records, fetch_sampled)
     rows = list(_reported(starmap(_inventory, fetched), len(records), progress))
     write_parquet(pa.Table.from_pylist(rows, schema=INVENTORY), lake.inventory(batch))
     skipped = sum(row["status"] == SKIPPED for row in rows)
@@ -99,15 +110,47 @@ def _inventory(record: ModelRecord, folder: Path | FetchError) -> dict[str, Any]
     if isinstance(folder, FetchError):
         return row | {"reason": str(folder), "passing": folder.passing}
     try:
+        with _opened(record, folder) as checkpoint:
+            tensors = [_listed(checkpoint, info) for info in checkpoint.tensors.values()]
+            content = (
+                None if checkpoint.sampled else model_hash({row["name"]: row["hash"] for row in tensors})
+            )
+            return row | {
+                "status": NEW,
+                "parameters": checkpoint.parameters,
+                "content": content,
+                "tensors": tensors,
+            }
+    except _UNREADABLE as error:
+        return row | {"reason": _reason(error)}
+
+
+def _listed(checkpoint: Checkpoint, info: TensorInfo) -> dict[str, Any]:
+    """A tensor's entry in the inventory; reading it shows that it is whole and finite."""
+    digest = content_hash(checkpoint.read(info.name, dtype=None))
+    return {
+        "name": info.name,
+        "shape": info.shape,
+        "dtype": info.stored or info.dtype,
+        "hash": None if info.part else digest,
+    }
+
+
+def _reason(error: Exception) -> str:
+    return "does not fit in memory" if isinstance(error, MemoryError) else str(error)
+
+
+@contextmanager
+def _opened(record: ModelRecord, folder: Path, *, verify: bool = True) -> Iterator[Checkpoint]:
+    """The record's checkpoint: its files, whose digests are checked, or the part of them that was fetched."""
+    if (folder / SAMPLED).is_file():
+        with open_sampled(folder / SAMPLED) as checkpoint:
+            yield checkpoint
+        return
+    if verify:
         _verify(record, folder)
-        with open_checkpoint(_weights(record, folder)) as checkpoint:
-            tensors = []
-            for info in checkpoint.tensors.values():
-                checkpoint.read(info.name, dtype=None)
-                tensors.append({"name": info.name, "shape": info.shape, "dtype": info.dtype})
-            return row | {"status": NEW, "parameters": checkpoint.parameters, "tensors": tensors}
-    except UnreadableCheckpoint as error:
-        return row | {"reason": str(error)}
+    with open_checkpoint(_weights(record, folder)) as checkpoint:
+        yield checkpoint
 
 
 def _weights(record: ModelRecord, folder: Path) -> list[Path]:
@@ -141,7 +184,7 @@ def layer_batch(
     records = [record for record in everything if record.model_id in readable]
     rows = []
     with atomic(lake.layers(batch)) as temporary, LayerTableWriter(temporary) as writer:
-        for done, (record, folder) in enumerate(fetcher.fetch_all(records), 1):
+        for done, (record, folder) in enumerate(fetcher.fetch_all(records, fetch_sampled), 1):
             rows.append(_write_layers(record, folder, writer))
             if progress:
                 progress(done, len(records))
@@ -151,14 +194,15 @@ def layer_batch(
     return Outcome(len(rows) - skipped, skipped)
 
 
-def wire_checkpoint(checkpoint: Checkpoint, config: dict[str, Any]) -> Wiring:
-    """The wiring of an open checkpoint.
+def wire_checkpoint(checkpoint: Checkpoint, config: dict[str, Any]) -> tuple[Checkpoint, Wiring]:
+    """An open checkpoint's network as layers are made of it, and its wiring.
 
     Raises:
         UnreadableCheckpoint: where nothing in it is a layer.
     """
+    network = checkpoint
     try:
-        return infer_wiring(checkpoint.tensors.values(), config)
+        return network, infer_wiring(network.tensors.values(), config)
     except WiringMismatch as error:
         raise UnreadableCheckpoint(str(error)) from error
 
@@ -173,25 +217,25 @@ def _write_layers(record: ModelRecord, folder: Path | FetchError, writer: LayerT
     if isinstance(folder, FetchError):
         return row | {"status": SKIPPED, "reason": str(folder), "passing": folder.passing}
     try:
-        with open_checkpoint(_weights(record, folder)) as checkpoint:
-            wiring = wire_checkpoint(checkpoint, config_beside(folder))
-            row |= {"parameters": checkpoint.parameters}
-            writer.write_model(_rows(record, wiring, checkpoint))
-    except (UnreadableCheckpoint, ValueError) as error:
-        return row | {"status": SKIPPED, "reason": str(error)}
+        with _opened(record, folder, verify=False) as checkpoint:
+            network, wiring = wire_checkpoint(checkpoint, config_beside(folder))
+            reduction = Reduction(wiring, network.tensors)
+            row |= {"parameters": checkpoint.parameters, "sampled": checkpoint.sampled}
+            writer.write_model(_rows(record, reduction, network))
+    except (*_UNREADABLE, ValueError) as error:
+        return row | {"status": SKIPPED, "reason": _reason(error)}
     return row | {
         "status": NEW,
         "method": wiring.method,
         "family": wiring.family,
-        "sampled": False,
-        "wiring": wiring.to_json(),
+        "wiring": reduction.wiring.to_json(),
     }
 
 
-def _rows(record: ModelRecord, wiring: Wiring, checkpoint: Checkpoint) -> Iterator[LayerRow]:
-    for position, tensors in folded_layers(wiring, checkpoint.read):
-        wired = wiring.layers[position]
-        name = next(iter(wired.layer.tensors.values()))
+def _rows(record: ModelRecord, reduction: Reduction, network: Checkpoint) -> Iterator[LayerRow]:
+    for position, tensors in reduction.layers(network.read):
+        wired = reduction.wiring.layers[position]
+        infos = [network.tensors[name] for name in wired.layer.tensors.values()]
         for parameter, tensor in tensors.items():
             yield LayerRow(
                 model_id=record.model_id,
@@ -202,8 +246,9 @@ def _rows(record: ModelRecord, wiring: Wiring, checkpoint: Checkpoint) -> Iterat
                 parameter=parameter,
                 out_group=wired.out.group,
                 in_group=wired.into.group if wired.into else None,
-                dtype=checkpoint.tensors[name].dtype,
+                dtype=infos[0].stored or infos[0].dtype,
                 values=tensor.to(torch.float32).numpy(),
+                sampled=any(info.part for info in infos),
             )
 
 

@@ -1,4 +1,4 @@
-"""Bytes of a file by position, wherever the file lies."""
+"""Files of this machine, by position."""
 
 from __future__ import annotations
 
@@ -7,36 +7,35 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from peace_pipeline.weights.errors import FileChanged, ForbiddenPath, UnreadableCheckpoint
+from peace_pipeline.zoo.blob import Blob
 
-
-class Blob(Protocol):
-    """A file of ``size`` bytes called ``name``."""
-
-    name: str
-    size: int
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Exactly the bytes from ``start`` up to ``stop`` (uint8, writable, owned by the caller).
-
-        Raises:
-            FileChanged: where the file no longer has them.
-        """
+__all__ = ["Blob", "LocalBlob", "local_blob"]
 
 
 class LocalBlob:
-    """A regular file on this machine. Its pages are read, not mapped: they don't count as this process's memory."""
+    """A regular file on this machine, as a :class:`Blob`.
+
+    Its pages are read, not mapped: mapped ones count as this process's memory.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.name, self._descriptor = path.name, descriptor
         self.size = os.fstat(descriptor).st_size
 
+    def fileno(self) -> int:
+        """The open file's descriptor."""
+        return self._descriptor
+
     def read(self, start: int, stop: int) -> np.ndarray:
-        """See :class:`Blob`."""
+        """See :class:`Blob`.
+
+        Raises:
+            FileChanged: where the file no longer has these bytes.
+        """
         buffer = np.empty(stop - start, np.uint8)
         view, done = buffer.data, 0
         while done < len(view):

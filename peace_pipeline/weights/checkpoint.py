@@ -63,14 +63,16 @@ class Checkpoint:
         if len(self.tensors) == MAX_TENSORS:
             raise ExcessiveSize(f"{path}: more than {MAX_TENSORS:,} tensors")
 
-    def read(self, name: str, dtype: torch.dtype | None = torch.float32) -> torch.Tensor:
-        """One tensor, converted to ``dtype`` (``None`` keeps its own).
+    def read(
+        self, name: str, dtype: torch.dtype | None = torch.float32, rows: tuple[int, int] | None = None
+    ) -> torch.Tensor:
+        """One tensor, or its ``rows`` [start, stop), converted to ``dtype`` (``None`` keeps its own).
 
         Raises:
             NotFinite: where a floating tensor holds NaN or infinity.
             UnreadableCheckpoint: where it can't be had.
         """
-        tensor = self._owner[name].read(name)
+        tensor = self._owner[name].read(name, rows)
         try:
             if tensor.is_floating_point() and not _all_finite(tensor):
                 raise NotFinite(f"tensor {name!r} holds values that are not finite")
@@ -119,6 +121,13 @@ def content_hash(tensor: torch.Tensor) -> str:
     digest = blake3(f"{dtype_name(tensor.dtype)}{tuple(tensor.shape)}".encode(), max_threads=blake3.AUTO)
     digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def model_hash(hashes: Mapping[str, str]) -> str:
+    """Hash of a model from those of its tensors by name."""
+    return blake3(
+        "".join(f"{name}\0{digest}\n" for name, digest in sorted(hashes.items())).encode()
+    ).hexdigest()
 
 
 _INFINITY: dict[torch.dtype, tuple[type[np.unsignedinteger], int]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,28 +15,40 @@ from typing import Any, BinaryIO
 import torch
 
 from peace_pipeline.lake import atomic
-from peace_pipeline.weights.blob import Blob, local_blob
+from peace_pipeline.weights.blob import local_blob
+from peace_pipeline.weights.checkpoint import Checkpoint
+from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.weights.formats.safetensors import NAMES_OF_DTYPES, SafetensorsFile
 from peace_pipeline.weights.sampling import Sampled, bytes_read, sample
 from peace_pipeline.weights.tensors import Part, TensorInfo
+from peace_pipeline.zoo.source import FetchError, Ranged, SourceUnavailable
 
 NAME = "sampled.safetensors"
 _PARTS = "parts"
 _AHEAD = 8
 
 
-def fetch_sampled(blobs: Iterable[Blob], budget: int, path: Path) -> None:
-    """Read at most ``budget`` bytes of a model's safetensors files, their headers included, and write them to ``path``.
+def fetch_sampled(model: Ranged) -> None:
+    """Read a part of a model's safetensors files, as far as the budget allows (headers included), into ``NAME`` in
+    its folder, where it isn't there yet.
 
     Raises:
-        UnreadableCheckpoint: where a file is no safetensors file, or the budget is too small.
+        FetchError: where a file can't be had, is no safetensors file, or the budget is too small.
     """
-    files = {blob.name: SafetensorsFile(blob) for blob in blobs}
-    write_sampled(sample(files, budget - sum(file.header_size for file in files.values())), path)
+    path = model.folder / NAME
+    if path.is_file():
+        return
+    try:
+        files = {blob.name: SafetensorsFile(blob) for blob in model.weights}
+        _write(sample(files, model.budget - sum(file.header_size for file in files.values())), path)
+    except UnreadableCheckpoint as error:
+        raise FetchError(str(error), passing=False) from error
+    except SourceUnavailable as error:
+        raise FetchError(str(error), passing=True) from error
 
 
-def write_sampled(files: Mapping[str, Sampled], path: Path) -> None:
-    """Write the parts that are read of a model's files as one safetensors file, fetched several at a time."""
+def _write(files: Mapping[str, Sampled], path: Path) -> None:
+    """One safetensors file of the parts; several are fetched at a time."""
     owner = {info.name: file for file in files.values() for info in file.inventory()}
     infos = [info for file in files.values() for info in file.inventory()]
     with atomic(path) as temporary, temporary.open("wb") as stream:
@@ -45,21 +57,27 @@ def write_sampled(files: Mapping[str, Sampled], path: Path) -> None:
         _write_data(stream, [(owner[info.name], info.name) for info in infos])
 
 
-@contextmanager
-def open_sampled(path: Path) -> Iterator[Sampled]:
-    """Open what :func:`write_sampled` wrote."""
-    with local_blob(path) as blob:
-        file = SafetensorsFile(blob)
-        parts = json.loads(file.metadata[_PARTS])
-        infos = {info.name: _with_part(info, parts.get(info.name)) for info in file.inventory()}
-        yield _Whole(file, infos)
+class SampledCopy:
+    """A file that :func:`fetch_sampled` wrote."""
 
+    def __init__(self, file: SafetensorsFile) -> None:
+        self._file = file
 
-class _Whole(Sampled):
-    """A file that holds the parts alone."""
+    def inventory(self) -> Iterator[TensorInfo]:
+        """See :class:`TensorFile`."""
+        parts = json.loads(self._file.metadata[_PARTS])
+        return (_with_part(info, parts.get(info.name)) for info in self._file.inventory())
 
     def read(self, name: str, rows: tuple[int, int] | None = None) -> torch.Tensor:
-        return self.file.read(name, rows)
+        """The tensor's part, or those of the part's rows."""
+        return self._file.read(name, rows)
+
+
+@contextmanager
+def open_sampled(path: Path) -> Iterator[Checkpoint]:
+    """Open what :func:`fetch_sampled` wrote."""
+    with local_blob(path) as blob:
+        yield Checkpoint({path.name: SampledCopy(SafetensorsFile(blob))})
 
 
 def _header(infos: list[TensorInfo]) -> bytes:

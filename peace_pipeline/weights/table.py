@@ -44,7 +44,7 @@ class LayerRow:
     in_group: str | None
     dtype: str
     values: np.ndarray
-    sampled: bool = False
+    sampled: bool
 
 
 class LayerTableWriter:

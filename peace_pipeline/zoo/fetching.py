@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from peace_pipeline.zoo.record import ModelRecord
-from peace_pipeline.zoo.source import FetchError, LocalFiles, Source, local_folder
+from peace_pipeline.zoo.source import FetchError, LocalFiles, Ranged, Source, local_folder
 
 _AHEAD = 4
 """How many models are fetched at once, while the one before them is read."""
+
+Sampler = Callable[[Ranged], None]
+"""Reads a part of a model's weights by ranges and puts it into its folder; raises a :class:`FetchError`."""
 
 
 class Fetcher:
@@ -20,8 +23,8 @@ class Fetcher:
     def __init__(self, sources: Sequence[Source] = ()) -> None:
         self.sources = sources
 
-    def fetch(self, record: ModelRecord) -> Path:
-        """The local folder that holds the record's files.
+    def fetch(self, record: ModelRecord, sample: Sampler) -> Path:
+        """The local folder that holds the record's files, or what ``sample`` made of the weights.
 
         Raises:
             FetchError: where this model can't be had.
@@ -29,20 +32,26 @@ class Fetcher:
         failure = FetchError("its source is no longer in the configuration", passing=True)
         for source in self._owners(record):
             try:
-                return source.fetch(record)
+                ranged = source.ranged(record)
+                if ranged is None:
+                    return source.fetch(record)
+                sample(ranged)
+                return ranged.folder
             except FetchError as error:
                 failure = error
         if record.uri.startswith(LocalFiles.origin):
             return local_folder(record)
         raise failure
 
-    def fetch_all(self, records: Iterable[ModelRecord]) -> Iterator[tuple[ModelRecord, Path | FetchError]]:
+    def fetch_all(
+        self, records: Iterable[ModelRecord], sample: Sampler
+    ) -> Iterator[tuple[ModelRecord, Path | FetchError]]:
         """Each record, in order, with its folder or the reason why there is none; the next ones are fetched
         meanwhile."""
         waiting: deque[tuple[ModelRecord, Future[Path | FetchError]]] = deque()
         with ThreadPoolExecutor(_AHEAD, "fetch") as pool:
             for record in records:
-                waiting.append((record, pool.submit(self._try, record)))
+                waiting.append((record, pool.submit(self._try, record, sample)))
                 if len(waiting) > _AHEAD:
                     yield _finished(*waiting.popleft())
             while waiting:
@@ -64,9 +73,9 @@ class Fetcher:
             and record.uri.startswith(source.origin)
         ]
 
-    def _try(self, record: ModelRecord) -> Path | FetchError:
+    def _try(self, record: ModelRecord, sample: Sampler) -> Path | FetchError:
         try:
-            return self.fetch(record)
+            return self.fetch(record, sample)
         except FetchError as error:
             return error
 

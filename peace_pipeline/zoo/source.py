@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlparse
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
+from peace_pipeline.zoo.blob import Blob
 from peace_pipeline.zoo.record import DELETED, KnownModel, ModelRecord
 
 
@@ -39,6 +40,18 @@ class Milestone:
 
 
 Found = ModelRecord | Milestone
+
+
+@dataclass(frozen=True)
+class Ranged:
+    """A model whose weights are read where they lie, at most ``budget`` bytes of them.
+
+    Its other files are in ``folder``, where what is read may be put as well.
+    """
+
+    weights: tuple[Blob, ...]
+    folder: Path
+    budget: int
 
 
 class Source(Protocol):
@@ -71,11 +84,26 @@ class Source(Protocol):
             FetchError: where this model can't be had.
         """
 
+    def ranged(self, record: ModelRecord) -> Ranged | None:
+        """The record's weights where only a part of them is to be read; else ``None``.
+
+        Raises:
+            FetchError: where this model can't be had.
+        """
+
     def release(self, records: Iterable[ModelRecord]) -> None:
         """Give up the local copies of these records' files, where they can be had again."""
 
 
-class LocalFiles:
+class WholeFiles:
+    """What sources have in common whose files are had as a whole."""
+
+    def ranged(self, record: ModelRecord) -> Ranged | None:
+        """Never."""
+        return None
+
+
+class LocalFiles(WholeFiles):
     """What sources whose files lie on this machine have in common."""
 
     origin = "file:"

@@ -12,6 +12,7 @@ from safetensors.torch import save
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
+from peace_pipeline.weights.sampled_copy import fetch_sampled
 from peace_pipeline.zoo import ConfigError, ZooConfig
 from peace_pipeline.zoo.catalog import newest_records
 from peace_pipeline.zoo.crawling import crawl_zoo
@@ -222,7 +223,7 @@ def test_giving_up_one_revision_leaves_the_other(lake: Lake, hub: StandinHub) ->
     crawl(lake, hub)
     new = newest_records(lake)["org/m0"]
     fetcher = Fetcher(config(hub).build(lake))
-    folders = [fetcher.fetch(record) for record in (old, new)]
+    folders = [fetcher.fetch(record, fetch_sampled) for record in (old, new)]
     fetcher.release([old])
     assert [(folder / "model.safetensors").exists() for folder in folders] == [False, True]
 

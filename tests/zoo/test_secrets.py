@@ -14,6 +14,7 @@ from safetensors.torch import save
 
 from peace_pipeline.definitions import Pass, defs
 from peace_pipeline.lake import Lake
+from peace_pipeline.weights.sampled_copy import fetch_sampled
 from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.catalog import newest_records
 from peace_pipeline.zoo.crawling import crawl_zoo
@@ -94,7 +95,7 @@ def test_a_crawl_by_a_token_writes_it_nowhere(
         "org/c": "skipped",
     }
     (source,) = config.build(lake)
-    folder = Fetcher([source]).fetch(records["org/a"])
+    folder = source.fetch(records["org/a"])
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert_unsaid(summary, records, source, vars(source), config, *capfd.readouterr())
     assert "org/a" in logged.text, "the requests are in the log"
@@ -116,7 +117,7 @@ def test_no_error_says_the_token(
     with pytest.raises(SourceUnavailable) as unavailable:
         crawl_zoo(lake, config)
     with pytest.raises(FetchError) as failed:
-        Fetcher(config.build(lake)).fetch(record)
+        Fetcher(config.build(lake)).fetch(record, fetch_sampled)
     for raised in (unavailable, failed):
         assert_unraised(raised.value)
     assert_unsaid(logged.text)
@@ -128,7 +129,7 @@ def test_no_refusal_says_the_token(lake: Lake, hub: StandinHub, tmp_path: Path) 
     record = newest_records(lake)["org/a"]
     hub.tokens = {}
     with pytest.raises(FetchError) as failed:
-        Fetcher(config.build(lake)).fetch(record)
+        Fetcher(config.build(lake)).fetch(record, fetch_sampled)
     assert_unraised(failed.value)
     (tmp_path / "peace.toml").write_text(toml(hub).replace(hub.endpoint, f"{hub.endpoint}/nowhere"))
     with pytest.raises(SourceUnavailable) as refused:

@@ -6,6 +6,8 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from huggingface_hub.errors import HfHubHTTPError
@@ -13,41 +15,65 @@ from huggingface_hub.errors import HfHubHTTPError
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.hub.politeness import one_line
+from peace_pipeline.zoo.hub.ranges import RemoteBlob
 from peace_pipeline.zoo.hub.repository import Hub
 from peace_pipeline.zoo.hub.source import FORMATS, TOKEN, token_in
-from peace_pipeline.zoo.record import SKIPPED
+from peace_pipeline.zoo.record import SKIPPED, ModelRecord
 from peace_pipeline.zoo.source import FetchError
 
 _NAME = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 _NO_BOUND = 2**63
 
 
-@contextmanager
-def fetched(lake: Lake, name: str) -> Iterator[list[Path]]:
-    """The weight files of a model, config.json beside them, while the block runs; nothing is kept.
+@dataclass(frozen=True)
+class HubModel:
+    """A model of the Hub, pinned to a commit."""
 
-    The Hub is the client's (``HF_ENDPOINT``), on behalf of the bearer of ``HF_TOKEN``.
+    hub: Hub
+    record: ModelRecord
 
-    Raises:
-        FetchError: where there is no such model, or it can't be had.
-        HubUnavailable: where the Hub doesn't answer.
-    """
-    match = _NAME.fullmatch(name)
-    if match is None:
-        raise FetchError(f"{name}: not of the form hf://org/name or hf://org/name@revision", passing=False)
-    with tempfile.TemporaryDirectory(prefix="peace-", ignore_cleanup_errors=True) as cache:
-        hub = Hub(lake, None, token_in(TOKEN), None, Path(cache))
-        try:
-            info = hub.model(match[1], match[2])
-        except HfHubHTTPError as error:
-            raise FetchError(one_line(error), passing=True) from error
-        if info is None:
+    @classmethod
+    @contextmanager
+    def named(cls, lake: Lake, name: str) -> Iterator[HubModel]:
+        """The model ``hf://org/name`` or ``hf://org/name@revision`` while the block runs; what is fetched isn't kept.
+
+        The Hub is the client's (``HF_ENDPOINT``), on behalf of the bearer of ``HF_TOKEN``.
+
+        Raises:
+            FetchError: where there is no such model, or it can't be had.
+            HubUnavailable: where the Hub doesn't answer.
+        """
+        match = _NAME.fullmatch(name)
+        if match is None:
             raise FetchError(
-                f"{name}: {hub.endpoint} has no such model or revision, or none that may be seen",
-                passing=False,
+                f"{name}: not of the form hf://org/name or hf://org/name@revision", passing=False
             )
-        record = hub.record(info, FORMATS, _NO_BOUND)
-        if record.status == SKIPPED:
-            raise FetchError(record.reason or "", passing=record.etag is None)
-        folder = hub.fetch(record)
-        yield [folder / file.path for file in record.files if files.is_weights(file.path)]
+        with tempfile.TemporaryDirectory(prefix="peace-", ignore_cleanup_errors=True) as cache:
+            hub = Hub(lake, None, token_in(TOKEN), None, Path(cache))
+            try:
+                info = hub.model(match[1], match[2])
+            except HfHubHTTPError as error:
+                raise FetchError(one_line(error), passing=True) from error
+            if info is None:
+                raise FetchError(
+                    f"{name}: {hub.endpoint} has no such model or revision, or none that may be seen",
+                    passing=False,
+                )
+            record = hub.record(info, FORMATS, _NO_BOUND)
+            if record.status == SKIPPED:
+                raise FetchError(record.reason or "", passing=record.etag is None)
+            yield cls(hub, record)
+
+    @cached_property
+    def blobs(self) -> tuple[RemoteBlob, ...]:
+        """Its weights, to be read by ranges, where they are safetensors."""
+        return self.hub.blobs(self.record)
+
+    def texts(self) -> Path:
+        """The folder of its other files, which are downloaded."""
+        return self.hub.texts(self.record)
+
+    def download(self) -> list[Path]:
+        """Its weights, downloaded and verified; the other files lie beside them."""
+        folder = self.hub.fetch(self.record)
+        return [folder / file.path for file in self.record.files if files.is_weights(file.path)]

@@ -39,6 +39,7 @@ from peace_pipeline.zoo.hub import politeness
 from peace_pipeline.zoo.hub.describing import describe, refusal, weight_names
 from peace_pipeline.zoo.hub.listing import DETAILS, parsed
 from peace_pipeline.zoo.hub.politeness import BadAnswer, HubUnavailable, Interrupted, httpx, session
+from peace_pipeline.zoo.hub.ranges import RemoteBlob
 from peace_pipeline.zoo.hub.rate import RateLimit
 from peace_pipeline.zoo.record import ModelFile, ModelRecord
 from peace_pipeline.zoo.source import ConfigError, FetchError
@@ -198,6 +199,30 @@ class Hub:
         for file in record.files:
             path = self._download(record, file)
         return path.parent
+
+    def blobs(self, record: ModelRecord) -> tuple[RemoteBlob, ...]:
+        """The record's weights, to be read by ranges; none unless all are safetensors of known size."""
+        weights = [file for file in record.files if file.format != "text"]
+        if any(file.format != "safetensors" or file.size is None for file in weights):
+            return ()
+        return tuple(self._blob(record, file) for file in weights)
+
+    def _blob(self, record: ModelRecord, file: ModelFile) -> RemoteBlob:
+        url = hf_hub_url(record.model_id, file.path, revision=record.revision, endpoint=self.endpoint)
+        return RemoteBlob(file.path, url, file.size or 0, self.headers)
+
+    def texts(self, record: ModelRecord) -> Path:
+        """The folder of the record's files beside the weights, downloaded.
+
+        Raises:
+            FetchError: where they can't be had.
+        """
+        folder = self._copies(record)
+        for file in record.files:
+            if file.format == "text":
+                folder = self._download(record, file).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def _download(self, record: ModelRecord, file: ModelFile) -> Path:
         for _ in range(2):

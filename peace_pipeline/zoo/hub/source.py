@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.record import KnownModel, ModelRecord
-from peace_pipeline.zoo.source import ConfigError, Found, Progress, register
+from peace_pipeline.zoo.source import ConfigError, Found, Progress, Ranged, register
 
 if TYPE_CHECKING:
     from peace_pipeline.zoo.hub.repository import Hub
@@ -30,7 +30,8 @@ class HuggingfaceSource:
 
     A crawl walks from the newest model down to where the last one began, then lists all ids to see what else
     changed and what is gone. ``token_env`` names the environment variable that holds the token; ``max_bytes``
-    bounds the weights of a model; ``formats`` are the weight formats that are taken, the preferred first;
+    bounds the weights of a model; ``bytes_budget`` is how much of them is read, by ranges, where they are safetensors
+    and larger than that; ``formats`` are the weight formats that are taken, the preferred first;
     ``requests_per_5_minutes`` bounds all requests together (else they stay a tenth below the Hub's own limits).
     """
 
@@ -51,6 +52,7 @@ class HuggingfaceSource:
         min_parameters: int | None = None,
         max_parameters: int | None = None,
         max_bytes: int = 20_000_000_000,
+        bytes_budget: int | None = None,
         formats: Sequence[str] = FORMATS,
         page_size: int = 500,
         parallel: int = 4,
@@ -65,6 +67,7 @@ class HuggingfaceSource:
             "page_size": page_size,
             "parallel": parallel,
             "max_bytes": max_bytes,
+            "bytes_budget": 1 if bytes_budget is None else bytes_budget,
             "min_parameters": 1 if min_parameters is None else min_parameters,
             "max_parameters": 1 if max_parameters is None else max_parameters,
             "requests_per_5_minutes": 1 if requests_per_5_minutes is None else requests_per_5_minutes,
@@ -78,7 +81,7 @@ class HuggingfaceSource:
                 f"huggingface source: formats must be a list of weight formats, not {formats!r}"
             )
         self.lake, self.endpoint, self.token_env = lake, endpoint, token_env
-        self.max_bytes, self.formats = max_bytes, tuple(formats)
+        self.max_bytes, self.bytes_budget, self.formats = max_bytes, bytes_budget, tuple(formats)
         self.page_size, self.parallel, self.rate = page_size, parallel, requests_per_5_minutes
         sizes = [
             f"{name}:{size}" for name, size in (("min", min_parameters), ("max", max_parameters)) if size
@@ -106,6 +109,15 @@ class HuggingfaceSource:
     def fetch(self, record: ModelRecord) -> Path:
         """Download the record's files at its revision through the client's cache, verified by their sha256."""
         return self.hub.fetch(record)
+
+    def ranged(self, record: ModelRecord) -> Ranged | None:
+        """The record's weights, where they are safetensors and larger than the budget."""
+        if self.bytes_budget is None:
+            return None
+        blobs = self.hub.blobs(record)
+        if sum(blob.size for blob in blobs) <= self.bytes_budget:
+            return None
+        return Ranged(blobs, self.hub.texts(record), self.bytes_budget)
 
     def release(self, records: Iterable[ModelRecord]) -> None:
         """Delete the downloads."""

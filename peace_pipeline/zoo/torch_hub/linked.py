@@ -16,7 +16,14 @@ from urllib.parse import unquote, urlparse
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.record import KnownModel, ModelFile, ModelRecord
-from peace_pipeline.zoo.source import ConfigError, FetchError, Progress, SourceUnavailable, gone
+from peace_pipeline.zoo.source import (
+    ConfigError,
+    FetchError,
+    Progress,
+    SourceUnavailable,
+    WholeFiles,
+    gone,
+)
 from peace_pipeline.zoo.torch_hub.tree import SourceTree, UnreadableTree, read_tree
 
 _ARCHIVE_LIMIT = 2 << 30
@@ -28,7 +35,7 @@ _DIGEST = re.compile(r"-(?!(?:19|20)\d{2}(?:0[1-9]|1[0-2])[0-3]\d\.)([0-9a-f]{8,
 """The first digits of a file's sha256 as its name gives them; a date is none."""
 
 
-class LinkedWeights(ABC):
+class LinkedWeights(WholeFiles, ABC):
     """A source that reads links to weight files out of the Python code of a repository.
 
     ``where`` is a folder or an archive on this machine, the name of an installed package, or an archive's URL. Code
