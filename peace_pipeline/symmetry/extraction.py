@@ -235,7 +235,7 @@ def _write_layers(record: ModelRecord, folder: Path | FetchError, writer: LayerT
 def _rows(record: ModelRecord, reduction: Reduction, network: Checkpoint) -> Iterator[LayerRow]:
     for position, tensors in reduction.layers(network.read):
         wired = reduction.wiring.layers[position]
-        infos = [network.tensors[name] for name in wired.layer.tensors.values()]
+        info = network.tensors[next(iter(wired.layer.tensors.values()))]
         for parameter, tensor in tensors.items():
             yield LayerRow(
                 model_id=record.model_id,
@@ -246,9 +246,9 @@ def _rows(record: ModelRecord, reduction: Reduction, network: Checkpoint) -> Ite
                 parameter=parameter,
                 out_group=wired.out.group,
                 in_group=wired.into.group if wired.into else None,
-                dtype=infos[0].stored or infos[0].dtype,
+                dtype=info.stored or info.dtype,
                 values=tensor.to(torch.float32).numpy(),
-                sampled=any(info.part for info in infos),
+                sampled=reduction.is_sampled(wired),
             )
 
 

@@ -51,6 +51,10 @@ class Reduction:
         self._cut = {name for name, size in self._kept.items() if size < sizes[name]}
         self.wiring = _resized(wiring, self._kept)
 
+    def is_sampled(self, wired: WiredLayer) -> bool:
+        """Whether a byte budget left out some of the layer's neurons, or of those that it reads."""
+        return any(over.group in self._had for _, over in _axes(wired))
+
     def layers(self, read: Read) -> Iterator[tuple[int, Tensors]]:
         """Position and folded tensors (``weight``, ``bias``) of each layer; ``read`` gives a tensor by name."""
         chosen = self._choose_shared(read)

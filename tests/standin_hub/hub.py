@@ -19,12 +19,16 @@ from tests.standin_hub.repos import Repos
 
 
 class Seen(NamedTuple):
-    """A request that was served; status 0: the connection was closed without an answer."""
+    """A request that was served; status 0: the connection was closed without an answer.
+
+    ``size`` is the length of the body that was to be sent.
+    """
 
     time: float
     method: str
     path: str
     status: int
+    size: int
 
 
 class StandinHub(Repos):
@@ -111,6 +115,10 @@ def _too_many(headers: dict[str, str]) -> Answer:
     return Answer(refused.status, refused.headers | headers, refused.body)
 
 
+def _size(found: Answer) -> int:
+    return found.body.size if isinstance(found.body, Span) else len(found.body)
+
+
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     daemon_threads = True
@@ -157,9 +165,9 @@ class _Handler(BaseHTTPRequestHandler):
         fault = hub.fault_of(request)
         found = hub.answer(request, fault)
         silent = fault is not None and fault.kind == "cut" and not fault.sent
-        hub.requests.append(
-            Seen(time.monotonic(), request.method, request.path, 0 if silent else found.status)
-        )
+        size = 0 if silent or request.method == "HEAD" else _size(found)
+        status = 0 if silent else found.status
+        hub.requests.append(Seen(time.monotonic(), request.method, request.path, status, size))
         if fault and fault.kind == "slow":
             time.sleep(fault.seconds)
         if silent:
@@ -184,8 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _send(self, found: Answer, fault: Fault | None) -> None:
-        body = found.body
-        size = body.size if isinstance(body, Span) else len(body)
+        body, size = found.body, _size(found)
         self.send_response(found.status)
         for name, value in found.headers.items():
             self.send_header(name, value)
