@@ -10,33 +10,33 @@ from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.weights.views import Views
 
 _BUFFERS = re.compile(
-    r"""(?:.*\.)?(?:
-    (?:\w+_)?inv_freq | (?:cos|sin)_cached | freqs_(?:cis|cos|sin) | rope_freqs\.weight | rope\.freqs
+    r"""
+    (?:original_)?inv_freq | (?:cos|sin)_cached | freqs_(?:cis|cos|sin) | rope_freqs
     | position_ids | token_type_ids | relative_position_index | relative_coords_table
     | masked_bias | attn_mask | causal_mask
     | num_batches_tracked | n_averaged | total_ops | total_params | _extra_state | _float_tensor
-    | (?:input|output|k|v|q)_scale
-    | betas | (?:alphas|sqrt_alphas|(?:sqrt|log|sqrt_recip|sqrt_recipm1)?_?(?:one_minus_)?alphas)_cumprod(?:_prev)?
-    | posterior_(?:variance|log_variance_clipped|mean_coef[12]) | lvlb_weights
-    )""",
+    | (?:input|output|q|k|v)_scale
+    | betas | (?:\w+_)?alphas_cumprod(?:_prev)? | lvlb_weights
+    | posterior_(?:variance | log_variance_clipped | mean_coef[12])
+    """,
     re.VERBOSE,
 )
 """Tensors that a module keeps beside its parameters: tables of angles, positions, masks, counters, noise levels."""
 
-_RESPELLED = (
+_OF_ADAPTERS = (
     (re.compile(r"^base_model\.model\."), ""),
     (re.compile(r"\.(lora_\w+)\.default(?=\.|$)"), r".\1"),
     (re.compile(r"\.(?:base_layer|modules_to_save\.default)\."), "."),
+)
+"""Spellings of PEFT → those of the model itself."""
+
+_OF_MODULES = (
     (re.compile(r"\bin_proj_(weight|bias)$"), r"qkv.\1"),
     (re.compile(r"\b([qkv])_proj_weight$"), r"\1.weight"),
     (re.compile(r"\b([qkv])_bias$"), r"\1.bias"),
     (re.compile(r"\b(weight|bias)_((?:ih|hh|hr)(?:_l\d+)?(?:_reverse)?)$"), r"\2.\1"),
 )
-"""Spellings of PEFT, nn.MultiheadAttention, BEiT, nn.LSTM and its kin, as ``layer.weight`` and ``layer.bias``."""
-
-_RESPELT = re.compile(
-    r"^base_model\.|\.default|\.base_layer\.|\bin_proj_|\b[qkv]_(?:proj_weight|bias)$|\b(?:weight|bias)_(?:ih|hh|hr)"
-)
+"""Spellings of nn.MultiheadAttention, BEiT, nn.LSTM and its kin → ``layer.weight`` and ``layer.bias``."""
 
 _EMBEDDINGS = frozenset(
     (
@@ -63,32 +63,42 @@ def parameters(views: Views) -> Views:
 
 
 def _is_buffer(name: str, info: TensorInfo) -> bool:
-    if len(info.shape) == 4 and info.shape[:2] == (1, 1) and info.shape[2] == info.shape[3]:
-        return name.endswith("attn.bias")  # GPT-2's causal mask
-    return _BUFFERS.fullmatch(name) is not None
+    shape = info.shape
+    if len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3] and name.endswith("attn.bias"):
+        return True  # GPT-2's causal mask
+    return _BUFFERS.fullmatch(name.removesuffix(".weight").rpartition(".")[2]) is not None
 
 
 def respelled(views: Views) -> Views:
     """Views under the names that one layer's tensors have in PyTorch, ``layer.weight`` and ``layer.bias``."""
     result: Views = {}
     for name, view in views.items():
-        logical = name
-        for pattern, spelling in _RESPELLED if _RESPELT.search(name) else ():
-            logical = pattern.sub(spelling, logical)
+        logical = _respelled(name)
         taken = logical != name and (logical in views or logical in result)
         result[name if taken else logical] = view
     return result
+
+
+def _respelled(name: str) -> str:
+    if "base_" in name or ".default" in name:
+        for pattern, spelling in _OF_ADAPTERS:
+            name = pattern.sub(spelling, name)
+    if not name.endswith((".weight", ".bias")):
+        for pattern, spelling in _OF_MODULES:
+            name = pattern.sub(spelling, name)
+    return name
 
 
 def untied(views: Views, config: Mapping[str, Any]) -> Views:
     """Views without copies of the input embedding, where the config says that there are some."""
     if config.get("tie_word_embeddings") is not True:
         return views
-    stored = {(_module(name), view.info.shape) for name, view in views.items()}
+    modules = {name: _module(name) for name in views}
+    stored = {(module, views[name].info.shape) for name, module in modules.items() if module in _EMBEDDINGS}
     return {
         name: view
         for name, view in views.items()
-        if not any((module, view.info.shape) in stored for module in _TIED.get(_module(name), ()))
+        if not any((module, view.info.shape) in stored for module in _TIED.get(modules[name], ()))
     }
 
 
