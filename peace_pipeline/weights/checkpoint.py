@@ -28,6 +28,8 @@ Reader = Callable[[Path], AbstractContextManager[TensorFile]]
 READERS: dict[str, str] = {
     "safetensors": "peace_pipeline.weights.formats.safetensors",
     "pytorch": "peace_pipeline.weights.formats.pytorch",
+    "hdf5": "peace_pipeline.weights.formats.hdf5",
+    "keras": "peace_pipeline.weights.formats.keras",
 }
 """Format → the module whose ``open_file`` reads it; imported when a file of that format is opened."""
 

@@ -1,0 +1,87 @@
+"""The helper process of ``hdf5_process``: forks a confined reader for each HDF5 file that it is handed."""
+
+from __future__ import annotations
+
+import encodings.ascii  # noqa: F401  (h5py needs it, and a reader can open no file)
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+
+from peace_pipeline.weights.errors import UnreadableCheckpoint
+from peace_pipeline.weights.formats.hdf5_store import Hdf5Store
+
+MAX_SECONDS = 4
+"""Of a thousand objects listed, or of a piece of values."""
+MAX_MEMORY = 1 << 30
+
+_MAX_REQUEST = 1 << 16
+
+
+def main() -> None:
+    """Fork a reader for each request on standard input until its other end is closed."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # readers leave no zombies
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt of the terminal is for who asks
+    requests = socket.socket(fileno=0)
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(requests, _MAX_REQUEST, 2)
+        if not request:
+            return
+        if os.fork() == 0:
+            requests.close()
+            _confine()
+            try:
+                _serve(request, *descriptors)
+            finally:
+                os._exit(0)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _confine() -> None:
+    for limit, value in (
+        (resource.RLIMIT_DATA, MAX_MEMORY),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(limit, (value, value))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))  # it has what it needs, and can open nothing else
+
+
+def _serve(request: bytes, descriptor: int, link: int) -> None:
+    """Say what the file holds, then send the values asked for, until the other end is closed."""
+    name, origin, size = json.loads(request)
+    with socket.socket(fileno=link) as connection:
+        try:
+            signal.alarm(MAX_SECONDS)
+            store = Hdf5Store(name, descriptor, origin, size, lambda: signal.alarm(MAX_SECONDS))
+            signal.alarm(0)
+            _send(connection, True, json.dumps(_contents(store)).encode())
+            while header := connection.recv(8, socket.MSG_WAITALL):
+                path, box = json.loads(connection.recv(struct.unpack("<Q", header)[0], socket.MSG_WAITALL))
+                signal.alarm(MAX_SECONDS)
+                values = store.read(path, tuple(map(tuple, box)))
+                signal.alarm(0)
+                _send(connection, True, values.data.cast("B") if values.ndim else values.tobytes())
+        except UnreadableCheckpoint as error:
+            _send(connection, False, json.dumps([type(error).__name__, str(error)]).encode())
+
+
+def _contents(store: Hdf5Store) -> dict[str, list[object]]:
+    return {
+        "datasets": [[path, dataset.shape, dataset.type] for path, dataset in store.datasets.items()],
+        "texts": [[*key, text] for key, text in store.texts.items()],
+    }
+
+
+def _send(connection: socket.socket, sound: bool, answer: bytes | memoryview) -> None:
+    connection.sendall(struct.pack("<?Q", sound, len(answer)))
+    connection.sendall(answer)
+
+
+if __name__ == "__main__":
+    main()
+    sys.exit(0)

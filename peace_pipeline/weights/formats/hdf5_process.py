@@ -1,0 +1,182 @@
+"""HDF5 files are read by a process apart: the library is C, and a damaged file can crash it or keep it busy for ever.
+
+A helper (``hdf5_helper``) starts with the first file and has the library loaded; for each file it forks a reader with
+little memory and time and no right to open files. When a reader dies that file is corrupt, and nothing else happened.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import math
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+import peace_pipeline
+from peace_pipeline.weights import errors
+
+BFLOAT16 = "bfloat16"
+PIECE = 32 << 20
+"""Bytes that a reader is asked for at once."""
+
+_HEADER = struct.Struct("<?Q")
+_MAX_ANSWER = 256 << 20
+_HELPER = "peace_pipeline.weights.formats.hdf5_helper"
+
+Box = tuple[tuple[int, int], ...]
+"""[start, stop) on each axis."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of numbers. ``type`` is a numpy name, or ``bfloat16``, which is read as its bits (uint16)."""
+
+    shape: tuple[int, ...]
+    type: str
+
+    @property
+    def dtype(self) -> np.dtype:
+        """What reading gives."""
+        return np.dtype(np.uint16 if self.type == BFLOAT16 else self.type)
+
+
+class Hdf5Reader:
+    """An HDF5 file that another process has open.
+
+    ``datasets`` is path → dataset; ``texts`` is (path, attribute) → text, for the attributes that describe a network.
+    """
+
+    def __init__(self, name: str, connection: socket.socket) -> None:
+        self.name, self._connection = name, connection
+        answer = json.loads(self._answer())
+        self.datasets = {path: Dataset(tuple(shape), kind) for path, shape, kind in answer["datasets"]}
+        self.texts = {(path, key): text for path, key, text in answer["texts"]}
+
+    def read(self, path: str, box: Box) -> np.ndarray:
+        """The values of a dataset within a box (bfloat16 as its bits).
+
+        Raises:
+            UnreadableCheckpoint: where they can't be had.
+        """
+        dtype = self.datasets[path].dtype
+        values = np.empty([stop - start for start, stop in box], dtype)
+        view, done = values.reshape(-1).view(np.uint8).data, 0
+        for piece in _pieces(box, dtype.itemsize):
+            request = json.dumps([path, piece]).encode()
+            count = math.prod(stop - start for start, stop in piece) * dtype.itemsize
+            try:
+                self._connection.sendall(struct.pack("<Q", len(request)) + request)
+            except OSError:
+                self._failed()
+            self._answer(view[done : done + count])
+            done += count
+        return values
+
+    def _answer(self, buffer: memoryview | None = None) -> bytes:
+        """What the reader says; where a buffer is given, it fills that."""
+        sound, length = _HEADER.unpack(self._receive(bytearray(_HEADER.size)))
+        if length > _MAX_ANSWER or (sound and buffer is not None and length != len(buffer)):
+            self._failed()
+        answer = self._receive(bytearray(length) if buffer is None or not sound else buffer)
+        if not sound:
+            kind, reason = json.loads(bytes(answer))
+            raise getattr(errors, kind)(reason)
+        return bytes(answer) if buffer is None else b""
+
+    def _receive(self, buffer: bytearray | memoryview) -> bytearray | memoryview:
+        view, done = memoryview(buffer), 0
+        while done < len(view):
+            try:
+                count = self._connection.recv_into(view[done:])
+            except OSError:
+                count = 0
+            if not count:
+                self._failed()
+            done += count
+        return buffer
+
+    def _failed(self) -> NoReturn:
+        raise errors.CorruptFile(f"{self.name}: the HDF5 library failed on it")
+
+
+@contextmanager
+def open_reader(name: str, descriptor: int, origin: int, size: int) -> Iterator[Hdf5Reader]:
+    """Read the HDF5 file that begins at ``origin`` of an open file and has ``size`` bytes.
+
+    Raises:
+        UnreadableCheckpoint: where it is damaged, claims what it can't hold, or refers to other files.
+    """
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            _helper.send(json.dumps([name, origin, size]).encode(), [descriptor, theirs.fileno()])
+        yield Hdf5Reader(name, ours)
+
+
+class _Helper:
+    """The process that forks readers; it ends when the last process that could ask it has."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests: socket.socket | None = None
+
+    def send(self, request: bytes, descriptors: list[int]) -> None:
+        """Ask for a reader: one message, so that threads and forked processes don't disturb each other."""
+        with self._lock:
+            for requests in (self._requests, None):
+                requests = requests or self._start()
+                try:
+                    socket.send_fds(requests, [request], descriptors)
+                except OSError:  # it was killed
+                    self._requests = None
+                    continue
+                return
+        raise errors.UnreadableCheckpoint("the process that reads HDF5 files can't be started")
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            root = Path(peace_pipeline.__file__).parent.parent
+            environment = {**os.environ, "PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "1"}
+            process = subprocess.Popen(
+                [sys.executable, "-m", _HELPER],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                env=environment,
+            )
+        atexit.register(_stop, ours, process)
+        self._requests = ours
+        return ours
+
+
+def _stop(requests: socket.socket, process: subprocess.Popen[Any]) -> None:
+    requests.close()
+    process.wait()
+
+
+_helper = _Helper()
+
+
+def _pieces(box: Box, width: int) -> Iterator[Box]:
+    """A box in parts of at most ``PIECE`` bytes that follow each other in memory; none where it is empty."""
+    count = math.prod(stop - start for start, stop in box)
+    axis = next((axis for axis, (start, stop) in enumerate(box) if stop - start > 1), None)
+    if axis is None or count * width <= PIECE:
+        if count:
+            yield box
+        return
+    start, stop = box[axis]
+    step = max(PIECE * (stop - start) // (count * width), 1)
+    for place in range(start, stop, step):
+        yield from _pieces((*box[:axis], (place, min(place + step, stop)), *box[axis + 1 :]), width)

@@ -1,0 +1,193 @@
+"""Zip archives by their central directory (PKWARE's APPNOTE 6.3, sections 4.3 and 4.5.3); stored files by position."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from struct import Struct, error
+
+import numpy as np
+
+from peace_pipeline.weights.blob import Blob
+from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, ForbiddenPath, UnsupportedFormat
+
+MAGIC = b"PK\x03\x04"
+MAX_FILES = 300_000
+MAX_DIRECTORY = 64 << 20
+"""Bytes."""
+
+_END = Struct("<4s4H2LH")
+_LOCATOR = Struct("<4sLQL")
+_END_64 = Struct("<4sQ2H2L4Q")
+_FILE = Struct("<4s6H3L5H2L")
+_HEADER = Struct("<4s5H3L2H")
+_EXTRA = Struct("<2H")
+_SHOWN = 100
+_MAX_COMMENT = 0xFFFF
+_IN_EXTRA = 0xFFFFFFFF
+_ZIP64 = 1
+_STORED, _DEFLATED, _UNREADABLE = 0, 8, -1
+_ENCRYPTED = 1
+"""A bit of a file's flags."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file of an archive: where its header stands, how many bytes it takes there, and how many it has."""
+
+    name: str
+    header: int
+    method: int
+    stored: int
+    size: int
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether its bytes lie in the archive as they are."""
+        return self.method == _STORED
+
+
+class Archive:
+    """The files of a zip archive, by name in the order of the directory.
+
+    Raises:
+        CorruptFile: where the directory contradicts itself, names a file twice or lets two overlap.
+        ExcessiveSize: where it has more files than a checkpoint.
+        ForbiddenPath: where a name leads out of its folder.
+    """
+
+    def __init__(self, blob: Blob) -> None:
+        self._blob = blob
+        count, start, stop = _directory(blob)
+        if count > MAX_FILES or stop - start > MAX_DIRECTORY:
+            raise ExcessiveSize(f"{blob.name}: an archive of {count:,} files")
+        try:
+            found = list(_members(blob.read(start, stop).tobytes()))
+        except error as failure:
+            raise CorruptFile(f"{blob.name}: the archive's directory is damaged") from failure
+        self.members = {member.name: member for member in found}
+        if not len(self.members) == len(found) == count:
+            raise CorruptFile(f"{blob.name}: the archive names a file twice, or another number than it holds")
+        headers = sorted({member.header for member in found})
+        self._limits = dict(zip(headers, [*headers[1:], start], strict=True))
+        if len(headers) < count:
+            raise CorruptFile(f"{blob.name}: two files of the archive begin at one place")
+        for member in found:
+            self._check(member)
+
+    def read(self, member: Member, start: int, stop: int) -> np.ndarray:
+        """Bytes [start, stop) of a file.
+
+        Raises:
+            UnsupportedFormat: where it is compressed, so that they can't be found by position.
+        """
+        if member.method != _STORED:
+            raise UnsupportedFormat(f"{self._what(member)} is compressed or encrypted")
+        origin = self.origin(member)
+        return self._blob.read(origin + start, origin + stop)
+
+    def content(self, member: Member, limit: int) -> bytes:
+        """A whole file, inflated where it is compressed.
+
+        Raises:
+            ExcessiveSize: where that are more than ``limit`` bytes.
+        """
+        what = self._what(member)
+        if max(member.size, member.stored) > limit:
+            raise ExcessiveSize(f"{what} has {member.size:,} bytes")
+        if member.method == _STORED:
+            return self.read(member, 0, member.size).tobytes()
+        if member.method != _DEFLATED:
+            raise UnsupportedFormat(f"{what} is compressed by an unknown method, or encrypted")
+        origin = self.origin(member)
+        compressed = self._blob.read(origin, origin + member.stored).tobytes()
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            content = inflater.decompress(compressed, member.size + 1)
+        except zlib.error as failure:
+            raise CorruptFile(f"{what} can't be inflated") from failure
+        if len(content) != member.size:
+            raise CorruptFile(f"{what} does not inflate to {member.size:,} bytes")
+        return content
+
+    def origin(self, member: Member) -> int:
+        """Where the bytes of a file begin, after its header, which may be longer than the directory knows."""
+        start = member.header + _HEADER.size
+        signature, *_, name, extra = _HEADER.unpack(self._blob.read(member.header, start).tobytes())
+        origin = int(start + name + extra)
+        if signature != MAGIC or origin + member.stored > self._limits[member.header]:
+            raise CorruptFile(f"{self._what(member)} is not where the directory says")
+        return origin
+
+    def _what(self, member: Member) -> str:
+        return f"{self._blob.name}: {member.name[:_SHOWN]!r}"
+
+    def _check(self, member: Member) -> None:
+        what = self._what(member)
+        end = member.header + _HEADER.size + len(member.name) + member.stored
+        if end > self._limits[member.header]:
+            raise CorruptFile(f"{what} overlaps what follows it in the archive")
+        if member.method == _STORED and member.size != member.stored:
+            raise CorruptFile(f"{what} has two sizes")
+        if member.name.startswith("/") or ".." in member.name.replace("\\", "/").split("/"):
+            raise ForbiddenPath(f"{what} leads out of the archive")
+
+
+def _directory(blob: Blob) -> tuple[int, int, int]:
+    """Number of files, and the first and last byte of the directory, as the end of the archive says."""
+
+    def corrupt(reason: str) -> CorruptFile:
+        return CorruptFile(f"{blob.name}: a zip archive {reason}")
+
+    tail_start = max(0, blob.size - _END.size - _MAX_COMMENT)
+    tail = blob.read(tail_start, blob.size).tobytes()
+    found = tail.rfind(b"PK\x05\x06")
+    if found < 0 or found + _END.size > len(tail):
+        raise corrupt("without an end, as if cut off")
+    *_, count, size, start, comment = _END.unpack_from(tail, found)
+    end = tail_start + found
+    if end + _END.size + comment != blob.size:
+        raise corrupt("with something after its end")
+    if end >= _LOCATOR.size:
+        signature, _, at, _ = _LOCATOR.unpack(blob.read(end - _LOCATOR.size, end).tobytes())
+        if signature == b"PK\x06\x07":
+            if at + _END_64.size > end:
+                raise corrupt("whose end is not where it says")
+            signature, *_, count, size, start = _END_64.unpack(blob.read(at, at + _END_64.size).tobytes())
+            if signature != b"PK\x06\x06":
+                raise corrupt("whose end is not where it says")
+            end = at
+    if start + size != end:
+        raise corrupt("whose directory is not where it says")
+    return count, start, end
+
+
+def _members(directory: bytes) -> Iterator[Member]:
+    position = 0
+    while position < len(directory):
+        fields = _FILE.unpack_from(directory, position)
+        signature, _, _, flags, method, _, _, _, stored, size, name, extra, comment, *_, header = fields
+        extra_start = position + _FILE.size + name
+        text = directory[position + _FILE.size : extra_start].decode("utf-8", "surrogateescape")
+        if _IN_EXTRA in (size, stored, header):
+            wide = _large(directory[extra_start : extra_start + extra])
+            size, stored, header = (
+                next(wide) if value == _IN_EXTRA else value for value in (size, stored, header)
+            )
+        position = extra_start + extra + comment
+        if signature != b"PK\x01\x02" or position > len(directory):
+            raise error
+        yield Member(text, header, _UNREADABLE if flags & _ENCRYPTED else method, stored, size)
+
+
+def _large(extra: bytes) -> Iterator[int]:
+    """The numbers of the zip64 field: size, stored size and header, as far as they don't fit into 32 bits."""
+    position = 0
+    while position < len(extra):
+        kind, length = _EXTRA.unpack_from(extra, position)
+        position += _EXTRA.size
+        if kind == _ZIP64:
+            yield from Struct(f"<{length // 8}Q").unpack_from(extra, position)
+        position += length
+    raise error
