@@ -28,6 +28,7 @@ Reader = Callable[[Path], AbstractContextManager[TensorFile]]
 READERS: dict[str, str] = {
     "safetensors": "peace_pipeline.weights.formats.safetensors",
     "pytorch": "peace_pipeline.weights.formats.pytorch",
+    "onnx": "peace_pipeline.weights.formats.onnx",
     "hdf5": "peace_pipeline.weights.formats.hdf5",
     "keras": "peace_pipeline.weights.formats.keras",
 }

@@ -64,7 +64,7 @@ def test_every_weight_file_of_a_wheel_is_a_model(lake: Lake, wheels: Path, tmp_p
     wheel(wheels, "many_nets", {
         "many/a.safetensors": SAFETENSORS,
         "many/b.pt": as_torch(tmp_path),
-        "many/c.onnx": b"onnx",
+        "many/c.tflite": b"TFL3",
         "many/hub/config.json": '{"model_type": "bert"}',
         "many/hub/model.safetensors": SAFETENSORS,
         "many/__init__.py": "",
@@ -72,10 +72,10 @@ def test_every_weight_file_of_a_wheel_is_a_model(lake: Lake, wheels: Path, tmp_p
     })  # fmt: skip
     summary = ingest(lake, config_of(wheels, "many-nets==1.0"))
     prefix = "packages:many-nets/many"
-    names = ("a.safetensors", "b.pt", "c.onnx", "hub/model.safetensors")
+    names = ("a.safetensors", "b.pt", "c.tflite", "hub/model.safetensors")
     assert summary.new == [f"{prefix}/{name}" for name in names]
     skipped = {entry["model_id"]: entry["reason"] for entry in skipped_models(lake, summary.batches[0])}
-    assert skipped == {f"{prefix}/c.onnx": "c.onnx: format onnx is not supported yet"}
+    assert skipped == {f"{prefix}/c.tflite": "c.tflite: format tflite is not supported yet"}
     records = newest_records(lake)
     assert records[f"{prefix}/hub/model.safetensors"].architecture == "bert"
     assert records[f"{prefix}/a.safetensors"].library == "many-nets"

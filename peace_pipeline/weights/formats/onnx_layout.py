@@ -1,0 +1,418 @@
+"""Constants of an ONNX graph → weights as PyTorch names and lays them out, from the nodes that read them.
+
+Where the exporter kept a parameter's name it stays. Where it made one up (``onnx::MatMul_123``) the layer's name is
+taken from its other parameters (``fc.bias`` gives ``fc.weight``), else from the node (``/fc/MatMul``). What lies in
+a graph within (a branch of ``If``, the body of ``Loop``) is named after its node and branch:
+``If_0.then_branch.fc.weight``; the branches' networks are different ones, even where values are the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections import ChainMap, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from peace_pipeline.weights.errors import ExcessiveSize, UnsupportedFormat
+from peace_pipeline.weights.formats.onnx_model import Graph, Node, StoredTensor
+
+MAX_COPIED = 64 << 20
+"""Values of all tensors that are copies of others: a small file must not claim large networks."""
+
+Rows = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How integers stand for numbers: (value - ``zero``) · ``factor``, for each position along ``axis`` or for all."""
+
+    factor: StoredTensor
+    zero: StoredTensor | None
+    axis: int
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A tensor as PyTorch has it: blocks of rows of a stored one, in that order, or its transpose.
+
+    A row is what one position along the first axis of ``shape`` holds; of a transpose, along the stored one's.
+    """
+
+    stored: StoredTensor
+    shape: tuple[int, ...]
+    blocks: tuple[Rows, ...]
+    transposed: bool = False
+    scale: Scale | None = None
+    eps: float | None = None
+
+    @property
+    def width(self) -> int:
+        """Values in one of the rows that ``blocks`` counts."""
+        return math.prod(self.stored.shape[1:] if self.transposed else self.shape[1:])
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether the exporter made its name up."""
+        return bool(_ANONYMOUS.fullmatch(_clean(self.stored.name)))
+
+    @property
+    def vector(self) -> Weight:
+        """Itself without the dimensions that only spread it over others, where one is left."""
+        size = self.stored.size
+        if self.scale or max(self.shape, default=0) < size:
+            return self
+        return replace(self, shape=(size,), blocks=((0, size),))
+
+    @property
+    def transpose(self) -> Weight:
+        return replace(self, shape=self.shape[::-1], transposed=not self.transposed)
+
+
+_NORM = ("", "weight", "bias")
+_PARAMETERS = {
+    "Conv": ("", "weight", "bias"),
+    "ConvTranspose": ("", "weight", "bias"),
+    "Gemm": ("", "weight", "bias"),
+    "MatMul": ("", "weight"),
+    "Gather": ("weight",),
+    "PRelu": ("", "weight"),
+    "BatchNormalization": (*_NORM, "running_mean", "running_var"),
+    "InstanceNormalization": _NORM,
+    "GroupNormalization": _NORM,
+    "LayerNormalization": _NORM,
+    "RMSNormalization": _NORM[:2],
+    "SimplifiedLayerNormalization": _NORM[:2],
+}
+"""Operator → roles of its inputs."""
+
+_GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
+"""Operator → where PyTorch's gates stand in ONNX: i, f, g, o in iofc; r, z, n in zrh."""
+
+_RECURRENT = (("weight_ih",), ("weight_hh",), ("bias_ih", "bias_hh"))
+"""What W, R and B are made of."""
+
+_SAME = {"Identity", "Cast", "QuantizeLinear"}
+"""Operators that hand on a weight as it is, or all but its precision."""
+_SETTINGS = {"DequantizeLinear", "QuantizeLinear", "Resize", "Upsample", "Clip", "Pad"}
+"""Operators whose inputs beside the first are no weights."""
+_FLOATING = {"float64", "float32", "float16", "bfloat16"}
+_INDICES = {"int32", "int64", "bool", "string"}
+"""Types of shapes, axes, flags and labels."""
+
+_DEFAULT_EPS = 1e-5
+"""Of every norm of ONNX (Operators.md)."""
+
+_INLINED = re.compile(r"(F\d+::)?\w*Inline_\d+__")
+"""What spox puts before the names of a model that it builds in."""
+_ANONYMOUS = re.compile(r"|\d+|onnx::.*|val_[\d_]+|(.*/)?_?Constant(_\d+)?_output_\d+|const_fold_opt__\d+")
+_PARAMETER = re.compile(r"([^/]+\.)?[^./]*(weight|bias|running_)[^./]*")
+_OF_KERAS = re.compile(r"(kernel|bias|gamma|beta|moving_\w+|embeddings|resource|[A-Z]\w*)(:\d+)?")
+
+
+def _factors(node: Node, constants: list[Weight | None]) -> Iterator[tuple[str, Weight]]:
+    """The constant factor of a matrix product as (out, in), and its bias."""
+    first, second, *rest = [*constants, None, None][: max(2, len(constants))]
+    flips = [node.attributes.get(name, 0) for name in ("transA", "transB")]
+    if second:
+        yield "weight", second if flips[1] or len(second.shape) != 2 else second.transpose
+    elif first:
+        yield "weight", first.transpose if flips[0] and len(first.shape) == 2 else first
+    if rest and rest[0] and len(rest[0].shape) == 1:
+        yield "bias", rest[0]
+
+
+def _gates(op: str, constants: list[Weight | None]) -> Iterator[tuple[str, Weight]]:
+    """The parameters of each direction of a recurrent layer, from the stacked W, R and B (Operators.md of ONNX)."""
+    order = _GATES[op]
+    for names, weight in zip(_RECURRENT, constants[1:4], strict=False):
+        if weight is None or weight.transposed or weight.scale or len(weight.shape) != 4 - len(names):
+            continue
+        directions, rows = weight.shape[:2]
+        size, rest = divmod(rows, len(order) * len(names))
+        if rest or directions not in (1, 2):
+            continue
+        for direction, part in itertools.product(range(directions), range(len(names))):
+            start = direction * rows + part * len(order) * size
+            blocks = tuple((start + gate * size, start + (gate + 1) * size) for gate in order)
+            shape = (len(order) * size, *weight.shape[2:])
+            suffix = "_reverse" if direction else ""
+            yield f"{names[part]}_l{{}}{suffix}", replace(weight, shape=shape, blocks=blocks)
+
+
+@dataclass(eq=False)
+class _Layer:
+    """The weights that a node reads, by role."""
+
+    node: Node
+    weights: dict[str, Weight] = field(default_factory=dict)
+
+    def parameters(self, constants: list[Weight | None]) -> Iterator[tuple[str, Weight]]:
+        """Role and layout of the constants that the node reads as parameters."""
+        node = self.node
+        if node.op in _GATES:
+            yield from _gates(node.op, constants)
+        elif node.op in ("MatMul", "Gemm"):
+            yield from _factors(node, constants)
+        elif node.op == "Mul":
+            yield from (("weight", gain.vector) for gain in constants if gain and _is_folded(gain))
+        elif node.op != "Gather" or node.attributes.get("axis", 0) == 0:
+            yield from self._of_inputs(constants)
+
+    def _of_inputs(self, constants: list[Weight | None]) -> Iterator[tuple[str, Weight]]:
+        roles = _PARAMETERS.get(self.node.op, ())
+        found = {role: weight for role, weight in zip(roles, constants, strict=False) if role and weight}
+        if self.node.op == "PRelu":
+            found = {role: weight.vector for role, weight in found.items()}
+        if self.node.op.endswith("Normalization"):
+            # a norm without parameters reads ones and zeros that the exporter made
+            found = {r: w for r, w in found.items() if not (w.is_anonymous and w.stored.is_literal)}
+            bearer = "running_var" if "running_var" in found else "weight"
+            if bearer in found:
+                found[bearer] = replace(found[bearer], eps=self.node.attributes.get("epsilon", _DEFAULT_EPS))
+        yield from found.items()
+
+    def kept(self) -> list[Weight]:
+        """The weights whose own names are a parameter's, or good enough where there is but one."""
+        if self.node.op in _GATES:
+            return []
+        return [weight for weight in self.weights.values() if self._is_kept(_clean(weight.stored.name))]
+
+    def _is_kept(self, name: str) -> bool:
+        if "/" in name or _ANONYMOUS.fullmatch(name):
+            return False
+        return len(self.weights) == 1 or bool(_PARAMETER.fullmatch(name))
+
+    def place(self) -> str:
+        """The module's name: from a parameter that has kept its own, else from any name that says something."""
+        if kept := self.kept():
+            return _clean(kept[0].stored.name).rpartition(".")[0]
+        own = [_clean(weight.stored.name) for weight in self.weights.values()]
+        own = [name for name in own if not _ANONYMOUS.fullmatch(name)]
+        of_node = self.node.scope or _module(_clean(self.node.name))
+        if own and not (self.node.op in _GATES and of_node):
+            return _module(own[0]) if "/" in own[0] else own[0].rpartition(".")[0] or own[0]
+        return of_node or self.node.op
+
+
+def weights_of(graph: Graph, file: str) -> dict[str, Weight]:
+    """Name → weight, in the order in which the tensors stand in the file.
+
+    Raises:
+        UnsupportedFormat: where one is of a type, or quantised in a way, that is not read.
+        ExcessiveSize: beyond ``MAX_COPIED``.
+    """
+    constants = _Constants(file)
+    constants.read(graph, ChainMap(), "")
+    weights = constants.named()
+    for name, weight in weights.items():
+        _check(file, name, weight)
+    return weights
+
+
+def _check(file: str, name: str, weight: Weight) -> None:
+    if weight.stored.type.dtype is None:
+        kind = weight.stored.type.name
+        raise UnsupportedFormat(f"{file}: tensor {name!r} is of type {kind}, which is not read")
+    if weight.scale and not _fits(weight.scale, weight.stored.shape):
+        raise UnsupportedFormat(f"{file}: tensor {name!r} is quantised in blocks, which is not read")
+
+
+def _fits(scale: Scale, shape: tuple[int, ...]) -> bool:
+    """Whether there is one factor for all or one for each position along the axis, and as many zeros or none."""
+    if not -len(shape) <= scale.axis < len(shape):
+        return False
+    allowed = ((), (1,), (shape[scale.axis],))
+    parts = [scale.factor] if scale.zero is None else [scale.factor, scale.zero]
+    return all(part.shape in allowed and part.type.dtype is not None for part in parts)
+
+
+class _Constants:
+    """The constant tensors of a graph and of those within, and the layers that read them."""
+
+    def __init__(self, file: str) -> None:
+        self.file, self._copied = file, 0
+        self.layers: list[_Layer] = []
+        self.loose: dict[StoredTensor, tuple[str, Weight]] = {}
+        """Every tensor, with its graph's prefix and as it is where no layer reads it."""
+        self._of_layers: set[StoredTensor] = set()
+        self._settings: set[StoredTensor] = set()
+        self._read: set[StoredTensor] = set()
+        self._taken: set[str] = set()
+        self._next: defaultdict[str, int] = defaultdict(int)
+
+    def read(self, graph: Graph, outer: ChainMap[str, Weight], prefix: str) -> None:
+        """Go through the nodes of a graph, which sees the constants of those around it."""
+        known = outer.new_child({name: _plain(tensor) for name, tensor in graph.tensors.items()})
+        for weight in list(known.maps[0].values()):
+            self.loose.setdefault(weight.stored, (prefix, weight))
+        products: dict[str, _Layer] = {}
+        for position, node in enumerate(graph.nodes):
+            constants = [known.get(name) for name in node.inputs]
+            self._read.update(weight.stored for weight in constants if weight)
+            if node.op in _SETTINGS:
+                self._settings.update(weight.stored for weight in constants[1:] if weight)
+            if node.outputs and constants and constants[0]:
+                self._hand_on(node, constants, known, prefix)
+            if node.op == "Add":
+                self._add_bias(node, constants, products)
+            else:
+                self._add_layer(_Layer(node), constants, products)
+            for branch, inner in node.attributes.items():
+                if isinstance(inner, Graph):
+                    place = f"{prefix}{_dotted(_clean(node.name)) or f'{node.op}_{position}'}.{branch}"
+                    self.read(inner, known, f"{self._unique(place)}.")
+
+    def _hand_on(
+        self, node: Node, constants: list[Weight | None], known: ChainMap[str, Weight], prefix: str
+    ) -> None:
+        """Know a node's output as a constant where the node changes no more than precision or layout."""
+        weight, *others = constants
+        assert weight is not None
+        name = node.outputs[0]
+        if (
+            node.op == "Transpose"
+            and len(weight.shape) == 2
+            and node.attributes.get("perm", [1, 0]) == [1, 0]
+        ):
+            known[name] = weight.transpose
+        elif node.op == "Identity" and _PARAMETER.fullmatch(name):
+            known[name] = self._copy(weight, name, prefix)
+        elif node.op in _SAME:
+            known[name] = weight
+        elif node.op == "DequantizeLinear" and others and others[0]:
+            known[name] = scaled = _dequantised(
+                node, weight, others[0], others[1] if len(others) > 1 else None
+            )
+            home, loose = self.loose[weight.stored]
+            self.loose[weight.stored] = (home, replace(loose, scale=scaled.scale))
+
+    def _copy(self, weight: Weight, name: str, prefix: str) -> Weight:
+        """A parameter that PyTorch's exporter stores once because another one is equal."""
+        self._copied += weight.stored.size
+        if self._copied > MAX_COPIED:
+            raise ExcessiveSize(f"{self.file}: copies of more than {MAX_COPIED:,} values")
+        copy = replace(weight, stored=replace(weight.stored, name=name))
+        self.loose[copy.stored] = (prefix, copy)
+        return copy
+
+    def _add_layer(self, layer: _Layer, constants: list[Weight | None], products: dict[str, _Layer]) -> None:
+        for role, weight in layer.parameters(constants):
+            if weight.shape and weight.stored not in self._of_layers:
+                layer.weights[role] = weight
+        if layer.weights:
+            self.layers.append(layer)
+            self._of_layers.update(weight.stored for weight in layer.weights.values())
+            if layer.node.op in ("MatMul", "Gemm", "Mul"):
+                products.update(dict.fromkeys(layer.node.outputs, layer))
+
+    def _add_bias(self, node: Node, constants: list[Weight | None], products: dict[str, _Layer]) -> None:
+        """A vector that is added to a product is its bias."""
+        for weight, other in zip(constants, node.inputs[::-1], strict=True):
+            layer = products.get(other)
+            if weight is None or layer is None or weight.stored in self._of_layers:
+                continue
+            bias = weight.vector if weight.is_anonymous else weight
+            if "bias" not in layer.weights and bias.shape == layer.weights["weight"].shape[:1]:
+                layer.weights["bias"] = bias
+                self._of_layers.add(weight.stored)
+
+    def named(self) -> dict[str, Weight]:
+        """Every weight under a name of its own: first what keeps its name, then what takes one from its layer."""
+        names: defaultdict[StoredTensor, dict[str, Weight]] = defaultdict(dict)
+        for stored, (prefix, weight) in self.loose.items():
+            if stored not in self._of_layers and self._is_weight(weight):
+                names[stored][self._unique(prefix + (_clean(stored.name) or "tensor"))] = weight
+        for layer in self.layers:
+            layer.weights = {role: weight for role, weight in layer.weights.items() if _is_number(weight)}
+            for weight in layer.kept():
+                prefix, _ = self.loose[weight.stored]
+                names[weight.stored][self._unique(prefix + _clean(weight.stored.name))] = weight
+        for layer in self.layers:
+            kept = layer.kept()
+            rest = {role: weight for role, weight in layer.weights.items() if weight not in kept}
+            for name, weight in zip(self._names(layer, rest), rest.values(), strict=True):
+                names[weight.stored][name] = weight
+        return {name: weight for stored in self.loose for name, weight in names[stored].items()}
+
+    def _is_weight(self, weight: Weight) -> bool:
+        """Whether a tensor that no layer reads is one: not a shape, a scalar, a setting or an exporter's leftover."""
+        stored = weight.stored
+        left_over = weight.is_anonymous and (stored.is_literal or stored not in self._read)
+        return _is_number(weight) and stored.size > 1 and stored not in self._settings and not left_over
+
+    def _names(self, layer: _Layer, weights: dict[str, Weight]) -> list[str]:
+        """Names for weights of a layer by role; a module's stack of recurrent layers is numbered as PyTorch does."""
+        prefix = self.loose[next(iter(layer.weights.values())).stored][0] if weights else ""
+        place = prefix + layer.place()
+        for number in itertools.count(self._next[place]):
+            if layer.node.op in _GATES:
+                names = [f"{place}.{role.format(number)}" for role in weights]
+            else:
+                numbered = f"{place}_{number + 1}" if number else place
+                names = [f"{numbered}.{role}".lstrip(".") for role in weights]
+            if self._taken.isdisjoint(names):
+                break
+        self._next[place] = number + 1
+        self._taken.update(names)
+        return names
+
+    def _unique(self, name: str) -> str:
+        """The name, with a number where it is taken."""
+        unique = name
+        while unique in self._taken:
+            self._next[name] += 1
+            unique = f"{name}_{self._next[name] + 1}"
+        self._taken.add(unique)
+        return unique
+
+
+def _plain(stored: StoredTensor) -> Weight:
+    return Weight(stored, stored.shape, ((0, stored.shape[0] if stored.shape else 1),))
+
+
+def _is_folded(weight: Weight) -> bool:
+    """Whether the exporter computed it from parameters: it has no name, and is neither a scalar nor of a node."""
+    return weight.is_anonymous and not weight.stored.is_literal and weight.stored.size > 1
+
+
+def _is_number(weight: Weight) -> bool:
+    return bool(weight.shape) and (weight.scale is not None or weight.stored.type.name not in _INDICES)
+
+
+def _dequantised(node: Node, weight: Weight, factor: Weight, zero: Weight | None) -> Weight:
+    if weight.stored.type.name in _FLOATING:  # quantised as it runs: the file has it whole
+        return weight
+    axis = node.attributes.get("axis", 1)
+    if len(factor.shape) < 1 or factor.shape == (1,):
+        axis = 0
+    elif weight.transposed:
+        axis = 1 - axis
+    return replace(weight, scale=Scale(factor.stored, zero.stored if zero else None, axis))
+
+
+def _clean(name: str) -> str:
+    """A name without what spox puts before it and TensorFlow behind."""
+    inlined = _INLINED.match(name)
+    return re.sub(r":\d+$", "", name[inlined.end() :] if inlined else name)
+
+
+def _dotted(path: str) -> str:
+    """``/layer1/layer1.0/conv`` → ``layer1.0.conv``: PyTorch's exporter repeats the name of a list in its parts."""
+    parts: list[str] = []
+    for part in filter(None, path.split("/")):
+        if parts and part.startswith(f"{parts[-1]}."):
+            parts.pop()
+        parts.append(part)
+    return ".".join(parts)
+
+
+def _module(path: str) -> str:
+    """The module that a path of a node or constant is in, as PyTorch's or Keras' exporter makes them."""
+    parts = path.split("/")
+    if path.startswith("/"):
+        parts.pop()
+    while len(parts) > 1 and not path.startswith("/") and _OF_KERAS.fullmatch(parts[-1]):
+        parts.pop()
+    return _dotted("/".join(parts))
