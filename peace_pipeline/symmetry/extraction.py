@@ -17,8 +17,9 @@ from peace_pipeline.lake import Lake, atomic, write_parquet
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.reduction import Reduction
 from peace_pipeline.symmetry.wiring import Wiring, WiringMismatch
-from peace_pipeline.weights.checkpoint import Checkpoint, content_hash, model_hash, open_checkpoint
+from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
+from peace_pipeline.weights.inventory import take_inventory
 from peace_pipeline.weights.sampled_copy import NAME as SAMPLED
 from peace_pipeline.weights.sampled_copy import fetch_sampled, open_sampled
 from peace_pipeline.weights.table import LayerRow, LayerTableWriter
@@ -111,29 +112,19 @@ def _inventory(record: ModelRecord, folder: Path | FetchError) -> dict[str, Any]
         return row | {"reason": str(folder), "passing": folder.passing}
     try:
         with _opened(record, folder) as checkpoint:
-            tensors = [_listed(checkpoint, info) for info in checkpoint.tensors.values()]
-            content = (
-                None if checkpoint.sampled else model_hash({row["name"]: row["hash"] for row in tensors})
-            )
+            found = take_inventory(checkpoint)
             return row | {
                 "status": NEW,
                 "parameters": checkpoint.parameters,
-                "content": content,
-                "tensors": tensors,
+                "content": found.content,
+                "tensors": [_listed(info, digest) for info, digest in found.tensors],
             }
     except _UNREADABLE as error:
         return row | {"reason": _reason(error)}
 
 
-def _listed(checkpoint: Checkpoint, info: TensorInfo) -> dict[str, Any]:
-    """A tensor's entry in the inventory; reading it shows that it is whole and finite."""
-    digest = content_hash(checkpoint.read(info.name, dtype=None))
-    return {
-        "name": info.name,
-        "shape": info.shape,
-        "dtype": info.stored or info.dtype,
-        "hash": None if info.part else digest,
-    }
+def _listed(info: TensorInfo, digest: str | None) -> dict[str, Any]:
+    return {"name": info.name, "shape": info.shape, "dtype": info.stored or info.dtype, "hash": digest}
 
 
 def _reason(error: Exception) -> str:
@@ -221,7 +212,7 @@ def _write_layers(record: ModelRecord, folder: Path | FetchError, writer: LayerT
             network, wiring = wire_checkpoint(checkpoint, config_beside(folder))
             reduction = Reduction(wiring, network.tensors)
             row |= {"parameters": checkpoint.parameters, "sampled": checkpoint.sampled}
-            writer.write_model(_rows(record, reduction, network))
+            writer.write_model(layer_rows(record.model_id, record.revision, reduction, network))
     except (*_UNREADABLE, ValueError) as error:
         return row | {"status": SKIPPED, "reason": _reason(error)}
     return row | {
@@ -232,14 +223,15 @@ def _write_layers(record: ModelRecord, folder: Path | FetchError, writer: LayerT
     }
 
 
-def _rows(record: ModelRecord, reduction: Reduction, network: Checkpoint) -> Iterator[LayerRow]:
+def layer_rows(model_id: str, revision: str, reduction: Reduction, network: Checkpoint) -> Iterator[LayerRow]:
+    """The rows of a model's layers, one layer in memory at a time."""
     for position, tensors in reduction.layers(network.read):
         wired = reduction.wiring.layers[position]
         info = network.tensors[next(iter(wired.layer.tensors.values()))]
         for parameter, tensor in tensors.items():
             yield LayerRow(
-                model_id=record.model_id,
-                revision=record.revision,
+                model_id=model_id,
+                revision=revision,
                 layer=position,
                 name=wired.layer.name,
                 kind=wired.layer.kind,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from blake3 import blake3
 
 from peace_pipeline.weights.errors import (
     DuplicateTensor,
@@ -29,6 +28,7 @@ READERS: dict[str, str] = {
     "safetensors": "peace_pipeline.weights.formats.safetensors",
     "pytorch": "peace_pipeline.weights.formats.pytorch",
     "onnx": "peace_pipeline.weights.formats.onnx",
+    "torchscript": "peace_pipeline.weights.formats.pytorch",
     "hdf5": "peace_pipeline.weights.formats.hdf5",
     "keras": "peace_pipeline.weights.formats.keras",
 }
@@ -117,20 +117,6 @@ def _open(path: Path) -> AbstractContextManager[TensorFile]:
         raise UnsupportedFormat(f"{path.name}: format {kind} is not supported yet")
     reader: Reader = import_module(READERS[kind]).open_file
     return reader(path)
-
-
-def content_hash(tensor: torch.Tensor) -> str:
-    """Hash of a tensor's dtype, shape and bytes: equal in whatever file or format it lies."""
-    digest = blake3(f"{dtype_name(tensor.dtype)}{tuple(tensor.shape)}".encode(), max_threads=blake3.AUTO)
-    digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def model_hash(hashes: Mapping[str, str]) -> str:
-    """Hash of a model from those of its tensors by name."""
-    return blake3(
-        "".join(f"{name}\0{digest}\n" for name, digest in sorted(hashes.items())).encode()
-    ).hexdigest()
 
 
 _INFINITY: dict[torch.dtype, tuple[type[np.unsignedinteger], int]] = {

@@ -1,0 +1,331 @@
+"""Reads a checkpoint of 1.1 billion parameters, whole and by ranges, and the networks of the package zoo.
+
+    python benchmarks/weights.py [--home .peace] [--folder DIR] [--wheelhouse DIR] [--seed 0]
+
+The checkpoint is LLaMA-shaped: bfloat16, two shards, random weights. Every step runs in a process of its own; its
+peak of memory is above what it had after its imports. The file is read once before, so that all steps find it in the
+page cache. Embeddings are those of the lake's encoder (`make demo` trains one). Package networks are read in full and
+within a budget in proportion to their size; the cosine is that of both embeddings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+SHAPE = {"vocabulary": 32_000, "width": 2048, "layers": 22, "keys": 256, "inner": 5632}
+BUDGET = 64 << 20
+MOST_MEMORY, MOST_TIME, MOST_BYTES, LEAST_COSINE = 1.2 * 1024, 2.0, 1.05, 0.99
+FRACTIONS = (1 / 100, 1 / 33, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
+
+
+@dataclass
+class Cost:
+    """Seconds, and the peak of memory in MiB above that after the imports."""
+
+    seconds: float
+    memory: float
+
+
+def main() -> None:
+    """Print the tables; exit with 1 where a promise is broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "--home", default=None, help="a lake with an encoder (default $PEACE_HOME, else .peace)"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="where the checkpoint is written (2.2 GB; by default temporary)"
+    )
+    parser.add_argument("--wheelhouse", help="where the packages' wheels are (by default pip fetches them)")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    console = Console()
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        model = Path(folder) / "models" / "llama"
+        alone(write_llama, model, arguments.seed)
+        passed = [whole(console, arguments.home, model), ranges(console, arguments.home, Path(folder))]
+    passed.append(packages(console, arguments.home, arguments.wheelhouse))
+    sys.exit(not all(passed))
+
+
+def alone(step: Callable[..., Any], *arguments: Any) -> tuple[Any, Cost]:
+    """Run a step in a process of its own; what it returns and cost."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(measured, step, *arguments).result()
+
+
+def measured(step: Callable[..., Any], *arguments: Any) -> tuple[Any, Cost]:
+    """Run a step, its imports first."""
+    import peace_pipeline.encoder.embed
+    import peace_pipeline.index.checkpoints
+    import peace_pipeline.symmetry.extraction
+    import peace_pipeline.zoo.hub.queries  # noqa: F401
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    result = step(*arguments)
+    seconds = time.perf_counter() - start
+    return result, Cost(seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def write_llama(folder: Path, seed: int) -> None:
+    """A LLaMA-shaped checkpoint in Hub layout: two shards with an index, bfloat16."""
+    import torch
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(seed)
+    folder.mkdir(parents=True)
+    shards: list[dict[str, torch.Tensor]] = [{}, {}]
+    shapes = dict(llama())
+    for number, (name, shape) in enumerate(shapes.items()):
+        tensor = torch.empty(shape, dtype=torch.bfloat16).normal_(0, 0.02, generator=generator)
+        shards[2 * number // len(shapes)][name] = tensor
+    index = {}
+    for number, shard in enumerate(shards, 1):
+        name = f"model-{number:05}-of-{len(shards):05}.safetensors"
+        save_file(shard, folder / name, metadata={"format": "pt"})
+        index |= dict.fromkeys(shard, name)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_act": "silu"}))
+
+
+def llama() -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of a LLaMA of 1.1 billion parameters."""
+    width, keys, inner = SHAPE["width"], SHAPE["keys"], SHAPE["inner"]
+    yield "model.embed_tokens.weight", (SHAPE["vocabulary"], width)
+    for layer in range(SHAPE["layers"]):
+        prefix = f"model.layers.{layer}"
+        yield f"{prefix}.input_layernorm.weight", (width,)
+        for name, out in (("q", width), ("k", keys), ("v", keys), ("o", width)):
+            yield f"{prefix}.self_attn.{name}_proj.weight", (out, width)
+        yield f"{prefix}.post_attention_layernorm.weight", (width,)
+        yield f"{prefix}.mlp.gate_proj.weight", (inner, width)
+        yield f"{prefix}.mlp.up_proj.weight", (inner, width)
+        yield f"{prefix}.mlp.down_proj.weight", (width, inner)
+    yield "model.norm.weight", (width,)
+    yield "lm_head.weight", (SHAPE["vocabulary"], width)
+
+
+def whole(console: Console, home: str | None, model: Path) -> bool:
+    """The checkpoint on disk: plain reading, inventory, Parquet, embedding."""
+    alone(plain, model)
+    steps = {
+        "safetensors + sum of every tensor": (plain, model),
+        "inventory: every tensor read, checked, hashed": (inventory, model),
+        "file to Parquet": (parquet, model),
+        "file to embedding": (embedded, home, str(model), None),
+        "all stages: crawl, sha256, inventory, Parquet": (stages, model),
+    }
+    costs = {name: alone(*step)[1] for name, step in steps.items()}
+    base = costs["safetensors + sum of every tensor"].seconds
+    table = Table(title="LLaMA-shaped, 1.1 billion parameters, bfloat16, two shards")
+    for column in ("step", "seconds", "× plain", "peak MiB"):
+        table.add_column(column, justify="left" if column == "step" else "right")
+    for name, cost in costs.items():
+        table.add_row(name, f"{cost.seconds:.2f}", f"{cost.seconds / base:.2f}", f"{cost.memory:.0f}")
+    console.print(table)
+    own = [cost for name, cost in costs.items() if not name.startswith("safetensors")]
+    return promise(
+        console, f"≤ {MOST_MEMORY:.0f} MiB above the imports", max(cost.memory for cost in own) <= MOST_MEMORY
+    ) & promise(
+        console,
+        f"inventory ≤ {MOST_TIME:g}× the plain read",
+        costs["inventory: every tensor read, checked, hashed"].seconds <= MOST_TIME * base,
+    )
+
+
+def plain(model: Path) -> float:
+    """What `safetensors` takes to read every tensor, and torch to add it up."""
+    from safetensors import safe_open
+
+    total = 0.0
+    for path in sorted(model.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            total += sum(float(file.get_tensor(name).sum()) for name in file.keys())  # noqa: SIM118
+    return total
+
+
+def inventory(model: Path) -> str | None:
+    """The hash of the model."""
+    from peace_pipeline.weights.checkpoint import open_checkpoint
+    from peace_pipeline.weights.inventory import take_inventory
+
+    with open_checkpoint(sorted(model.glob("*.safetensors"))) as checkpoint:
+        return take_inventory(checkpoint).content
+
+
+def parquet(model: Path) -> int:
+    """Size of the layer table."""
+    from peace_pipeline.symmetry.extraction import config_beside, layer_rows, wire_checkpoint
+    from peace_pipeline.symmetry.reduction import Reduction
+    from peace_pipeline.weights.checkpoint import open_checkpoint
+    from peace_pipeline.weights.table import LayerTableWriter
+
+    path = model.parent / "layers.parquet"
+    with open_checkpoint(sorted(model.glob("*.safetensors"))) as checkpoint, LayerTableWriter(path) as writer:
+        network, wiring = wire_checkpoint(checkpoint, config_beside(model))
+        writer.write_model(layer_rows("llama", "0", Reduction(wiring, network.tensors), network))
+    return path.stat().st_size
+
+
+def stages(model: Path) -> None:
+    """The pipeline's own stages on a folder that holds the model alone."""
+    from peace_pipeline.lake import Lake
+    from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
+    from peace_pipeline.zoo import ZooConfig
+    from peace_pipeline.zoo.crawling import crawl_zoo
+
+    with tempfile.TemporaryDirectory() as home:
+        lake = Lake.open(home)
+        source = {"kind": "directory", "path": str(model.parent)}
+        (batch,) = crawl_zoo(lake, ZooConfig((source,), Path("/"))).batches
+        assert extract_batch(lake, batch).models == layer_batch(lake, batch).models == 1
+
+
+def embedded(home: str | None, path: str, budget: int | None) -> list[float]:
+    """The embedding of a checkpoint."""
+    from peace_pipeline.index.checkpoints import embed_paths
+    from peace_pipeline.lake import Lake
+
+    (row,) = embed_paths(Lake.open(home), [path], budget=budget)
+    if row.vector is None:
+        raise RuntimeError(row.error)
+    assert row.sampled == (budget is not None)
+    return row.vector
+
+
+def ranges(console: Console, home: str | None, folder: Path) -> bool:
+    """The checkpoint on a Hub, by ranges within a budget."""
+    from tests.standin_hub import StandinHub
+
+    table = Table(title="The same by ranges of a Hub on loopback")
+    for column in ("budget MiB", "sent MiB", "requests", "seconds", "peak MiB", "cosine to the whole"):
+        table.add_column(column, justify="right")
+    os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HOME": str(folder / "hf")}
+    os.environ.pop("HF_TOKEN", None)
+    within = False
+    with StandinHub(folder / "hub") as hub:
+        hub.import_folder(folder / "models", "org")
+        os.environ["HF_ENDPOINT"] = hub.endpoint
+        reference, _ = alone(embedded, home, str(folder / "models" / "llama"), None)
+        for budget in (BUDGET // 4, BUDGET, BUDGET * 4, None):
+            hub.forget()
+            vector, cost = alone(embedded, home, "hf://org/llama", budget)
+            asked = [
+                seen for seen in hub.requests if seen.path.endswith(".safetensors") and seen.method == "GET"
+            ]
+            sent = sum(seen.size for seen in asked)
+            if budget == BUDGET:
+                within = sent <= MOST_BYTES * budget
+            table.add_row(
+                f"{budget >> 20}" if budget else "none",
+                f"{sent / 2**20:.1f}",
+                str(len(asked)),
+                f"{cost.seconds:.1f}",
+                f"{cost.memory:.0f}",
+                f"{cosine(vector, reference):.4f}",
+            )
+    console.print(table)
+    return promise(console, f"at most {MOST_BYTES:.0%} of the budget is sent", within)
+
+
+def packages(console: Console, home: str | None, wheelhouse: str | None) -> bool:
+    """The networks of the package zoo: how many are read, and their embeddings within budgets."""
+    found, unread = package_networks(home, wheelhouse)
+    table = Table(title=f"{sum(map(len, found.values()))} networks of the package zoo are read")
+    for column in ("package", "networks", "parameters"):
+        table.add_column(column, justify="left" if column == "package" else "right")
+    for package, rows in found.items():
+        table.add_row(package, str(len(rows)), f"{min(r[1] for r in rows):,} to {max(r[1] for r in rows):,}")
+    console.print(table)
+    for reason, count in unread.most_common():
+        console.print(f"not read, {count}: {reason}", highlight=False)
+    return curve(console, home, [path for rows in found.values() for path, _ in rows])
+
+
+def package_networks(home: str | None, wheelhouse: str | None) -> tuple[dict[str, list[Any]], Counter[str]]:
+    """Package → path and parameters of its networks; and why others are not read."""
+    from peace_pipeline.lake import Lake
+    from peace_pipeline.weights.checkpoint import open_checkpoint
+    from peace_pipeline.weights.errors import UnreadableCheckpoint
+    from peace_pipeline.zoo import files
+    from peace_pipeline.zoo.packages import PackagesSource
+
+    source = PackagesSource(Lake.open(home), Path.cwd(), **({"wheelhouse": wheelhouse} if wheelhouse else {}))
+    found: dict[str, list[Any]] = {}
+    unread: Counter[str] = Counter()
+    for record in source.crawl({}):
+        weights = [source.fetch(record) / file.path for file in record.files if files.is_weights(file.path)]
+        try:
+            if record.reason:
+                raise UnreadableCheckpoint(record.reason)
+            with open_checkpoint(weights) as checkpoint:
+                package = record.model_id.split("/")[0].removeprefix(source.prefix)
+                found.setdefault(package, []).append((str(weights[0]), checkpoint.parameters))
+        except UnreadableCheckpoint as error:
+            unread[str(error)] += 1
+    return found, unread
+
+
+def curve(console: Console, home: str | None, paths: list[str]) -> bool:
+    """Cosine of the embedding within a budget to that of the whole, over budgets in proportion to the file."""
+    from peace_pipeline.index.checkpoints import embed_paths
+    from peace_pipeline.lake import Lake
+
+    lake = Lake.open(home)
+    whole = {row.path: row.vector for row in embed_paths(lake, paths) if row.vector}
+    table = Table(title=f"{len(whole)} trained networks within a budget: cosine to the whole")
+    for column in ("share of the file", "sampled", "least", "10% below", "median", f"≥ {LEAST_COSINE}"):
+        table.add_column(column, justify="right")
+    scaled = min(FRACTIONS, key=lambda share: abs(share - BUDGET / 2.2e9))
+    kept = True
+    for share in track(FRACTIONS, "sampling", console=Console(stderr=True)):
+        cosines = []
+        for path, vector in whole.items():
+            budget = int(share * Path(path).stat().st_size)
+            (row,) = embed_paths(lake, [path], budget=budget)
+            if row.sampled and row.vector:
+                cosines.append(cosine(row.vector, vector))
+        cosines.sort()
+        good = sum(value >= LEAST_COSINE for value in cosines)
+        if share == scaled:
+            kept = good == len(cosines)
+        tenth = cosines[len(cosines) // 10]
+        cells = [f"{value:.4f}" for value in (cosines[0], tenth, statistics.median(cosines))]
+        table.add_row(f"{share:.1%}", str(len(cosines)), *cells, f"{good}")
+    console.print(table)
+    return promise(console, f"all ≥ {LEAST_COSINE} at {scaled:.1%}", kept)
+
+
+def cosine(a: list[float], b: list[float]) -> float:
+    """Of two vectors of unit norm."""
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def promise(console: Console, what: str, kept: bool) -> bool:
+    """Say whether a promise is kept."""
+    console.print(f"[green]✓ {what}[/]" if kept else f"[red]✗ {what}[/]", highlight=False)
+    return kept
+
+
+if __name__ == "__main__":
+    main()

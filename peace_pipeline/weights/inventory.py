@@ -1,0 +1,47 @@
+"""What a checkpoint holds, tensor by tensor, and what it is: a hash of its content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from blake3 import blake3
+
+from peace_pipeline.weights.checkpoint import Checkpoint
+from peace_pipeline.weights.tensors import TensorInfo, dtype_name
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Every tensor of a checkpoint with the hash of its bytes, and the model's hash.
+
+    A tensor that was read in part has no hash, nor has its model.
+    """
+
+    tensors: tuple[tuple[TensorInfo, str | None], ...]
+    content: str | None
+
+
+def take_inventory(checkpoint: Checkpoint) -> Inventory:
+    """Read every tensor once, which shows that it is whole and finite.
+
+    Raises:
+        UnreadableCheckpoint: where one isn't.
+    """
+    hashes = {name: content_hash(checkpoint.read(name, dtype=None)) for name in checkpoint.tensors}
+    tensors = tuple((info, None if info.part else hashes[name]) for name, info in checkpoint.tensors.items())
+    return Inventory(tensors, None if checkpoint.sampled else model_hash(hashes))
+
+
+def content_hash(tensor: torch.Tensor) -> str:
+    """Hash of a tensor's dtype, shape and bytes: equal in whatever file or format it lies."""
+    digest = blake3(f"{dtype_name(tensor.dtype)}{tuple(tensor.shape)}".encode(), max_threads=blake3.AUTO)
+    digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def model_hash(hashes: Mapping[str, str]) -> str:
+    """Hash of a model from those of its tensors by name."""
+    rows = "".join(f"{name}\0{digest}\n" for name, digest in sorted(hashes.items()))
+    return blake3(rows.encode()).hexdigest()
