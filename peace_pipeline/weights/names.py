@@ -15,7 +15,7 @@ _BUFFERS = re.compile(
     | position_ids | token_type_ids | relative_position_index | relative_coords_table
     | masked_bias | attn_mask | causal_mask
     | num_batches_tracked | n_averaged | total_ops | total_params | _extra_state | _float_tensor
-    | (?:input|output|q|k|v)_scale
+    | (?:input|output)_scale
     | betas | (?:\w+_)?alphas_cumprod(?:_prev)? | lvlb_weights
     | posterior_(?:variance | log_variance_clipped | mean_coef[12])
     """,

@@ -20,21 +20,23 @@ _SCALES = (
     (re.compile(r"(.+\.)SCB"), r"\1weight", 1 / 127),  # bitsandbytes' int8: the rows' largest magnitudes
 )
 """Name of a tensor of scales, name of the tensor that it scales, and what the scales are multiples of."""
+_SCALE_ENDS = ("_scale_inv", "_scale", ".SCB")
 
 _BLOCK = (128, 128)
 _STEP = 1024
 _PACKED = {
     "qweight": "GPTQ or AWQ",
-    "absmax": "bitsandbytes 4-bit",
     "weight_packed": "compressed-tensors",
-    "weight_scale_2": "NVFP4",
-    "weight_zero_point": "compressed-tensors with zero points",
     "W_q": "HQQ",
-    "codebooks": "AQLM",
+    "absmax": "bitsandbytes 4-bit",
+    "weight_zero_point": "compressed-tensors with zero points",
+    "weight_scale_2": "NVFP4",
     "weight_scales": "EETQ",
     "_data": "quanto",
 }
 """Last component of a tensor that only a packed scheme has → the scheme."""
+_UNPACKED = frozenset({"fp8", "fbgemm_fp8", "compressed-tensors", "modelopt", "bitsandbytes"})
+"""Methods by config.json's ``quant_method`` that may leave every weight as wide as it was."""
 
 
 @dataclass(frozen=True)
@@ -71,31 +73,47 @@ def unscaled(views: Views, config: Mapping[str, Any]) -> Views:
     settings = settings if isinstance(settings, Mapping) else {}
     result = dict(views)
     for name, view in views.items():
-        last = name.rpartition(".")[2]
-        if last in _PACKED or (last.endswith("_blocks") and f"{name[: -len('blocks')]}scales" in views):
-            raise UnsupportedFormat(f"tensor {name!r}: {_scheme(settings, last)} is not read")
-        for pattern, base, unit in _SCALES if last.endswith(("_scale", "_scale_inv", "SCB")) else ():
-            match = pattern.fullmatch(name)
-            weight = views.get(match.expand(base)) if match else None
-            if weight is not None and _is_quantised(weight.info):
-                result[weight.info.name] = _scaled(weight, view, unit, settings)
-                result.pop(name)
-                break
+        weight, unit = _weight_of(name, views) if name.endswith(_SCALE_ENDS) else (None, 1.0)
+        if weight is not None:
+            result[weight.info.name] = _scaled(weight, view, unit, settings)
+            result.pop(name)
     for name, view in result.items():
-        if name.endswith(".weight") and len(view.info.shape) > 1 and view.info.dtype in ("int8", "uint8"):
-            raise UnsupportedFormat(f"tensor {name!r}: {_scheme(settings, '')} is not read")
+        if _is_packed(name, view.info, result, settings):
+            scheme = settings.get("quant_method") or _PACKED.get(name.rpartition(".")[2])
+            raise UnsupportedFormat(
+                f"tensor {name!r}: quantised ({str(scheme)[:40]}) in a way that is not read"
+            )
     return result
 
 
+def _weight_of(name: str, views: Views) -> tuple[View | None, float]:
+    """The weight that a tensor of this name scales, and what its scales are multiples of."""
+    for pattern, base, unit in _SCALES:
+        match = pattern.fullmatch(name)
+        weight = views.get(match.expand(base)) if match else None
+        if weight is not None and _is_quantised(weight.info):
+            return weight, unit
+    return None, 1.0
+
+
 def _is_quantised(info: TensorInfo) -> bool:
-    return len(info.shape) > 1 and (info.dtype == "int8" or info.dtype.startswith("float8"))
+    is_narrow = info.dtype == "int8" or info.dtype.startswith("float8")
+    return is_narrow and len(info.shape) > 1 and 0 not in info.shape
 
 
-def _scheme(settings: Mapping[str, Any], last: str) -> str:
-    method = settings.get("quant_method")
-    if isinstance(method, str):
-        return f"quantisation {method[:40]!r}"
-    return f"quantisation {_PACKED.get(last, 'without known scales')}"
+def _is_packed(name: str, info: TensorInfo, views: Views, settings: Mapping[str, Any]) -> bool:
+    last = name.rpartition(".")[2]
+    is_integer = info.dtype.startswith(("int", "uint"))
+    if last in _PACKED:
+        return is_integer or last not in ("qweight", "weight_packed", "W_q")
+    if last.endswith("_blocks"):
+        return f"{name.removesuffix('blocks')}scales" in views  # MXFP4
+    if len(info.shape) > 1 and is_integer:
+        method = settings.get("quant_method")
+        return (isinstance(method, str) and method not in _UNPACKED) or (
+            name.endswith(".weight") and info.dtype in ("int8", "uint8")
+        )
+    return False
 
 
 def _scaled(weight: View, scale: View, unit: float, settings: Mapping[str, Any]) -> Scaled:

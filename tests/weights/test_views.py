@@ -119,8 +119,8 @@ def test_encoder_layer(tmp_path: Path) -> None:
 def step(kind: str, tensors: State, cell: str, x: torch.Tensor, state: Any) -> Any:
     """One step of a cell, by the equations of PyTorch's documentation: the next (hidden, cell) state."""
     hidden, memory = state
-    suffix, prefix = cell.rpartition(".")[2], cell.rpartition(".")[0]
-    prefix = f"{prefix}." if prefix else ""
+    prefix, dot, suffix = cell.rpartition(".")
+    prefix += dot
 
     def both(gate: str) -> tuple[torch.Tensor, torch.Tensor]:
         return tuple(
@@ -162,15 +162,19 @@ def run(
 
 RECURRENT: dict[str, dict[str, Any]] = {
     "plain": {}, "deep, both ways": {"num_layers": 2, "bidirectional": True}, "no bias": {"bias": False},
+    "projected": {"proj_size": 3, "num_layers": 2},
 }  # fmt: skip
+CELLS = [
+    (kind, case)
+    for kind in ("RNN", "GRU", "LSTM")
+    for case in RECURRENT
+    if case != "projected" or kind == "LSTM"
+]
 
 
-@pytest.mark.parametrize("case", [*RECURRENT, "projected"])
-@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize(("kind", "case"), CELLS)
 def test_recurrent_networks_gate_by_gate(kind: str, case: str, tmp_path: Path) -> None:
-    if case == "projected" and kind != "LSTM":
-        pytest.skip("LSTMs alone project their state")
-    options = RECURRENT.get(case, {"proj_size": 3, "num_layers": 2})
+    options = RECURRENT[case]
     module = nn.ModuleDict({"rnn": getattr(nn, kind)(4, 5, batch_first=True, **options)})
     tensors = read_all(tmp_path, random_state(module))
     x = random_input(2, 6, 4)
@@ -196,10 +200,8 @@ class Conv1D(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.weight, self.bias = (
-            nn.Parameter(torch.empty(inputs, outputs)),
-            nn.Parameter(torch.empty(outputs)),
-        )
+        self.weight = nn.Parameter(torch.empty(inputs, outputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x @ self.weight + self.bias
@@ -465,18 +467,22 @@ BYTES = torch.ones(8, 4, dtype=torch.uint8)
 PACKED: dict[str, tuple[dict[str, torch.Tensor], dict[str, Any], str]] = {
     "GPTQ": (
         {"a.qweight": INTEGERS, "a.qzeros": INTEGERS, "a.scales": torch.ones(4)},
-        {"quantization_config": {"quant_method": "gptq"}}, "quantisation 'gptq'",
+        {"quantization_config": {"quant_method": "gptq"}}, "quantised .gptq.",
     ),
     "no config": ({"a.qweight": INTEGERS}, {"quantization_config": 3}, "GPTQ or AWQ"),
     "4 bits of bitsandbytes": ({"a.weight": BYTES, "a.weight.absmax": torch.ones(4)}, {}, "bitsandbytes 4-bit"),
-    "MXFP4": ({"e.down_proj_blocks": BYTES, "e.down_proj_scales": BYTES}, {}, "without known scales"),
+    "MXFP4": ({"e.down_proj_blocks": BYTES, "e.down_proj_scales": BYTES}, {}, "quantised .None."),
     "packed": ({"a.weight_packed": INTEGERS, "a.weight_scale": torch.ones(8, 1)}, {}, "compressed-tensors"),
     "zero points": (
         {"a.weight": BYTES.to(torch.int8), "a.weight_scale": torch.ones(8, 1), "a.weight_zero_point": BYTES},
         {}, "zero points",
     ),
-    "no scales": ({"a.weight": BYTES.to(torch.int8)}, {}, "without known scales"),
-    "a type of its own": ({"a.weight": BYTES, "a.weight_scale": torch.ones(1)}, {}, "without known scales"),
+    "by the config": (
+        {"a.codes": INTEGERS, "a.codebooks": torch.ones(8, 4)},
+        {"quantization_config": {"quant_method": "aqlm"}}, "aqlm",
+    ),
+    "no scales": ({"a.weight": BYTES.to(torch.int8)}, {}, "quantised .None."),
+    "a type of its own": ({"a.weight": BYTES, "a.weight_scale": torch.ones(1)}, {}, "quantised .None."),
     "scales that don't fit": ({"a.weight": FLOAT8, "a.weight_scale": torch.ones(7, 3)}, {}, "don't fit"),
     "scales of three axes": ({"a.weight": FLOAT8, "a.weight_scale": torch.ones(1, 1, 1)}, {}, "don't fit"),
 }  # fmt: skip
@@ -487,6 +493,16 @@ def test_weights_that_are_not_unpacked_are_refused(case: str, tmp_path: Path) ->
     state, config, reason = PACKED[case]
     with pytest.raises(UnsupportedFormat, match=reason):
         read_all(tmp_path, {**state, "norm.weight": torch.ones(4)}, config)
+
+
+def test_what_only_looks_packed(tmp_path: Path) -> None:
+    state = {
+        "attn.W_q": torch.ones(4, 4),
+        "q_scale": torch.ones(4),
+        "codes": INTEGERS,
+        "codebooks": torch.ones(4, 4),
+    }
+    assert read_all(tmp_path, state).keys() == state.keys()
 
 
 def test_what_comes_to_values_that_are_not_finite(tmp_path: Path) -> None:
@@ -628,7 +644,8 @@ EVERYTHING: dict[str, torch.Tensor] = {
     "e.v_bias": torch.empty(8), "mlp.gate_up_proj.weight": torch.empty(10, 8),
     "lstm.weight_ih_l0": torch.empty(20, 4), "lstm.weight_hh_l0": torch.empty(20, 5),
     "lstm.bias_ih_l0": torch.empty(20), "lstm.bias_hh_l0": torch.empty(20),
-    "gru.weight_ih_l0_reverse": torch.empty(15, 4), "gru.weight_hh_l0_reverse": torch.empty(15, 5), "gru.bias_hh_l0_reverse": torch.empty(15),
+    "gru.weight_ih_l0_reverse": torch.empty(15, 4), "gru.weight_hh_l0_reverse": torch.empty(15, 5),
+    "gru.bias_hh_l0_reverse": torch.empty(15),
     "up.weight": torch.empty(3, 5, 2, 2), "up.bias": torch.empty(5), "bn.weight": torch.empty(5),
     "bn.bias": torch.empty(5), "bn.running_mean": torch.empty(5), "bn.running_var": torch.empty(5),
     "base_model.model.q_proj.lora_A.weight": torch.empty(2, 8), "q_proj.lora_A.weight": torch.empty(2, 8),
