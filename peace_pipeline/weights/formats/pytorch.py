@@ -1,93 +1,188 @@
-"""PyTorch files, by the weights-only unpickler alone: a file that needs anything else is not read."""
+"""PyTorch's files: its zip archives, TorchScript's, and the pickles in a row of before version 1.6.
+
+Their pickles are read as inert records (:mod:`pickles`), the values by position (:mod:`storages`).
+"""
 
 from __future__ import annotations
 
-import pickle
-import re
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from peace_pipeline.weights.errors import UnreadableCheckpoint
+from peace_pipeline.weights.blob import Blob, local_blob
+from peace_pipeline.weights.errors import (
+    CorruptFile,
+    DuplicateTensor,
+    ExcessiveSize,
+    NoTensors,
+    UnreadableCheckpoint,
+    UnsupportedFormat,
+)
+from peace_pipeline.weights.formats import zips
+from peace_pipeline.weights.formats.networks import ModuleOf, described, network, python_module
+from peace_pipeline.weights.formats.pickles import MAX_PICKLE, Persistent, Pickle, UnfinishedPickle, loads
+from peace_pipeline.weights.formats.storages import Storages, Tensor, Unreadable, tensor_of, width_of
+from peace_pipeline.weights.formats.torchscript import Code
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "weights")
-_MAX_WRAPPERS = 4
+_MAGIC = 0x1950A86A20F9469CFC6C
+"""First pickle of a file of before version 1.6 (``torch.serialization.MAGIC_NUMBER``)."""
+
+_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
+_WINDOW = 4 << 20
+_COUNT = 8
+"""Bytes of the number of values that stands before each storage."""
 
 
-class _File:
-    def __init__(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
-        self.name, self.tensors = name, tensors
+class PyTorchFile:
+    """An open file of PyTorch, local or not."""
+
+    def __init__(self, blob: Blob) -> None:
+        content, self._storages, module_of = _open_zip(blob) if _is_zip(blob) else _open_legacy(blob)
+        try:
+            found = network(content, partial(tensor_of, storages=self._storages), module_of)
+        except (DuplicateTensor, ExcessiveSize) as error:
+            raise type(error)(f"{blob.name}: {error}") from error
+        if not found:
+            raise NoTensors(f"{blob.name}: no network in it, but {described(content)}")
+        self._tensors: dict[str, Tensor] = {}
+        self._infos: list[TensorInfo] = []
+        for name, (tensor, eps) in found.items():
+            if isinstance(tensor, Unreadable):
+                raise type(tensor.reason)(f"{blob.name}: tensor {name!r} {tensor.reason}")
+            self._tensors[name] = tensor
+            self._infos.append(TensorInfo(name, tensor.shape, dtype_name(tensor.dtype), tensor.stored, eps))
 
     def inventory(self) -> Iterable[TensorInfo]:
-        for name, tensor in self.tensors.items():
-            yield TensorInfo(name, tuple(tensor.shape), dtype_name(tensor.dtype))
+        """See :class:`TensorFile`."""
+        return self._infos
 
-    def read(self, name: str) -> torch.Tensor:
-        return self.tensors[name].detach()
+    def read(self, name: str, rows: tuple[int, int] | None = None) -> torch.Tensor:
+        """See :class:`TensorFile`."""
+        return self._tensors[name].read(self._storages, rows)
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[_File]:
-    """Open a ``torch.save`` file, memory-mapped where it is a zip archive.
+def open_file(path: Path) -> Iterator[PyTorchFile]:
+    """Open a file of ``torch.save`` or ``torch.jit.save``.
 
     Raises:
-        UnreadableCheckpoint: where it is corrupt, no state dictionary, or would need code to be run.
+        UnreadableCheckpoint: where it is corrupt or of another kind, or no network is in it.
     """
+    with local_blob(path) as blob:
+        yield PyTorchFile(blob)
+
+
+Opened = tuple[Any, Storages, ModuleOf]
+"""A file's pickled content, its storages, and what knows a module."""
+
+
+def _is_zip(blob: Blob) -> bool:
+    return blob.read(0, min(len(zips.MAGIC), blob.size)).tobytes() == zips.MAGIC
+
+
+class _ZipStorages:
+    def __init__(self, archive: zips.Archive, folder: str, byteorder: str) -> None:
+        self._archive, self._folder = archive, folder
+        self.swapped = byteorder != sys.byteorder
+
+    def _member(self, key: str) -> zips.Member:
+        member = self._archive.members.get(self._folder + key)
+        if member is None:
+            raise CorruptFile("has no storage in the archive")
+        return member
+
+    def size(self, key: str) -> int:
+        return self._member(key).size
+
+    def read(self, key: str, start: int, stop: int) -> np.ndarray:
+        return self._archive.read(self._member(key), start, stop)
+
+
+def _open_zip(blob: Blob) -> Opened:
+    archive = zips.Archive(blob)
+    root = next(iter(archive.members), "").partition("/")[0]
+    pickled = archive.members.get(f"{root}/data.pkl")
+    if pickled is None:
+        raise UnsupportedFormat(f"{blob.name}: a zip archive without a data.pkl, as none is of torch.save")
+    byteorder = _byteorder(blob.name, archive, root)
+    content = loads(blob.name, archive.content(pickled, MAX_PICKLE)).value
+    is_script = f"{root}/constants.pkl" in archive.members
+    module_of = Code(archive, root).module_of if is_script else python_module
+    return content, _ZipStorages(archive, f"{root}/data/", byteorder), module_of
+
+
+def _byteorder(file: str, archive: zips.Archive, root: str) -> str:
+    """``little`` where the archive is from before it was recorded."""
+    member = archive.members.get(f"{root}/byteorder")
+    byteorder = archive.content(member, limit=10).decode("latin-1") if member else "little"
+    if byteorder not in ("little", "big"):
+        raise CorruptFile(f"{file}: byte order {byteorder!r}")
+    return byteorder
+
+
+class _LegacyStorages:
+    """Storages one after another, each after its number of values."""
+
+    def __init__(self, blob: Blob, keys: Any, persistent: Iterable[Persistent], start: int) -> None:
+        self._blob = blob
+        self.swapped = sys.byteorder != "little"
+        self._places: dict[str, tuple[int, int]] = {}
+        widths = dict(filter(None, map(width_of, persistent)))
+        for key in keys if type(keys) is list else []:
+            width = widths.get(str(key)) if type(key) in (str, int) else None
+            if width is None or str(key) in self._places or start + _COUNT > blob.size:
+                raise CorruptFile(f"{blob.name}: its list of storages isn't that of its tensors")
+            start += _COUNT
+            size = int(blob.read(start - _COUNT, start).view("<i8")[0]) * width
+            if not 0 <= size <= blob.size - start:
+                raise CorruptFile(f"{blob.name}: a storage of {size:,} bytes goes beyond its end")
+            self._places[str(key)] = start, size
+            start += size
+
+    def size(self, key: str) -> int:
+        if key not in self._places:
+            raise CorruptFile("has no storage in the file")
+        return self._places[key][1]
+
+    def read(self, key: str, start: int, stop: int) -> np.ndarray:
+        origin, _ = self._places[key]
+        return self._blob.read(origin + start, origin + stop)
+
+
+def _open_legacy(blob: Blob) -> Opened:
+    *_, content, keys = _legacy_pickles(blob)
+    return content.value, _LegacyStorages(blob, keys.value, content.persistent, keys.stop), python_module
+
+
+def _legacy_pickles(blob: Blob) -> list[Pickle]:
+    """Magic number, protocol, system, content, keys of the storages; the storages themselves follow."""
+    for size in (_WINDOW, MAX_PICKLE):
+        window = blob.read(0, min(size, blob.size)).tobytes()
+        _check_magic(blob.name, window)
+        try:
+            pickles = [loads(blob.name, window)]
+            while len(pickles) < 5:
+                pickles.append(loads(blob.name, window, pickles[-1].stop))
+            return pickles
+        except UnfinishedPickle:
+            if size >= blob.size:
+                raise
+    raise ExcessiveSize(f"{blob.name}: a pickle of more than {MAX_PICKLE:,} bytes")
+
+
+def _check_magic(file: str, window: bytes) -> None:
+    if window.startswith(_TAR_MAGIC, _TAR_MAGIC_AT):
+        raise UnsupportedFormat(f"{file}: a tar archive, as of PyTorch 0.1")
     try:
-        if _is_torchscript(path):
-            raise UnreadableCheckpoint(f"{path.name}: format torchscript is not supported yet")
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except UnreadableCheckpoint:
-        raise
-    except pickle.UnpicklingError as error:
-        raise UnreadableCheckpoint(f"{path.name}: {_refusal(str(error))}") from error
-    except Exception as error:  # a corrupt pickle can raise anything; it is this one file's failure
-        raise UnreadableCheckpoint(f"{path.name}: not a PyTorch file: {_first_line(error)}") from error
-    tensors = _state_dict(content)
-    for name, tensor in tensors.items():
-        if not _is_plain(tensor):
-            raise UnreadableCheckpoint(f"{path.name}: tensor {name!r} is not stored value by value")
-    yield _File(path.name, tensors)
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _refusal(message: str) -> str:
-    match = re.search(
-        r"[Uu]nsupported (?:global|GLOBAL|class|operand)[^\n]*?((?:GLOBAL )?[\w.]+\.[\w.]+)", message
-    )
-    what = match[1].removeprefix("GLOBAL ") if match else _first_line(message)
-    return f"pickle needs {what}, which is never run"
-
-
-def _first_line(error: object) -> str:
-    return str(error).strip().split("\n")[0][:200]
-
-
-def _is_plain(tensor: torch.Tensor) -> bool:
-    """Whether the file holds every value: not for sparse or quantised tensors, or a few values repeated by strides."""
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-        return False
-    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
-
-
-def _state_dict(content: Any) -> dict[str, torch.Tensor]:
-    """Tensors of a possibly nested training checkpoint, without ``module.`` prefixes."""
-    for _ in range(_MAX_WRAPPERS):
-        if not isinstance(content, Mapping):
-            return {}
-        content = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), content)
-    tensors = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
-    if tensors and all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
-    return tensors
+        first = loads(file, window).value
+    except UnreadableCheckpoint as error:
+        raise CorruptFile(f"{file}: not a PyTorch file") from error
+    if first != _MAGIC:
+        raise UnsupportedFormat(f"{file}: a pickle, but not of torch.save: {described(first)}")

@@ -1,0 +1,431 @@
+"""Tensors in PyTorch's pickles: views, by offset and strides, of storages that lie elsewhere in the file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, UnreadableCheckpoint, UnsupportedFormat
+from peace_pipeline.weights.formats.pickles import Global, Object, Persistent
+
+MAX_DIMENSIONS = 64
+"""More than PyTorch has (25) or NumPy (64)."""
+
+_MAX_ARGUMENTS = 16
+_MAX_WRAPPED = 8
+"""A parameter of a parameter of …"""
+
+_BLOCK = 16 << 20
+"""Bytes that are read at a time of a tensor whose values don't lie one after another."""
+
+_STORAGES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "ComplexFloatStorage": torch.complex64,
+    "ComplexDoubleStorage": torch.complex128,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+    "QInt8Storage": torch.int8,
+    "QUInt8Storage": torch.uint8,
+    "QInt32Storage": torch.int32,
+    "UntypedStorage": torch.uint8,
+}
+_QUANTISED = {"QInt8Storage": "qint8", "QUInt8Storage": "quint8", "QInt32Storage": "qint32"}
+_FLOATS = ("float64", "float32", "float16", "bfloat16")
+_FLOATS_8 = ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu")
+_INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+_DTYPES = {
+    f"torch.{name}": getattr(torch, name)
+    for name in (*_FLOATS, *_FLOATS_8, *_INTEGERS, "bool", "complex64", "complex128")
+}
+_ARRAYS = {
+    np.dtype(name).str[1:]: getattr(torch, name) for name in ("float64", "float32", "float16", *_INTEGERS)
+}
+_ARRAYS |= {"b1": torch.bool, "c8": torch.complex64, "c16": torch.complex128}
+
+
+class Storages(Protocol):
+    """The storages of one file, by key."""
+
+    swapped: bool
+    """Whether the bytes of a number lie in the other order than on this machine."""
+
+    def size(self, key: str) -> int:
+        """Bytes of a storage.
+
+        Raises:
+            CorruptFile: where there is none of that key.
+        """
+
+    def read(self, key: str, start: int, stop: int) -> np.ndarray:
+        """Bytes [start, stop) of a storage (uint8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Values of a storage; ``offset`` and ``strides`` count values."""
+
+    key: str
+    dtype: torch.dtype
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def rows(self, start: int, stop: int) -> View:
+        """The view of rows [start, stop)."""
+        shape = (stop - start, *self.shape[1:])
+        return replace(self, offset=self.offset + start * self.strides[0], shape=shape)
+
+    @property
+    def stored(self) -> str | None:
+        """Encoding in the file, where reading gives another."""
+        return None
+
+    @property
+    def last(self) -> int:
+        """Position of the last value in the storage, of a view that isn't empty."""
+        return self.offset + sum((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True))
+
+    @property
+    def span(self) -> int:
+        """Bytes from the first value to the last."""
+        return (self.last + 1 - self.offset) * self.dtype.itemsize
+
+    @property
+    def ordered(self) -> View:
+        """The view with its axes in the order of their strides, widest first."""
+        order = _order(self.strides)
+        return replace(
+            self,
+            shape=tuple(self.shape[axis] for axis in order),
+            strides=tuple(self.strides[axis] for axis in order),
+        )
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether the values lie one after another."""
+        step = 1
+        for n, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if n != 1 and stride != step:
+                return False
+            step *= n
+        return True
+
+    def read(self, storages: Storages, rows: tuple[int, int] | None = None) -> torch.Tensor:
+        """The values, or those of rows [start, stop), in memory of their own."""
+        view = self if rows is None else self.rows(*rows)
+        if not math.prod(view.shape):
+            return torch.empty(view.shape, dtype=view.dtype)
+        if view.is_contiguous:
+            return view._content(storages).view(view.shape)
+        tensor = torch.empty(view.shape, dtype=view.dtype)
+        view.ordered._fill(tensor.permute(_order(view.strides)), storages)
+        return tensor
+
+    def _fill(self, target: torch.Tensor, storages: Storages) -> None:
+        """Read, by blocks, what doesn't lie one value after another."""
+        if self.span <= _BLOCK:
+            target.copy_(self._content(storages).as_strided(self.shape, self.strides))
+            return
+        step = max(1, _BLOCK // (self.strides[0] * self.dtype.itemsize))
+        for start in range(0, self.shape[0], step):
+            rows = self.rows(start, min(start + step, self.shape[0]))
+            if step == 1:
+                replace(rows, shape=rows.shape[1:], strides=rows.strides[1:])._fill(target[start], storages)
+            else:
+                rows._fill(target[start : start + step], storages)
+
+    def _content(self, storages: Storages) -> torch.Tensor:
+        """All values of the storage from the view's first to its last."""
+        start = self.offset * self.dtype.itemsize
+        content = storages.read(self.key, start, start + self.span)
+        if storages.swapped:
+            number = self.dtype.itemsize // (2 if self.dtype.is_complex else 1)
+            content.view(f"u{number}").byteswap(inplace=True)
+        return torch.from_numpy(content).view(self.dtype)
+
+
+def _order(strides: tuple[int, ...]) -> list[int]:
+    return sorted(range(len(strides)), key=lambda axis: -strides[axis])
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """Integers that stand for (integer − zero point)·scale, with one scale for all or one a place along ``axis``."""
+
+    codes: View
+    stored: str
+    scale: View | float
+    zero_point: View | float
+    axis: int
+
+    dtype = torch.float32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.codes.shape
+
+    def read(self, storages: Storages, rows: tuple[int, int] | None = None) -> torch.Tensor:
+        """See :class:`View`."""
+        codes = self.codes.read(storages, rows).float()
+        scale, zero_point = (self._along(value, storages, rows) for value in (self.scale, self.zero_point))
+        return codes.sub_(zero_point).mul_(scale)
+
+    def _along(self, value: View | float, storages: Storages, rows: tuple[int, int] | None) -> torch.Tensor:
+        if isinstance(value, float):
+            return torch.tensor(value)
+        along = value.read(storages, rows if self.axis == 0 else None).float()
+        return along.view(-1, *[1] * (len(self.shape) - self.axis - 1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Array:
+    """A NumPy array, whose values lie in the pickle itself."""
+
+    data: bytes
+    layout: np.dtype
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    by_columns: bool
+
+    stored = None
+
+    def read(self, storages: Storages, rows: tuple[int, int] | None = None) -> torch.Tensor:
+        """See :class:`View`."""
+        array = np.frombuffer(self.data, self.layout).reshape(
+            self.shape, order="F" if self.by_columns else "C"
+        )
+        part = array if rows is None else array[rows[0] : rows[1]]
+        return torch.from_numpy(np.array(part, self.layout.newbyteorder("="), order="C"))
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A tensor that can't be had."""
+
+    reason: UnreadableCheckpoint
+    """What follows “tensor …” in a sentence."""
+
+
+Tensor = View | Quantised | Array
+
+
+def tensor_of(record: Any, storages: Storages) -> Tensor | Unreadable | None:
+    """The tensor that a pickled object stands for; none where it is something else."""
+    try:
+        for _ in range(_MAX_WRAPPED):
+            if not isinstance(record, Object) or not isinstance(record.maker, Global):
+                return None
+            path, arguments = record.maker.path, record.arguments
+            if len(arguments) > _MAX_ARGUMENTS:
+                return None
+            if path in _WRAPPERS:
+                record = arguments[0]
+            elif path in _TYPED:
+                record = Object(arguments[0], arguments[2])
+            elif path in _MAKERS:
+                return _MAKERS[path](record, storages)
+            else:
+                return None
+    except (UnsupportedFormat, CorruptFile, ExcessiveSize) as error:
+        return Unreadable(error)
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ):  # arguments of any number and kind
+        return Unreadable(CorruptFile("is described by nonsense"))
+    return None
+
+
+def _plain(record: Object, storages: Storages) -> View:
+    storage, offset, shape, strides, *rest = record.arguments
+    if len(rest) > 2 and rest[2]:
+        raise UnsupportedFormat("is a lazy conjugate or negative")
+    return _view(storage, offset, shape, strides, storages)
+
+
+def _typed(record: Object, storages: Storages) -> View:
+    storage, offset, shape, strides, _, _, dtype, *rest = record.arguments
+    if rest and rest[0]:
+        raise UnsupportedFormat("is a lazy conjugate or negative")
+    if dtype.path not in _DTYPES:
+        raise UnsupportedFormat(f"is of type {dtype.path[:40]}, which is not read")
+    return _view(storage, offset, shape, strides, storages, _DTYPES[dtype.path])
+
+
+def _quantised(record: Object, storages: Storages) -> Quantised:
+    storage, offset, shape, strides, (scheme, scale, zero_point, *axis), *_ = record.arguments
+    kind = storage.id[1].path.rpartition(".")[2]
+    if kind not in _QUANTISED:
+        raise UnsupportedFormat(f"is quantised by {scheme.path[:40]} in {kind[:40]}, which is not read")
+    codes = _view(storage, offset, shape, strides, storages)
+    if not axis:
+        return Quantised(codes, _QUANTISED[kind], float(scale), float(zero_point), 0)
+    if type(axis[0]) is not int or not 0 <= axis[0] < len(codes.shape):
+        raise ValueError
+    places = codes.shape[axis[0]]
+    scales, zero_points = (_scales(value, places, storages) for value in (scale, zero_point))
+    return Quantised(codes, _QUANTISED[kind], scales, zero_points, axis[0])
+
+
+def _scales(record: Any, count: int, storages: Storages) -> View:
+    scales = tensor_of(record, storages)
+    if not isinstance(scales, View) or scales.shape != (count,):
+        raise ValueError
+    return scales
+
+
+def _array(record: Object, _: Storages) -> Array | None:
+    _, shape, layout, by_columns, data = record.state
+    return _packed(data, layout, shape, by_columns)
+
+
+def _buffer(record: Object, _: Storages) -> Array | None:
+    data, layout, shape, order = record.arguments
+    return _packed(data, layout, shape, order == "F")
+
+
+def _packed(data: Any, layout: Object, shape: Any, by_columns: bool) -> Array | None:
+    code = layout.arguments[0]
+    if code not in _ARRAYS:  # texts, dates, objects
+        return None
+    if type(data) is str:  # of Python 2
+        data = data.encode("latin-1")
+    dtype = np.dtype(code).newbyteorder(layout.state[1] if layout.state else "=")
+    _check_numbers(shape)
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise CorruptFile(f"of shape {shape} does not take {len(data):,} bytes")
+    if type(data) is not bytes:
+        raise TypeError
+    return Array(data, dtype, _ARRAYS[code], shape, bool(by_columns))
+
+
+def _refuse(reason: str) -> Callable[[Object, Storages], Unreadable]:
+    return lambda _record, _storages: Unreadable(UnsupportedFormat(reason))
+
+
+_MAKERS: dict[str, Callable[[Object, Storages], Tensor | Unreadable | None]] = {
+    "torch._utils._rebuild_tensor": _plain,
+    "torch._utils._rebuild_tensor_v2": _plain,
+    "torch._utils._rebuild_tensor_v3": _typed,
+    "torch._utils._rebuild_qtensor": _quantised,
+    "torch._utils._rebuild_sparse_tensor": _refuse("is sparse"),
+    "torch._utils._rebuild_sparse_csr_tensor": _refuse("is sparse"),
+    "torch._utils._rebuild_nested_tensor": _refuse("is nested"),
+    "torch._utils._rebuild_meta_tensor_no_storage": _refuse("is on the device meta, which has no values"),
+    "torch._utils._rebuild_wrapper_subclass": _refuse("is of a class of its own"),
+    "torch._utils._rebuild_device_tensor_from_numpy": _refuse("lay on a device of another kind"),
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _refuse("lay on a device of another kind"),
+    "torch._utils._rebuild_xla_tensor": _refuse("lay on a device of another kind"),
+}
+for _package in ("numpy.core", "numpy._core"):
+    _MAKERS[f"{_package}.multiarray._reconstruct"] = _array
+    _MAKERS[f"{_package}.numeric._frombuffer"] = _buffer
+
+_WRAPPERS = {
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_parameter_with_state",
+    "torch.nn.parameter.Parameter",
+}
+_TYPED = {"torch._tensor._rebuild_from_type", "torch._tensor._rebuild_from_type_v2"}
+
+
+def _view(
+    storage: Persistent,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    storages: Storages,
+    dtype: torch.dtype | None = None,
+) -> View:
+    """A view, checked against the bytes that the file has for its storage."""
+    key, kind, start, length = _storage(storage, storages)
+    shape = shape.arguments[0] if isinstance(shape, Object) else shape  # torch.Size
+    _check_numbers(shape)
+    _check_numbers(strides)
+    _check_numbers((offset,))
+    dtype = dtype or kind
+    view = View(key, dtype, offset + start * kind.itemsize // dtype.itemsize, shape, strides)
+    if len(shape) != len(strides):
+        raise ValueError
+    if 0 in shape:
+        if math.prod(filter(None, shape)) >= 2**63:
+            raise CorruptFile(f"of shape {shape} is too large to be empty")
+        return view
+    if (view.last + 1) * dtype.itemsize > (start + length) * kind.itemsize:
+        raise CorruptFile(f"of shape {shape} goes beyond its storage of {length * kind.itemsize:,} bytes")
+    if math.prod(shape) * dtype.itemsize > length * kind.itemsize or (view.span > _BLOCK and _overlaps(view)):
+        raise UnsupportedFormat(f"of shape {shape} repeats its values by strides {strides}")
+    return view
+
+
+def _overlaps(view: View) -> bool:
+    """Whether one value may stand at several places, so that reading would take longer than the storage is."""
+    inner = 1
+    for n, stride in reversed([*zip(view.ordered.shape, view.ordered.strides, strict=True)]):
+        if n > 1 and stride < inner:
+            return True
+        inner += (n - 1) * stride
+    return False
+
+
+def _storage(storage: Persistent, storages: Storages) -> tuple[str, torch.dtype, int, int]:
+    """Key, dtype, first value and number of values of a storage, or of a part of one (in old files)."""
+    mark, kind, key, location, length, *view = storage.id[:_MAX_ARGUMENTS]
+    if mark != "storage" or location == "meta":
+        raise UnsupportedFormat("has no values")
+    if type(key) is not str and type(key) is not int:
+        raise TypeError
+    name = kind.path.rpartition(".")[2]
+    if name not in _STORAGES:
+        raise UnsupportedFormat(f"is kept in {name[:40]}, which is not read")
+    dtype = _STORAGES[name]
+    _check_numbers((length,))
+    if length * dtype.itemsize > storages.size(str(key)):
+        raise CorruptFile(f"has a storage of fewer than {length:,} values")
+    if not view or view[0] is None:
+        return str(key), dtype, 0, length
+    _, start, part = view[0]
+    _check_numbers((start, part))
+    if start + part > length:
+        raise CorruptFile("goes beyond its storage")
+    return str(key), dtype, start, part
+
+
+def width_of(storage: Persistent) -> tuple[str, int] | None:
+    """Key, and bytes of one value, of a storage; none where it is something else."""
+    try:
+        mark, kind, key, *_ = storage.id[:_MAX_ARGUMENTS]
+        name = kind.path.rpartition(".")[2]
+        return (str(key), _STORAGES[name].itemsize) if type(key) in (str, int) and mark == "storage" else None
+    except (AttributeError, LookupError, TypeError, ValueError):  # an id of any kind
+        return None
+
+
+def _check_numbers(numbers: Any) -> None:
+    """Whether these are sizes, strides or positions.
+
+    Raises:
+        ValueError: where they aren't.
+        ExcessiveSize: where there are more than PyTorch and NumPy have of dimensions.
+    """
+    if type(numbers) is not tuple:
+        raise ValueError
+    if len(numbers) > MAX_DIMENSIONS:
+        raise ExcessiveSize(f"has {len(numbers):,} dimensions")
+    if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+        raise ValueError
