@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from peace_pipeline.encoder.model import Encoder
     from peace_pipeline.symmetry.wiring import Wiring
     from peace_pipeline.weights.checkpoint import Checkpoint
+    from peace_pipeline.weights.logical import LogicalTensors
 
 DTYPES = ("float32", "float64")
 
@@ -116,7 +117,7 @@ def describe_wiring(lake: Lake, path: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(lake: Lake, path: str, budget: int | None = None) -> Iterator[tuple[Checkpoint, Wiring]]:
+def _opened(lake: Lake, path: str, budget: int | None = None) -> Iterator[tuple[LogicalTensors, Wiring]]:
     """The network that a file's or folder's path, or the name of a Hub model, stands for, and its wiring.
 
     Raises:

@@ -20,6 +20,7 @@ from peace_pipeline.symmetry.wiring import Wiring, WiringMismatch
 from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.weights.inventory import take_inventory
+from peace_pipeline.weights.logical import LogicalTensors, logical
 from peace_pipeline.weights.sampled_copy import NAME as SAMPLED
 from peace_pipeline.weights.sampled_copy import fetch_sampled, open_sampled
 from peace_pipeline.weights.table import LayerRow, LayerTableWriter
@@ -185,13 +186,13 @@ def layer_batch(
     return Outcome(len(rows) - skipped, skipped)
 
 
-def wire_checkpoint(checkpoint: Checkpoint, config: dict[str, Any]) -> tuple[Checkpoint, Wiring]:
-    """An open checkpoint's network as layers are made of it, and its wiring.
+def wire_checkpoint(checkpoint: Checkpoint, config: dict[str, Any]) -> tuple[LogicalTensors, Wiring]:
+    """An open checkpoint's tensors as layers are made of them, and the wiring.
 
     Raises:
-        UnreadableCheckpoint: where nothing in it is a layer.
+        UnreadableCheckpoint: where nothing in it is a layer, or weights are quantised in a way that is not read.
     """
-    network = checkpoint
+    network = logical(checkpoint, config)
     try:
         return network, infer_wiring(network.tensors.values(), config)
     except WiringMismatch as error:
@@ -211,7 +212,7 @@ def _write_layers(record: ModelRecord, folder: Path | FetchError, writer: LayerT
         with _opened(record, folder, verify=False) as checkpoint:
             network, wiring = wire_checkpoint(checkpoint, config_beside(folder))
             reduction = Reduction(wiring, network.tensors)
-            row |= {"parameters": checkpoint.parameters, "sampled": checkpoint.sampled}
+            row |= {"parameters": network.parameters, "sampled": network.sampled}
             writer.write_model(layer_rows(record.model_id, record.revision, reduction, network))
     except (*_UNREADABLE, ValueError) as error:
         return row | {"status": SKIPPED, "reason": _reason(error)}
@@ -223,7 +224,7 @@ def _write_layers(record: ModelRecord, folder: Path | FetchError, writer: LayerT
     }
 
 
-def layer_rows(model_id: str, revision: str, reduction: Reduction, network: Checkpoint) -> Iterator[LayerRow]:
+def layer_rows(model_id: str, revision: str, reduction: Reduction, network: LogicalTensors) -> Iterator[LayerRow]:
     """The rows of a model's layers, one layer in memory at a time."""
     for position, tensors in reduction.layers(network.read):
         wired = reduction.wiring.layers[position]

@@ -24,6 +24,16 @@ class LogicalTensors:
             for name, view in views.items()
         }
 
+    @property
+    def parameters(self) -> int:
+        """Number of floating-point values."""
+        return sum(info.size for info in self.tensors.values() if info.is_floating)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether a byte budget left something out."""
+        return self._checkpoint.sampled
+
     def read(self, name: str, dtype: torch.dtype | None = torch.float32) -> torch.Tensor:
         """One tensor, converted to ``dtype`` (``None`` keeps its own).
 
