@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from h5py import h5d, h5s, h5t
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import (
@@ -207,3 +213,119 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
         os.truncate(tmp_path / "m.h5", 3000)
         with pytest.raises(UnreadableCheckpoint, match="became shorter while it was read"):
             checkpoint.read("w")
+
+
+def children(of: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(pid) for pid in Path(f"/proc/{of}/task/{of}/children").read_text().split()]
+
+
+def helper() -> int:
+    """The process that forks readers."""
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(os.getpid())}
+    return next(pid for pid, command in commands.items() if b"hdf5_helper" in command)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def ended(*pids: int) -> bool:
+    for _ in range(100):
+        if not any(map(is_running, pids)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    with new(tmp_path / "good.h5") as file:
+        file["w"] = MATRIX
+    return tmp_path / "good.h5"
+
+
+def test_a_reader_that_dies_makes_its_file_corrupt_and_no_other(good: Path) -> None:
+    with open_checkpoint([good]) as first, open_checkpoint([good]) as second:
+        reader, _ = children(helper())
+        os.kill(reader, signal.SIGKILL)
+        with pytest.raises(CorruptFile, match=r"good\.h5: the HDF5 library failed on it"):
+            first.read("w")
+        assert torch.equal(second.read("w"), torch.from_numpy(MATRIX))
+    assert read_all(good)
+
+
+def test_a_reader_ends_with_its_file_and_a_new_helper_replaces_a_dead_one(good: Path) -> None:
+    with open_checkpoint([good]):
+        (reader,) = children(helper())
+    assert ended(reader)
+    dead = helper()
+    os.kill(dead, signal.SIGKILL)
+    assert ended(dead)
+    assert read_all(good)
+    assert helper() != dead
+
+
+def test_nothing_outlives_a_process_that_is_killed(good: Path) -> None:
+    program = f"""
+import os, signal
+from pathlib import Path
+from peace_pipeline.weights.checkpoint import open_checkpoint
+with open_checkpoint([Path({str(good)!r})]):
+    me = os.getpid()
+    (helper,) = Path(f"/proc/{{me}}/task/{{me}}/children").read_text().split()
+    (reader,) = Path(f"/proc/{{helper}}/task/{{helper}}/children").read_text().split()
+    print(helper, reader, flush=True)
+    os.kill(me, signal.SIGKILL)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    pids = list(map(int, result.stdout.split()))
+    assert len(pids) == 2
+    assert ended(*pids)
+
+
+def test_a_reader_can_open_no_file_and_is_bounded(good: Path) -> None:
+    with open_checkpoint([good]):
+        (reader,) = children(helper())
+        limits = Path(f"/proc/{reader}/limits").read_text()
+    found = {line[:25].strip(): line.split()[-3] for line in limits.splitlines()}
+    assert found["Max open files"] == found["Max file size"] == found["Max core file size"] == "0"
+    assert found["Max data size"] == str(1 << 30)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data(), libver=st.sampled_from(["earliest", "latest"]))
+def test_corrupt_bytes_are_never_another_exception(data: st.DataObject, libver: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{libver}.h5"
+    if not path.exists():
+        with new(path, libver=libver) as file:
+            file["a/w"] = MATRIX
+            file.create_dataset("a/packed", data=MATRIX, chunks=(2, 3), compression="gzip", shuffle=True)
+            file.attrs["model_config"] = '{"class_name": "Sequential"}'
+            file.attrs["layer_names"] = ["a"]
+    content = bytearray(path.read_bytes())
+    places = st.integers(0, len(content) - 1)
+    for place, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), min_size=1, max_size=8)):
+        content[place] = value
+    broken = tmp_path / "broken.h5"
+    broken.write_bytes(content[: data.draw(st.just(len(content)) | places)])
+    with suppress(UnreadableCheckpoint):
+        read_all(broken)
+
+
+def test_another_floating_type_is_refused_but_bfloat16_is_read(tmp_path: Path) -> None:
+    kind = h5t.IEEE_F16LE.copy()
+    kind.set_fields(15, 7, 8, 0, 7)
+    kind.set_ebias(127)
+    values = torch.arange(6.0).to(torch.bfloat16)
+    with new(tmp_path / "m.h5") as file:
+        dataset = h5d.create(file.id, b"w", kind, h5s.create_simple((6,)))
+        dataset.write(h5s.ALL, h5s.ALL, values.view(torch.uint16).numpy(), kind)
+    assert torch.equal(read_all(tmp_path / "m.h5")["w"], values)
+    with new(tmp_path / "m.h5") as file:
+        file["w"] = np.ones(3, np.longdouble)
+    with pytest.raises(UnsupportedFormat, match="'w' is of a type of numbers that is not read"):
+        read_all(tmp_path / "m.h5")

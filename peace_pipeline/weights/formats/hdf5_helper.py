@@ -11,7 +11,8 @@ import socket
 import struct
 import sys
 
-from peace_pipeline.weights.errors import UnreadableCheckpoint
+from peace_pipeline.weights.errors import ExcessiveSize, UnreadableCheckpoint
+from peace_pipeline.weights.formats.hdf5_process import MAX_ANSWER
 from peace_pipeline.weights.formats.hdf5_store import Hdf5Store
 
 MAX_SECONDS = 4
@@ -59,7 +60,7 @@ def _serve(request: bytes, descriptor: int, link: int) -> None:
             signal.alarm(MAX_SECONDS)
             store = Hdf5Store(name, descriptor, origin, size, lambda: signal.alarm(MAX_SECONDS))
             signal.alarm(0)
-            _send(connection, True, json.dumps(_contents(store)).encode())
+            _send(connection, True, _contents(store))
             while header := connection.recv(8, socket.MSG_WAITALL):
                 path, box = json.loads(connection.recv(struct.unpack("<Q", header)[0], socket.MSG_WAITALL))
                 signal.alarm(MAX_SECONDS)
@@ -70,11 +71,15 @@ def _serve(request: bytes, descriptor: int, link: int) -> None:
             _send(connection, False, json.dumps([type(error).__name__, str(error)]).encode())
 
 
-def _contents(store: Hdf5Store) -> dict[str, list[object]]:
-    return {
+def _contents(store: Hdf5Store) -> bytes:
+    contents = {
         "datasets": [[path, dataset.shape, dataset.type] for path, dataset in store.datasets.items()],
         "texts": [[*key, text] for key, text in store.texts.items()],
     }
+    answer = json.dumps(contents).encode()
+    if len(answer) > MAX_ANSWER:
+        raise ExcessiveSize(f"{store.name}: {len(answer):,} bytes of names and configuration")
+    return answer
 
 
 def _send(connection: socket.socket, sound: bool, answer: bytes | memoryview) -> None:

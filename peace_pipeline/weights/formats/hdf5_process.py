@@ -30,8 +30,10 @@ BFLOAT16 = "bfloat16"
 PIECE = 32 << 20
 """Bytes that a reader is asked for at once."""
 
+MAX_ANSWER = 64 << 20
+"""Bytes of the names, shapes and texts of a file, and of a piece."""
+
 _HEADER = struct.Struct("<?Q")
-_MAX_ANSWER = 256 << 20
 _HELPER = "peace_pipeline.weights.formats.hdf5_helper"
 
 Box = tuple[tuple[int, int], ...]
@@ -86,7 +88,7 @@ class Hdf5Reader:
     def _answer(self, buffer: memoryview | None = None) -> bytes:
         """What the reader says; where a buffer is given, it fills that."""
         sound, length = _HEADER.unpack(self._receive(bytearray(_HEADER.size)))
-        if length > _MAX_ANSWER or (sound and buffer is not None and length != len(buffer)):
+        if length > MAX_ANSWER or (sound and buffer is not None and length != len(buffer)):
             self._failed()
         answer = self._receive(bytearray(length) if buffer is None or not sound else buffer)
         if not sound:
@@ -161,6 +163,7 @@ class _Helper:
 
 
 def _stop(requests: socket.socket, process: subprocess.Popen[Any]) -> None:
+    requests.shutdown(socket.SHUT_RDWR)  # processes forked from this one may have it open, too
     requests.close()
     process.wait()
 

@@ -28,7 +28,7 @@ MAX_CHUNK = 256 << 20
 """Bytes of one chunk, which the library unpacks as a whole."""
 MAX_RATIO = 1032
 """Values' bytes for each stored byte: the most that deflate can do (258 bytes in two bits, RFC 1951, 3.2.5)."""
-MAX_TEXT = 64 << 20
+MAX_TEXT = 16 << 20
 TEXTS = ("model_config", "layer_names", "layer_names0", "name", "dtype")
 
 _STEP = 1000
@@ -52,6 +52,9 @@ _CLASSES = {
         "uint8": (h5t.STD_U8LE, h5t.STD_U8BE),
     },
 }
+
+_BFLOAT16_FIELDS = (15, 7, 8, 0, 7)
+"""First bit of the sign; first bit and number of bits of the exponent; of the mantissa."""
 
 while h5pl.size():  # a filter that a file names must not be looked for among the libraries of this machine
     h5pl.remove(0)
@@ -173,11 +176,22 @@ class Hdf5Store:
             self.datasets[path] = Dataset(shape, kind)
 
     def _type(self, path: str, kind: h5t.TypeID) -> str | None:
-        if kind.get_class() == h5t.OPAQUE:
-            is_bfloat16 = self.texts.get((path, "dtype")) == BFLOAT16 and kind.get_size() == 2
-            return BFLOAT16 if is_bfloat16 else None
+        """The name of a type of numbers; ``None`` for texts, records, and what else is no tensor."""
         types = _CLASSES.get(kind.get_class(), {})
-        return next((name for name, known in types.items() if any(map(kind.equal, known))), None)
+        name = next((name for name, known in types.items() if any(map(kind.equal, known))), None)
+        if kind.get_class() == h5t.FLOAT and not name and self._is_bfloat16(kind):
+            return BFLOAT16
+        if (
+            kind.get_class() == h5t.OPAQUE and self.texts.get((path, "dtype")) == BFLOAT16
+        ):  # as Keras notes it
+            return BFLOAT16 if kind.get_size() == 2 else None
+        if kind.get_class() in (h5t.FLOAT, h5t.OPAQUE) and not name:
+            raise UnsupportedFormat(f"{self.name}: {path!r} is of a type of numbers that is not read")
+        return name
+
+    def _is_bfloat16(self, kind: h5t.TypeFloatID) -> bool:
+        is_ordered = kind.get_size() == 2 and kind.get_order() == h5t.ORDER_LE
+        return is_ordered and kind.get_fields() == _BFLOAT16_FIELDS and kind.get_ebias() == 127
 
     def _check_size(
         self, path: str, dataset: h5d.DatasetID, layout: h5p.PropDCID, shape: tuple[int, ...]

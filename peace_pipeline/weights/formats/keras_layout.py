@@ -134,14 +134,14 @@ _NORMS = {
 _GATES = {1: (0,), 3: (1, 0, 2), 4: (0, 1, 2, 3)}
 """Number of gates → where PyTorch's stand in Keras' order: z, r, h for r, z, n; LSTMs (i, f, c, o) agree."""
 
-_CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
+_CONTAINERS = ("layers", "cells", "_layer_checkpoint_dependencies")
 _INNER = ("layer", "cell", "forward_layer", "backward_layer")
 _ATTRIBUTES = {"output_dense": "attention_output", **{f"{name}_dense": name for name in _ATTENTION}}
 _TRAINING = ("optimizer", "metrics", "compile_metrics", "_compile_metrics")
 _LAYER_NAMES = ("layer_names", "layer_names0")
 """Attributes of the group of all layers; the second where they are many."""
 _RANDOM = "seed_generator"
-_OF_A_CELL = re.compile(r"(forward|backward)_.*|(lstm|gru|simple_rnn)_cell(_\d+)?")
+_OF_A_CELL = re.compile(r"((forward|backward)_)?(lstm|gru|simple_rnn)(_cell)?(_\d+)?")
 """Names on a path, below a recurrent layer's."""
 _MAX_SLASHES = 8
 
@@ -158,9 +158,9 @@ def sources(
         UnsupportedFormat: where a layer's weights are quantised.
     """
     if any(("model_weights", key) in texts for key in _LAYER_NAMES):
-        layers = _named(datasets, "model_weights/", network)
+        layers = _named(file, datasets, "model_weights/", network)
     elif any(("", key) in texts for key in _LAYER_NAMES):
-        layers = _named(datasets, "", network)
+        layers = _named(file, datasets, "", network)
     elif any("vars" in path.split("/")[:-1] for path in datasets):
         layers = _numbered(datasets, texts, network)
     else:
@@ -208,7 +208,7 @@ def _node(document: Any) -> Node | None:
         config = {"layers": config}
     if not isinstance(config, dict):
         return Node(kind, {})
-    held = config.get("layers")
+    held = config.get("layers") or config.get("cells")
     children = [node for node in map(_node, held if isinstance(held, list) else []) if node]
     numbered: dict[str, Node] = {}
     counts: Counter[str] = Counter()
@@ -232,7 +232,7 @@ def _snake_case(name: str) -> str:
 
 
 def _kind_of(name: str) -> str | None:
-    """The kind that a layer's default name (``conv2d_3``) tells."""
+    """The kind that a layer's name tells where it is Keras' own (``conv2d_3``)."""
     kind = _unnumbered(name)
     return kind if kind in _FAMILIES else None
 
@@ -249,7 +249,7 @@ def _unnumbered(name: str) -> str:
     return re.sub(r"_\d+$", "", name)
 
 
-def _named(datasets: Mapping[str, Dataset], prefix: str, network: Node | None) -> Iterable[Layer]:
+def _named(file: str, datasets: Mapping[str, Dataset], prefix: str, network: Node | None) -> Iterable[Layer]:
     """Layers of a file whose variables have names: Keras 2's, and Keras 3's HDF5 of before ``.weights.h5``."""
     layers: dict[tuple[str, bool], Layer] = {}
     for path in datasets:
@@ -258,7 +258,10 @@ def _named(datasets: Mapping[str, Dataset], prefix: str, network: Node | None) -
         *parts, variable = path.removeprefix(prefix).split("/")
         layer = _layer_by_names(parts, network)
         layer = layers.setdefault((layer.name, layer.is_backward), layer)
-        layer.variables[re.sub(r":\d+$", "", variable)] = path
+        variable = re.sub(r":\d+$", "", variable)
+        if variable in layer.variables:
+            raise DuplicateTensor(f"{file}: {path!r} and {layer.variables[variable]!r} are one variable")
+        layer.variables[variable] = path
     return layers.values()
 
 
@@ -277,10 +280,12 @@ def _layer_by_names(parts: list[str], network: Node | None) -> Layer:
             node = None
     if not node or not names:
         return _layer_by_path(parts, is_backward)
-    part = next((part for part in rest if "attention" in node.kind and part in _ATTENTION), None)
-    if part:
-        return Layer(".".join([*names, part]), part, {})
-    return Layer(".".join(names), node.kind, node.config, is_backward)
+    layer = Layer(".".join(names), node.kind, node.config, is_backward)
+    while rest and _unnumbered(rest[0]) == _unnumbered(names[-1]):
+        rest = rest[1:]
+    if not rest or _family_of(layer):
+        return layer
+    return Layer(".".join([*names, *rest]), _kind_of(rest[-1]), {}, is_backward)  # a layer within one
 
 
 def _first(layers: Mapping[str, Node], parts: list[str]) -> tuple[Node, list[str]] | None:
@@ -300,9 +305,8 @@ def _layer_by_path(parts: list[str], is_backward: bool) -> Layer:
         if first in (second, [_unnumbered(part) for part in second]):
             parts = first + parts[2 * length :]
             break
-    kept = [part for part in parts if not _OF_A_CELL.fullmatch(part)]
-    last = kept[-1] if kept else ""
-    return Layer(".".join(kept), last if last in _ATTENTION else _kind_of(last), {}, is_backward)
+    kept = [part for part in parts if part == parts[0] or not _OF_A_CELL.fullmatch(part)]
+    return Layer(".".join(kept), _kind_of(kept[-1]) if kept else None, {}, is_backward)
 
 
 def _numbered(
@@ -338,8 +342,8 @@ def _layer_by_keys(parts: list[str], texts: Mapping[tuple[str, str], str], netwo
             node = node.numbered.get(part) if node else None
             names.append((node and node.name) or label or _ATTRIBUTES.get(part, part))
             kind = node.kind if node else _kind_of(part) or _kind_of(label)
-    if not node and names and names[-1] in _ATTENTION:
-        kind = names[-1]
+    if not node and not kind and names:
+        kind = _kind_of(names[-1])
     return Layer(".".join(names), kind, node.config if node else {}, "backward_layer" in parts)
 
 
@@ -466,4 +470,4 @@ def _with_eps(layer: Layer, variable: str, source: Source, shapes: Mapping[str, 
     if variable != ("moving_variance" if "moving_variance" in shapes else "gamma"):
         return source
     eps = layer.config.get("epsilon", EPSILON)
-    return Source(source.path, source.axes, eps=float(eps)) if isinstance(eps, int | float) else source
+    return Source(source.path, source.axes, eps=float(eps) if isinstance(eps, float) else EPSILON)
