@@ -31,6 +31,7 @@ READERS: dict[str, str] = {
     "torchscript": "peace_pipeline.weights.formats.pytorch",
     "hdf5": "peace_pipeline.weights.formats.hdf5",
     "keras": "peace_pipeline.weights.formats.keras",
+    "gguf": "peace_pipeline.weights.formats.gguf",
 }
 """Format → the module whose ``open_file`` reads it; imported when a file of that format is opened."""
 
