@@ -3,8 +3,10 @@ BIN := .venv/bin
 export PEACE_HOME := $(abspath $(or $(PEACE_HOME),.peace))
 export OMP_NUM_THREADS ?= 1
 PORT ?= 8001
+INPUTS ?= 10000
+SEED ?= 0
 
-.PHONY: demo test ui hub lint bench
+.PHONY: demo test fuzz ui hub lint bench
 
 .venv: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -17,6 +19,9 @@ demo: .venv
 
 test: .venv
 	$(BIN)/python -m pytest -n 2
+
+fuzz: .venv
+	$(BIN)/python -m tests.weights.fuzzing --inputs $(INPUTS) --seed $(SEED) --failed $(PEACE_HOME)/fuzz
 
 ui: .venv
 	$(BIN)/python -c 'from resources.instance import open_instance; from peace_pipeline.lake import Lake; open_instance(Lake.open())'

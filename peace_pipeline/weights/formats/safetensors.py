@@ -106,7 +106,7 @@ def _header(blob: Blob) -> tuple[dict[str, _Entry], dict[str, Any], int]:
         wrong(f"its header of {length:,} bytes goes beyond its end")
     text = blob.read(_LENGTH, _LENGTH + length).tobytes()
     try:
-        header = json.loads(text, object_pairs_hook=lambda pairs: _unique(blob.name, pairs))
+        header = json.loads(text.decode(), object_pairs_hook=lambda pairs: _unique(blob.name, pairs))
     except (ValueError, RecursionError) as error:
         wrong(f"its header is no JSON ({type(error).__name__})")
     if not isinstance(header, dict):
@@ -137,13 +137,16 @@ def _unique(file: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _entry(file: str, name: str, entry: Any, origin: int) -> _Entry:
     try:
         kind, shape, (start, stop) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        sound = all(type(number) is int and 0 <= number < 2**63 for number in (*shape, start, stop))
+        numbers = (*shape, start, stop)
+        sound = isinstance(kind, str) and all(
+            type(number) is int and 0 <= number < 2**63 for number in numbers
+        )
     except (KeyError, TypeError, ValueError):
         sound = False
     if not sound:
         raise CorruptFile(f"{file}: the header's entry for {name!r} makes no sense")
     if kind not in _DTYPES:
-        raise UnsupportedFormat(f"{file}: tensor {name!r} is of type {str(kind)[:40]}, which is not read")
+        raise UnsupportedFormat(f"{file}: tensor {name!r} is of type {kind[:40]}, which is not read")
     dtype = _DTYPES[kind]
     if math.prod(shape) * dtype.itemsize != stop - start:
         raise CorruptFile(f"{file}: tensor {name!r} of shape {shape} does not take {stop - start:,} bytes")

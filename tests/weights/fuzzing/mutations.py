@@ -1,0 +1,457 @@
+"""How a sample is damaged: bytes of any file, and the parts of those formats that have a structure."""
+
+from __future__ import annotations
+
+import json
+import pickletools
+import struct
+import zipfile
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from io import BytesIO
+from random import Random
+from typing import Any, NamedTuple
+
+Edit = Callable[[Random, bytes], bytes]
+
+_NUMBERS = (
+    0,
+    1,
+    2,
+    7,
+    0x7F,
+    0x80,
+    0xFF,
+    0x7FFF,
+    0xFFFF,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**40,
+    2**60,
+    2**63,
+    2**64 - 1,
+)
+_MOST_EDITS = 5
+
+
+def mutated(random: Random, samples: Sequence[bytes], structure: Edit | None) -> bytes:
+    """A sample with a few of its parts or bytes changed; the same for the same state of ``random``."""
+    content = random.choice(samples)
+    if structure and random.random() < 0.6:
+        for _ in range(random.choice((1, 1, 2, 3))):
+            content = structure(random, content)
+        if random.random() < 0.7:
+            return content
+    for _ in range(random.choice((1, 1, 1, 2, _MOST_EDITS))):
+        content = random.choice((*_BYTES, lambda r, c: _splice(r, c, r.choice(samples))))(random, content)
+    return content
+
+
+# Bytes
+
+
+def edit_bytes(random: Random, content: bytes) -> bytes:
+    """One change of a few bytes, wherever."""
+    return random.choice(_BYTES)(random, content)
+
+
+def _place(random: Random, content: bytes) -> int:
+    """A place in the file; the first kilobyte is where formats begin, so half of them are there."""
+    return random.randrange(min(len(content), random.choice((1024, 1 << 60))) or 1)
+
+
+def _span(random: Random, content: bytes) -> tuple[int, int]:
+    start = _place(random, content)
+    return start, min(start + random.choice((1, 2, 4, 8, random.randrange(1, 300))), len(content))
+
+
+def _flip(random: Random, content: bytes) -> bytes:
+    damaged = bytearray(content)
+    for _ in range(random.choice((1, 1, 4)) if content else 0):
+        damaged[_place(random, content)] ^= 1 << random.randrange(8)
+    return bytes(damaged)
+
+
+def _overwrite(random: Random, content: bytes) -> bytes:
+    start, stop = _span(random, content)
+    filler = random.choice((bytes(stop - start), b"\xff" * (stop - start), random.randbytes(stop - start)))
+    return content[:start] + filler + content[stop:]
+
+
+def _insert(random: Random, content: bytes) -> bytes:
+    start, stop = _span(random, content)
+    return (
+        content[:start]
+        + random.choice((random.randbytes(stop - start), content[start:stop]))
+        + content[start:]
+    )
+
+
+def _delete(random: Random, content: bytes) -> bytes:
+    start, stop = _span(random, content)
+    return content[:start] + content[stop:]
+
+
+def _truncate(random: Random, content: bytes) -> bytes:
+    return content[: random.randrange(len(content) + 1)]
+
+
+def _set_number(random: Random, content: bytes) -> bytes:
+    return set_number_at(random, content, _place(random, content))
+
+
+def set_number_at(random: Random, content: bytes, place: int) -> bytes:
+    """An integer that is zero, one too many, or as large as they go, in the bytes at a place."""
+    width, order = random.choice((1, 2, 4, 8)), random.choice(("little", "little", "big"))
+    near = int.from_bytes(content[place : place + width], "little") + random.choice((-1, 1))
+    number = random.choice((*_NUMBERS, near, len(content))) % 256**width
+    return content[:place] + number.to_bytes(width, order) + content[place + width :]
+
+
+def _splice(random: Random, content: bytes, other: bytes) -> bytes:
+    start, stop = _span(random, other)
+    at = _place(random, content)
+    return content[:at] + other[start:stop] + content[at + random.choice((0, stop - start)) :]
+
+
+_BYTES: tuple[Edit, ...] = (_flip, _overwrite, _insert, _delete, _truncate, _set_number, _set_number)
+
+
+# JSON, and safetensors' header
+
+
+def _deep(depth: int) -> Any:
+    value: Any = 0
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+_VALUES: tuple[Any, ...] = (
+    *_NUMBERS, -1, 1.5, 1e308, float("nan"), True, None, "", "F32", "BF16", "I8", "../../etc/passwd", "x" * 2000,
+    "\ud800", [], {}, [0], [2**40, 2**40], [1] * 100, [0, 2**63], _deep(500),
+)  # fmt: skip
+
+
+def edit_json(random: Random, text: bytes) -> bytes:
+    """A document with a value replaced, removed or doubled; text of another kind as it is."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return edit_bytes(random, text)
+    places = list(_places(document))
+    if not places:
+        return json.dumps(random.choice(_VALUES)).encode()
+    container, key = random.choice(places)
+    match random.randrange(5):
+        case 0:
+            del container[key]
+        case 1 if isinstance(container, dict):
+            container[random.choice((f"{key}x", "", "a" * 5000, "__metadata__"))] = container[key]
+        case 2 if isinstance(container, dict) and len(container) > 1:
+            other = random.choice(list(container))
+            return json.dumps(document).encode().replace(json.dumps(other).encode(), json.dumps(key).encode())
+        case 3:
+            container[key] = random.choice(places)[0]
+            container[key] = json.loads(json.dumps(container[key])) if not _is_cyclic(document) else 0
+        case _:
+            container[key] = random.choice(_VALUES)
+    return json.dumps(document).encode()
+
+
+def _is_cyclic(document: Any) -> bool:
+    try:
+        json.dumps(document)
+    except ValueError:
+        return True
+    return False
+
+
+def _places(document: Any) -> Any:
+    items = document.items() if isinstance(document, dict) else enumerate(document)
+    for key, value in list(items) if isinstance(document, dict | list) else ():
+        yield document, key
+        if isinstance(value, dict | list):
+            yield from _places(value)
+
+
+def edit_safetensors(random: Random, content: bytes) -> bytes:
+    """Another header, whose length is mostly right."""
+    length = int.from_bytes(content[:8], "little")
+    header = edit_json(random, content[8 : 8 + length])
+    told = len(header) if random.random() < 0.9 else random.choice(_NUMBERS)
+    return told.to_bytes(8, "little") + header + content[8 + length :]
+
+
+# Pickles
+
+_SNIPPETS = (
+    b"cos\nsystem\n", b"cos\nsystem\n(S'touch marker'\ntR", b"cbuiltins\neval\n(S'1+1'\ntR", b"csubprocess\nPopen\n",
+    b"(S'true'\nios\nsystem\n", b"\x8c\x02os\x8c\x06system\x93", b"ctorch._utils\n_rebuild_tensor_v2\n", b"R", b"b",
+    b"o", b"\x81", b"\x92", b"Q", b"(", b".", b"0", b"1", b"2", b"t", b"l", b"d", b"\x85" * 2000, b"(" * 1000,
+    b"]a" * 500, b"}", b"]", b")", b"N", b"\x88", b"u", b"s", b"e", b"a", b"\x90", b"\x91", b"\x93", b"\x94", b"\x97", b"\x98",
+    b"\x82\x01", b"\x80\x09", b"\x95\xff\xff\xff\xff\xff\xff\xff\xff", b"\x8a\xff" + b"\xff" * 255,
+    b"\x8b\xff\xff\xff\x7f", b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff", b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",
+    b"X\xff\xff\xff\xff", b"j\xff\xff\xff\xff", b"r\xff\xff\xff\xff", b"h\xff", b"J\xff\xff\xff\xff", b"K\x00",
+    b"I" + b"9" * 5000 + b"\n", b"L" + b"9" * 5000 + b"L\n", b"F1e999\n", b"Fnan\n", b"I01\n", b"p-1\n", b"g99999\n",
+    b"S'\\xff'\n", b"S\"'\n", b"V\\ud800\n", b"Pid\n", b"cnumpy.core.multiarray\n_reconstruct\n", b"\x8c\x00",
+)  # fmt: skip
+
+
+def edit_pickle(random: Random, content: bytes) -> bytes:
+    """A pickle, or several in a row, with an opcode inserted, removed, doubled, or of another argument."""
+    places = _opcodes(content)
+    if len(places) < 3:
+        return edit_bytes(random, content)
+    at = random.randrange(len(places) - 1)
+    start, stop = places[at], places[at + 1]
+    opcode, other = content[start:stop], random.randrange(len(places) - 1)
+    replaced = random.choice((
+        b"", opcode * 2, opcode + random.choice(_SNIPPETS), random.choice(_SNIPPETS),
+        content[places[other] : places[other + 1]], opcode[:1] + edit_bytes(random, opcode[1:]),
+        set_number_at(random, opcode, 1) if len(opcode) > 1 else opcode * 1000,
+    ))  # fmt: skip
+    return content[:start] + replaced + content[stop:]
+
+
+@lru_cache(maxsize=256)
+def _opcodes(content: bytes) -> list[int]:
+    """Where opcodes begin, in one pickle after another."""
+    places, start = [], 0
+    try:
+        while start < len(content):
+            stream = BytesIO(content[start:])
+            places += [start + place for _, _, place in pickletools.genops(stream) if place is not None]
+            start += stream.tell()
+    except (ValueError, IndexError):  # what follows is no pickle
+        pass
+    return places
+
+
+# Zip archives
+
+
+def edit_pytorch(random: Random, content: bytes) -> bytes:
+    """An archive of PyTorch with something in it changed."""
+    return _edit_zip(random, content, {".pkl": edit_pickle, ".py": edit_bytes})
+
+
+def edit_keras(random: Random, content: bytes) -> bytes:
+    """An archive of Keras with something in it changed."""
+    return _edit_zip(random, content, {".json": edit_json, ".h5": edit_hdf5})
+
+
+def _edit_zip(random: Random, content: bytes, edits: dict[str, Edit]) -> bytes:
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            members = [(name, archive.read(name)) for name in archive.namelist()]
+    except Exception:  # an archive that is damaged already, in whatever way
+        return edit_bytes(random, content)
+    if not members:
+        return edit_bytes(random, content)
+    structured = [number for number, (name, _) in enumerate(members) if name.endswith(tuple(edits))]
+    at = random.choice(structured or [0]) if random.random() < 0.8 else random.randrange(len(members))
+    name, value = members[at]
+    edit = next((edit for suffix, edit in edits.items() if name.endswith(suffix)), edit_bytes)
+    match random.randrange(10):
+        case 0:
+            del members[at]
+        case 1:
+            members.insert(random.randrange(len(members)), (random.choice(members)[0], value))
+        case 2:
+            renamed = random.choice(
+                ("../" * 3 + name, "/" + name, "", "a" * 60000, name.upper(), f"x/{name}", "\0")
+            )
+            members[at] = renamed, value
+        case _:
+            members[at] = name, edit(random, value)
+    return _zipped(random, members)
+
+
+def _zipped(random: Random, members: list[tuple[str, bytes]]) -> bytes:
+    target = BytesIO()
+    method = zipfile.ZIP_STORED if random.random() < 0.8 else zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(target, "w", method) as archive:
+        for name, value in members:
+            info = zipfile.ZipInfo(name)
+            info.compress_type = method
+            archive.NameToInfo.pop(name, None)  # a name that is there twice is what is wanted
+            archive.writestr(info, value)
+    return target.getvalue()
+
+
+# Protobuf
+
+
+class _Field(NamedTuple):
+    start: int
+    payload: int
+    stop: int
+    wire: int
+    outer: tuple[_Field, ...]
+
+
+def edit_protobuf(random: Random, content: bytes) -> bytes:
+    """A message with a field changed, removed, doubled or put elsewhere; lengths around it are mostly made right."""
+    fields = _fields(content)
+    if not fields:
+        return edit_bytes(random, content)
+    field, other = random.choice(fields), random.choice(fields)
+    whole, key = content[field.start : field.stop], content[field.start : field.start + 1]
+    payload = content[field.payload : field.stop]
+    match random.randrange(7):
+        case 0:
+            new = b""
+        case 1:
+            new = whole * random.choice((2, 2, 2, 1000))
+        case 2:
+            new = content[other.start : other.stop]
+        case 3:
+            new = bytes([random.randrange(256)]) + whole[1:]
+        case 4 if field.wire == 2:
+            new = key + _varint(random.choice((*_NUMBERS, len(payload) + 1))) + payload
+        case _ if field.wire == 0:
+            new = key + _varint(random.choice(_NUMBERS))
+        case _ if field.wire == 2:
+            payload = edit_bytes(random, payload)
+            new = key + _varint(len(payload)) + payload
+        case _:
+            new = edit_bytes(random, whole)
+    return _put(random, content, field, new)
+
+
+def _put(random: Random, content: bytes, field: _Field, new: bytes) -> bytes:
+    start, stop = field.start, field.stop
+    for outer in reversed(field.outer):
+        payload = content[outer.payload : start] + new + content[stop : outer.stop]
+        length = len(payload) if random.random() < 0.97 else outer.stop - outer.payload
+        new = content[outer.start : outer.start + 1] + _varint(length) + payload
+        start, stop = outer.start, outer.stop
+    return content[:start] + new + content[stop:]
+
+
+@lru_cache(maxsize=64)
+def _fields(content: bytes) -> list[_Field]:
+    found: list[_Field] = []
+    _add_fields(content, 0, len(content), (), found)
+    return found
+
+
+def _add_fields(
+    content: bytes, start: int, stop: int, outer: tuple[_Field, ...], found: list[_Field]
+) -> bool:
+    """Whether the bytes are a message; adds its fields, also those of messages that are in it."""
+    own: list[_Field] = []
+    while start < stop:
+        wire, payload = content[start] & 7, start + 1
+        if content[start] >= 0x80 or content[start] < 8 or wire not in (0, 1, 2, 5):
+            return False
+        if wire in (0, 2):
+            number, payload_start = _number(content, payload, stop)
+            if payload_start > stop:
+                return False
+            payload, end = (payload_start, payload_start + number) if wire == 2 else (payload, payload_start)
+        else:
+            end = payload + (4 if wire == 5 else 8)
+        if end > stop:
+            return False
+        field = _Field(start, payload, end, wire, outer)
+        own.append(field)
+        if wire == 2:
+            _add_fields(content, payload, end, (*outer, field), own)
+        start = end
+    found += own
+    return True
+
+
+def _number(content: bytes, start: int, stop: int) -> tuple[int, int]:
+    number = 0
+    for place in range(start, min(start + 10, stop)):
+        number |= (content[place] & 0x7F) << 7 * (place - start)
+        if content[place] < 0x80:
+            return number, place + 1
+    return 0, stop + 1
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number >= 0x80:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*encoded, number])
+
+
+# HDF5 and GGUF
+
+_SIGNATURES = (
+    b"\x89HDF",
+    b"TREE",
+    b"HEAP",
+    b"SNOD",
+    b"OHDR",
+    b"OCHK",
+    b"FRHP",
+    b"FHDB",
+    b"BTHD",
+    b"BTLF",
+    b"GCOL",
+)
+
+
+def edit_hdf5(random: Random, content: bytes) -> bytes:
+    """A number or a few bits changed in the library's own structures, or in an object's header."""
+    places = _structures(content)
+    if not places:
+        return edit_bytes(random, content)
+    place = min(random.choice(places) + random.randrange(128), len(content) - 1)
+    if random.random() < 0.6:
+        return set_number_at(random, content, place)
+    return content[:place] + _flip(random, content[place : place + 8]) + content[place + 8 :]
+
+
+@lru_cache(maxsize=64)
+def _structures(content: bytes) -> list[int]:
+    """Where structures begin; an object's header of the first version has no signature, but a version, 1 and a 0."""
+    places = []
+    for mark in (*_SIGNATURES, b"\x01\x00\x01\x00", b"\x01\x00\x02\x00", b"\x01\x00\x06\x00"):
+        place = content.find(mark)
+        while place >= 0:
+            places.append(place)
+            place = content.find(mark, place + 1)
+    return places
+
+
+def edit_gguf(random: Random, content: bytes) -> bytes:
+    """A number changed beside a name: its own length, or the dimensions, type and offset that follow it."""
+    places = _texts(content)
+    if not places:
+        return edit_bytes(random, content)
+    length, stop = random.choice(places)
+    place = random.choice((length, 8, 16, stop + 4 * random.randrange(9)))
+    return set_number_at(random, content, min(place, len(content)))
+
+
+@lru_cache(maxsize=64)
+def _texts(content: bytes) -> list[tuple[int, int]]:
+    """Where the length of a text stands, and where the text ends."""
+    places = []
+    for start in range(24, min(len(content), 1 << 16) - 8):
+        (length,) = struct.unpack_from("<Q", content, start)
+        text = content[start + 8 : start + 8 + min(length, 300)]
+        if 0 < length < 300 and len(text) == length and text.isascii() and text.decode().isprintable():
+            places.append((start, start + 8 + length))
+    return places
+
+
+STRUCTURES: dict[str, Edit] = {
+    "safetensors": edit_safetensors,
+    "pytorch": edit_pytorch,
+    "pytorch legacy": edit_pickle,
+    "torchscript": edit_pytorch,
+    "onnx": edit_protobuf,
+    "hdf5": edit_hdf5,
+    "keras": edit_keras,
+    "gguf": edit_gguf,
+}
+"""Format → an edit of its own structure."""
