@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.weights.views import Rows, Views, consecutive, taken, transposed
 
 Config = Mapping[str, Any]
+_Split = tuple[str, dict[str, Rows]]
+"""A fused module, and the modules that are its parts with their rows."""
 
 _ONE_BY_ONE, _BY_HEAD, _BY_CONFIG = "one by one", "by head", "by config"
 """All queries, then all keys, then all values; or those of one key's heads, then the next; or as the config says."""
@@ -35,11 +37,14 @@ _ATTENTION: dict[str, dict[str | None, str]] = {
 }
 """Fused module → how it is laid out, by ``model_type`` (``None``: any other); left fused where that is not known."""
 
+_HALVES = {"gate_up_proj": ("gate", "up"), "kv": ("k", "v"), "to_kv": ("k", "v")}
+"""Fused module → its two parts, one after the other."""
+
 _MAX_HEADS = 1024
 _CONV1D_TYPES = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
 _CONV1D = re.compile(r"(?:.*\.)?(?:c_attn|q_attn|c_proj|c_fc)\.weight")
-_GATES = {1: ("",), 3: (".r", ".z", ".n"), 4: (".i", ".f", ".g", ".o")}
-"""Gates of nn.RNN, nn.GRU and nn.LSTM in their order, by number."""
+_GATES = {3: "rzn", 4: "ifgo"}
+"""Gates of nn.GRU and nn.LSTM in their order, by number."""
 _CELL = re.compile(r"((?:.*\.)?)hh((?:_l\d+)?(?:_reverse)?)\.weight")
 
 
@@ -62,12 +67,13 @@ def input_last(views: Views, config: Config) -> Views:
 
 
 def _has_conv1d(views: Views, config: Config) -> bool:
+    """By the shape of a fused projection, which has more outputs than inputs; else by the config's model types."""
+    fused = [view.info.shape for name, view in views.items() if name.endswith("c_attn.weight")]
+    if fused:
+        return any(len(shape) == 2 and shape[0] < shape[1] for shape in fused)
     parts = [config, *(part for part in config.values() if isinstance(part, Mapping))]
     types = [part.get("model_type") for part in parts]
-    if any(isinstance(kind, str) and kind in _CONV1D_TYPES for kind in types):
-        return True
-    fused = (view.info.shape for name, view in views.items() if name.endswith("c_attn.weight"))
-    return any(len(shape) == 2 and shape[1] == 3 * shape[0] for shape in fused)
+    return any(isinstance(kind, str) and kind in _CONV1D_TYPES for kind in types)
 
 
 def split(views: Views, config: Config) -> Views:
@@ -101,71 +107,66 @@ def _pieces(member: str, parts: dict[str, Rows], views: Views) -> Views | None:
     return own if len(own) == len(parts) else None
 
 
-def _splits(views: Views, config: Config) -> Iterator[tuple[str, dict[str, Rows]]]:
-    """Fused modules, and for each the parts' modules with their rows."""
+def _splits(views: Views, config: Config) -> Iterator[_Split]:
     for name, view in views.items():
         info = view.info
-        if not info.is_floating or 0 in info.shape or not name.endswith((".weight", ".bias")):
-            continue
         module, _, role = name.rpartition(".")
+        if role not in ("weight", "bias") or not info.is_floating or 0 in info.shape:
+            continue
         last = module.rpartition(".")[2]
         if role == "bias":
             if last == "qkv" and f"{module}.weight" not in views:
                 yield from _beside_separate_weights(module, info, views)
-        elif len(info.shape) == 2 and last in _ATTENTION:
-            yield from _attention(module, last, info, config)
-        elif len(info.shape) == 2 and last == "gate_up_proj" and info.shape[0] % 2 == 0:
-            rows = consecutive([info.shape[0] // 2] * 2)
-            yield (
-                module,
-                {_sibling(module, part): own for part, own in zip(("gate", "up"), rows, strict=True)},
-            )
-        elif len(info.shape) == 2 and (cell := _CELL.fullmatch(name)):
-            yield from _gates(cell[1], cell[2], info, views)
+        elif len(info.shape) == 2:
+            if last in _ATTENTION:
+                yield from _attention(module, last, info, config)
+            elif last in _HALVES and info.shape[0] % 2 == 0:
+                yield _siblings(module, _HALVES[last], consecutive([info.shape[0] // 2] * 2))
+            elif cell := _CELL.fullmatch(name):
+                yield from _gates(cell[1], cell[2], info, views)
 
 
-def _sibling(module: str, name: str) -> str:
+def _siblings(module: str, names: Iterable[str], rows: Iterable[Rows]) -> _Split:
     parent, dot, _ = module.rpartition(".")
-    return f"{parent}{dot}{name}"
+    return module, {f"{parent}{dot}{name}": own for name, own in zip(names, rows, strict=True)}
 
 
-def _gates(cell: str, suffix: str, hidden: TensorInfo, views: Views) -> Iterator[tuple[str, dict[str, Rows]]]:
+def _gates(cell: str, suffix: str, hidden: TensorInfo, views: Views) -> Iterator[_Split]:
     projection = views.get(f"{cell}hr{suffix}.weight")
-    size = (projection.info if projection else hidden).shape[-1]
-    gates = _GATES.get(hidden.shape[0] // size, ()) if hidden.shape[0] % max(size, 1) == 0 else ()
-    if len(gates) > 1:
-        rows = consecutive([size] * len(gates))
-        for module in (f"{cell}ih{suffix}", f"{cell}hh{suffix}"):
-            yield module, {module + gate: own for gate, own in zip(gates, rows, strict=True)}
+    size = (projection.info if projection else hidden).shape[-1:]
+    if size and size[0] and hidden.shape[0] % size[0] == 0:
+        gates = _GATES.get(hidden.shape[0] // size[0], "")
+        for module in (f"{cell}ih{suffix}", f"{cell}hh{suffix}") if gates else ():
+            rows = consecutive(size * len(gates))
+            yield module, {f"{module}.{gate}": own for gate, own in zip(gates, rows, strict=True)}
 
 
-def _beside_separate_weights(
-    module: str, bias: TensorInfo, views: Views
-) -> Iterator[tuple[str, dict[str, Rows]]]:
+def _beside_separate_weights(module: str, bias: TensorInfo, views: Views) -> Iterator[_Split]:
     """nn.MultiheadAttention with keys of another width than queries: three weights, one bias."""
-    parts = [_sibling(module, part) for part in "qkv"]
-    weights = [views.get(f"{part}.weight") for part in parts]
+    parent = module.removesuffix("qkv")
+    weights = [views.get(f"{parent}{part}.weight") for part in "qkv"]
     sizes = [weight.info.shape[0] for weight in weights if weight and weight.info.shape]
-    if len(sizes) == len(parts) and all(sizes) and bias.shape == (sum(sizes),):
-        yield module, dict(zip(parts, consecutive(sizes), strict=True))
+    if len(sizes) == len(weights) and all(sizes) and bias.shape == (sum(sizes),):
+        yield _siblings(module, "qkv", consecutive(sizes))
 
 
-def _attention(
-    module: str, last: str, info: TensorInfo, config: Config
-) -> Iterator[tuple[str, dict[str, Rows]]]:
+def _attention(module: str, last: str, info: TensorInfo, config: Config) -> Iterator[_Split]:
     kind = config.get("model_type")
     layouts = _ATTENTION[last]
     layout = layouts[kind] if isinstance(kind, str) and kind in layouts else layouts.get(None)
     heads = _heads(info, config)
+    names = [f"attn_{part}" if last == "attn_qkv" else part for part in "qkv"]
+    outputs, inputs = info.shape
     if layout == _BY_CONFIG:
         layout = _ONE_BY_ONE if heads and heads.keys == 1 else _BY_HEAD
-    parts = [_sibling(module, f"attn_{part}" if last == "attn_qkv" else part) for part in "qkv"]
     if layout == _BY_HEAD and heads:
-        yield module, dict(zip(parts, heads.by_head(), strict=True))
+        yield _siblings(module, names, heads.by_head())
     elif layout == _ONE_BY_ONE and heads:
-        yield module, dict(zip(parts, heads.one_by_one(), strict=True))
-    elif layout == _ONE_BY_ONE and info.shape[0] == 3 * info.shape[1]:
-        yield module, dict(zip(parts, consecutive([info.shape[1]] * 3), strict=True))
+        yield _siblings(module, names, heads.one_by_one())
+    elif layout == _ONE_BY_ONE and outputs == 3 * inputs:
+        yield _siblings(module, names, consecutive([inputs] * 3))
+    elif last == "c_attn" and outputs == 2 * inputs:  # GPT-2's attention to another sequence
+        yield _siblings(module, names[1:], consecutive([inputs] * 2))
 
 
 @dataclass(frozen=True)

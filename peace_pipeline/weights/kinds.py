@@ -15,8 +15,8 @@ _ATTENTION = {
     "attention_q": "q|q_proj|query|query_proj|q_lin|q_linear|linear_q|to_q|wq|w_q|attn_q|q_attn|q_a_proj|q_b_proj",
     "attention_k": "k|k_proj|key|key_proj|k_lin|k_linear|linear_k|to_k|wk|w_k|attn_k",
     "attention_v": "v|v_proj|value|value_proj|v_lin|v_linear|linear_v|to_v|wv|w_v|attn_v",
-    "attention_o": "o|o_proj|out|out_proj|out_lin|out_linear|linear_out|to_out|wo|w_o|attn_output|attn_out|dense"
-    "|proj|c_proj|proj_attn|output|fc_out|projection",
+    "attention_o": "o|o_proj|out|out_proj|out_lin|out_linear|linear_out|to_out|wo|w_o|attn_output|attn_out"
+    "|attention_output|dense|proj|c_proj|proj_attn|output|fc_out|projection",
     "attention_qkv": "qkv|qkv_proj|to_qkv|query_key_value|wqkv|Wqkv|W_pack|c_attn|attn_qkv|in_proj|kv|to_kv|kv_proj"
     "|key_value|kv_a_proj_with_mqa|kv_b_proj",
 }
@@ -33,7 +33,7 @@ _EMBEDDING = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _SHARED_EMBEDDINGS = frozenset({"shared", "model.shared"})
-_TOKEN = re.compile(r"(?:.*_)?tokens?|pos_emb\w*", re.IGNORECASE)
+_TOKEN = re.compile(r"(?:.*_)?tokens?", re.IGNORECASE)
 _NORM = re.compile(r"norm|(?:^|[._\d])(?:bn|ln|gn)(?:[._\d]|$)", re.IGNORECASE)
 _BIAS = re.compile(r"(?:.*_)?bias(?:_.*)?|beta")
 _EXPERTS = re.compile(r"(?:.*\.)?(?:experts\.[^.]+|\w+_exps)")

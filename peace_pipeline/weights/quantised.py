@@ -125,18 +125,18 @@ def _scaled(weight: View, scale: View, unit: float, settings: Mapping[str, Any])
     blocks = _BLOCK
     if isinstance(claimed, list) and len(claimed) == 2 and all(type(n) is int and n > 0 for n in claimed):
         blocks = (claimed[0], claimed[1])
-    own = [_block(*sides) for sides in zip(sizes, grid, blocks, strict=True)]
-    along_rows = info.part is None or info.part.axis == 0
-    if len(shape) > 2 or scale.info.part or not scale.info.is_floating or not along_rows or None in own:
+    rows, columns = (_block(*sides) for sides in zip(sizes, grid, blocks, strict=True))
+    whole = scale.info.part is None and (info.part is None or info.part.axis == 0)
+    if rows is None or columns is None or len(shape) > 2 or not whole or not scale.info.is_floating:
         raise UnsupportedFormat(f"tensor {info.name!r}: scales of shape {shape} don't fit {info.shape}")
     floating = replace(info, dtype=dtype_name(torch.float32), stored=info.stored or info.dtype)
-    return Scaled(floating, weight, scale, grid, (own[0] or 1, own[1] or 1), unit)
+    return Scaled(floating, weight, scale, grid, (rows, columns), unit)
 
 
 def _block(size: int, scales: int, usual: int) -> int | None:
     """How many neighbouring values share one of ``scales`` scales along an axis of ``size``."""
     if scales == 1:
-        return max(size, 1)
+        return size
     if scales and -(-size // usual) == scales:
         return usual
-    return size // scales if scales and size % scales == 0 and size else None
+    return size // scales if scales and size % scales == 0 else None
