@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from struct import Struct
+from struct import Struct, error
 from typing import Any
 
 from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, UnsupportedFormat
@@ -36,7 +36,7 @@ class Global:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Persistent:
     """What a pickle says lies outside of it, by its id."""
 
@@ -79,13 +79,15 @@ def loads(file: str, data: bytes, start: int = 0) -> Pickle:
     machine = _Machine(file, data, start)
     try:
         value = machine.run()
+    except error as failure:
+        raise machine.unfinished() from failure
     except (
         IndexError,
         KeyError,
-        ValueError,
         TypeError,
-    ) as error:  # an empty stack or memo, a malformed literal
-        raise CorruptFile(f"{file}: no sound pickle ({type(error).__name__})") from error
+        ValueError,
+    ) as failure:  # an empty stack or memo, a malformed literal
+        raise CorruptFile(f"{file}: no sound pickle ({type(failure).__name__})") from failure
     return Pickle(value, machine.position, machine.persistent)
 
 
@@ -105,31 +107,38 @@ class _Machine:
         for _ in range(MAX_OPCODES):
             position = self.position
             if position >= end:
-                raise self._unfinished()
+                raise self.unfinished()
             opcode = data[position]
-            self.position = position + 1
             if opcode == _STOP:
+                self.position += 1
                 return self.stack.pop()
-            handler = _HANDLERS.get(opcode)
-            if handler is None:
+            operation = _OPERATIONS.get(opcode)
+            if operation is None:
                 raise CorruptFile(f"{self.file}: no pickle: opcode {opcode:#04x}")
-            handler(self)
+            layout, act = operation
+            if layout is None:
+                self.position = position + 1
+                act(self)
+            else:
+                number = layout.unpack_from(data, position)[0]
+                self.position = position + layout.size
+                act(self, number)
         raise ExcessiveSize(f"{self.file}: a pickle of more than {MAX_OPCODES:,} opcodes")
 
-    def _unfinished(self) -> UnfinishedPickle:
+    def unfinished(self) -> UnfinishedPickle:
         return UnfinishedPickle(f"{self.file}: a pickle is cut off at its byte {len(self.data):,}")
 
     def take(self, count: int) -> bytes:
         start, stop = self.position, self.position + count
         if stop > len(self.data):
-            raise self._unfinished()
+            raise self.unfinished()
         self.position = stop
         return self.data[start:stop]
 
     def line(self) -> str:
         end = self.data.find(b"\n", self.position)
         if end < 0:
-            raise self._unfinished()
+            raise self.unfinished()
         text = self.take(end - self.position).decode()
         self.position += 1
         return text
@@ -140,34 +149,47 @@ class _Machine:
         del self.stack[mark:]
         return values
 
-    def number(self, layout: Struct) -> Any:
-        return layout.unpack(self.take(layout.size))[0]
-
-    def integer(self, value: bytes) -> int:
-        if len(value) > MAX_NUMBER:
-            raise ExcessiveSize(f"{self.file}: an integer of {len(value):,} bytes in its pickle")
-        return int.from_bytes(value, "little", signed=True)
-
-    def push(self, value: Any) -> None:
-        self.stack.append(value)
-
-    def push_number(self, layout: Struct) -> None:
-        self.stack.append(self.number(layout))
-
-    def push_sized(self, length: Struct, value: Callable[[_Machine, bytes], Any]) -> None:
-        self.stack.append(value(self, self.take(self.number(length))))
-
-    def push_line(self, value: Callable[[_Machine, str], Any]) -> None:
-        self.stack.append(value(self, self.line()))
-
-    def numeral(self) -> str:
+    def number(self) -> str:
         text = self.line()
         if len(text) > MAX_NUMBER:
             raise ExcessiveSize(f"{self.file}: a number of {len(text):,} digits in its pickle")
         return text
 
-    def digits(self) -> int:
-        return int(self.numeral().removesuffix("L"))
+    def index(self) -> int:
+        index = int(self.number())
+        if not 0 <= index < _MAX_INDEX:
+            raise ValueError
+        return index
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def push_integer(self, size: int) -> None:
+        if size > MAX_NUMBER:
+            raise ExcessiveSize(f"{self.file}: an integer of {size:,} bytes in its pickle")
+        self.stack.append(int.from_bytes(self.take(size), "little", signed=True))
+
+    def push_text(self, size: int) -> None:
+        self.stack.append(self.take(size).decode("utf-8", "surrogatepass"))
+
+    def push_bytes(self, size: int) -> None:
+        self.stack.append(self.take(size))
+
+    def push_old_text(self, size: int) -> None:
+        self.stack.append(_old_text(self.take(size)))
+
+    def push_quoted(self) -> None:
+        line = self.line()
+        if len(line) < 2 or line[0] != line[-1] or line[0] not in "'\"":
+            raise ValueError
+        self.stack.append(_old_text(codecs.escape_decode(line[1:-1].encode())[0]))
+
+    def push_escaped(self) -> None:
+        self.stack.append(self.line().encode("latin-1").decode("raw-unicode-escape"))
+
+    def push_whole(self) -> None:
+        text = self.number()
+        self.stack.append(text == "01" if text in ("00", "01") else int(text))
 
     def mark(self) -> None:
         self.marks.append(len(self.stack))
@@ -264,114 +286,94 @@ class _Machine:
         self.persistent.append(reference)
         self.stack.append(reference)
 
-    def check_protocol(self) -> None:
-        protocol = self.take(1)[0]
+    def check_protocol(self, protocol: int) -> None:
         if protocol > pickle.HIGHEST_PROTOCOL:
             raise UnsupportedFormat(f"{self.file}: a pickle of protocol {protocol}")
 
 
-_DICTS = {"collections.OrderedDict", "builtins.dict", "__builtin__.dict"}
-_SETS = {f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("set", "frozenset")}
-_BYTES = {"builtins.bytes", "__builtin__.bytes"}
-
-
-def _text(_: _Machine, value: bytes) -> str:
-    return value.decode("utf-8", "surrogatepass")
-
-
-def _bytes(_: _Machine, value: bytes) -> bytes:
-    return value
-
-
-def _old_text(_: _Machine, value: bytes) -> str | bytes:
+def _old_text(value: bytes) -> str | bytes:
     """A string of Python 2, which may be text or bytes."""
     return value.decode() if value.isascii() else value
 
 
-def _quoted(machine: _Machine, line: str) -> str | bytes:
-    if len(line) < 2 or line[0] != line[-1] or line[0] not in "'\"":
-        raise ValueError
-    return _old_text(machine, codecs.escape_decode(line[1:-1].encode())[0])
-
-
-def _escaped(_: _Machine, line: str) -> str:
-    return line.encode("latin-1").decode("raw-unicode-escape")
-
-
-def _whole(machine: _Machine) -> int | bool:
-    text = machine.numeral()
-    return text == "01" if text in ("00", "01") else int(text)
-
-
-_U1, _U2, _U4, _U8, _I4 = Struct("<B"), Struct("<H"), Struct("<I"), Struct("<Q"), Struct("<i")
 _STOP = pickle.STOP[0]
+_MAX_INDEX = 1 << 32
+_DICTS = {"collections.OrderedDict", "builtins.dict", "__builtin__.dict"}
+_SETS = {f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("set", "frozenset")}
+_BYTES = {"builtins.bytes", "__builtin__.bytes"}
 
-_HANDLERS: dict[int, Callable[[_Machine], Any]] = {
-    pickle.PROTO[0]: _Machine.check_protocol,
-    pickle.FRAME[0]: lambda machine: machine.take(_U8.size),
-    # Constants and numbers
-    pickle.NONE[0]: partial(_Machine.push, value=None),
-    pickle.NEWTRUE[0]: partial(_Machine.push, value=True),
-    pickle.NEWFALSE[0]: partial(_Machine.push, value=False),
-    pickle.BININT[0]: partial(_Machine.push_number, layout=_I4),
-    pickle.BININT1[0]: lambda machine: machine.push(machine.take(1)[0]),
-    pickle.BININT2[0]: partial(_Machine.push_number, layout=_U2),
-    pickle.BINFLOAT[0]: partial(_Machine.push_number, layout=Struct(">d")),
-    pickle.LONG1[0]: partial(_Machine.push_sized, length=_U1, value=_Machine.integer),
-    pickle.LONG4[0]: partial(_Machine.push_sized, length=_U4, value=_Machine.integer),
-    pickle.INT[0]: lambda machine: machine.push(_whole(machine)),
-    pickle.LONG[0]: lambda machine: machine.push(machine.digits()),
-    pickle.FLOAT[0]: lambda machine: machine.push(float(machine.numeral())),
-    # Texts and bytes
-    pickle.SHORT_BINUNICODE[0]: partial(_Machine.push_sized, length=_U1, value=_text),
-    pickle.BINUNICODE[0]: partial(_Machine.push_sized, length=_U4, value=_text),
-    pickle.BINUNICODE8[0]: partial(_Machine.push_sized, length=_U8, value=_text),
-    pickle.SHORT_BINBYTES[0]: partial(_Machine.push_sized, length=_U1, value=_bytes),
-    pickle.BINBYTES[0]: partial(_Machine.push_sized, length=_U4, value=_bytes),
-    pickle.BINBYTES8[0]: partial(_Machine.push_sized, length=_U8, value=_bytes),
-    pickle.BYTEARRAY8[0]: partial(_Machine.push_sized, length=_U8, value=_bytes),
-    pickle.SHORT_BINSTRING[0]: partial(_Machine.push_sized, length=_U1, value=_old_text),
-    pickle.BINSTRING[0]: partial(_Machine.push_sized, length=_U4, value=_old_text),
-    pickle.STRING[0]: partial(_Machine.push_line, value=_quoted),
-    pickle.UNICODE[0]: partial(_Machine.push_line, value=_escaped),
-    # The stack and the memo
-    pickle.MARK[0]: _Machine.mark,
-    pickle.POP[0]: _Machine.drop,
-    pickle.POP_MARK[0]: _Machine.marked,
-    pickle.DUP[0]: lambda machine: machine.push(machine.stack[-1]),
-    pickle.MEMOIZE[0]: lambda machine: machine.remember(len(machine.memo)),
-    pickle.BINPUT[0]: lambda machine: machine.remember(machine.take(1)[0]),
-    pickle.LONG_BINPUT[0]: lambda machine: machine.remember(machine.number(_U4)),
-    pickle.PUT[0]: lambda machine: machine.remember(machine.digits()),
-    pickle.BINGET[0]: lambda machine: machine.recall(machine.take(1)[0]),
-    pickle.LONG_BINGET[0]: lambda machine: machine.recall(machine.number(_U4)),
-    pickle.GET[0]: lambda machine: machine.recall(machine.digits()),
-    # Containers
-    pickle.EMPTY_TUPLE[0]: partial(_Machine.push, value=()),
-    pickle.EMPTY_LIST[0]: lambda machine: machine.push([]),
-    pickle.EMPTY_SET[0]: lambda machine: machine.push([]),
-    pickle.EMPTY_DICT[0]: lambda machine: machine.push(Items()),
-    pickle.TUPLE[0]: partial(_Machine.gather, kind=tuple),
-    pickle.TUPLE1[0]: partial(_Machine.gather_last, count=1),
-    pickle.TUPLE2[0]: partial(_Machine.gather_last, count=2),
-    pickle.TUPLE3[0]: partial(_Machine.gather_last, count=3),
-    pickle.LIST[0]: partial(_Machine.gather, kind=list),
-    pickle.FROZENSET[0]: partial(_Machine.gather, kind=list),
-    pickle.DICT[0]: partial(_Machine.gather, kind=Items),
-    pickle.APPEND[0]: lambda machine: machine.append([machine.stack.pop()]),
-    pickle.APPENDS[0]: lambda machine: machine.append(machine.marked()),
-    pickle.ADDITEMS[0]: lambda machine: machine.append(machine.marked()),
-    pickle.SETITEM[0]: lambda machine: machine.set_items(machine.last_two()),
-    pickle.SETITEMS[0]: lambda machine: machine.set_items(machine.marked()),
-    # What a pickle would import, call or find elsewhere
-    pickle.GLOBAL[0]: lambda machine: machine.push(Global(f"{machine.line()}.{machine.line()}")),
-    pickle.STACK_GLOBAL[0]: _Machine.import_from_stack,
-    pickle.REDUCE[0]: _Machine.make,
-    pickle.NEWOBJ[0]: _Machine.make,
-    pickle.NEWOBJ_EX[0]: _Machine.make_with_options,
-    pickle.OBJ[0]: _Machine.make_marked,
-    pickle.INST[0]: _Machine.make_named,
-    pickle.BUILD[0]: _Machine.build,
-    pickle.BINPERSID[0]: _Machine.refer,
+_U1, _U2, _U4, _U8, _I4, _F8 = map(Struct, ("<xB", "<xH", "<xI", "<xQ", "<xi", ">xd"))
+
+_OPERATIONS: dict[int, tuple[Struct | None, Callable[..., object]]] = {
+    opcode[0]: (layout, act)
+    for opcode, layout, act in (
+        (pickle.PROTO, _U1, _Machine.check_protocol),
+        (pickle.FRAME, _U8, lambda _machine, _size: None),
+        # Constants and numbers
+        (pickle.NONE, None, partial(_Machine.push, value=None)),
+        (pickle.NEWTRUE, None, partial(_Machine.push, value=True)),
+        (pickle.NEWFALSE, None, partial(_Machine.push, value=False)),
+        (pickle.BININT, _I4, _Machine.push),
+        (pickle.BININT1, _U1, _Machine.push),
+        (pickle.BININT2, _U2, _Machine.push),
+        (pickle.BINFLOAT, _F8, _Machine.push),
+        (pickle.LONG1, _U1, _Machine.push_integer),
+        (pickle.LONG4, _U4, _Machine.push_integer),
+        (pickle.INT, None, _Machine.push_whole),
+        (pickle.LONG, None, lambda machine: machine.push(int(machine.number().removesuffix("L")))),
+        (pickle.FLOAT, None, lambda machine: machine.push(float(machine.number()))),
+        # Texts and bytes
+        (pickle.SHORT_BINUNICODE, _U1, _Machine.push_text),
+        (pickle.BINUNICODE, _U4, _Machine.push_text),
+        (pickle.BINUNICODE8, _U8, _Machine.push_text),
+        (pickle.SHORT_BINBYTES, _U1, _Machine.push_bytes),
+        (pickle.BINBYTES, _U4, _Machine.push_bytes),
+        (pickle.BINBYTES8, _U8, _Machine.push_bytes),
+        (pickle.BYTEARRAY8, _U8, _Machine.push_bytes),
+        (pickle.SHORT_BINSTRING, _U1, _Machine.push_old_text),
+        (pickle.BINSTRING, _U4, _Machine.push_old_text),
+        (pickle.STRING, None, _Machine.push_quoted),
+        (pickle.UNICODE, None, _Machine.push_escaped),
+        # The stack and the memo
+        (pickle.MARK, None, _Machine.mark),
+        (pickle.POP, None, _Machine.drop),
+        (pickle.POP_MARK, None, _Machine.marked),
+        (pickle.DUP, None, lambda machine: machine.push(machine.stack[-1])),
+        (pickle.MEMOIZE, None, lambda machine: machine.remember(len(machine.memo))),
+        (pickle.BINPUT, _U1, _Machine.remember),
+        (pickle.LONG_BINPUT, _U4, _Machine.remember),
+        (pickle.PUT, None, lambda machine: machine.remember(machine.index())),
+        (pickle.BINGET, _U1, _Machine.recall),
+        (pickle.LONG_BINGET, _U4, _Machine.recall),
+        (pickle.GET, None, lambda machine: machine.recall(machine.index())),
+        # Containers
+        (pickle.EMPTY_TUPLE, None, partial(_Machine.push, value=())),
+        (pickle.EMPTY_LIST, None, lambda machine: machine.push([])),
+        (pickle.EMPTY_SET, None, lambda machine: machine.push([])),
+        (pickle.EMPTY_DICT, None, lambda machine: machine.push(Items())),
+        (pickle.TUPLE, None, partial(_Machine.gather, kind=tuple)),
+        (pickle.TUPLE1, None, partial(_Machine.gather_last, count=1)),
+        (pickle.TUPLE2, None, partial(_Machine.gather_last, count=2)),
+        (pickle.TUPLE3, None, partial(_Machine.gather_last, count=3)),
+        (pickle.LIST, None, partial(_Machine.gather, kind=list)),
+        (pickle.FROZENSET, None, partial(_Machine.gather, kind=list)),
+        (pickle.DICT, None, partial(_Machine.gather, kind=Items)),
+        (pickle.APPEND, None, lambda machine: machine.append([machine.stack.pop()])),
+        (pickle.APPENDS, None, lambda machine: machine.append(machine.marked())),
+        (pickle.ADDITEMS, None, lambda machine: machine.append(machine.marked())),
+        (pickle.SETITEM, None, lambda machine: machine.set_items(machine.last_two())),
+        (pickle.SETITEMS, None, lambda machine: machine.set_items(machine.marked())),
+        # What a pickle would import, call or find elsewhere
+        (pickle.GLOBAL, None, lambda machine: machine.push(Global(f"{machine.line()}.{machine.line()}"))),
+        (pickle.STACK_GLOBAL, None, _Machine.import_from_stack),
+        (pickle.REDUCE, None, _Machine.make),
+        (pickle.NEWOBJ, None, _Machine.make),
+        (pickle.NEWOBJ_EX, None, _Machine.make_with_options),
+        (pickle.OBJ, None, _Machine.make_marked),
+        (pickle.INST, None, _Machine.make_named),
+        (pickle.BUILD, None, _Machine.build),
+        (pickle.BINPERSID, None, _Machine.refer),
+    )
 }
-"""Every opcode but those for extension codes, buffers out of band and persistent ids of protocol 0."""
+"""Opcode → its layout with the number after it, and what it does with that; all opcodes but those for extension
+codes, buffers out of band and persistent ids of protocol 0."""

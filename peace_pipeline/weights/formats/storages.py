@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from peace_pipeline.weights.formats.pickles import Global, Object, Persistent
 MAX_DIMENSIONS = 64
 """More than PyTorch has (25) or NumPy (64)."""
 
+_MAX_VALUES = 1 << 63
 _MAX_ARGUMENTS = 16
 _MAX_WRAPPED = 8
 """A parameter of a parameter of …"""
@@ -72,8 +73,7 @@ class Storages(Protocol):
         """Bytes [start, stop) of a storage (uint8)."""
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """Values of a storage; ``offset`` and ``strides`` count values."""
 
     key: str
@@ -85,7 +85,7 @@ class View:
     def rows(self, start: int, stop: int) -> View:
         """The view of rows [start, stop)."""
         shape = (stop - start, *self.shape[1:])
-        return replace(self, offset=self.offset + start * self.strides[0], shape=shape)
+        return self._replace(offset=self.offset + start * self.strides[0], shape=shape)
 
     @property
     def stored(self) -> str | None:
@@ -106,8 +106,7 @@ class View:
     def ordered(self) -> View:
         """The view with its axes in the order of their strides, widest first."""
         order = _order(self.strides)
-        return replace(
-            self,
+        return self._replace(
             shape=tuple(self.shape[axis] for axis in order),
             strides=tuple(self.strides[axis] for axis in order),
         )
@@ -142,7 +141,7 @@ class View:
         for start in range(0, self.shape[0], step):
             rows = self.rows(start, min(start + step, self.shape[0]))
             if step == 1:
-                replace(rows, shape=rows.shape[1:], strides=rows.strides[1:])._fill(target[start], storages)
+                rows._replace(shape=rows.shape[1:], strides=rows.strides[1:])._fill(target[start], storages)
             else:
                 rows._fill(target[start : start + step], storages)
 
@@ -306,7 +305,7 @@ def _packed(data: Any, layout: Object, shape: Any, by_columns: bool) -> Array | 
     if type(data) is str:  # of Python 2
         data = data.encode("latin-1")
     dtype = np.dtype(code).newbyteorder(layout.state[1] if layout.state else "=")
-    _check_numbers(shape)
+    _check_shape(shape)
     if math.prod(shape) * dtype.itemsize != len(data):
         raise CorruptFile(f"of shape {shape} does not take {len(data):,} bytes")
     if type(data) is not bytes:
@@ -353,22 +352,24 @@ def _view(
     dtype: torch.dtype | None = None,
 ) -> View:
     """A view, checked against the bytes that the file has for its storage."""
-    key, kind, start, length = _storage(storage, storages)
+    region = _region(storage, storages)
     shape = shape.arguments[0] if isinstance(shape, Object) else shape  # torch.Size
-    _check_numbers(shape)
-    _check_numbers(strides)
-    _check_numbers((offset,))
-    dtype = dtype or kind
-    view = View(key, dtype, offset + start * kind.itemsize // dtype.itemsize, shape, strides)
-    if len(shape) != len(strides):
+    _check_shape(shape)
+    if type(strides) is not tuple or len(strides) != len(shape):
         raise ValueError
+    dtype = dtype or region.dtype
+    width = dtype.itemsize
+    first, within = divmod(region.start, width)
+    _check_numbers(offset, *strides)
+    if within:
+        raise ValueError
+    view = View(region.key, dtype, first + offset, shape, strides)
     if 0 in shape:
-        if math.prod(filter(None, shape)) >= 2**63:
-            raise CorruptFile(f"of shape {shape} is too large to be empty")
         return view
-    if (view.last + 1) * dtype.itemsize > (start + length) * kind.itemsize:
-        raise CorruptFile(f"of shape {shape} goes beyond its storage of {length * kind.itemsize:,} bytes")
-    if math.prod(shape) * dtype.itemsize > length * kind.itemsize or (view.span > _BLOCK and _overlaps(view)):
+    size = region.stop - region.start
+    if (view.last + 1) * width > region.stop:
+        raise CorruptFile(f"of shape {shape} goes beyond its storage of {size:,} bytes")
+    if math.prod(shape) * width > size or (view.span > _BLOCK and _overlaps(view)):
         raise UnsupportedFormat(f"of shape {shape} repeats its values by strides {strides}")
     return view
 
@@ -383,8 +384,17 @@ def _overlaps(view: View) -> bool:
     return False
 
 
-def _storage(storage: Persistent, storages: Storages) -> tuple[str, torch.dtype, int, int]:
-    """Key, dtype, first value and number of values of a storage, or of a part of one (in old files)."""
+class _Region(NamedTuple):
+    """Bytes [start, stop) of a storage, and what they are."""
+
+    key: str
+    dtype: torch.dtype
+    start: int
+    stop: int
+
+
+def _region(storage: Persistent, storages: Storages) -> _Region:
+    """The storage, or the part of one (in old files), that a persistent id stands for."""
     mark, kind, key, location, length, *view = storage.id[:_MAX_ARGUMENTS]
     if mark != "storage" or location == "meta":
         raise UnsupportedFormat("has no values")
@@ -394,16 +404,16 @@ def _storage(storage: Persistent, storages: Storages) -> tuple[str, torch.dtype,
     if name not in _STORAGES:
         raise UnsupportedFormat(f"is kept in {name[:40]}, which is not read")
     dtype = _STORAGES[name]
-    _check_numbers((length,))
+    _check_numbers(length)
     if length * dtype.itemsize > storages.size(str(key)):
         raise CorruptFile(f"has a storage of fewer than {length:,} values")
     if not view or view[0] is None:
-        return str(key), dtype, 0, length
+        return _Region(str(key), dtype, 0, length * dtype.itemsize)
     _, start, part = view[0]
-    _check_numbers((start, part))
+    _check_numbers(start, part)
     if start + part > length:
         raise CorruptFile("goes beyond its storage")
-    return str(key), dtype, start, part
+    return _Region(str(key), dtype, start * dtype.itemsize, (start + part) * dtype.itemsize)
 
 
 def width_of(storage: Persistent) -> tuple[str, int] | None:
@@ -416,16 +426,22 @@ def width_of(storage: Persistent) -> tuple[str, int] | None:
         return None
 
 
-def _check_numbers(numbers: Any) -> None:
-    """Whether these are sizes, strides or positions.
-
-    Raises:
-        ValueError: where they aren't.
-        ExcessiveSize: where there are more than PyTorch and NumPy have of dimensions.
+def _check_shape(shape: Any) -> None:
+    """Raises:
+    ValueError: where it isn't one.
+    ExcessiveSize: where it has more dimensions than PyTorch and NumPy allow.
     """
-    if type(numbers) is not tuple:
+    if type(shape) is not tuple:
         raise ValueError
-    if len(numbers) > MAX_DIMENSIONS:
-        raise ExcessiveSize(f"has {len(numbers):,} dimensions")
-    if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
-        raise ValueError
+    if len(shape) > MAX_DIMENSIONS:
+        raise ExcessiveSize(f"has {len(shape):,} dimensions")
+    _check_numbers(*shape)
+    if math.prod(n for n in shape if n) >= _MAX_VALUES:
+        raise CorruptFile(f"of shape {shape} is larger than any file")
+
+
+def _check_numbers(*numbers: Any) -> None:
+    """Raises ValueError where these are no counts or positions."""
+    for number in numbers:
+        if type(number) is not int or not 0 <= number < _MAX_VALUES:
+            raise ValueError
