@@ -93,7 +93,7 @@ def _by_name(layer: Draft, parts: dict[str, set[str]]) -> str | None:
             return found
     if len(shape) == 2:
         return "linear"
-    if _EXPERTS.fullmatch(name) or (is_bare and shape[0] == 1):
+    if _EXPERTS.fullmatch(name) or (is_bare and shape[0] == 1) or _NORM.search(last):
         return "tensor"
     return None
 

@@ -57,9 +57,8 @@ def views_of(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> Views:
 
     Buffers are left out, and copies of the input embedding that the config calls tied.
     """
-    views: Views = {info.name: Stored(info) for info in tensors}
-    views = quantised.unscaled(views, config)
-    views = reparametrised.computed(names.parameters(views))
+    views = names.parameters({info.name: Stored(info) for info in tensors})
+    views = reparametrised.computed(quantised.unscaled(views, config))
     views = names.respelled(views)
     views = fused.split(fused.input_last(views, config), config)
     return names.untied(views, config)

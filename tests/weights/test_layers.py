@@ -108,7 +108,8 @@ PARAMETERS = {
     "relative_position_bias_table": ((9, 4), "embedding"), "visual.proj": ((8, 4), "linear"),
     "latent": ((1, 5, 8), "tensor"), "grn.gamma": ((1, 1, 1, 8), "tensor"), "ls1.gamma": ((8,), "norm"),
     "mlp.experts.down_proj": ((4, 8, 6), "tensor"), "blk.0.ffn_up_exps.weight": ((4, 8, 6), "tensor"),
-    "position.bias": ((4, 3), "tensor"), "123": ((8, 4, 3, 3), "conv2d"), "magnitude": ((8,), "norm"),
+    "position.bias": ((4, 3), "tensor"), "layer_norm.weight": ((8, 4, 4), "tensor"),
+    "123": ((8, 4, 3, 3), "conv2d"), "magnitude": ((8,), "norm"),
 }  # fmt: skip
 
 
