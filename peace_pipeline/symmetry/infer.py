@@ -17,6 +17,7 @@ from peace_pipeline.symmetry.wiring import (
     Wiring,
     WiringMismatch,
     assemble,
+    epsilon,
 )
 from peace_pipeline.weights.layers import Layer, layers_of
 from peace_pipeline.weights.tensors import TensorInfo
@@ -132,5 +133,5 @@ def independent(layers: list[Layer]) -> Wiring:
         if len(layer.shape) > 1:
             into = Group(f"{layer.name}.in", layer.shape[1], INDEPENDENT if layer.shape[1] > 1 else FIXED)
             groups[into.name] = into
-        wired.append(WiredLayer(layer, Axis(out.name), Axis(into.name) if into else None))
+        wired.append(WiredLayer(layer, Axis(out.name), Axis(into.name) if into else None, eps=epsilon(layer)))
     return Wiring("independent", groups, tuple(wired))

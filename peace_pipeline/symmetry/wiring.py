@@ -50,18 +50,23 @@ class Axis:
     block: int = 1
 
 
+EPSILON = 1e-5
+"""Of a norm whose file doesn't give it: PyTorch's default."""
+
+
 @dataclass(frozen=True)
 class WiredLayer:
     """A layer between two groups. ``into`` is ``None`` where the layer has no input axis (norms).
 
-    ``norm`` is a BatchNorm that follows and can be folded into it (``eps`` is its epsilon).
+    ``norm`` is a BatchNorm that follows and can be folded into it. ``eps`` is that one's epsilon, or the layer's own
+    where it is a norm itself.
     """
 
     layer: Layer
     out: Axis
     into: Axis | None = None
     norm: Layer | None = None
-    eps: float = 1e-5
+    eps: float = EPSILON
 
     @property
     def scaled(self) -> tuple[str, ...]:
@@ -215,7 +220,13 @@ def _wire(link: Link, named: dict[str, Layer], used: set[str]) -> WiredLayer:
         raise WiringMismatch(f"layer {layer.name} has no input axis")
     if norm and not (norm.is_norm and norm.shape == layer.shape[:1]):
         raise WiringMismatch(f"{norm.name} is no norm over the channels of {layer.name}")
-    return WiredLayer(layer, Axis(link.out), Axis(link.into) if link.into else None, norm)
+    into = Axis(link.into) if link.into else None
+    return WiredLayer(layer, Axis(link.out), into, norm, epsilon(norm))
+
+
+def epsilon(layer: Layer | None) -> float:
+    """A norm's epsilon where its file gives it, else the usual one."""
+    return EPSILON if layer is None or layer.eps is None else layer.eps
 
 
 def _sizes(wired: tuple[WiredLayer, ...]) -> dict[str, int]:

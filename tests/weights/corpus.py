@@ -63,7 +63,7 @@ def attention() -> Modules:
     """The weights of an attention layer; for the formats' sake its parts stand one after another."""
     parts = {f"{part}_proj": nn.Linear(6, 6) for part in "qkvo"}
     return _modules(
-        4, embedding=nn.Embedding(9, 6), **parts, norm=nn.LayerNorm(6, eps=EPS), out=nn.Linear(6, 9)
+        4, embedding=nn.Embedding(9, 6), **parts, norm=nn.LayerNorm(6, eps=EPS), head=nn.Linear(6, 9)
     )
 
 
@@ -248,7 +248,7 @@ def keras_network(modules: Modules, path: Path) -> Path:
     def fill(file: h5py.File) -> None:
         counts: dict[str, int] = {}
         for name, module in modules.items():
-            kind, variables = _KERAS_KEYS[type(module)], _keras_variables(module)
+            kind, variables = _KERAS_KEYS[type(module)], keras_variables(module)
             number = counts[kind] = counts.get(kind, -1) + 1
             group = f"layers/{kind}_{number}" if number else f"layers/{kind}"
             file.create_group(f"{group}/vars").attrs["name"] = name
@@ -267,7 +267,7 @@ def keras_hdf5(modules: Modules, path: Path) -> Path:
         weights = file.create_group("model_weights")
         weights.attrs["layer_names"] = [name.encode() for name in modules]
         for name, module in modules.items():
-            layer, variables = weights.create_group(name), _keras_variables(module)
+            layer, variables = weights.create_group(name), keras_variables(module)
             within = f"{name}/lstm_cell" if isinstance(module, nn.LSTM) else name
             layer.attrs["weight_names"] = [f"{within}/{variable}".encode() for variable in variables]
             for variable, value in variables.items():
@@ -296,7 +296,7 @@ def _keras_archive(config: dict[str, Any], fill: Callable[[h5py.File], None], pa
     return path
 
 
-def _keras_variables(module: nn.Module) -> dict[str, np.ndarray]:
+def keras_variables(module: nn.Module) -> dict[str, np.ndarray]:
     """A layer's variables in Keras' names, order and layout."""
     state = {name: value.numpy() for name, value in module.state_dict().items()}
     match module:

@@ -190,7 +190,8 @@ _SNIPPETS = (
     b"cos\nsystem\n", b"cos\nsystem\n(S'touch marker'\ntR", b"cbuiltins\neval\n(S'1+1'\ntR", b"csubprocess\nPopen\n",
     b"(S'true'\nios\nsystem\n", b"\x8c\x02os\x8c\x06system\x93", b"ctorch._utils\n_rebuild_tensor_v2\n", b"R", b"b",
     b"o", b"\x81", b"\x92", b"Q", b"(", b".", b"0", b"1", b"2", b"t", b"l", b"d", b"\x85" * 2000, b"(" * 1000,
-    b"]a" * 500, b"}", b"]", b")", b"N", b"\x88", b"u", b"s", b"e", b"a", b"\x90", b"\x91", b"\x93", b"\x94", b"\x97", b"\x98",
+    b"]a" * 500, b"}", b"]", b")", b"N", b"\x88", b"u", b"s", b"e", b"a", b"\x90", b"\x91", b"\x93", b"\x94",
+    b"\x97", b"\x98",
     b"\x82\x01", b"\x80\x09", b"\x95\xff\xff\xff\xff\xff\xff\xff\xff", b"\x8a\xff" + b"\xff" * 255,
     b"\x8b\xff\xff\xff\x7f", b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff", b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",
     b"X\xff\xff\xff\xff", b"j\xff\xff\xff\xff", b"r\xff\xff\xff\xff", b"h\xff", b"J\xff\xff\xff\xff", b"K\x00",
@@ -276,7 +277,7 @@ def _zipped(random: Random, members: list[tuple[str, bytes]]) -> bytes:
         for name, value in members:
             info = zipfile.ZipInfo(name)
             info.compress_type = method
-            archive.NameToInfo.pop(name, None)  # a name that is there twice is what is wanted
+            archive.NameToInfo.clear()  # a name that is there twice is what is wanted
             archive.writestr(info, value)
     return target.getvalue()
 
