@@ -191,7 +191,7 @@ def _embed(
     kind = getattr(torch, dtype)
     with _opened(lake, path, budget) as (network, wiring):
         reduction = Reduction(wiring, network.tensors)
-        tensors = reduction.tensors(lambda name: network.read(name, kind))
+        tensors = reduction.tensors(network.read, kind)
         (embedding,) = embed(encoder, [(path, reduction.wiring, tensors)], kind)
         return EmbeddedCheckpoint(
             path,

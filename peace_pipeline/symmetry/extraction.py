@@ -224,7 +224,9 @@ def _write_layers(record: ModelRecord, folder: Path | FetchError, writer: LayerT
     }
 
 
-def layer_rows(model_id: str, revision: str, reduction: Reduction, network: LogicalTensors) -> Iterator[LayerRow]:
+def layer_rows(
+    model_id: str, revision: str, reduction: Reduction, network: LogicalTensors
+) -> Iterator[LayerRow]:
     """The rows of a model's layers, one layer in memory at a time."""
     for position, tensors in reduction.layers(network.read):
         wired = reduction.wiring.layers[position]

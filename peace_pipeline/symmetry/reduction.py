@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
 
-from peace_pipeline.symmetry.actions import along, entries
-from peace_pipeline.symmetry.canonical import norms_in, to_unit
-from peace_pipeline.symmetry.layering import Read, folded_layer
+from peace_pipeline.symmetry.actions import entries
+from peace_pipeline.symmetry.canonical import to_unit
+from peace_pipeline.symmetry.layering import folded_layer
 from peace_pipeline.symmetry.wiring import FIXED, SCALE, Axis, WiredLayer, Wiring
 from peace_pipeline.weights.errors import ExcessiveSize
 from peace_pipeline.weights.layers import Layer
@@ -31,8 +31,10 @@ MOST_UNITS, LEAST_UNITS = 256, 16
 LARGEST_NETWORK = 1 << 24
 """Values that are kept of a network with fewer neurons than ``MOST_UNITS`` a group."""
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17
+_SLICED = ("float64", "float32", "float16", "bfloat16")
 Tensors = dict[str, torch.Tensor]
+ReadAs = Callable[[str, torch.dtype | None], torch.Tensor]
 
 
 class Reduction:
@@ -55,32 +57,52 @@ class Reduction:
         """Whether a byte budget left out some of the layer's neurons, or of those that it reads."""
         return any(over.group in self._had for _, over in _axes(wired))
 
-    def layers(self, read: Read) -> Iterator[tuple[int, Tensors]]:
-        """Position and folded tensors (``weight``, ``bias``) of each layer; ``read`` gives a tensor by name."""
-        chosen = self._choose_shared(read)
-        for position, wired in enumerate(self._whole.layers):
-            layer = self._read(wired, read)
-            for axis, over in _axes(wired):
-                if over.group in self._cut:
-                    index = chosen.get(over.group)
-                    if index is None:
-                        index = self._choose(over.group, _norms(layer["weight"], axis, over.block))
-                    layer = _taken(layer, axis, entries(index[None], over.block)[0])
-            yield position, layer
+    def layers(self, read: ReadAs, dtype: torch.dtype = torch.float32) -> Iterator[tuple[int, Tensors]]:
+        """Position and folded tensors (``weight``, ``bias``) of each layer, of ``dtype``.
 
-    def tensors(self, read: Read) -> Tensors:
+        ``read`` gives a tensor by name, of a dtype or of its own (``None``).
+        """
+        chosen = self._choose_shared(read, dtype)
+        for position, wired in enumerate(self._whole.layers):
+            layer = self._read(wired, read, None if self._as_stored(wired) else dtype)
+            for axis, index in list(self._kept_of(wired, layer, chosen)):
+                layer = _taken(layer, axis, index)
+            yield position, {role: tensor.to(dtype) for role, tensor in layer.items()}
+
+    def tensors(self, read: ReadAs, dtype: torch.dtype = torch.float32) -> Tensors:
         """All that is kept, under the names of ``wiring.folded``, without a batch dimension."""
         return {
             f"{position}.{role}": tensor
-            for position, layer in self.layers(read)
+            for position, layer in self.layers(read, dtype)
             for role, tensor in layer.items()
         }
 
-    def _read(self, wired: WiredLayer, read: Read) -> Tensors:
+    def _as_stored(self, wired: WiredLayer) -> bool:
+        """Whether a layer is cut before its values are converted: all of a large layer take longer than those kept."""
+        is_cut = any(over.group in self._cut for _, over in _axes(wired))
+        names = wired.layer.tensors.values()
+        return is_cut and not wired.norm and all(self._infos[name].dtype in _SLICED for name in names)
+
+    def _kept_of(
+        self, wired: WiredLayer, layer: Tensors, chosen: Mapping[str, torch.Tensor]
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """Axis and entries to keep, for each axis that is cut."""
+        for axis, over in _axes(wired):
+            if over.group not in self._cut:
+                continue
+            index = chosen.get(over.group)
+            if index is None:
+                weight = layer["weight"]
+                index = self._choose(
+                    over.group, _column_norms(weight, over.block) if axis else _row_norms(weight)
+                )
+            yield axis, entries(index[None], over.block)[0]
+
+    def _read(self, wired: WiredLayer, read: ReadAs, dtype: torch.dtype | None) -> Tensors:
         """A folded layer, as far as it is had."""
 
         def had(name: str) -> torch.Tensor:
-            tensor, part = read(name), self._infos[name].part
+            tensor, part = read(name, dtype), self._infos[name].part
             for axis, over in _axes(wired)[: tensor.dim()]:
                 tensor = self._restricted(tensor, axis, over, part)
             return tensor
@@ -96,7 +118,7 @@ class Reduction:
             index = torch.searchsorted(part.index, index)
         return tensor.index_select(axis, index)
 
-    def _choose_shared(self, read: Read) -> dict[str, torch.Tensor]:
+    def _choose_shared(self, read: ReadAs, dtype: torch.dtype) -> dict[str, torch.Tensor]:
         """Positions of the neurons that are kept in groups which several layers share: one sweep in the order of data
         flow, as in the scale-canonical form."""
         touching = Counter(over.group for wired in self._whole.layers for _, over in _axes(wired))
@@ -109,19 +131,20 @@ class Reduction:
             is_reader = into is not None and into.group in shared - chosen.keys()
             if not (is_writer or is_reader):
                 continue
-            layer = {role: tensor[None] for role, tensor in self._read(wired, read).items()}
-            if into and into.group in scales:
-                layer["weight"] = layer["weight"] / along(scales[into.group], layer["weight"], 2, into.block)
+            layer = self._read(wired, read, dtype)
+            inverse = 1 / scales[into.group].square() if into and into.group in scales else None
             if is_writer:
-                scales[out] = to_unit(norms_in(layer["weight"], layer.get("bias")))
+                norms = _row_norms(
+                    layer["weight"], None if inverse is None else _spread(inverse, layer["weight"])
+                )
+                biases = layer["bias"].double().square() if "bias" in layer else 0
+                scales[out] = to_unit((norms + biases).sqrt())
             if is_reader:
                 assert into is not None
-                scaled = (
-                    layer["weight"] * along(scales[out], layer["weight"], 1)
-                    if out in scales
-                    else layer["weight"]
+                norms = _column_norms(
+                    layer["weight"], into.block, scales[out].square() if out in scales else None
                 )
-                chosen[into.group] = self._choose(into.group, _norms(scaled[0], 1, into.block))
+                chosen[into.group] = self._choose(into.group, norms if inverse is None else norms * inverse)
         return chosen
 
     def _choose(self, name: str, norms: torch.Tensor | None) -> torch.Tensor:
@@ -195,16 +218,40 @@ def _resized(wiring: Wiring, sizes: Mapping[str, int]) -> Wiring:
     return replace(wiring, groups=groups, layers=layers)
 
 
-def _norms(weight: torch.Tensor, axis: int, block: int) -> torch.Tensor:
-    """Norms of the neurons along ``axis`` (each owns ``block`` entries), in float64, a part of the rows at a time."""
-    rows = weight.flatten(1) if weight.dim() > 1 else weight[:, None]
-    squares = []
-    for chunk in rows.split(max(1, _CHUNK // max(1, rows.shape[1]))):
-        square = chunk.double().square()
-        squares.append(square.sum(1) if axis == 0 else square.sum(0))
-    if axis == 0:
-        return torch.cat(squares)
-    return torch.stack(squares).sum(0).view(weight.shape[1] // block, -1).sum(1)
+def _row_norms(weight: torch.Tensor, columns: torch.Tensor | None = None) -> torch.Tensor:
+    """Squared norms (out,) of the rows in float64; ``columns`` are factors of the squares in each column."""
+    rows = _matrix(weight)
+    factors = torch.ones(rows.shape[1], dtype=torch.float64) if columns is None else columns
+    return torch.cat([square @ factors for square in _squares(rows)])
+
+
+def _column_norms(weight: torch.Tensor, block: int, rows: torch.Tensor | None = None) -> torch.Tensor:
+    """Squared norms in float64 of the neurons that own ``block`` columns each; ``rows`` are factors of the squares in
+    each row."""
+    matrix = _matrix(weight)
+    factors = torch.ones(len(matrix), dtype=torch.float64) if rows is None else rows
+    sums = torch.zeros(matrix.shape[1], dtype=torch.float64)
+    for part, square in zip(factors.split(_height(matrix)), _squares(matrix), strict=True):
+        sums += part @ square
+    return sums.view(weight.shape[1] // block, -1).sum(1)
+
+
+def _squares(rows: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The squares in float64, of so few rows at a time that they stay in the processor's cache."""
+    return (chunk.double().square() for chunk in rows.split(_height(rows)))
+
+
+def _height(rows: torch.Tensor) -> int:
+    return max(1, _CHUNK // rows.shape[1])
+
+
+def _matrix(weight: torch.Tensor) -> torch.Tensor:
+    return weight.flatten(1) if weight.dim() > 1 else weight[:, None]
+
+
+def _spread(neurons: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """A value of each neuron for every column of the flattened weight that it owns."""
+    return neurons.repeat_interleave(_matrix(weight).shape[1] // len(neurons))
 
 
 def _taken(layer: Tensors, axis: int, index: torch.Tensor) -> Tensors:
