@@ -19,8 +19,11 @@ from blake3 import blake3
 from peace_pipeline.weights.errors import ExcessiveSize
 from peace_pipeline.weights.tensors import Part, TensorFile, TensorInfo
 
-STRATA = 8
+MOST_STRATA = 8
 """Into which the rows of a tensor are cut: each costs one request of a remote file, or two."""
+
+REQUESTS = 512
+"""For as many the strata of all tensors are meant: with many tensors there are fewer of each."""
 
 _SEED = 0
 
@@ -52,9 +55,11 @@ def sample(files: Mapping[str, TensorFile], budget: int) -> dict[str, Sampled]:
         ExcessiveSize: where one row of every tensor takes more than that.
     """
     inventories = {path: list(file.inventory()) for path, file in files.items()}
-    share = fair_share([_bytes(info) for infos in inventories.values() for info in infos], budget)
+    sizes = [_bytes(info) for infos in inventories.values() for info in infos]
+    share = fair_share(sizes, budget)
+    strata = min(MOST_STRATA, max(1, REQUESTS // max(1, sum(size > share for size in sizes))))
     sampled = {
-        path: Sampled(file, {info.name: _limited(info, share) for info in inventories[path]})
+        path: Sampled(file, {info.name: _limited(info, share, strata) for info in inventories[path]})
         for path, file in files.items()
     }
     taken = sum(bytes_read(info) for file in sampled.values() for info in file.inventory())
@@ -85,28 +90,30 @@ def _bytes(info: TensorInfo) -> int:
     return info.size * getattr(torch, info.dtype).itemsize
 
 
-def _limited(info: TensorInfo, share: int) -> TensorInfo:
+def _limited(info: TensorInfo, share: int, strata: int) -> TensorInfo:
     size = _bytes(info)
     if size <= share or not info.shape:
         return info
     rows = max(1, share // (size // info.shape[0]))
     return (
-        replace(info, part=Part(0, tuple(_row_blocks(info.shape[0], rows)))) if rows < info.shape[0] else info
+        replace(info, part=Part(0, tuple(_row_blocks(info.shape[0], rows, strata))))
+        if rows < info.shape[0]
+        else info
     )
 
 
-def _row_blocks(height: int, rows: int) -> Iterator[tuple[int, int]]:
+def _row_blocks(height: int, rows: int, strata: int) -> Iterator[tuple[int, int]]:
     """Blocks of ``rows`` rows in all, in ascending order; those of fewer rows are among those of more."""
-    taken = np.sort(_order(height)[:rows])
+    taken = np.sort(_order(height, strata)[:rows])
     gaps = np.flatnonzero(np.diff(taken) > 1)
     starts, stops = taken[[0, *(gaps + 1)]], taken[[*gaps, rows - 1]] + 1
     return zip(starts.tolist(), stops.tolist(), strict=True)
 
 
 @lru_cache(64)
-def _order(height: int) -> np.ndarray:
+def _order(height: int, strata: int) -> np.ndarray:
     """All rows in the order in which they are taken: of each stratum in turn the next after those it gave."""
-    edges = np.linspace(0, height, min(height, STRATA) + 1).astype(int)
+    edges = np.linspace(0, height, min(height, strata) + 1).astype(int)
     size = np.diff(edges)
     first = np.array([_hash(height, place) for place in range(len(size))]) % size
     stratum = np.repeat(np.arange(len(size)), size)

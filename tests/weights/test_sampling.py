@@ -15,7 +15,7 @@ from peace_pipeline.weights.blob import local_blob
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import ExcessiveSize
 from peace_pipeline.weights.sampled_copy import NAME, fetch_sampled, open_sampled
-from peace_pipeline.weights.sampling import STRATA, _order, bytes_read, fair_share
+from peace_pipeline.weights.sampling import MOST_STRATA, _order, bytes_read, fair_share
 from peace_pipeline.zoo.source import FetchError, Ranged
 
 STATE = {
@@ -41,13 +41,13 @@ def test_a_fair_share_is_the_largest_that_fits(sizes: list[int], budget: int) ->
         assert sum(min(size, share + 1) for size in sizes) > budget
 
 
-@given(height=st.integers(1, 3000))
-def test_rows_are_taken_in_turns_from_every_stratum(height: int) -> None:
-    order = _order(height)
+@given(height=st.integers(1, 3000), strata=st.integers(1, MOST_STRATA))
+def test_rows_are_taken_in_turns_from_every_stratum(height: int, strata: int) -> None:
+    order = _order(height, strata)
     assert sorted(order) == list(range(height))
-    if height >= STRATA**2:
-        edges = np.arange(STRATA) * height // STRATA
-        assert len({int((edges <= row).sum()) for row in order[:STRATA]}) == STRATA
+    if height >= strata**2:
+        edges = np.arange(strata) * height // strata
+        assert len({int((edges <= row).sum()) for row in order[:strata]}) == strata
 
 
 @pytest.mark.parametrize("budget", [2_000, 20_000, 100_000])
