@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from peace_pipeline.weights.errors import ForbiddenPath
 from peace_pipeline.zoo.card import CARD, CONFIG
 from peace_pipeline.zoo.record import ModelFile, natural
 
@@ -60,6 +61,10 @@ class AmbiguousWeights(ValueError):
     """A folder holds weight files of which none is plainly the model, or only a part of its shards."""
 
 
+class ForbiddenShard(AmbiguousWeights, ForbiddenPath):
+    """An index of shards names a file outside its folder."""
+
+
 def choose(names: Iterable[str], indexed: Iterable[str] = ()) -> list[str]:
     """The weight files of a folder that together are its model.
 
@@ -68,12 +73,16 @@ def choose(names: Iterable[str], indexed: Iterable[str] = ()) -> list[str]:
 
     Raises:
         AmbiguousWeights: where no rule picks one, or shards are missing.
+        ForbiddenShard: where an index names a file that is not in the folder itself.
     """
     order = list(dict.fromkeys(FORMATS.values()))
     present = sorted(filter(is_weights, names), key=natural)
     best = min(order.index(format_of(name)) for name in present)
     files = [name for name in present if order.index(format_of(name)) == best]
     listed = [name for name in indexed if FORMATS.get(Path(name).suffix.lower(), order[best]) == order[best]]
+    for name in listed:
+        if Path(name).name != name or name == "..":
+            raise ForbiddenShard(f"the index of shards names {name[:80]!r}, which is not in its folder")
     if listed and set(listed) <= set(files):
         return sorted(listed, key=natural)
     shards = [name for name in files if _SHARD.fullmatch(name)]
