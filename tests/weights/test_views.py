@@ -628,17 +628,15 @@ def test_our_own_networks(architecture: str, tmp_path: Path) -> None:
     tensors = read_all(tmp_path, state, config)
     if architecture in ZOO_KINDS:
         assert kinds(tensors) == ZOO_KINDS[architecture]
-    plain = {name: value for name, value in state.items() if "_l0" not in name and value.is_floating_point()}
-    assert all(torch.equal(tensors[name], value) for name, value in plain.items())
-    if len(plain) == len([name for name in tensors]):
-        stored, seen = infer_wiring(infos_of(state), config), infer_wiring(infos_of(tensors), config)
-        assert stored == seen
-    for role in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-        for cell, gates in (("lstm", "ifgo"), ("gru", "rzn")):
-            kind, side = role.split("_")
-            if f"{cell}.{role}_l0" in state:
-                parts = [tensors[f"{cell}.{side}_l0.{gate}.{kind}"] for gate in gates]
-                assert torch.equal(torch.cat(parts), state[f"{cell}.{role}_l0"])
+    gated = {name for name in state if name.startswith(("lstm.", "gru."))}
+    for name in gated:
+        role, side, number = name.partition(".")[2].split("_")
+        cell = name.partition(".")[0]
+        parts = [f"{cell}.{side}_{number}.{gate}.{role}" for gate in ("ifgo" if cell == "lstm" else "rzn")]
+        assert torch.equal(torch.cat([tensors.pop(part) for part in parts]), state[name])
+    plain = {name for name, value in state.items() if value.dim()} - gated
+    assert tensors.keys() == plain
+    assert all(torch.equal(tensors[name], state[name]) for name in plain)
 
 
 @contextmanager
