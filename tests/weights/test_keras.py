@@ -456,3 +456,49 @@ def test_quantised_layers_are_refused(tmp_path: Path) -> None:
     model.quantize("int8")
     with pytest.raises(UnsupportedFormat, match="'d' is quantised to int8"):
         read_all(saved(model, tmp_path / "m.keras"))
+
+
+def test_long_names_are_refused_before_they_are_put_together(files: dict[str, Path], tmp_path: Path) -> None:
+    name = "x" * 1_000_000
+    held = [{"class_name": "Dense", "config": {"name": f"d{number}"}} for number in range(100)]
+    inner = {"class_name": "Sequential", "config": {"name": name, "layers": held}}
+    config = json.dumps({"class_name": "Sequential", "config": {"layers": [inner]}}).encode()
+    with h5py.File(tmp_path / "inner.h5", "w") as file:
+        for number in range(100):
+            file[f"layers/sequential/layers/dense_{number}/vars/0"] = KERNEL
+    weights = (tmp_path / "inner.h5").read_bytes()
+    path = rezipped(files[".keras"], tmp_path / "m.keras", config=config, model=weights)
+    with pytest.raises(ExcessiveSize, match="names of more than"):
+        read_all(path)
+
+
+ODD = {
+    "no network": [],
+    "no names": {"class_name": "Sequential", "config": {"layers": [{"class_name": "Dense", "config": {}}]}},
+    "layers that are none": {"class_name": "Sequential", "config": {"layers": [3, None, {"class_name": []}]}},
+    "an odd equation": {
+        "class_name": "Sequential",
+        "config": {
+            "layers": [{"class_name": "EinsumDense", "config": {"name": "d", "equation": "a,bcdef->g"}}]
+        },
+    },
+    "settings of odd types": {
+        "class_name": "Sequential",
+        "config": {
+            "layers": [{"class_name": "Dense", "config": {"name": "d", "use_bias": [], "epsilon": {}}}]
+        },
+    },
+    "a loop of wrappers": {
+        "class_name": "Bidirectional",
+        "config": {"name": "d", "layer": {"class_name": "d"}},
+    },
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_configurations_lose_no_tensor(case: str, files: dict[str, Path], tmp_path: Path) -> None:
+    variables = {"d": {"d/kernel:0": KERNEL, "d/bias:0": np.float32(1), "d/gamma:0": BIAS}}
+    assert len(read_all(keras_2(tmp_path / "m.h5", variables, ODD[case]))) == 3
+    expected = len(read_all(files[".keras"]))
+    path = rezipped(files[".keras"], tmp_path / "m.keras", config=json.dumps(ODD[case]).encode())
+    assert len(read_all(path)) == expected

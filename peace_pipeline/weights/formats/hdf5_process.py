@@ -149,10 +149,10 @@ class _Helper:
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            root = Path(peace_pipeline.__file__).parent.parent
-            environment = {**os.environ, "PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "1"}
+            paths = [str(Path(peace_pipeline.__file__).parent.parent), *filter(None, sys.path)]
+            environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
             process = subprocess.Popen(
-                [sys.executable, "-m", _HELPER],
+                [sys.executable, "-P", "-m", _HELPER],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env=environment,

@@ -22,9 +22,9 @@ from peace_pipeline.weights.errors import (
 )
 from peace_pipeline.weights.formats.hdf5_process import BFLOAT16, Dataset
 
-MAX_OBJECTS = 100_000
+MAX_OBJECTS = 50_000
 MAX_DEPTH = 64
-MAX_CHUNK = 256 << 20
+MAX_CHUNK = 128 << 20
 """Bytes of one chunk, which the library unpacks as a whole."""
 MAX_RATIO = 1032
 """Values' bytes for each stored byte: the most that deflate can do (258 bytes in two bits, RFC 1951, 3.2.5)."""

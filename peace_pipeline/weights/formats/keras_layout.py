@@ -17,14 +17,17 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from peace_pipeline.weights.errors import CorruptFile, DuplicateTensor, UnsupportedFormat
+from peace_pipeline.weights.errors import CorruptFile, DuplicateTensor, ExcessiveSize, UnsupportedFormat
 from peace_pipeline.weights.formats.hdf5_process import Dataset
 
 EPSILON = 1e-3
-"""Of Keras' norms by default."""
+"""Of Keras' norms by default, except for RMS norms."""
+
+MAX_NAMES = 64 << 20
+"""Letters of all tensors' names; a network's configuration may give thousands of layers a long one."""
 
 Axes = tuple[tuple[int, ...], ...]
 
@@ -83,7 +86,7 @@ class Node:
 
 @dataclass
 class Layer:
-    """Variables of one layer: name → path of the dataset."""
+    """A layer's variables: name → path of the dataset. ``kind`` is its class in snake case where that is known."""
 
     name: str
     kind: str | None
@@ -155,6 +158,8 @@ def sources(
         network: the network's configuration, if there is one.
 
     Raises:
+        DuplicateTensor: where two datasets are one variable.
+        ExcessiveSize: where the tensors' names are longer than any network's.
         UnsupportedFormat: where a layer's weights are quantised.
     """
     if any(("model_weights", key) in texts for key in _LAYER_NAMES):
@@ -166,6 +171,7 @@ def sources(
     else:
         return _unchanged(file, datasets)
     found: dict[str, Source] = {}
+    length = 0
     for layer in layers:
         for name, source in _laid_out(layer, datasets).items():
             kind = datasets[source.path].type
@@ -173,6 +179,9 @@ def sources(
                 raise UnsupportedFormat(f"{file}: {layer.name!r} is quantised to {kind}, which is not read")
             full = f"{layer.name}.{name}" if layer.name else name
             found[source.path.replace("/", ".") if full in found else full] = source
+            length += len(full)
+            if length > MAX_NAMES:
+                raise ExcessiveSize(f"{file}: names of more than {MAX_NAMES:,} letters")
     return found
 
 
@@ -253,9 +262,9 @@ def _named(file: str, datasets: Mapping[str, Dataset], prefix: str, network: Nod
     """Layers of a file whose variables have names: Keras 2's, and Keras 3's HDF5 of before ``.weights.h5``."""
     layers: dict[tuple[str, bool], Layer] = {}
     for path in datasets:
-        if not path.startswith(prefix) or _RANDOM in path:
-            continue
         *parts, variable = path.removeprefix(prefix).split("/")
+        if not path.startswith(prefix) or _RANDOM in parts:
+            continue
         layer = _layer_by_names(parts, network)
         layer = layers.setdefault((layer.name, layer.is_backward), layer)
         variable = re.sub(r":\d+$", "", variable)
@@ -305,7 +314,7 @@ def _layer_by_path(parts: list[str], is_backward: bool) -> Layer:
         if first in (second, [_unnumbered(part) for part in second]):
             parts = first + parts[2 * length :]
             break
-    kept = [part for part in parts if part == parts[0] or not _OF_A_CELL.fullmatch(part)]
+    kept = parts[:1] + [part for part in parts[1:] if not _OF_A_CELL.fullmatch(part)]
     return Layer(".".join(kept), _kind_of(kept[-1]) if kept else None, {}, is_backward)
 
 
@@ -315,15 +324,18 @@ def _numbered(
     """Layers of a Keras 3 file, whose variables have numbers."""
     groups: dict[str, list[str]] = {}
     for path in datasets:
-        parts = path.split("/")
-        if parts[0] not in _TRAINING and _RANDOM not in parts:
-            groups.setdefault(path.rpartition("/")[0], []).append(path)
+        *parts, variable = path.split("/")
+        if (parts[:1] and parts[0] in _TRAINING) or _RANDOM in parts:
+            continue
+        if parts[-1:] == ["vars"]:
+            groups.setdefault("/".join(parts), []).append(path)
+        else:
+            yield Layer(".".join(parts), "unknown", {}, variables={variable: path})
     for group, paths in groups.items():
         layer = _layer_by_keys(group.split("/"), texts, network)
         paths.sort(key=lambda path: (len(path), path))
-        layer.variables = dict(
-            zip(_variables(layer, [datasets[path].shape for path in paths]), paths, strict=True)
-        )
+        names = _variables(layer, [datasets[path].shape for path in paths])
+        layer.variables = dict(zip(names, paths, strict=True))
         yield layer
 
 
@@ -335,7 +347,7 @@ def _layer_by_keys(parts: list[str], texts: Mapping[tuple[str, str], str], netwo
         if part in _CONTAINERS or part == "vars":
             continue
         label = texts.get(("/".join([*parts[: place + 1], "vars"]), "name"), "")
-        if part in _INNER:
+        if part in _INNER and names:
             node = node.inner or node if node else None
             kind = node.kind if node else _kind_of(label) or kind
         else:
@@ -376,35 +388,37 @@ def _family(shapes: list[tuple[int, ...]]) -> str | None:
 
 
 def _laid_out(layer: Layer, datasets: Mapping[str, Dataset]) -> dict[str, Source]:
-    """The layer's tensors; what no rule fits stays as it is, under the variable's name."""
+    """The layer's tensors; what no rule fits, or a second one fits, stays as it is, under the variable's name."""
     shapes = {variable: datasets[path].shape for variable, path in layer.variables.items()}
-    return {
-        name: source
-        for variable, path in layer.variables.items()
-        for name, source in _tensors(layer, variable, path, shapes)
-    }
+    found: dict[str, Source] = {}
+    for variable, path in layer.variables.items():
+        tensors = _tensors(layer, variable, path, shapes)
+        if not found.keys().isdisjoint(tensors):
+            tensors = {variable: Source(path, _axes(shapes[variable]))}
+        found |= tensors
+    return found
 
 
 def _tensors(
     layer: Layer, variable: str, path: str, shapes: Mapping[str, tuple[int, ...]]
-) -> list[tuple[str, Source]]:
+) -> dict[str, Source]:
     shape = shapes[variable]
     unchanged = Source(path, _axes(shape))
     if layer.kind is not None and not _family_of(layer):
-        return [(variable, unchanged)]
+        return {variable: unchanged}
     if "recurrent_kernel" in shapes:
-        return _recurrent(layer, variable, path, shapes) or [(variable, unchanged)]
+        return _recurrent(layer, variable, path, shapes) or {variable: unchanged}
     if variable in _NORMS:
-        return [(_NORMS[variable], _with_eps(layer, variable, unchanged, shapes))]
+        return {_NORMS[variable]: _with_eps(layer, variable, unchanged, shapes)}
     if variable == "embeddings":
-        return [("weight", unchanged)]
+        return {"weight": unchanged}
     part = ""
     if "pointwise_kernel" in shapes:
         part = "depthwise." if variable == "depthwise_kernel" else "pointwise."
-    if variable == "bias":
-        return [(f"{part}bias", Source(path, (tuple(range(len(shape))),)))]
+    if variable == "bias" and shape:
+        return {f"{part}bias": Source(path, (tuple(range(len(shape))),))}
     axes = _kernel(layer, variable, shapes)
-    return [(f"{part}weight", Source(path, axes))] if axes else [(variable, unchanged)]
+    return {f"{part}weight": Source(path, axes)} if axes else {variable: unchanged}
 
 
 def _kernel(layer: Layer, variable: str, shapes: Mapping[str, tuple[int, ...]]) -> Axes | None:
@@ -425,11 +439,11 @@ def _kernel(layer: Layer, variable: str, shapes: Mapping[str, tuple[int, ...]]) 
 
 
 def _einsum(equation: str, shapes: Mapping[str, tuple[int, ...]]) -> Axes | None:
-    """A kernel's axes by what its equation (``abc,cde->abde``) sums over; without one, its last
-    axes are the outputs where they are those of its bias."""
+    """A kernel's axes by what its equation (``abc,cde->abde``) sums over; without one the last are outputs where they
+    are its bias's."""
     kernel, bias = shapes["kernel"], shapes.get("bias", ())
     match = re.fullmatch(r"([\w.]+),(\w+)->([\w.]+)", equation)
-    if match:
+    if match and len(match[2]) == len(kernel):
         axes = [(axis, letter in match[1], letter in match[3]) for axis, letter in enumerate(match[2])]
     else:
         first = len(kernel) - len(bias)
@@ -443,7 +457,7 @@ def _einsum(equation: str, shapes: Mapping[str, tuple[int, ...]]) -> Axes | None
 
 def _recurrent(
     layer: Layer, variable: str, path: str, shapes: Mapping[str, tuple[int, ...]]
-) -> list[tuple[str, Source]] | None:
+) -> dict[str, Source] | None:
     """Weights of a recurrent layer: kernels (in, gates · width) → (gates · width, in).
 
     A GRU's two biases (2, gates · width) are PyTorch's for the input and for the state; a single one is the input's.
@@ -456,18 +470,18 @@ def _recurrent(
     if gates is None:
         return None
     if variable == "bias" and len(shape) == 2 and shape[0] == 2:
-        return [
-            (f"bias_{of}_{suffix}", Source(path, ((1,),), gates, row)) for row, of in enumerate(("ih", "hh"))
-        ]
+        return {
+            f"bias_{of}_{suffix}": Source(path, ((1,),), gates, row) for row, of in enumerate(("ih", "hh"))
+        }
     if variable == "bias" and len(shape) == 1:
-        return [(f"bias_ih_{suffix}", Source(path, ((0,),), gates))]
+        return {f"bias_ih_{suffix}": Source(path, ((0,),), gates)}
     of = {"kernel": "ih", "recurrent_kernel": "hh"}.get(variable)
-    return [(f"weight_{of}_{suffix}", Source(path, ((1,), (0,)), gates))] if of and len(shape) == 2 else None
+    return {f"weight_{of}_{suffix}": Source(path, ((1,), (0,)), gates)} if of and len(shape) == 2 else None
 
 
 def _with_eps(layer: Layer, variable: str, source: Source, shapes: Mapping[str, tuple[int, ...]]) -> Source:
     """A norm's epsilon belongs to its running variance, else to its gain."""
-    if variable != ("moving_variance" if "moving_variance" in shapes else "gamma"):
+    if variable not in (("moving_variance",) if "moving_variance" in shapes else ("gamma", "scale")):
         return source
-    eps = layer.config.get("epsilon", EPSILON)
-    return Source(source.path, source.axes, eps=float(eps) if isinstance(eps, float) else EPSILON)
+    eps = layer.config.get("epsilon", EPSILON if variable != "scale" else None)
+    return replace(source, eps=eps if isinstance(eps, float) and 0 < eps < 1 else None)
