@@ -19,6 +19,9 @@ from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 MAX_HEADER = 100_000_000
 """Bytes; the format's own limit."""
 
+MAX_COMMAS = 2_000_000
+"""In a header: eight for each of 250,000 tensors. They are counted first, as parsing takes far more memory."""
+
 _LENGTH = 8
 _METADATA = "__metadata__"
 _DTYPES = {
@@ -105,6 +108,8 @@ def _header(blob: Blob) -> tuple[dict[str, _Entry], dict[str, Any], int]:
     if length > blob.size - _LENGTH:
         wrong(f"its header of {length:,} bytes goes beyond its end")
     text = blob.read(_LENGTH, _LENGTH + length).tobytes()
+    if text.count(b",") > MAX_COMMAS:
+        raise ExcessiveSize(f"{blob.name}: a header of more tensors than any network has")
     try:
         header = json.loads(text.decode(), object_pairs_hook=lambda pairs: _unique(blob.name, pairs))
     except (ValueError, RecursionError) as error:
