@@ -233,6 +233,7 @@ REFUSED = {
     "an unknown type": (file([tensor(kind=999)]), UnsupportedFormat),
     "17 dimensions": (file([tensor(shape=(1,) * 17)]), ExcessiveSize),
     "a size that it can't hold": (file([tensor(shape=(2**62, 2**62))]), CorruptFile),
+    "an empty one that is huge": (file([tensor(shape=(0, 2**63, 2))]), CorruptFile),
     "past the end": (file([tensor(offset=64)]), CorruptFile),
     "far past the end": (file([tensor(offset=2**64 - 32)]), CorruptFile),
     "not aligned": (file([tensor(offset=8)]), CorruptFile),

@@ -532,6 +532,7 @@ REFUSED = {
     "no graph": (b"", CorruptFile),
     "two graphs": (2 * changed().SerializeToString(), CorruptFile),
     "a size that it can't hold": (changed(dims=[2**40, 2**40]), CorruptFile),
+    "an empty one that is huge": (changed(dims=[0, 2**62], raw_data=b""), CorruptFile),
     "a negative size": (changed(dims=[-2, -3]), CorruptFile),
     "too few values": (changed(dims=[2, 4]), CorruptFile),
     "too few bytes": (halves([1, 2]), CorruptFile),

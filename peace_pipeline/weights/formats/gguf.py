@@ -32,6 +32,8 @@ MAX_ITEMS = 5_000_000
 """Texts of all lists. The largest vocabularies have a few hundred thousand words and as many merges."""
 MAX_NAME = 1024
 MAX_DIMENSIONS = 16
+MAX_VALUES = 1 << 48
+"""Values of a tensor; of an empty one, but for its empty dimensions."""
 MAX_NESTING = 4
 """Lists within lists."""
 
@@ -270,6 +272,8 @@ class _Header:
         if kind is None or not (kind in _DTYPES or _is_dequantised(kind)):
             called = kind.name.lower() if kind else f"type {number}"
             raise UnsupportedFormat(f"{self.blob.name}: tensor {name!r} is in {called}, which is not read")
+        if math.prod(size or 1 for size in shape) > MAX_VALUES:
+            self._wrong(f"tensor {name!r} of shape {shape} can't be")
         count, width = GGML_QUANT_SIZES[kind]
         if (shape[-1] if shape else 1) % count:
             self._wrong(f"tensor {name!r} of shape {shape} is in blocks of {count}")

@@ -337,10 +337,11 @@ class _Constants:
         return {name: weight for stored in self.loose for name, weight in names[stored].items()}
 
     def _is_weight(self, weight: Weight) -> bool:
-        """Whether a tensor that no layer reads is one: not a shape, a scalar, a setting or an exporter's leftover."""
+        """Whether a tensor that no layer reads is one: not a shape, a setting or what an exporter left over."""
         stored = weight.stored
-        left_over = weight.is_anonymous and (stored.is_literal or stored not in self._read)
-        return _is_number(weight) and stored.size > 1 and stored not in self._settings and not left_over
+        has_no_use = stored.is_literal or stored not in self._read or stored.size == 1
+        is_left_over = weight.is_anonymous and has_no_use
+        return _is_number(weight) and stored not in self._settings and not is_left_over
 
     def _names(self, layer: _Layer, weights: dict[str, Weight]) -> list[str]:
         """Names for weights of a layer by role; a module's stack of recurrent layers is numbered as PyTorch does."""

@@ -28,6 +28,8 @@ from peace_pipeline.weights.formats.protobuf import (
 MAX_DEPTH = 16
 """Levels of graphs within graphs."""
 MAX_DIMENSIONS = 16
+MAX_VALUES = 1 << 48
+"""Values of a tensor; of an empty one, but for its empty dimensions."""
 MAX_PARTS = 250_000
 """Nodes and tensors in all."""
 
@@ -280,8 +282,8 @@ class ModelParser:
         kind = TYPES.get(number, ElementType(f"{number}", None))
         if len(shape) > MAX_DIMENSIONS:
             raise ExcessiveSize(f"{self.blob.name}: tensor {name!r} has {len(shape)} dimensions")
-        if any(size < 0 for size in shape):
-            self.walker.wrong(f"tensor {name!r} has a negative size")
+        if any(size < 0 for size in shape) or math.prod(size or 1 for size in shape) > MAX_VALUES:
+            self.walker.wrong(f"tensor {name!r} of shape {shape} can't be")
         if is_external:
             return name, self._external_tensor(name, tuple(shape), kind, entries)
         return name, self._own_tensor(name, tuple(shape), kind, data)
