@@ -14,6 +14,8 @@ from resources import LakeResource, ZooResource
 if TYPE_CHECKING:
     from peace_pipeline.symmetry.extraction import Outcome
 
+_SHOWN = 50
+
 
 @dg.asset(
     deps=[zoo_crawl],
@@ -25,10 +27,17 @@ if TYPE_CHECKING:
 def extracted_weights(
     context: dg.AssetExecutionContext, lake: LakeResource, zoo: ZooResource
 ) -> dg.MaterializeResult:
-    """The batch's checkpoints, verified by sha256 and opened safely: an inventory of their tensors."""
-    from peace_pipeline.symmetry.extraction import extract_batch
+    """The batch's checkpoints, verified by sha256 and opened safely: an inventory of their tensors.
 
-    return _materialized(extract_batch, lake, zoo, context.partition_key, "Reading weights")
+    Models whose tensors are equal, byte by byte, are listed as copies.
+    """
+    from peace_pipeline.symmetry.extraction import extract_batch
+    from peace_pipeline.zoo.catalog import copies
+
+    metadata = _run(extract_batch, lake, zoo, context.partition_key, "Reading weights")
+    groups = copies(lake.open(), context.partition_key)
+    listed = dg.MetadataValue.json(groups[:_SHOWN])
+    return dg.MaterializeResult(metadata={**metadata, "copies": len(groups), "copies/listed": listed})
 
 
 @dg.asset(
@@ -44,17 +53,18 @@ def layer_tensors(
     """The batch's tensors grouped into layers, norms folded, with their neuron groups."""
     from peace_pipeline.symmetry.extraction import layer_batch
 
-    return _materialized(layer_batch, lake, zoo, context.partition_key, "Writing layers")
+    metadata = _run(layer_batch, lake, zoo, context.partition_key, "Writing layers")
+    return dg.MaterializeResult(metadata=metadata)
 
 
-def _materialized(
+def _run(
     stage: Callable[..., "Outcome"], lake: LakeResource, zoo: ZooResource, batch: str, name: str
-) -> dg.MaterializeResult:
-    """Run a stage over a batch; its outcome and the requests that it took."""
+) -> dict[str, int]:
+    """Run a stage over a batch; how many models went through, and the requests that it took."""
     from peace_pipeline.zoo import traffic
 
     home, before = lake.open(), traffic.sent()
     with interruptible():
         outcome = stage(home, batch, zoo.fetcher(home), track(name))
     requests = {f"requests/{method}": count for method, count in (traffic.sent() - before).items()}
-    return dg.MaterializeResult(metadata={"models": outcome.models, "skipped": outcome.skipped, **requests})
+    return {"models": outcome.models, "skipped": outcome.skipped, **requests}

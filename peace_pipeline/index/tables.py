@@ -12,7 +12,7 @@ import pyarrow as pa
 from peace_pipeline.encoder.store import NoEncoder, current_version
 from peace_pipeline.index.embeddings import LAYER, NETWORK, embedded_batches
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo.catalog import NEWEST, query
+from peace_pipeline.zoo.catalog import CONTENTS, NEWEST, query
 
 if TYPE_CHECKING:
     from lancedb import DBConnection
@@ -25,11 +25,12 @@ _VECTOR_INDEX_ROWS = 50_000
 
 _MODEL_ROWS = f"""
     WITH newest AS ({NEWEST})
-    SELECT model_id, revision, source, task, datasets, architecture, library, license, wired.parameters, tags,
-           card, metrics, encoder_version, embedded_at, vector
+    SELECT model_id, revision, source, task, datasets, architecture, library, license, wired.parameters, content,
+           tags, card, metrics, encoder_version, embedded_at, vector
     FROM read_parquet($embeddings) e
     JOIN newest USING (model_id, revision)
     JOIN read_parquet($wirings) wired USING (model_id, revision)
+    LEFT JOIN ({CONTENTS}) USING (model_id, revision)
     WHERE newest.status = 'new' AND wired.status = 'new'
     QUALIFY row_number() OVER (PARTITION BY model_id ORDER BY embedded_at DESC) = 1
 """
@@ -145,10 +146,11 @@ def _replace(lake: Lake, database: DBConnection, version: str) -> IndexUpdate:
 
 def _rows(lake: Lake, version: str, batch: str) -> tuple[pa.Table, pa.Table]:
     """Rows for ``models`` and ``layers`` of the current revisions in the embeddings of ``batch`` (or a pattern)."""
-    zoo, wirings = lake.zoo("[!.]*"), lake.wirings(batch)
+    zoo, wirings, inventory = lake.zoo("[!.]*"), lake.wirings(batch), lake.inventory(batch)
     networks, layers = lake.embeddings(NETWORK, version, batch), lake.embeddings(LAYER, version, batch)
+    models = query(_MODEL_ROWS, zoo=zoo, wirings=wirings, inventory=inventory, embeddings=networks)
     return (
-        _with_key(query(_MODEL_ROWS, zoo=zoo, wirings=wirings, embeddings=networks), MODELS, networks),
+        _with_key(models, MODELS, networks),
         _with_key(query(_LAYER_ROWS, zoo=zoo, embeddings=layers), LAYERS, layers),
     )
 
@@ -194,9 +196,13 @@ def _absent(lake: Lake, batch: str, present: set[str]) -> list[str]:
 
 
 def _table(database: DBConnection, name: str, rows: pa.Table) -> Table:
-    if name in table_names(database):
-        return database.open_table(name)
-    return database.create_table(name, schema=rows.schema)
+    """The table of this name, with the columns of ``rows``."""
+    if name not in table_names(database):
+        return database.create_table(name, schema=rows.schema)
+    table = database.open_table(name)
+    if added := [field for field in rows.schema if field.name not in table.schema.names]:
+        table.add_columns(added)
+    return table
 
 
 def _merge(table: Table, name: str, rows: pa.Table, delete: str | None) -> None:

@@ -21,6 +21,7 @@ from peace_pipeline.symmetry.wiring import (
 )
 from peace_pipeline.weights.layers import Layer, layers_of
 from peace_pipeline.weights.tensors import TensorInfo
+from peace_pipeline.zoo.record import natural
 
 _MAX_SEGMENTS = 5
 
@@ -86,11 +87,11 @@ def _numbered_below(names: list[str]) -> bool:
 
 
 def _in_number_order(order: tuple[list[str], ...]) -> bool:
-    stems: dict[str, list[int]] = {}
+    stems: dict[str, list[tuple[tuple[int, str], ...]]] = {}
     for part in order:
         first = part[0].split(".")[0]
         stem = _stem(first)
-        stems.setdefault(stem, []).append(int(first[len(stem) :] or -1))
+        stems.setdefault(stem, []).append(natural(first[len(stem) :]))
     return all(numbers == sorted(numbers) for numbers in stems.values())
 
 

@@ -90,6 +90,30 @@ def known_models(lake: Lake) -> dict[str, KnownModel]:
     }
 
 
+CONTENTS = """
+    SELECT DISTINCT model_id, revision, content
+    FROM (
+        SELECT NULL::VARCHAR AS content WHERE false  -- older tables lack the column
+        UNION ALL BY NAME FROM read_parquet($inventory, union_by_name = true)
+    )
+    WHERE content IS NOT NULL
+"""
+_COPIES = f"""
+    SELECT list(model_id ORDER BY model_id) AS copies
+    FROM ({NEWEST}) newest JOIN ({CONTENTS}) USING (model_id, revision)
+    WHERE newest.status = 'new'
+    GROUP BY content
+    HAVING count(*) > 1 AND bool_or(batch = $batch)
+    ORDER BY copies
+"""
+
+
+def copies(lake: Lake, batch: str) -> list[list[str]]:
+    """Models of equal tensors, byte by byte, that a batch's inventory shows: each group has one of the batch."""
+    table = query(_COPIES, zoo=lake.zoo("[!.]*"), inventory=lake.inventory("[!.]*"), batch=batch)
+    return table["copies"].to_pylist()
+
+
 def skipped_records(lake: Lake, batches: Iterable[str]) -> list[dict[str, str]]:
     """Model id and reason of every model that the crawl of these batches skipped."""
     sql = "SELECT model_id, reason FROM read_parquet($zoo) WHERE status = 'skipped'"

@@ -134,4 +134,6 @@ def _from_row(row: dict[str, Any]) -> ModelRecord:
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:
     """A sort key that puts ``layer.10`` after ``layer.9``."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name))
+    return tuple(
+        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,18})", name)
+    )

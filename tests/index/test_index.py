@@ -12,6 +12,7 @@ import lancedb
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from peace_pipeline.contracts import violations
 from peace_pipeline.encoder import store
@@ -19,9 +20,10 @@ from peace_pipeline.encoder.model import Encoder, EncoderConfig
 from peace_pipeline.index.embeddings import embed_batch
 from peace_pipeline.index.search import BadFilter, NoIndex, indexed_vector, search
 from peace_pipeline.index.staleness import stale_batches
-from peace_pipeline.index.tables import update_index
+from peace_pipeline.index.tables import connect, update_index
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
+from peace_pipeline.zoo.catalog import copies
 from peace_pipeline.zoo.crawling import crawl_zoo
 from tests.conftest import card_of, directory, write_model, write_network
 
@@ -102,6 +104,23 @@ def test_every_table_keeps_its_contract(filled: Lake) -> None:
         "layer_embeddings": filled.embeddings("layer", version, batch),
     }
     assert {name: violations(name, path) for name, path in paths.items()} == {name: [] for name in paths}
+
+
+def test_models_of_equal_tensors_are_known_whatever_file_they_lie_in(filled: Lake, zoo: Path) -> None:
+    state = load_file(zoo / "a" / "model.safetensors")
+    (zoo / "copy").mkdir()
+    torch.save({"state_dict": state}, zoo / "copy" / "pytorch_model.bin")
+    write_model(zoo / "other", {name: value + 1e-7 for name, value in state.items()})
+    connect(filled).open_table("models").drop_columns(["content"])  # as an older lake's
+    (batch,) = process(filled, zoo)
+    assert copies(filled, batch) == [["directory:zoo/a", "directory:zoo/copy"]]
+    content = {row["model_id"].partition("/")[2]: row["content"] for row in rows(filled, "models")}
+    assert content["a"] is None
+    assert content["copy"] != content["other"]
+    update_index(filled, filled.batches()[0])
+    assert {row["model_id"]: row["content"] for row in rows(filled, "models")}["directory:zoo/a"] == content[
+        "copy"
+    ]
 
 
 def test_an_update_twice_changes_nothing(filled: Lake) -> None:
