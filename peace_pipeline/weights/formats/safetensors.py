@@ -79,6 +79,8 @@ class SafetensorsFile:
                 start + rows[0] * width,
                 start + rows[1] * width,
             )
+        if start == stop:  # of no bytes torch makes no view in another dtype
+            return torch.empty(shape, dtype=entry.dtype)
         return torch.from_numpy(self.blob.read(start, stop)).view(entry.dtype).view(shape)
 
 

@@ -71,7 +71,8 @@ def samples(name: str) -> list[bytes]:
         path = Path(folder) / f"m{form.suffix}"
         networks = [form.network(make(), path).read_bytes() for make in corpus.NETWORKS.values()]
         types = {f"of_{dtype_name(dtype)}.weight": torch.ones(2, 3, dtype=dtype) for dtype in form.dtypes}
-        whole = [*networks, form.state(types | {"steps": torch.tensor([4])}, path).read_bytes()]
+        others = {"empty": torch.ones(0, 3), "steps": torch.tensor([4])}
+        whole = [*networks, form.state(types | others, path).read_bytes()]
         return [*whole, _external(path)] if name == "onnx" else whole
 
 

@@ -6,7 +6,7 @@ import json
 import pickletools
 import struct
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from io import BytesIO
 from random import Random
@@ -153,26 +153,17 @@ def edit_json(random: Random, text: bytes) -> bytes:
             other = random.choice(list(container))
             return json.dumps(document).encode().replace(json.dumps(other).encode(), json.dumps(key).encode())
         case 3:
-            container[key] = random.choice(places)[0]
-            container[key] = json.loads(json.dumps(container[key])) if not _is_cyclic(document) else 0
+            container[key] = json.loads(json.dumps(random.choice(places)[0]))
         case _:
             container[key] = random.choice(_VALUES)
     return json.dumps(document).encode()
 
 
-def _is_cyclic(document: Any) -> bool:
-    try:
-        json.dumps(document)
-    except ValueError:
-        return True
-    return False
-
-
-def _places(document: Any) -> Any:
-    items = document.items() if isinstance(document, dict) else enumerate(document)
-    for key, value in list(items) if isinstance(document, dict | list) else ():
-        yield document, key
-        if isinstance(value, dict | list):
+def _places(document: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container and key (or index) in a document."""
+    if isinstance(document, dict | list):
+        for key, value in list(document.items() if isinstance(document, dict) else enumerate(document)):
+            yield document, key
             yield from _places(value)
 
 
