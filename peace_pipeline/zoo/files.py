@@ -36,6 +36,8 @@ _SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.\w+")
 _NAMES = (
     "model.safetensors",
     "pytorch_model.bin",
+    "tf_model.h5",
+    "model.onnx",
     "adapter_model.safetensors",
     "adapter_model.bin",
     "diffusion_pytorch_model.safetensors",
