@@ -249,23 +249,32 @@ def test_recurrent_layers_are_as_pytorch_has_them(kind: str, bidirectional: bool
     assert torch.equal(part, module.weight_ih_l0[2:5])
 
 
+@pytest.mark.parametrize("turned", ["never", "before", "after"])
 @pytest.mark.parametrize("per", ["tensor", "row", "column"])
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
-def test_quantised_weights_are_dequantised(dtype: Any, per: str, tmp_path: Path) -> None:
+def test_quantised_weights_are_dequantised(dtype: Any, per: str, turned: str, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     values = generator.integers(low, high, (4, 3), dtype, endpoint=True)
+    axis = 1 if (per == "column") == (turned != "before") else 0
     count = {"tensor": (), "row": (4,), "column": (3,)}[per]
-    scale = generator.uniform(0.01, 0.1, count).astype(np.float32)
-    zero = generator.integers(low, high, count, dtype)
-    node = helper.make_node(
-        "DequantizeLinear", ["w", "w_scale", "w_zero"], ["d"], axis=0 if per == "row" else 1
-    )
-    tensors = [initialiser("fc.weight", values), initialiser("w_scale", scale), initialiser("w_zero", zero)]
-    node.input[0] = "fc.weight"
-    product = helper.make_node("MatMul", ["x", "d"], ["y"])
-    expected = output(model([node, helper.make_node("Identity", ["d"], ["y"])], tensors)).T
-    path = save(tmp_path / "m.onnx", model([node, product], tensors, ["x"]))
+    tensors = [
+        initialiser("fc.weight_quantized", values),
+        initialiser("scale", generator.uniform(0.01, 0.1, count).astype(np.float32)),
+        initialiser("zero", generator.integers(low, high, count, dtype)),
+    ]
+    names = ["fc.weight_quantized", "scale", "zero"]
+    nodes = [helper.make_node("DequantizeLinear", names, ["d"], axis=axis)]
+    if turned == "before":
+        nodes.insert(0, helper.make_node("Transpose", ["fc.weight_quantized"], ["t"]))
+        nodes[1].input[0] = "t"
+    elif turned == "after":
+        nodes += [helper.make_node("Identity", ["d"], ["i"]), helper.make_node("Transpose", ["i"], ["d2"])]
+    factor = nodes[-1].output[0]
+    product = helper.make_node("MatMul", ["x", factor], ["y"])
+    last = helper.make_node("Transpose", [factor], ["y"])
+    expected = output(model([*nodes, last], tensors))
+    path = save(tmp_path / "m.onnx", model([*nodes, product], tensors, ["x"]))
     assert same(read_all(path), {"fc.weight": expected.contiguous()})
     with open_checkpoint([path]) as checkpoint:
         info = checkpoint.tensors["fc.weight"]

@@ -205,7 +205,7 @@ def _eps(name: str, settings: Settings) -> float | None:
         return None
     kind = f"{settings.get('general.architecture')}.attention.layer_norm"
     eps = settings.get(f"{kind}_rms_epsilon", settings.get(f"{kind}_epsilon"))
-    return float(str(np.float32(eps))) if isinstance(eps, float) and math.isfinite(eps) else None
+    return float(str(np.float32(eps))) if isinstance(eps, float) and 0 <= eps < math.inf else None
 
 
 @cache

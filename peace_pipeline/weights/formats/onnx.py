@@ -55,7 +55,9 @@ class OnnxFile:
         for first in range(0, height, step):
             last = min(first + step, height)
             block = self._rows(weight, first, last).view(-1, width)
-            columns[:, first:last] = block[:, start:stop].T.contiguous()  # much faster than straight into place
+            columns[:, first:last] = block[
+                :, start:stop
+            ].T.contiguous()  # much faster than straight into place
         return columns
 
     def _rows(self, weight: Weight, start: int, stop: int) -> torch.Tensor:
@@ -137,13 +139,14 @@ def _typed(data: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
 
 def _unpacked(file: str, stored: StoredTensor, data: np.ndarray, dtype: torch.dtype) -> np.ndarray:
     """The bytes of the values that packed varints stand for."""
+    kind = f"<u{dtype.itemsize}"
     try:
-        numbers = varints(data)
+        numbers = np.concatenate([np.empty(0, kind), *(block.astype(kind) for block in varints(data))])
     except ValueError as error:
         raise CorruptFile(f"{file}: tensor {stored.name!r}: {error}") from error
     if len(numbers) != stored.size:
         raise CorruptFile(f"{file}: tensor {stored.name!r} has {len(numbers):,} values, not {stored.size:,}")
-    return numbers.astype(f"<u{dtype.itemsize}").view(np.uint8)
+    return numbers.view(np.uint8)
 
 
 def _clip(blocks: Iterable[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:

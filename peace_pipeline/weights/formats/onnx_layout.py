@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections import ChainMap, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from peace_pipeline.weights.errors import ExcessiveSize, UnsupportedFormat
 from peace_pipeline.weights.formats.onnx_model import Graph, Node, StoredTensor
+from peace_pipeline.weights.formats.onnx_names import clean, dotted, is_made_up, is_parameter, module_of
 
 MAX_COPIED = 64 << 20
 """Values of all tensors that are copies of others: a small file must not claim large networks."""
-
-Rows = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Weight:
 
     stored: StoredTensor
     shape: tuple[int, ...]
-    blocks: tuple[Rows, ...]
+    blocks: tuple[tuple[int, int], ...]
     transposed: bool = False
     scale: Scale | None = None
     eps: float | None = None
@@ -53,9 +51,14 @@ class Weight:
         return math.prod(self.stored.shape[1:] if self.transposed else self.shape[1:])
 
     @property
+    def name(self) -> str:
+        """Its own name in the file."""
+        return clean(self.stored.name)
+
+    @property
     def is_anonymous(self) -> bool:
         """Whether the exporter made its name up."""
-        return bool(_ANONYMOUS.fullmatch(_clean(self.stored.name)))
+        return is_made_up(self.name)
 
     @property
     def vector(self) -> Weight:
@@ -104,23 +107,17 @@ _INDICES = {"int32", "int64", "bool", "string"}
 _DEFAULT_EPS = 1e-5
 """Of every norm of ONNX (Operators.md)."""
 
-_INLINED = re.compile(r"(F\d+::)?\w*Inline_\d+__")
-"""What spox puts before the names of a model that it builds in."""
-_ANONYMOUS = re.compile(r"|\d+|onnx::.*|val_[\d_]+|(.*/)?_?Constant(_\d+)?_output_\d+|const_fold_opt__\d+")
-_PARAMETER = re.compile(r"([^/]+\.)?[^./]*(weight|bias|running_)[^./]*")
-_OF_KERAS = re.compile(r"(kernel|bias|gamma|beta|moving_\w+|embeddings|resource|[A-Z]\w*)(:\d+)?")
-
 
 def _factors(node: Node, constants: list[Weight | None]) -> Iterator[tuple[str, Weight]]:
     """The constant factor of a matrix product as (out, in), and its bias."""
-    first, second, *rest = [*constants, None, None][: max(2, len(constants))]
-    flips = [node.attributes.get(name, 0) for name in ("transA", "transB")]
-    if second:
-        yield "weight", second if flips[1] or len(second.shape) != 2 else second.transpose
-    elif first:
-        yield "weight", first.transpose if flips[0] and len(first.shape) == 2 else first
-    if rest and rest[0] and len(rest[0].shape) == 1:
-        yield "bias", rest[0]
+    first, second, bias = (*constants, None, None, None)[:3]
+    factor, is_out_first = second or first, bool(node.attribute("transB", 0))
+    if not second:
+        is_out_first = not node.attribute("transA", 0)
+    if factor:
+        yield "weight", factor if is_out_first or len(factor.shape) != 2 else factor.transpose
+    if bias and len(bias.shape) == 1:
+        yield "bias", bias
 
 
 def _gates(op: str, constants: list[Weight | None]) -> Iterator[tuple[str, Weight]]:
@@ -157,12 +154,15 @@ class _Layer:
             yield from _factors(node, constants)
         elif node.op == "Mul":
             yield from (("weight", gain.vector) for gain in constants if gain and _is_folded(gain))
-        elif node.op != "Gather" or node.attributes.get("axis", 0) == 0:
+        elif node.op != "Gather" or node.attribute("axis", 0) == 0:
             yield from self._of_inputs(constants)
 
     def _of_inputs(self, constants: list[Weight | None]) -> Iterator[tuple[str, Weight]]:
         roles = _PARAMETERS.get(self.node.op, ())
-        found = {role: weight for role, weight in zip(roles, constants, strict=False) if role and weight}
+        found: dict[str, Weight] = {}
+        for role, weight in zip(roles, constants, strict=False):
+            if role and weight and all(weight.stored is not other.stored for other in found.values()):
+                found[role] = weight
         if self.node.op == "PRelu":
             found = {role: weight.vector for role, weight in found.items()}
         if self.node.op.endswith("Normalization"):
@@ -170,29 +170,27 @@ class _Layer:
             found = {r: w for r, w in found.items() if not (w.is_anonymous and w.stored.is_literal)}
             bearer = "running_var" if "running_var" in found else "weight"
             if bearer in found:
-                found[bearer] = replace(found[bearer], eps=self.node.attributes.get("epsilon", _DEFAULT_EPS))
+                eps = self.node.attribute("epsilon", _DEFAULT_EPS)
+                found[bearer] = replace(found[bearer], eps=eps if 0 <= eps < math.inf else None)
         yield from found.items()
 
     def kept(self) -> list[Weight]:
         """The weights whose own names are a parameter's, or good enough where there is but one."""
         if self.node.op in _GATES:
             return []
-        return [weight for weight in self.weights.values() if self._is_kept(_clean(weight.stored.name))]
-
-    def _is_kept(self, name: str) -> bool:
-        if "/" in name or _ANONYMOUS.fullmatch(name):
-            return False
-        return len(self.weights) == 1 or bool(_PARAMETER.fullmatch(name))
+        named = [
+            weight for weight in self.weights.values() if "/" not in weight.name and not weight.is_anonymous
+        ]
+        return [weight for weight in named if len(self.weights) == 1 or is_parameter(weight.name)]
 
     def place(self) -> str:
         """The module's name: from a parameter that has kept its own, else from any name that says something."""
         if kept := self.kept():
-            return _clean(kept[0].stored.name).rpartition(".")[0]
-        own = [_clean(weight.stored.name) for weight in self.weights.values()]
-        own = [name for name in own if not _ANONYMOUS.fullmatch(name)]
-        of_node = self.node.scope or _module(_clean(self.node.name))
+            return kept[0].name.rpartition(".")[0]
+        own = next((weight.name for weight in self.weights.values() if not weight.is_anonymous), "")
+        of_node = self.node.scope or module_of(clean(self.node.name))
         if own and not (self.node.op in _GATES and of_node):
-            return _module(own[0]) if "/" in own[0] else own[0].rpartition(".")[0] or own[0]
+            return module_of(own) if "/" in own else own.rpartition(".")[0] or own
         return of_node or self.node.op
 
 
@@ -216,7 +214,7 @@ def _check(file: str, name: str, weight: Weight) -> None:
         kind = weight.stored.type.name
         raise UnsupportedFormat(f"{file}: tensor {name!r} is of type {kind}, which is not read")
     if weight.scale and not _fits(weight.scale, weight.stored.shape):
-        raise UnsupportedFormat(f"{file}: tensor {name!r} is quantised in blocks, which is not read")
+        raise UnsupportedFormat(f"{file}: tensor {name!r} is quantised in a way that is not read")
 
 
 def _fits(scale: Scale, shape: tuple[int, ...]) -> bool:
@@ -225,7 +223,9 @@ def _fits(scale: Scale, shape: tuple[int, ...]) -> bool:
         return False
     allowed = ((), (1,), (shape[scale.axis],))
     parts = [scale.factor] if scale.zero is None else [scale.factor, scale.zero]
-    return all(part.shape in allowed and part.type.dtype is not None for part in parts)
+    return scale.factor.type.name in _FLOATING and all(
+        part.shape in allowed and part.type.dtype is not None for part in parts
+    )
 
 
 class _Constants:
@@ -261,7 +261,7 @@ class _Constants:
                 self._add_layer(_Layer(node), constants, products)
             for branch, inner in node.attributes.items():
                 if isinstance(inner, Graph):
-                    place = f"{prefix}{_dotted(_clean(node.name)) or f'{node.op}_{position}'}.{branch}"
+                    place = f"{prefix}{dotted(clean(node.name)) or f'{node.op}_{position}'}.{branch}"
                     self.read(inner, known, f"{self._unique(place)}.")
 
     def _hand_on(
@@ -271,13 +271,9 @@ class _Constants:
         weight, *others = constants
         assert weight is not None
         name = node.outputs[0]
-        if (
-            node.op == "Transpose"
-            and len(weight.shape) == 2
-            and node.attributes.get("perm", [1, 0]) == [1, 0]
-        ):
+        if node.op == "Transpose" and len(weight.shape) == 2 and node.attribute("perm", [1, 0]) == [1, 0]:
             known[name] = weight.transpose
-        elif node.op == "Identity" and _PARAMETER.fullmatch(name):
+        elif node.op == "Identity" and is_parameter(name):
             known[name] = self._copy(weight, name, prefix)
         elif node.op in _SAME:
             known[name] = weight
@@ -299,7 +295,9 @@ class _Constants:
 
     def _add_layer(self, layer: _Layer, constants: list[Weight | None], products: dict[str, _Layer]) -> None:
         for role, weight in layer.parameters(constants):
-            if weight.shape and weight.stored not in self._of_layers:
+            if (
+                weight.shape and weight.stored not in self._of_layers
+            ):  # what two layers share is the first one's
                 layer.weights[role] = weight
         if layer.weights:
             self.layers.append(layer)
@@ -323,12 +321,12 @@ class _Constants:
         names: defaultdict[StoredTensor, dict[str, Weight]] = defaultdict(dict)
         for stored, (prefix, weight) in self.loose.items():
             if stored not in self._of_layers and self._is_weight(weight):
-                names[stored][self._unique(prefix + (_clean(stored.name) or "tensor"))] = weight
+                names[stored][self._unique(prefix + (dotted(weight.name) or "tensor"))] = weight
         for layer in self.layers:
             layer.weights = {role: weight for role, weight in layer.weights.items() if _is_number(weight)}
             for weight in layer.kept():
                 prefix, _ = self.loose[weight.stored]
-                names[weight.stored][self._unique(prefix + _clean(weight.stored.name))] = weight
+                names[weight.stored][self._unique(prefix + weight.name)] = weight
         for layer in self.layers:
             kept = layer.kept()
             rest = {role: weight for role, weight in layer.weights.items() if weight not in kept}
@@ -373,9 +371,10 @@ def _plain(stored: StoredTensor) -> Weight:
     return Weight(stored, stored.shape, ((0, stored.shape[0] if stored.shape else 1),))
 
 
-def _is_folded(weight: Weight) -> bool:
-    """Whether the exporter computed it from parameters: it has no name, and is neither a scalar nor of a node."""
-    return weight.is_anonymous and not weight.stored.is_literal and weight.stored.size > 1
+def _is_folded(gain: Weight) -> bool:
+    """Whether the exporter computed it from a norm's gain: a vector without a name that is no value of a node."""
+    is_vector = len(gain.vector.shape) == 1 and gain.stored.size > 1
+    return is_vector and gain.is_anonymous and not gain.stored.is_literal
 
 
 def _is_number(weight: Weight) -> bool:
@@ -385,35 +384,9 @@ def _is_number(weight: Weight) -> bool:
 def _dequantised(node: Node, weight: Weight, factor: Weight, zero: Weight | None) -> Weight:
     if weight.stored.type.name in _FLOATING:  # quantised as it runs: the file has it whole
         return weight
-    axis = node.attributes.get("axis", 1)
+    axis = node.attribute("axis", 1)
     if len(factor.shape) < 1 or factor.shape == (1,):
         axis = 0
     elif weight.transposed:
         axis = 1 - axis
     return replace(weight, scale=Scale(factor.stored, zero.stored if zero else None, axis))
-
-
-def _clean(name: str) -> str:
-    """A name without what spox puts before it and TensorFlow behind."""
-    inlined = _INLINED.match(name)
-    return re.sub(r":\d+$", "", name[inlined.end() :] if inlined else name)
-
-
-def _dotted(path: str) -> str:
-    """``/layer1/layer1.0/conv`` → ``layer1.0.conv``: PyTorch's exporter repeats the name of a list in its parts."""
-    parts: list[str] = []
-    for part in filter(None, path.split("/")):
-        if parts and part.startswith(f"{parts[-1]}."):
-            parts.pop()
-        parts.append(part)
-    return ".".join(parts)
-
-
-def _module(path: str) -> str:
-    """The module that a path of a node or constant is in, as PyTorch's or Keras' exporter makes them."""
-    parts = path.split("/")
-    if path.startswith("/"):
-        parts.pop()
-    while len(parts) > 1 and not path.startswith("/") and _OF_KERAS.fullmatch(parts[-1]):
-        parts.pop()
-    return _dotted("/".join(parts))

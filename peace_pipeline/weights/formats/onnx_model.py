@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ MAX_VALUES = 1 << 48
 MAX_PARTS = 250_000
 """Nodes and tensors in all."""
 
+T = TypeVar("T")
 Beside = Callable[[str], AbstractContextManager[Blob]]
 """Opens the file that has a relative path beside the model."""
 
@@ -150,6 +151,11 @@ class Node:
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     attributes: dict[str, Any] = field(default_factory=dict)
+
+    def attribute(self, name: str, default: T) -> T:
+        """An attribute where it is of its default's type."""
+        value = self.attributes.get(name)
+        return value if type(value) is type(default) else default
 
 
 @dataclass(eq=False)

@@ -145,21 +145,23 @@ def signed(number: int) -> int:
     return number - (1 << 64) if number >> 63 else number
 
 
-def varints(data: np.ndarray) -> np.ndarray:
-    """All numbers (uint64) of packed varints (uint8).
+def varints(data: np.ndarray) -> Iterator[np.ndarray]:
+    """The numbers (uint64) of packed varints (uint8), some at a time.
 
     Raises:
         ValueError: where the bytes are no sequence of whole varints.
     """
-    ends = np.flatnonzero(data < 0x80)
-    if (ends[-1] + 1 if len(ends) else 0) != len(data):
-        raise ValueError("a number has no end")
-    starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
-    lengths = ends - starts + 1
-    if len(lengths) and lengths.max() > _LONGEST_VARINT:
-        raise ValueError("a number has no end")
-    numbers = np.zeros(len(ends), np.uint64)
-    for place in range(int(lengths.max(initial=0))):
-        longer = lengths > place
-        numbers[longer] |= (data[starts[longer] + place].astype(np.uint64) & 0x7F) << np.uint64(7 * place)
-    return numbers
+    start = 0
+    while start < len(data):
+        block = data[start : start + _WINDOW]
+        ends = np.flatnonzero(block < 0x80)
+        lengths = np.diff(ends, prepend=-1)
+        if not len(ends) or lengths.max() > _LONGEST_VARINT:
+            raise ValueError("a number has no end")
+        numbers = np.zeros(len(ends), np.uint64)
+        for place in range(lengths.max()):
+            longer = lengths > place
+            bits = block[(ends - lengths + 1 + place)[longer]].astype(np.uint64) & 0x7F
+            numbers[longer] |= bits << np.uint64(7 * place)
+        yield numbers
+        start += ends[-1] + 1
