@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
@@ -64,6 +65,8 @@ class Checkpoint:
             raise DuplicateTensor(f"{path}: tensor {info.name!r} is there twice")
         if len(info.shape) > MAX_DIMENSIONS:
             raise ExcessiveSize(f"{path}: tensor {info.name!r} has {len(info.shape)} dimensions")
+        if math.prod(max(size, 1) for size in info.shape) >= 1 << 63:  # an empty one can have any shape
+            raise ExcessiveSize(f"{path}: tensor {info.name!r} has shape {info.shape}")
         if len(self.tensors) == MAX_TENSORS:
             raise ExcessiveSize(f"{path}: more than {MAX_TENSORS:,} tensors")
 

@@ -99,6 +99,7 @@ for name, make, kind, reason in [
     ("a type that is a list", with_header({"w": entry(0, 4, dtype=[])}, bytes(4)), CorruptFile, "makes no"),
     ("an unknown type", with_header({"w": entry(0, 4, dtype="F3")}, bytes(4)), UnsupportedFormat, "F3"),
     ("one name twice", with_header(TWICE, bytes(16)), DuplicateTensor, "'w' is twice"),
+    ("empty and huge", with_header({"w": entry(0, 0, 0, 2**62, 4)}), ExcessiveSize, "has shape"),
     ("many dimensions", with_header({"w": entry(0, 4, *[1] * 99)}, bytes(4)), ExcessiveSize, "99 dimensions"),
 ]:  # fmt: skip
     case(kind, reason, f"safetensors: {name}")(make)
