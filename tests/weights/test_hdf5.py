@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -92,9 +93,9 @@ def test_types_of_numbers(kind: str, tmp_path: Path) -> None:
     assert str(found.dtype) == f"torch.{values.dtype.newbyteorder('=').name}"
 
 
-def test_more_than_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peace_pipeline.weights.formats.hdf5_process.PIECE", 1000)
-    values = RANDOM.standard_normal((3, 11, 67))
+@pytest.mark.parametrize("shape", [(3, 11, 67_000), (1, 5, 500_000), (2, 1, 2_300_000)])
+def test_more_than_one_piece(shape: tuple[int, ...], tmp_path: Path) -> None:
+    values = np.arange(math.prod(shape), dtype=np.float64).reshape(shape)
     with new(tmp_path / "m.h5") as file:
         file["w"] = values
     assert torch.equal(read_all(tmp_path / "m.h5")["w"], torch.from_numpy(values))
@@ -121,6 +122,10 @@ def unwritten(file: h5py.File) -> None:
 def unwritten_and_packed(file: h5py.File) -> None:
     file.create_dataset("w", (1 << 20, 1 << 20), "f4", chunks=(64, 64), compression="gzip")
     file["w"][0, 0] = 1
+
+
+def empty_but_wide(file: h5py.File) -> None:
+    file.create_dataset("w", (0, 1 << 62), "f4")
 
 
 def large_chunk(file: h5py.File) -> None:
@@ -153,6 +158,7 @@ REFUSED: dict[Callable[[h5py.File], None], tuple[type[UnreadableCheckpoint], str
     virtual: (ForbiddenPath, "'w' is put together from other datasets"),
     unwritten: (ExcessiveSize, "'w' claims 4,398,046,511,104 bytes, 0 are stored"),
     unwritten_and_packed: (ExcessiveSize, "'w' claims 4,398,046,511,104 bytes"),
+    empty_but_wide: (ExcessiveSize, "'w' has dimensions"),
     large_chunk: (ExcessiveSize, "'w' is in chunks of more than"),
     scaled: (UnsupportedFormat, "'w' is packed by filter 6"),
     lzf: (UnsupportedFormat, "'w' is packed by filter 32000"),

@@ -35,9 +35,8 @@ class Hdf5File:
         if not shape:
             return self._box(source, []).reshape(())
         start, stop = rows or (0, shape[0])
-        return torch.cat(
-            [self._rows(source, shape, *block) for block in source.blocks(shape[0], start, stop)]
-        )
+        parts = [self._rows(source, shape, *block) for block in source.blocks(shape[0], start, stop)]
+        return parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)
 
     def _rows(self, source: Source, shape: tuple[int, ...], start: int, stop: int) -> torch.Tensor:
         """Rows [start, stop) of a tensor with its gates in the dataset's order."""

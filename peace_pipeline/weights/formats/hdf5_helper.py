@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import encodings.ascii  # noqa: F401  (h5py needs it, and a reader can open no file)
 import json
+import mmap
 import os
 import resource
 import signal
 import socket
-import struct
 
 from peace_pipeline.weights.errors import ExcessiveSize, UnreadableCheckpoint
-from peace_pipeline.weights.formats.hdf5_process import MAX_ANSWER
+from peace_pipeline.weights.formats.hdf5_process import ANSWER, LENGTH, MAX_ANSWER, PIECE
 from peace_pipeline.weights.formats.hdf5_store import Hdf5Store
 
 MAX_SECONDS = 2
@@ -27,14 +27,16 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt of the terminal is for who asks
     requests = socket.socket(fileno=0)
     while True:
-        request, descriptors, _, _ = socket.recv_fds(requests, _MAX_REQUEST, 2)
+        request, descriptors, _, _ = socket.recv_fds(requests, _MAX_REQUEST, 3)
         if not request:
             return
         if os.fork() == 0:
             try:
                 requests.close()
-                _confine()
-                _serve(request, *descriptors)
+                descriptor, link, area = descriptors
+                with mmap.mmap(area, PIECE) as shared, socket.socket(fileno=link) as connection:
+                    _confine()
+                    _serve(request, descriptor, connection, shared)
             finally:
                 os._exit(0)
         for descriptor in descriptors:
@@ -51,21 +53,20 @@ def _confine() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))  # it has what it needs, and can open nothing else
 
 
-def _serve(request: bytes, descriptor: int, link: int) -> None:
-    """Say what the file holds, then send the values asked for, until the other end is closed."""
+def _serve(request: bytes, descriptor: int, connection: socket.socket, shared: mmap.mmap) -> None:
+    """Say what the file holds, then read what is asked for into the shared memory, until the other end is closed."""
     name, origin, size = json.loads(request)
-    with socket.socket(fileno=link) as connection:
-        try:
+    try:
+        _allow(MAX_SECONDS)
+        store = Hdf5Store(name, descriptor, origin, size, lambda: _allow(MAX_SECONDS))
+        _send(connection, True, _contents(store))
+        while header := connection.recv(LENGTH.size, socket.MSG_WAITALL):
+            path, box = json.loads(connection.recv(LENGTH.unpack(header)[0], socket.MSG_WAITALL))
             _allow(MAX_SECONDS)
-            store = Hdf5Store(name, descriptor, origin, size, lambda: _allow(MAX_SECONDS))
-            _send(connection, True, _contents(store))
-            while header := connection.recv(8, socket.MSG_WAITALL):
-                path, box = json.loads(connection.recv(struct.unpack("<Q", header)[0], socket.MSG_WAITALL))
-                _allow(MAX_SECONDS)
-                values = store.read(path, tuple(map(tuple, box)))
-                _send(connection, True, values.data.cast("B") if values.ndim else values.tobytes())
-        except UnreadableCheckpoint as error:
-            _send(connection, False, json.dumps([type(error).__name__, str(error)]).encode())
+            store.read(path, tuple(map(tuple, box)), shared)
+            _send(connection, True, b"")
+    except UnreadableCheckpoint as error:
+        _send(connection, False, json.dumps([type(error).__name__, str(error)]).encode())
 
 
 def _allow(seconds: float) -> None:
@@ -84,9 +85,8 @@ def _contents(store: Hdf5Store) -> bytes:
     return answer
 
 
-def _send(connection: socket.socket, sound: bool, answer: bytes | memoryview) -> None:
-    connection.sendall(struct.pack("<?Q", sound, len(answer)))
-    connection.sendall(answer)
+def _send(connection: socket.socket, sound: bool, answer: bytes) -> None:
+    connection.sendall(ANSWER.pack(sound, len(answer)) + answer)
 
 
 if __name__ == "__main__":

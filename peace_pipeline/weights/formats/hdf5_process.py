@@ -7,8 +7,10 @@ little memory and time and no right to open files. When a reader dies that file 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import json
 import math
+import mmap
 import os
 import socket
 import struct
@@ -27,13 +29,16 @@ import peace_pipeline
 from peace_pipeline.weights import errors
 
 BFLOAT16 = "bfloat16"
-PIECE = 32 << 20
+PIECE = 16 << 20
 """Bytes that a reader is asked for at once."""
-
 MAX_ANSWER = 64 << 20
-"""Bytes of the names, shapes and texts of a file, and of a piece."""
+"""Bytes of the names, shapes and texts of a file."""
 
-_HEADER = struct.Struct("<?Q")
+LENGTH = struct.Struct("<Q")
+"""What comes before a request (JSON)."""
+ANSWER = struct.Struct("<?Q")
+"""What comes before an answer: whether it is one or an error, both in JSON, and its length."""
+
 _HELPER = "peace_pipeline.weights.formats.hdf5_helper"
 
 Box = tuple[tuple[int, int], ...]
@@ -54,13 +59,13 @@ class Dataset:
 
 
 class Hdf5Reader:
-    """An HDF5 file that another process has open.
+    """An HDF5 file that another process has open, which puts what it reads into memory that both share.
 
     ``datasets`` is path → dataset; ``texts`` is (path, attribute) → text, for the attributes that describe a network.
     """
 
-    def __init__(self, name: str, connection: socket.socket) -> None:
-        self.name, self._connection = name, connection
+    def __init__(self, name: str, connection: socket.socket, shared: mmap.mmap) -> None:
+        self.name, self._connection, self._shared = name, connection, shared
         answer = json.loads(self._answer())
         self.datasets = {path: Dataset(tuple(shape), kind) for path, shape, kind in answer["datasets"]}
         self.texts = {(path, key): text for path, key, text in answer["texts"]}
@@ -73,40 +78,42 @@ class Hdf5Reader:
         """
         dtype = self.datasets[path].dtype
         values = np.empty([stop - start for start, stop in box], dtype)
-        view, done = values.reshape(-1).view(np.uint8).data, 0
+        flat, done = values.reshape(-1), 0
         for piece in _pieces(box, dtype.itemsize):
             request = json.dumps([path, piece]).encode()
-            count = math.prod(stop - start for start, stop in piece) * dtype.itemsize
+            count = math.prod(stop - start for start, stop in piece)
             try:
-                self._connection.sendall(struct.pack("<Q", len(request)) + request)
+                self._connection.sendall(LENGTH.pack(len(request)) + request)
             except OSError:
                 self._failed()
-            self._answer(view[done : done + count])
+            self._answer()
+            flat[done : done + count] = np.frombuffer(self._shared, dtype, count)
             done += count
         return values
 
-    def _answer(self, buffer: memoryview | None = None) -> bytes:
-        """What the reader says; where a buffer is given, it fills that."""
-        sound, length = _HEADER.unpack(self._receive(bytearray(_HEADER.size)))
-        if length > MAX_ANSWER or (sound and buffer is not None and length != len(buffer)):
+    def _answer(self) -> bytes:
+        """What the reader says, which is nothing where it has read a piece."""
+        sound, length = ANSWER.unpack(self._receive(ANSWER.size))
+        if length > MAX_ANSWER:
             self._failed()
-        answer = self._receive(bytearray(length) if buffer is None or not sound else buffer)
+        answer = self._receive(length)
         if not sound:
-            kind, reason = json.loads(bytes(answer))
+            kind, reason = json.loads(answer)
             raise getattr(errors, kind)(reason)
-        return bytes(answer) if buffer is None else b""
+        return answer
 
-    def _receive(self, buffer: bytearray | memoryview) -> bytearray | memoryview:
-        view, done = memoryview(buffer), 0
-        while done < len(view):
+    def _receive(self, length: int) -> bytes:
+        answer = bytearray(length)
+        done = 0
+        while done < length:
             try:
-                count = self._connection.recv_into(view[done:])
+                count = self._connection.recv_into(memoryview(answer)[done:])
             except OSError:
                 count = 0
             if not count:
                 self._failed()
             done += count
-        return buffer
+        return bytes(answer)
 
     def _failed(self) -> NoReturn:
         raise errors.CorruptFile(f"{self.name}: the HDF5 library failed on it")
@@ -119,11 +126,14 @@ def open_reader(name: str, descriptor: int, origin: int, size: int) -> Iterator[
     Raises:
         UnreadableCheckpoint: where it is damaged, claims what it can't hold, or refers to other files.
     """
+    area = os.memfd_create("values", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     ours, theirs = socket.socketpair()
-    with ours:
+    with ours, os.fdopen(area, "wb", closefd=True):
+        os.ftruncate(area, PIECE)
+        fcntl.fcntl(area, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # or a reader could make this process fault
         with theirs:
-            _helper.send(json.dumps([name, origin, size]).encode(), [descriptor, theirs.fileno()])
-        yield Hdf5Reader(name, ours)
+            _helper.send(json.dumps([name, origin, size]).encode(), [descriptor, theirs.fileno(), area])
+        yield Hdf5Reader(name, ours, mmap.mmap(area, PIECE))
 
 
 class _Helper:

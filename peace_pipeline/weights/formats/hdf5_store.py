@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import math
+import mmap
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,12 +21,13 @@ from peace_pipeline.weights.errors import (
     UnreadableCheckpoint,
     UnsupportedFormat,
 )
-from peace_pipeline.weights.formats.hdf5_process import BFLOAT16, Dataset
+from peace_pipeline.weights.formats.hdf5_process import BFLOAT16, Box, Dataset
 
 MAX_OBJECTS = 50_000
 MAX_DEPTH = 64
 MAX_CHUNK = 128 << 20
 """Bytes of one chunk, which the library unpacks as a whole."""
+MAX_BYTES = 1 << 60
 MAX_RATIO = 1032
 """Values' bytes for each stored byte: the most that deflate can do (258 bytes in two bits, RFC 1951, 3.2.5)."""
 MAX_TEXT = 16 << 20
@@ -87,23 +89,21 @@ class Hdf5Store:
             self._visit("", h5g.open(self._file, b"/"), 0)
             self._check_extents()
 
-    def read(self, path: str, box: tuple[tuple[int, int], ...]) -> np.ndarray:
-        """The values of a dataset from ``start`` up to ``stop`` on each axis (bfloat16 as its bits)."""
-        is_bits = self.datasets[path].type == BFLOAT16
+    def read(self, path: str, box: Box, into: mmap.mmap) -> None:
+        """Put the values of a dataset within a box at the beginning of ``into`` (bfloat16 as its bits)."""
+        found = self.datasets[path]
+        shape = tuple(stop - start for start, stop in box)
+        values = np.frombuffer(into, found.dtype, math.prod(shape)).reshape(shape)
         with self._library():
             access = h5p.create(h5p.DATASET_ACCESS)
             access.set_chunk_cache(521, MAX_CHUNK, 1.0)  # a chunk that pieces share is unpacked once
             dataset = h5d.open(self._file, path.encode(errors="surrogateescape"), access)
-            values = np.empty(
-                [stop - start for start, stop in box], np.uint16 if is_bits else self.datasets[path].type
-            )
             space, memory = dataset.get_space(), h5s.create(h5s.SCALAR)
             if box:
-                space.select_hyperslab(tuple(start for start, _ in box), values.shape)
-                memory = h5s.create_simple(values.shape)
-            kind = dataset.get_type() if is_bits else h5t.py_create(values.dtype)
+                space.select_hyperslab(tuple(start for start, _ in box), shape)
+                memory = h5s.create_simple(shape)
+            kind = dataset.get_type() if found.type == BFLOAT16 else h5t.py_create(values.dtype)
             dataset.read(memory, space, values, kind)
-            return values
 
     @contextmanager
     def _library(self) -> Iterator[None]:
@@ -206,6 +206,8 @@ class Hdf5Store:
         is_chunked, claimed = layout.get_layout() == h5d.CHUNKED, math.prod(shape) * width
         if is_chunked and math.prod(layout.get_chunk()) * width > MAX_CHUNK:
             raise ExcessiveSize(f"{self.name}: {path!r} is in chunks of more than {MAX_CHUNK:,} bytes")
+        if math.prod(max(size, 1) for size in shape) * width > MAX_BYTES:  # also of an empty array
+            raise ExcessiveSize(f"{self.name}: {path!r} has dimensions {shape}")
         if claimed > stored * (MAX_RATIO if h5z.FILTER_DEFLATE in filters else 1):
             raise ExcessiveSize(f"{self.name}: {path!r} claims {claimed:,} bytes, {stored:,} are stored")
         self._stored += stored
