@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import islice
 from pathlib import Path
 
 from tests.weights.fuzzing.harness import HEADING, formats, fuzz, job_of
 from tests.weights.fuzzing.worker import read_everything
+
+_SHOWN = 10
+"""Failures of a format that are printed; all of them are kept."""
 
 
 def main() -> int:
@@ -29,7 +33,7 @@ def main() -> int:
     for name in options.format or formats():
         report = fuzz(job_of(name, options.inputs, options.seed), options.failed)
         print(report, flush=True)
-        for index, reason in report.failures.items():
+        for index, reason in islice(report.failures.items(), _SHOWN):
             print(f"  input {index}: {reason[:200]}")
         failures += len(report.failures)
     return 1 if failures else 0

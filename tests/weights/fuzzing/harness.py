@@ -8,16 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-from onnx import ModelProto, StringStringEntryProto, TensorProto
-
 from peace_pipeline.weights.checkpoint import READERS
-from peace_pipeline.weights.tensors import dtype_name
 from tests.weights import corpus
-from tests.weights.fuzzing.worker import BESIDE, READ, Job, Outcome, read_everything, work
+from tests.weights.fuzzing.samples import samples
+from tests.weights.fuzzing.worker import MAX_SECONDS, READ, Job, Outcome, read_everything, work
 
 _PATIENCE = 4
 """How many times its limit a worker may take whose own alarm doesn't go off."""
@@ -64,33 +60,9 @@ def formats() -> list[str]:
     return [name for name, form in corpus.FORMATS.items() if form.reader in READERS]
 
 
-def samples(name: str) -> list[bytes]:
-    """Whole files of a format, each a few kilobytes: networks, and tensors of every type."""
-    form = corpus.FORMATS[name]
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / f"m{form.suffix}"
-        networks = [form.network(make(), path).read_bytes() for make in corpus.NETWORKS.values()]
-        types = {f"of_{dtype_name(dtype)}.weight": torch.ones(2, 3, dtype=dtype) for dtype in form.dtypes}
-        others = {"empty": torch.ones(0, 3), "steps": torch.tensor([4])}
-        whole = [*networks, form.state(types | others, path).read_bytes()]
-        return [*whole, _external(path)] if name == "onnx" else whole
-
-
-def _external(path: Path) -> bytes:
-    """An ONNX model of which one tensor lies in another file."""
-    state = {"weight": torch.ones(4, 8), "bias": torch.ones(4)}
-    model = ModelProto.FromString(corpus.onnx(state, path).read_bytes())
-    tensor = model.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    place = {"location": BESIDE, "offset": "1024", "length": "128"}
-    tensor.external_data.extend(StringStringEntryProto(key=key, value=value) for key, value in place.items())
-    return model.SerializeToString()
-
-
-def job_of(name: str, inputs: int, seed: int) -> Job:
+def job_of(name: str, inputs: int, seed: int, seconds: float = MAX_SECONDS) -> Job:
     """So many damaged files of a format."""
-    return Job(name, corpus.FORMATS[name].suffix, samples(name), seed, 0, inputs, read_everything)
+    return Job(name, corpus.FORMATS[name].suffix, samples(name), seed, 0, inputs, read_everything, seconds)
 
 
 def fuzz(job: Job, failed: Path) -> Report:

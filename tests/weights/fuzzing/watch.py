@@ -20,9 +20,9 @@ _FORBIDDEN = {
 }
 _FAMILIES = {
     "os", "subprocess", "socket", "shutil", "ctypes", "tempfile", "glob", "urllib", "http", "ftplib", "smtplib",
-    "telnetlib", "pty", "webbrowser", "syslog", "signal", "resource", "mmap", "sqlite3", "fcntl",
+    "telnetlib", "pty", "webbrowser", "syslog", "signal", "resource", "sqlite3",
 }  # fmt: skip
-"""First parts of the names of events that reading a file never raises; what ``socket`` may do is in ``_is_local``."""
+"""First parts of the names of events that reading a file never raises, but for those in ``_is_local``."""
 
 
 class Watch:
@@ -65,7 +65,10 @@ class Watch:
 
 
 def _is_local(event: str, arguments: tuple[Any, ...]) -> bool:
-    """Whether a socket is one between processes of this machine without a name, as readers of HDF5 have."""
+    """Whether an event is one of sharing memory with another process, as readers of HDF5 do: through sockets without
+    a name, and a file in memory, which is known by its descriptor alone."""
     if event == "socket.__new__":
         return arguments[1] == socket.AF_UNIX
-    return event == "socket.sendmsg" and arguments[1] is None
+    return (event == "socket.sendmsg" and arguments[1] is None) or (
+        event == "os.truncate" and isinstance(arguments[0], int)
+    )

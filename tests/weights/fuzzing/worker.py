@@ -44,7 +44,7 @@ class Job:
     start: int
     stop: int
     read: Read
-    seconds: float = MAX_SECONDS
+    seconds: float
 
     def input(self, index: int) -> bytes:
         """One input."""
