@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,12 @@ def test_a_reader_that_misbehaves_is_caught(read: Any, tmp_path: Path) -> None:
     assert MISBEHAVING[read] in report.failures[wrong[0]]
     kept = sorted(path.read_bytes() for path in tmp_path.iterdir())
     assert kept == sorted(job.input(index) for index in report.failures)
+
+
+def test_a_reader_that_reads_no_sample_is_not_fuzzed(tmp_path: Path) -> None:
+    job, _ = fuzzed(refuses, tmp_path, inputs=0)
+    with pytest.raises(RuntimeError, match="does not read the samples"):
+        fuzz(replace(job, samples=[b"damaged"], stop=3), tmp_path)
 
 
 def test_a_reader_that_refuses_is_not(tmp_path: Path) -> None:

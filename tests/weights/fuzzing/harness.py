@@ -78,7 +78,11 @@ def fuzz(job: Job, failed: Path) -> Report:
 
 
 def _outcomes(job: Job) -> Iterator[Outcome]:
-    """An outcome for each input, whatever becomes of the workers."""
+    """An outcome for each input, whatever becomes of the workers.
+
+    Raises:
+        RuntimeError: where one doesn't get as far as the first input: the reader refuses a whole sample.
+    """
     while job.start < job.stop:
         reached = job.start
         ours, theirs = _context.Pipe(duplex=False)
@@ -86,19 +90,26 @@ def _outcomes(job: Job) -> Iterator[Outcome]:
         worker.start()
         theirs.close()
         try:
-            _answer(ours, _START)
+            _expect_start(ours)
             while reached < job.stop:
                 yield _answer(ours, _PATIENCE * job.seconds)
                 reached += 1
-        except (EOFError, TimeoutError) as error:
-            yield Outcome(
-                reached, READ, "the process " + ("hung" if isinstance(error, TimeoutError) else "died"), 0, 0
-            )
+        except EOFError:
+            yield Outcome(reached, READ, "the process died", 0, 0)
+        except TimeoutError:
+            yield Outcome(reached, READ, "the process hung", 0, 0)
         finally:
             ours.close()
             worker.kill()
             worker.join()
         job = replace(job, start=reached + 1)
+
+
+def _expect_start(connection: Connection) -> None:
+    try:
+        _answer(connection, _START)
+    except (EOFError, TimeoutError) as error:
+        raise RuntimeError("the reader does not read the samples") from error
 
 
 def _answer(connection: Connection, seconds: float) -> Any:

@@ -270,6 +270,12 @@ def _zipped(random: Random, members: list[tuple[str, bytes]]) -> bytes:
             info.compress_type = method
             archive.NameToInfo.clear()  # a name that is there twice is what is wanted
             archive.writestr(info, value)
+        if members and random.random() < 0.1:
+            wrong = random.choice(
+                ("file_size", "compress_size", "header_offset", "compress_type", "flag_bits")
+            )
+            limit = 1 << 16 if wrong in ("compress_type", "flag_bits") else 1 << 64
+            setattr(random.choice(archive.filelist), wrong, random.choice(_NUMBERS) % limit)
     return target.getvalue()
 
 

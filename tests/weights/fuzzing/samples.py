@@ -82,6 +82,37 @@ def _quantised(_: Path) -> bytes:
     return helper.make_model(graph).SerializeToString()
 
 
+def _branched(_: Path) -> bytes:
+    """An ONNX model of branches, copies, sums, scopes and a recurrent layer of two directions."""
+    values = {"w": (4, 4), "b": (4,), "g": (1, 4, 1), "W": (2, 12, 4), "R": (2, 12, 4), "B": (2, 24)}
+    tensors = [numpy_helper.from_array(np.ones(shape, np.float32), key) for key, shape in values.items()]
+    inner = [
+        helper.make_node(
+            "Constant", [], ["k"], value=helper.make_tensor("", TensorProto.FLOAT, (4, 2), [1.0] * 8)
+        ),
+        helper.make_node("MatMul", ["s", "k"], ["r"], "/inner/MatMul"),
+    ]
+    branch = helper.make_graph(
+        inner, "branch", [], [helper.make_tensor_value_info("r", TensorProto.FLOAT, None)]
+    )
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["y"], "/a/fc/MatMul"),
+        helper.make_node("Add", ["b", "y"], ["z"]),
+        helper.make_node("Identity", ["w"], ["i"]),
+        helper.make_node("MatMul", ["z", "i"], ["s"], "/b/fc/MatMul"),
+        helper.make_node("PRelu", ["s", "g"], ["p"], "/act/PRelu"),
+        helper.make_node(
+            "GRU", ["p", "W", "R", "B"], ["q"], "/gru/GRU", hidden_size=4, direction="bidirectional"
+        ),
+        helper.make_node("If", ["c"], ["t"], then_branch=branch, else_branch=branch),
+    ]
+    scopes = StringStringEntryProto(key="pkg.torch.onnx.name_scopes", value="['', 'b', 'b.fc', 'linear']")
+    nodes[3].metadata_props.append(scopes)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", "t")]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)
+    return helper.make_model(graph).SerializeToString()
+
+
 def _chunked(path: Path) -> bytes:
     """Datasets in chunks, packed, resizable, with links, in the library's newest structures."""
     with h5py.File(path, "w", libver="latest") as file:
@@ -120,7 +151,7 @@ def _of_llama(path: Path) -> bytes:
 
 _OWN: dict[str, tuple[Callable[[Path], bytes], ...]] = {
     "pytorch": (_odd_tensors,),
-    "onnx": (_external, _quantised),
+    "onnx": (_external, _quantised, _branched),
     "hdf5": (_chunked,),
     "gguf": (_of_llama,),
 }
