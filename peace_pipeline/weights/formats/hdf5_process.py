@@ -59,7 +59,7 @@ class Dataset:
 
 
 class Hdf5Reader:
-    """An HDF5 file that another process has open, which puts what it reads into memory that both share.
+    """An HDF5 file that another process has open, which puts what it reads into memory that both share; for one thread.
 
     ``datasets`` is path → dataset; ``texts`` is (path, attribute) → text, for the attributes that describe a network.
     """
@@ -128,7 +128,7 @@ def open_reader(name: str, descriptor: int, origin: int, size: int) -> Iterator[
     """
     area = os.memfd_create("values", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     ours, theirs = socket.socketpair()
-    with ours, os.fdopen(area, "wb", closefd=True):
+    with ours, os.fdopen(area, "wb"):
         os.ftruncate(area, PIECE)
         fcntl.fcntl(area, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # or a reader could make this process fault
         with theirs:
