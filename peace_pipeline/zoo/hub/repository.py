@@ -211,17 +211,17 @@ class Hub:
         url = hf_hub_url(record.model_id, file.path, revision=record.revision, endpoint=self.endpoint)
         return RemoteBlob(file.path, url, file.size or 0, self.headers)
 
-    def texts(self, record: ModelRecord) -> Path:
-        """The folder of the record's files beside the weights, downloaded.
+    def texts(self, record: ModelRecord, budget: int | None = None) -> Path:
+        """A folder of the record's files beside the weights, downloaded; another one for each byte budget.
 
         Raises:
             FetchError: where they can't be had.
         """
-        folder = self._copies(record)
+        folder = self._copies(record) / f"budget-{budget}"
+        folder.mkdir(parents=True, exist_ok=True)
         for file in record.files:
             if file.format == "text":
-                folder = self._download(record, file).parent
-        folder.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self._download(record, file), folder / file.path)
         return folder
 
     def _download(self, record: ModelRecord, file: ModelFile) -> Path:
