@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -516,7 +516,7 @@ LIES: dict[str, tuple[bytes, type[UnreadableCheckpoint], str]] = {
     "an empty stack": (b"\x80\x020.", CorruptFile, "no sound pickle"),
     "an unknown opcode": (b"\x80\x02\xff.", CorruptFile, "opcode 0xff"),
     "a later protocol": (b"\x80\x09N.", UnsupportedFormat, "protocol 9"),
-    "too many opcodes": (b"\x80\x02" + b"N0" * MAX_OPCODES + b"N.", ExcessiveSize, "5,000,000 opcodes"),
+    "too many opcodes": (b"\x80\x02" + b"N0" * MAX_OPCODES + b"N.", ExcessiveSize, "4,000,000 opcodes"),
     "a long integer": (
         b"\x80\x02\x8b\x00\x00\x01\x00" + bytes(1 << 16) + b".",
         ExcessiveSize,
@@ -548,7 +548,7 @@ def test_the_pickle_of_the_lies_is_sound_otherwise(tmp_path: Path) -> None:
 
 
 def test_deep_nesting_is_read(tmp_path: Path) -> None:
-    deep = b"\x80\x02" + b"]" * 1_000_000 + b"a" * 999_999 + b"."
+    deep = b"\x80\x02" + b"]" * 300_000 + b"a" * 299_999 + b"."
     assert "a list" in refusal(in_zip(tmp_path / "m.pt", deep), NoTensors)
     chain: Any = STATE
     for _ in range(200):
@@ -569,6 +569,7 @@ ANY = st.recursive(
 
 
 @given(content=ANY, protocol=st.integers(0, 5))
+@example(content="é\n\\ü\U0001f600", protocol=0)
 def test_plain_values_of_every_protocol(content: Any, protocol: int) -> None:
     data = b"before" + pickle.dumps(content, protocol) + b"after"
     found = loads("f", data, len(b"before"))
@@ -677,11 +678,11 @@ def test_truncated_files(zipped: bool, cut: float, tmp_path: Path) -> None:
 
 
 def test_many_tensors(tmp_path: Path) -> None:
-    names = [f"layers.{index}.weight" for index in range(20_000)]
-    base = torch.arange(20_000.0)
+    names = [f"layers.{index}.weight" for index in range(10_000)]
+    base = torch.arange(10_000.0)
     path = written(tmp_path / "m.pt", {name: base[index : index + 1] for index, name in enumerate(names)})
     with open_checkpoint([path]) as checkpoint:
         assert [*checkpoint.tensors] == names
         assert all(
-            float(checkpoint.read(name)) == index for index, name in islice(enumerate(names), 0, None, 5000)
+            float(checkpoint.read(name)) == index for index, name in islice(enumerate(names), 0, None, 2500)
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from peace_pipeline.weights.errors import DuplicateTensor, ExcessiveSize
-from peace_pipeline.weights.formats.pickles import Global, Items, Object
+from peace_pipeline.weights.formats.pickles import MAX_OPCODES, Global, Items, Object
 from peace_pipeline.weights.formats.storages import Quantised, Tensor, Unreadable, View
 
 MAX_NAME = 1000
@@ -16,6 +16,9 @@ MAX_NAME = 1000
 
 MAX_DEPTH = 100
 """Of modules within modules."""
+
+MAX_OBJECTS = 250_000
+"""Tensors and modules of one file."""
 
 _MAX_NESTING = 8
 """Of dictionaries around a network."""
@@ -40,6 +43,8 @@ _TRAINING = re.compile(
 )
 _OPTIMIZER = {"state", "param_groups"}
 _SHOWN = 8
+_MAX_PASSING = 100
+"""Buffers of one module that its state dictionary leaves out."""
 
 Named = dict[str, "Found"]
 TensorOf = Callable[[Any], Tensor | Unreadable | None]
@@ -61,7 +66,11 @@ class Module:
     eps: float | None = None
 
 
-ModuleOf = Callable[[Object], Module | None]
+NamedItems = Callable[[Any], dict[str, Any]]
+"""What a dictionary holds by name."""
+
+ModuleOf = Callable[[Object, NamedItems], Module | None]
+"""What an object is as a module; none where it is something else."""
 
 
 def network(content: Any, tensor_of: TensorOf, module_of: ModuleOf) -> Named:
@@ -100,33 +109,13 @@ def attributes(record: Object) -> Items:
     return state if isinstance(state, Items) else Items()
 
 
-def named(items: Any) -> dict[str, Any]:
-    """The items of a dictionary whose keys are texts or numbers.
-
-    Raises:
-        DuplicateTensor: where one is there twice.
-    """
-    result: dict[str, Any] = {}
-    for key, value in _pairs(items):
-        if type(key) is int and abs(key) < 2**63:
-            key = str(key)
-        if type(key) is not str:
-            continue
-        if len(key) > MAX_NAME:
-            raise ExcessiveSize(f"a name of {len(key):,} characters")
-        if key in result:
-            raise DuplicateTensor(f"{key[:100]!r} is there twice")
-        result[key] = value
-    return result
-
-
-def python_module(record: Object) -> Module | None:
-    """A pickled ``torch.nn.Module``; none where it is something else."""
+def python_module(record: Object, named: NamedItems) -> Module | None:
+    """A pickled ``torch.nn.Module``."""
     own = named(attributes(record))
     if not isinstance(own.get("_parameters"), Items) or not isinstance(own.get("_modules"), Items):
         return None
     passing = own.get("_non_persistent_buffers_set")
-    passing = {name for name in passing if type(name) is str} if type(passing) is list else set()
+    passing = passing[:_MAX_PASSING] if type(passing) is list else []
     buffers = {name: value for name, value in named(own.get("_buffers")).items() if name not in passing}
     eps = own.get("eps")
     return Module(
@@ -134,27 +123,63 @@ def python_module(record: Object) -> Module | None:
     )
 
 
-def _pairs(items: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(items, Items):
-        return zip(items[::2], items[1::2], strict=True)
-    return iter(())
-
-
 class _Search:
     def __init__(self, tensor_of: TensorOf, module_of: ModuleOf) -> None:
-        self.tensor_of, self.module_of = tensor_of, module_of
+        self._tensor_of, self._module_of = tensor_of, module_of
+        self.objects = 0
+        """Objects visited so far."""
         self.seen: set[int] = set()
         """Ids of the objects visited: each gives its tensors once, wherever it is found again."""
+        self.items = 0
+        """Items of dictionaries visited so far."""
+
+    def named(self, items: Any) -> dict[str, Any]:
+        """The items of a dictionary whose keys are texts or numbers.
+
+        Raises:
+            DuplicateTensor: where one is there twice.
+            ExcessiveSize: where a few dictionaries are in so many places that there is no end to them.
+        """
+        if not isinstance(items, Items):
+            return {}
+        self.items += len(items)
+        if self.items > MAX_OPCODES:
+            raise ExcessiveSize("the same dictionaries are in it again and again")
+        result: dict[str, Any] = {}
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if type(key) is int and abs(key) < 2**63:
+                key = str(key)
+            if type(key) is not str:
+                continue
+            if len(key) > MAX_NAME:
+                raise ExcessiveSize(f"a name of {len(key):,} characters")
+            if key in result:
+                raise DuplicateTensor(f"{key[:100]!r} is there twice")
+            result[key] = value
+        return result
+
+    def tensor_of(self, value: Any) -> Tensor | Unreadable | None:
+        return self._tensor_of(value) if self._is_object(value) else None
+
+    def module_of(self, value: Any) -> Module | None:
+        return self._module_of(value, self.named) if self._is_object(value) else None
+
+    def _is_object(self, value: Any) -> bool:
+        if not isinstance(value, Object):
+            return False
+        self.objects += 1
+        if self.objects > MAX_OBJECTS:
+            raise ExcessiveSize(f"more than {MAX_OBJECTS:,} tensors and modules")
+        return True
 
     def network(self, value: Any, nesting: int = 0) -> Named:
         if nesting > _MAX_NESTING or not isinstance(value, Items | Object) or not self._is_new(value):
             return {}
-        module = self.module_of(value) if isinstance(value, Object) else None
-        if module:
+        if module := self.module_of(value):
             found: Named = {}
             self._add_module(found, module, "", 0)
             return found
-        items = named(_items(value))
+        items = self.named(_items(value))
         if items.keys() >= _OPTIMIZER:
             return {}
         for key in _NETWORKS:
@@ -187,7 +212,7 @@ class _Search:
             if tensor := self.tensor_of(value):
                 found[_joined(prefix, name)] = Found(tensor, module.eps if name == carrier else None)
         for name, value in module.children.items():
-            if isinstance(value, Object) and self._is_new(value) and (child := self.module_of(value)):
+            if self._is_new(value) and (child := self.module_of(value)):
                 self._add_module(found, child, _joined(prefix, f"{name}."), depth + 1)
 
     def _is_new(self, value: Any) -> bool:

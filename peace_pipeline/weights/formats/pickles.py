@@ -15,8 +15,8 @@ from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, Unsupporte
 MAX_PICKLE = 64 << 20
 """Bytes of one pickle; the data of PyTorch's tensors lie outside of it."""
 
-MAX_OPCODES = 5_000_000
-"""Of one pickle: some 150,000 tensors. It bounds the objects, and so the memory and the time, that a pickle takes."""
+MAX_OPCODES = 4_000_000
+"""Of one pickle: some 120,000 tensors. It bounds the objects, and so the memory and the time, that a pickle takes."""
 
 MAX_NUMBER = 1024
 """Bytes, or digits, of one number."""
@@ -68,8 +68,10 @@ class Pickle:
     persistent: list[Persistent]
 
 
-def loads(file: str, data: bytes, start: int = 0) -> Pickle:
-    """The pickle at ``start``, of numbers, texts, bytes, tuples, lists (sets too) and the records of this module.
+def loads(file: str, data: bytes, start: int = 0, opcodes: int = MAX_OPCODES) -> Pickle:
+    """The pickle at ``start``, of at most so many opcodes.
+
+    Its value is made of numbers, texts, bytes, tuples, lists (sets too) and the records of this module.
 
     Raises:
         UnfinishedPickle: where ``data`` ends first.
@@ -78,7 +80,7 @@ def loads(file: str, data: bytes, start: int = 0) -> Pickle:
     """
     machine = _Machine(file, data, start)
     try:
-        value = machine.run()
+        value = machine.run(opcodes)
     except error as failure:
         raise machine.unfinished() from failure
     except (
@@ -102,9 +104,9 @@ class _Machine:
     persistent: list[Persistent] = field(default_factory=list)
     encoded: int = 0
 
-    def run(self) -> Any:
+    def run(self, opcodes: int) -> Any:
         data, end = self.data, len(self.data)
-        for _ in range(MAX_OPCODES):
+        for _ in range(opcodes):
             position = self.position
             if position >= end:
                 raise self.unfinished()
@@ -123,7 +125,7 @@ class _Machine:
                 number = layout.unpack_from(data, position)[0]
                 self.position = position + layout.size
                 act(self, number)
-        raise ExcessiveSize(f"{self.file}: a pickle of more than {MAX_OPCODES:,} opcodes")
+        raise ExcessiveSize(f"{self.file}: a pickle of more than {opcodes:,} opcodes")
 
     def unfinished(self) -> UnfinishedPickle:
         return UnfinishedPickle(f"{self.file}: a pickle is cut off at its byte {len(self.data):,}")
@@ -135,13 +137,13 @@ class _Machine:
         self.position = stop
         return self.data[start:stop]
 
-    def line(self) -> str:
+    def line(self) -> bytes:
         end = self.data.find(b"\n", self.position)
         if end < 0:
             raise self.unfinished()
-        text = self.take(end - self.position).decode()
+        line = self.take(end - self.position)
         self.position += 1
-        return text
+        return line
 
     def marked(self) -> list[Any]:
         mark = self.marks.pop()
@@ -149,11 +151,11 @@ class _Machine:
         del self.stack[mark:]
         return values
 
-    def number(self) -> str:
-        text = self.line()
-        if len(text) > MAX_NUMBER:
-            raise ExcessiveSize(f"{self.file}: a number of {len(text):,} digits in its pickle")
-        return text
+    def number(self) -> bytes:
+        digits = self.line()
+        if len(digits) > MAX_NUMBER:
+            raise ExcessiveSize(f"{self.file}: a number of {len(digits):,} digits in its pickle")
+        return digits
 
     def index(self) -> int:
         index = int(self.number())
@@ -180,16 +182,22 @@ class _Machine:
 
     def push_quoted(self) -> None:
         line = self.line()
-        if len(line) < 2 or line[0] != line[-1] or line[0] not in "'\"":
+        if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
             raise ValueError
-        self.stack.append(_old_text(codecs.escape_decode(line[1:-1].encode())[0]))
+        self.stack.append(_old_text(codecs.escape_decode(line[1:-1])[0]))
 
     def push_escaped(self) -> None:
-        self.stack.append(self.line().encode("latin-1").decode("raw-unicode-escape"))
+        self.stack.append(codecs.raw_unicode_escape_decode(self.line())[0])
 
     def push_whole(self) -> None:
-        text = self.number()
-        self.stack.append(text == "01" if text in ("00", "01") else int(text))
+        digits = self.number()
+        self.stack.append(digits == b"01" if digits in (b"00", b"01") else int(digits))
+
+    def push_global(self) -> None:
+        self.stack.append(self.named_global())
+
+    def named_global(self) -> Global:
+        return Global(f"{self.line().decode()}.{self.line().decode()}")
 
     def mark(self) -> None:
         self.marks.append(len(self.stack))
@@ -253,7 +261,7 @@ class _Machine:
         self.stack.append(self.made(maker, tuple(arguments)))
 
     def make_named(self) -> None:
-        maker = Global(f"{self.line()}.{self.line()}")
+        maker = self.named_global()
         self.stack.append(self.made(maker, tuple(self.marked())))
 
     def made(self, maker: Any, arguments: Any) -> Any:
@@ -320,7 +328,7 @@ _OPERATIONS: dict[int, tuple[Struct | None, Callable[..., object]]] = {
         (pickle.LONG1, _U1, _Machine.push_integer),
         (pickle.LONG4, _U4, _Machine.push_integer),
         (pickle.INT, None, _Machine.push_whole),
-        (pickle.LONG, None, lambda machine: machine.push(int(machine.number().removesuffix("L")))),
+        (pickle.LONG, None, lambda machine: machine.push(int(machine.number().removesuffix(b"L")))),
         (pickle.FLOAT, None, lambda machine: machine.push(float(machine.number()))),
         # Texts and bytes
         (pickle.SHORT_BINUNICODE, _U1, _Machine.push_text),
@@ -364,7 +372,7 @@ _OPERATIONS: dict[int, tuple[Struct | None, Callable[..., object]]] = {
         (pickle.SETITEM, None, lambda machine: machine.set_items(machine.last_two())),
         (pickle.SETITEMS, None, lambda machine: machine.set_items(machine.marked())),
         # What a pickle would import, call or find elsewhere
-        (pickle.GLOBAL, None, lambda machine: machine.push(Global(f"{machine.line()}.{machine.line()}"))),
+        (pickle.GLOBAL, None, _Machine.push_global),
         (pickle.STACK_GLOBAL, None, _Machine.import_from_stack),
         (pickle.REDUCE, None, _Machine.make),
         (pickle.NEWOBJ, None, _Machine.make),

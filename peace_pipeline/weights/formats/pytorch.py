@@ -26,7 +26,14 @@ from peace_pipeline.weights.errors import (
 )
 from peace_pipeline.weights.formats import zips
 from peace_pipeline.weights.formats.networks import ModuleOf, described, network, python_module
-from peace_pipeline.weights.formats.pickles import MAX_PICKLE, Persistent, Pickle, UnfinishedPickle, loads
+from peace_pipeline.weights.formats.pickles import (
+    MAX_OPCODES,
+    MAX_PICKLE,
+    Persistent,
+    Pickle,
+    UnfinishedPickle,
+    loads,
+)
 from peace_pipeline.weights.formats.storages import Storages, Tensor, Unreadable, tensor_of, width_of
 from peace_pipeline.weights.formats.torchscript import Code
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
@@ -35,7 +42,12 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 """First pickle of a file of before version 1.6 (``torch.serialization.MAGIC_NUMBER``)."""
 
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
-_WINDOW = 4 << 20
+_WINDOW = 1 << 20
+"""Bytes that hold the pickles of most files of before version 1.6."""
+
+_OPCODES = (10, 10, 1000, MAX_OPCODES, MAX_OPCODES // 4)
+"""At most, of the five pickles."""
+
 _COUNT = 8
 """Bytes of the number of values that stands before each storage."""
 
@@ -163,13 +175,13 @@ def _open_legacy(blob: Blob) -> Opened:
 
 def _legacy_pickles(blob: Blob) -> list[Pickle]:
     """Magic number, protocol, system, content, keys of the storages; the storages themselves follow."""
+    _check_magic(blob)
     for size in (_WINDOW, MAX_PICKLE):
         window = blob.read(0, min(size, blob.size)).tobytes()
-        _check_magic(blob.name, window)
+        pickles: list[Pickle] = []
         try:
-            pickles = [loads(blob.name, window)]
-            while len(pickles) < 5:
-                pickles.append(loads(blob.name, window, pickles[-1].stop))
+            for opcodes in _OPCODES:
+                pickles.append(loads(blob.name, window, pickles[-1].stop if pickles else 0, opcodes))
             return pickles
         except UnfinishedPickle:
             if size >= blob.size:
@@ -177,12 +189,13 @@ def _legacy_pickles(blob: Blob) -> list[Pickle]:
     raise ExcessiveSize(f"{blob.name}: a pickle of more than {MAX_PICKLE:,} bytes")
 
 
-def _check_magic(file: str, window: bytes) -> None:
+def _check_magic(blob: Blob) -> None:
+    window = blob.read(0, min(_WINDOW, blob.size)).tobytes()
     if window.startswith(_TAR_MAGIC, _TAR_MAGIC_AT):
-        raise UnsupportedFormat(f"{file}: a tar archive, as of PyTorch 0.1")
+        raise UnsupportedFormat(f"{blob.name}: a tar archive, as of PyTorch 0.1")
     try:
-        first = loads(file, window).value
+        first = loads(blob.name, window).value
     except UnreadableCheckpoint as error:
-        raise CorruptFile(f"{file}: not a PyTorch file") from error
+        raise CorruptFile(f"{blob.name}: not a PyTorch file") from error
     if first != _MAGIC:
-        raise UnsupportedFormat(f"{file}: a pickle, but not of torch.save: {described(first)}")
+        raise UnsupportedFormat(f"{blob.name}: a pickle, but not of torch.save: {described(first)}")

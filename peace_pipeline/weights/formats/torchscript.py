@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from peace_pipeline.weights.formats.networks import Module, attributes, named
+from peace_pipeline.weights.errors import ExcessiveSize
+from peace_pipeline.weights.formats.networks import Module, NamedItems, attributes
 from peace_pipeline.weights.formats.pickles import Global, Object
 from peace_pipeline.weights.formats.zips import Archive
 
-MAX_CODE = 64 << 20
+MAX_CODE = 16 << 20
 """Bytes of all code that is read."""
 
 _CLASS = re.compile(r"^class (\w+)\(Module\):\n", re.MULTILINE)
@@ -28,7 +29,7 @@ _TRACED_EPS = re.compile(
 class _Declared:
     """Names of a class's parameters and buffers; none where it is of before PyTorch 1.6, which doesn't list both."""
 
-    tensors: list[str] | None
+    tensors: frozenset[str] | None
     eps: float | None
 
 
@@ -40,28 +41,29 @@ class Code:
         self._left = MAX_CODE
         self._files: dict[str, dict[str, _Declared]] = {}
 
-    def module_of(self, record: Object) -> Module | None:
-        """A pickled module of TorchScript; none where it is something else.
+    def module_of(self, record: Object, named: NamedItems) -> Module | None:
+        """A pickled module of TorchScript.
 
         Raises:
             UnreadableCheckpoint: where the code that declares it can't be had.
         """
-        file, _, name = (
-            record.maker.path.rpartition(".") if isinstance(record.maker, Global) else ("", "", "")
-        )
+        if not isinstance(record.maker, Global):
+            return None
+        file, _, name = record.maker.path.rpartition(".")
         declared = self._declared(file).get(name)
         if not declared:
             return None
         own = named(attributes(record))
-        tensors = (
-            own if declared.tensors is None else {key: own[key] for key in declared.tensors if key in own}
-        )
+        listed = declared.tensors
+        tensors = own if listed is None else {key: value for key, value in own.items() if key in listed}
         return Module(tensors, own, declared.eps)
 
     def _declared(self, file: str) -> dict[str, _Declared]:
         if file not in self._files:
             member = self._archive.members.get(f"{self._folder}{file.replace('.', '/')}.py")
-            code = self._archive.content(member, self._left) if member else b""
+            if member and member.size > self._left:
+                raise ExcessiveSize(f"more than {MAX_CODE:,} bytes of code")
+            code = self._archive.content(member, MAX_CODE) if member else b""
             self._left -= len(code)
             self._files[file] = dict(_classes(code.decode(errors="replace")))
         return self._files[file]
@@ -71,7 +73,7 @@ def _classes(code: str) -> Iterator[tuple[str, _Declared]]:
     _, *parts = _CLASS.split(code)
     for name, body in zip(parts[::2], parts[1::2], strict=True):
         parameters, buffers = _PARAMETERS.search(body), _BUFFERS.search(body)
-        listed = _NAME.findall(f"{parameters[1]},{buffers[1]}") if parameters and buffers else None
+        listed = frozenset(_NAME.findall(f"{parameters[1]},{buffers[1]}")) if parameters and buffers else None
         yield name, _Declared(listed, _epsilon(body))
 
 
