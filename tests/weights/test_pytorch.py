@@ -34,6 +34,7 @@ from peace_pipeline.weights.errors import (
     UnreadableCheckpoint,
     UnsupportedFormat,
 )
+from peace_pipeline.weights.formats import networks
 from peace_pipeline.weights.formats.pickles import MAX_OPCODES, loads
 
 STATE = {"a.weight": torch.arange(6.0).view(3, 2), "a.bias": torch.ones(3), "steps": torch.tensor(4)}
@@ -575,6 +576,18 @@ def test_plain_values_of_every_protocol(content: Any, protocol: int) -> None:
     found = loads("f", data, len(b"before"))
     assert found.value == content
     assert data[found.stop :] == b"after"
+
+
+def test_pickles_that_hold_the_same_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "MAX_OBJECTS", 100)
+    path = written(tmp_path / "m.pt", {str(index): STATE["a.bias"] for index in range(101)})
+    assert "more than 100 tensors and modules" in refusal(path, ExcessiveSize)
+    monkeypatch.setattr(networks, "MAX_OPCODES", 1000)
+    twins = {str(index): Learner(nn.Identity()) for index in range(20)}
+    shared = {str(index): None for index in range(100)}
+    for twin in twins.values():
+        twin.__dict__ = shared
+    assert "again and again" in refusal(written(path, twins), ExcessiveSize)
 
 
 def test_archives_that_lie(tmp_path: Path) -> None:
