@@ -235,7 +235,8 @@ def network() -> keras.Model:
         [keras.Input((3,)), layers.Dense(4, name="first"), layers.Dense(3)], name="inner"
     )
     inputs = keras.Input((6, 6, 2))
-    x = layers.SeparableConv2D(3, 3)(inputs)
+    x = layers.Normalization(name="scaled")(inputs)
+    x = layers.SeparableConv2D(3, 3)(x)
     x = layers.BatchNormalization(scale=False, epsilon=0.02, name="block_bn")(x)
     x = layers.Dropout(0.5)(x)
     x = layers.Conv2D(3, 1, name="head")(x)
@@ -253,6 +254,7 @@ def network() -> keras.Model:
 
 
 NAMES = """
+    scaled.mean scaled.variance scaled.count
     separable_conv2d.depthwise.weight separable_conv2d.pointwise.weight separable_conv2d.pointwise.bias
     block_bn.bias block_bn.running_mean block_bn.running_var head.weight head.bias
     time_distributed.first.weight time_distributed.first.bias

@@ -104,6 +104,7 @@ _VARIABLES = {
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
     "layer_normalization": ("gamma", "beta"),
     "rms_normalization": ("scale",),
+    "normalization": ("mean", "variance", "count"),
     "rnn": ("kernel", "recurrent_kernel", "bias"),
 }
 """Family of layers → its variables in Keras' order, which is how Keras 3 numbers them."""
@@ -120,6 +121,7 @@ _FAMILIES = {
     "layer_normalization": "layer_normalization",
     "group_normalization": "layer_normalization",
     "rms_normalization": "rms_normalization",
+    "normalization": "normalization",
     **dict.fromkeys(_ATTENTION, "dense"),
     **{kind: "rnn" for cell in ("lstm", "gru", "simple_rnn") for kind in (cell, f"{cell}_cell")},
 }
