@@ -517,7 +517,7 @@ LIES: dict[str, tuple[bytes, type[UnreadableCheckpoint], str]] = {
     "an empty stack": (b"\x80\x020.", CorruptFile, "no sound pickle"),
     "an unknown opcode": (b"\x80\x02\xff.", CorruptFile, "opcode 0xff"),
     "a later protocol": (b"\x80\x09N.", UnsupportedFormat, "protocol 9"),
-    "too many opcodes": (b"\x80\x02" + b"N0" * MAX_OPCODES + b"N.", ExcessiveSize, "4,000,000 opcodes"),
+    "too many opcodes": (b"\x80\x02" + b"N0" * MAX_OPCODES + b"N.", ExcessiveSize, "2,500,000 opcodes"),
     "a long integer": (
         b"\x80\x02\x8b\x00\x00\x01\x00" + bytes(1 << 16) + b".",
         ExcessiveSize,

@@ -15,8 +15,8 @@ from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, Unsupporte
 MAX_PICKLE = 64 << 20
 """Bytes of one pickle; the data of PyTorch's tensors lie outside of it."""
 
-MAX_OPCODES = 4_000_000
-"""Of one pickle: some 120,000 tensors. It bounds the objects, and so the memory and the time, that a pickle takes."""
+MAX_OPCODES = 2_500_000
+"""Of one pickle: some 75,000 tensors. It bounds the objects, and so the memory and the time, that a pickle takes."""
 
 MAX_NUMBER = 1024
 """Bytes, or digits, of one number."""
