@@ -4,7 +4,6 @@ raised where it can't be."""
 from __future__ import annotations
 
 import os
-import resource
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -41,7 +40,6 @@ STATE = {
     "a.bias": torch.linspace(-2, 2, 5),
     "b.kernel": torch.linspace(-1, 1, 48).view(4, 2, 3, 2),
 }
-PAGE = resource.getpagesize()
 
 every_format = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
 
@@ -51,11 +49,9 @@ def read_all(path: Path) -> dict[str, torch.Tensor]:
         return {name: checkpoint.read(name, None) for name in checkpoint.tensors}
 
 
-def refusal(path: Path, *kinds: type[UnreadableCheckpoint]) -> str:
-    with pytest.raises(kinds or UnreadableCheckpoint) as error:
+def refusal(path: Path, kind: type[UnreadableCheckpoint] = UnreadableCheckpoint) -> str:
+    with pytest.raises(kind) as error:
         read_all(path)
-    assert type(error.value) is not UnreadableCheckpoint or not kinds, error.value
-    assert path.name in str(error.value)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -197,18 +193,12 @@ def test_values_that_are_not_finite(form: Format, value: float, tmp_path: Path) 
         if bad.float().isfinite().all():  # a type without infinity
             continue
         path = written(form, tmp_path, {"good": torch.ones(2), "bad": bad})
-        with pytest.raises(NotFinite, match="'bad'"):
-            read_all(path)
+        assert "'bad'" in refusal(path, NotFinite)
 
 
 @every_format
 def test_integers_alone_are_no_network(form: Format, tmp_path: Path) -> None:
-    refusal_of(written(form, tmp_path, {"a.steps": torch.arange(4)}), NoTensors)
-
-
-def refusal_of(path: Path, kind: type[UnreadableCheckpoint]) -> None:
-    with pytest.raises(kind):
-        read_all(path)
+    refusal(written(form, tmp_path, {"a.steps": torch.arange(4)}), NoTensors)
 
 
 @every_format
@@ -229,7 +219,7 @@ def test_a_shorter_file_is_refused(form: Format, tmp_path: Path) -> None:
     path = written(form, tmp_path)
     for length in (0, 1, 7, path.stat().st_size // 2):
         os.truncate(path, length)
-        refusal(path)
+        assert path.name in refusal(path)
 
 
 @every_format
@@ -237,8 +227,7 @@ def test_a_shorter_file_is_refused(form: Format, tmp_path: Path) -> None:
 def test_random_bytes(form: Format, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / f"m{form.suffix}"
     path.write_bytes(content)
-    with suppress(NoTensors):  # ONNX: an empty message, or one of unknown fields
-        refusal(path)
+    refusal(path)
 
 
 def folder(path: Path) -> None:
@@ -262,11 +251,11 @@ def device(path: Path) -> None:
 
 
 NO_FILES: dict[Callable[[Path], None], str] = {
-    folder: "not a regular file|directory",
+    folder: "not a regular file",
     pipe: "not a regular file",
     device: "not a regular file",
-    dangling_link: "No such file",
-    link_loop: "symbolic links",
+    dangling_link: "No such file or directory",
+    link_loop: "Too many levels of symbolic links",
 }
 
 
@@ -275,10 +264,8 @@ NO_FILES: dict[Callable[[Path], None], str] = {
 def test_what_is_no_file(form: Format, make: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / f"m{form.suffix}"
     make(path)
-    with pytest.raises(UnreadableCheckpoint, match=NO_FILES[make]) as error:
-        read_all(path)
-    assert path.name in str(error.value)
-    assert make not in (folder, pipe, device) or type(error.value) is ForbiddenPath
+    kind = UnreadableCheckpoint if make in (dangling_link, link_loop) else ForbiddenPath
+    assert refusal(path, kind) == f"{path.name}: {NO_FILES[make]}"
 
 
 @contextmanager
@@ -330,13 +317,12 @@ def layers(path: Path, config: dict[str, Any]) -> dict[str, list[bytes]]:
     return {kind: sorted(values) for kind, values in found.items()}
 
 
-def expected_kinds(network: str) -> set[str]:
-    return {
-        "mlp": {"linear"},
-        "cnn": {"conv2d", "linear"},
-        "recurrent": {"embedding", "recurrent", "linear"},
-        "attention": {"embedding", "norm", "linear", *(f"attention_{part}" for part in "qkvo")},
-    }[network]
+KINDS = {
+    "mlp": {"linear"},
+    "cnn": {"conv2d", "linear"},
+    "recurrent": {"embedding", "recurrent", "linear"},
+    "attention": {"embedding", "norm", "linear", *(f"attention_{part}" for part in "qkvo")},
+}
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -346,7 +332,7 @@ def test_one_network_gives_equal_layers_from_every_format(network: str, tmp_path
         name: layers(form.network(modules, tmp_path / f"m{form.suffix}"), {})
         for name, form in FORMATS.items()
     }
-    assert found["safetensors"].keys() == expected_kinds(network)
+    assert found["safetensors"].keys() == KINDS[network]
     for name, values in found.items():
         assert values == found["safetensors"], name
 
@@ -361,9 +347,8 @@ def test_norms_are_folded_with_the_epsilon_that_a_file_gives(tmp_path: Path) -> 
     first = folded(modules)
     for name, form in FORMATS.items():
         if form.has_eps:
-            assert any(np.allclose(first, value) for value in arrays(found[name]["conv2d"], first.shape)), (
-                name
-            )
+            weights = arrays(found[name]["conv2d"], first.shape)
+            assert any(np.allclose(first, weight) for weight in weights), name
             assert found[name] == found["onnx"], name
         else:
             assert found[name] == usual, name
@@ -377,12 +362,10 @@ def folded(modules: Modules) -> np.ndarray:
 
 
 def arrays(values: list[bytes], shape: tuple[int, ...]) -> list[np.ndarray]:
+    """The weights of a shape among those of a kind of layer."""
     head = f"weight {shape} ".encode()
-    return [
-        np.frombuffer(value[len(head) :], np.float32).reshape(shape)
-        for value in values
-        if value[: len(head)] == head
-    ]
+    own = [value.removeprefix(head) for value in values if value.startswith(head)]
+    return [np.frombuffer(value, np.float32).reshape(shape) for value in own]
 
 
 @pytest.mark.filterwarnings("ignore")
