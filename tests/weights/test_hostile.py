@@ -231,6 +231,14 @@ def a_configuration_that_inflates_a_thousandfold(folder: Path) -> None:
         archive.writestr("model.weights.h5", b"")
 
 
+@case(CorruptFile, "its configuration is no JSON")
+def a_configuration_of_utf_16(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps({"class_name": "Sequential"}).encode("utf-16"))
+        archive.writestr("model.weights.h5", corpus.hdf5(STATE, folder / "weights.h5").read_bytes())
+    (folder / "weights.h5").unlink()
+
+
 # Pickles
 
 

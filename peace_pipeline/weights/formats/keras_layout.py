@@ -206,7 +206,7 @@ def configuration(file: str, text: str | bytes) -> Node | None:
         CorruptFile: where it is no JSON.
     """
     try:
-        return _node(json.loads(text))
+        return _node(json.loads(text.decode() if isinstance(text, bytes) else text))
     except (ValueError, RecursionError) as error:
         raise CorruptFile(f"{file}: its configuration is no JSON ({type(error).__name__})") from error
 
