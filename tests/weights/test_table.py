@@ -24,7 +24,7 @@ def rows_of(model_id: str, tensors: dict[str, np.ndarray]) -> Iterator[LayerRow]
     for name, values in tensors.items():
         layer, parameter = name.split(".")
         yield LayerRow(
-            model_id, "r", int(layer), f"l{layer}", "linear", parameter, "o", None, "float32", values
+            model_id, "r", int(layer), f"l{layer}", "linear", parameter, "o", None, "float32", values, False
         )
 
 
