@@ -185,4 +185,4 @@ def test_a_reader_that_refuses_is_not(tmp_path: Path) -> None:
 def test_the_memory_that_a_reader_takes_is_reported(tmp_path: Path) -> None:
     _, report = fuzzed(takes_much_memory, tmp_path, seconds=PATIENCE)
     assert not report.failures
-    assert MAX_MEMORY // 4 <= report.peak < MAX_MEMORY // 2
+    assert 0.9 * MAX_MEMORY / 4 < report.peak < MAX_MEMORY / 2
