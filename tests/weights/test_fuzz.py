@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from peace_pipeline.weights.checkpoint import READERS
 from peace_pipeline.weights.errors import CorruptFile
@@ -85,6 +86,11 @@ def writes(path: Path) -> None:
         path.with_name("marker").write_text("")
 
 
+def writes_by_a_library(path: Path) -> None:
+    if damaged(path):
+        torch._C.PyTorchFileWriter("marker").write_end_of_file()
+
+
 def reads_elsewhere(path: Path) -> None:
     if damaged(path):
         Path("/etc/passwd").read_text()
@@ -142,6 +148,7 @@ MISBEHAVING = {
     imports: "import",
     imports_what_is_not_there: "import",
     writes: "open",
+    writes_by_a_library: "wrote 'marker'",
     reads_elsewhere: "open",
     removes: "os.remove",
     starts_a_process: "subprocess.Popen",

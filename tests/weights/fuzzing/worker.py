@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import tempfile
@@ -108,6 +109,9 @@ def work(job: Job, connection: Connection) -> None:
         for sample in job.samples:
             path.write_bytes(sample)
             job.read(path)
+        os.chdir(
+            folder
+        )  # what a library or a shell would write without a word to the interpreter is seen there
         watch = Watch(str(folder))
         baseline = _limit_memory()
         signal.signal(signal.SIGALRM, _time_is_up)
@@ -132,6 +136,9 @@ def _attempt(job: Job, path: Path, watch: Watch) -> tuple[str, str | None]:
             failure = f"took more than {job.seconds} s"
         except Exception as error:
             failure = f"{type(error).__name__}: {error}"
+    for name in {*os.listdir(path.parent)} - {path.name, BESIDE}:
+        events.append(f"wrote {name!r}")
+        path.with_name(name).unlink()
     return result, failure or ("; ".join(events[:3]) or None)
 
 
