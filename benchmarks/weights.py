@@ -48,6 +48,7 @@ class Cost:
 
 def main() -> None:
     """Print the tables; exit with 1 where a promise is broken."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as make does: torch's threads wait for each other at length
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
         "--home", default=None, help="a lake with an encoder (default $PEACE_HOME, else .peace)"

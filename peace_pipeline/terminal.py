@@ -135,6 +135,7 @@ def byte_count(text: str) -> int:
     from pydantic import ByteSize, PositiveInt, TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(PositiveInt).validate_python(TypeAdapter(ByteSize).validate_python(text))
-    except ValidationError:
+        count = TypeAdapter(PositiveInt).validate_python(TypeAdapter(ByteSize).validate_python(text))
+        return min(count, sys.maxsize)
+    except (ValidationError, OverflowError):
         raise typer.BadParameter(f"{text!r} is no size such as 64MiB") from None

@@ -164,7 +164,7 @@ def _on_the_hub(lake: Lake, name: str, budget: int | None) -> Iterator[tuple[Che
 
 
 def _local_weights(place: Path) -> list[Path]:
-    from peace_pipeline.weights.errors import UnreadableCheckpoint
+    from peace_pipeline.weights.errors import ForbiddenPath, UnreadableCheckpoint
     from peace_pipeline.zoo import files
 
     if not place.exists():
@@ -176,6 +176,8 @@ def _local_weights(place: Path) -> list[Path]:
         raise UnreadableCheckpoint("no weights in this folder")
     try:
         return [place / name for name in files.choose(names, files.indexed(place, names))]
+    except files.ForbiddenShard as error:
+        raise ForbiddenPath(str(error)) from error
     except files.AmbiguousWeights as error:
         raise UnreadableCheckpoint(str(error)) from error
 

@@ -27,7 +27,7 @@ from peace_pipeline.weights.table import LayerRow, LayerTableWriter
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo import NEW, SKIPPED, ModelRecord, files
 from peace_pipeline.zoo.card import CONFIG, read_config
-from peace_pipeline.zoo.fetching import Fetcher
+from peace_pipeline.zoo.fetching import Fetched, Fetcher
 from peace_pipeline.zoo.record import from_table
 from peace_pipeline.zoo.source import FetchError, Progress
 
@@ -107,12 +107,12 @@ def _reported(
         yield row
 
 
-def _inventory(record: ModelRecord, folder: Path | FetchError) -> dict[str, Any]:
+def _inventory(record: ModelRecord, fetched: Fetched | FetchError) -> dict[str, Any]:
     row = {"model_id": record.model_id, "revision": record.revision, "status": SKIPPED}
-    if isinstance(folder, FetchError):
-        return row | {"reason": str(folder), "passing": folder.passing}
+    if isinstance(fetched, FetchError):
+        return row | {"reason": str(fetched), "passing": fetched.passing}
     try:
-        with _opened(record, folder) as checkpoint:
+        with _opened(record, fetched) as checkpoint:
             found = take_inventory(checkpoint)
             return row | {
                 "status": NEW,
@@ -133,15 +133,15 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _opened(record: ModelRecord, folder: Path, *, verify: bool = True) -> Iterator[Checkpoint]:
+def _opened(record: ModelRecord, fetched: Fetched, *, verify: bool = True) -> Iterator[Checkpoint]:
     """The record's checkpoint: its files, whose digests are checked, or the part of them that was fetched."""
-    if (folder / SAMPLED).is_file():
-        with open_sampled(folder / SAMPLED) as checkpoint:
+    if fetched.is_part:
+        with open_sampled(fetched.folder / SAMPLED) as checkpoint:
             yield checkpoint
         return
     if verify:
-        _verify(record, folder)
-    with open_checkpoint(_weights(record, folder)) as checkpoint:
+        _verify(record, fetched.folder)
+    with open_checkpoint(_weights(record, fetched.folder)) as checkpoint:
         yield checkpoint
 
 
@@ -176,8 +176,8 @@ def layer_batch(
     records = [record for record in everything if record.model_id in readable]
     rows = []
     with atomic(lake.layers(batch)) as temporary, LayerTableWriter(temporary) as writer:
-        for done, (record, folder) in enumerate(fetcher.fetch_all(records, fetch_sampled), 1):
-            rows.append(_write_layers(record, folder, writer))
+        for done, (record, fetched) in enumerate(fetcher.fetch_all(records, fetch_sampled), 1):
+            rows.append(_write_layers(record, fetched, writer))
             if progress:
                 progress(done, len(records))
     fetcher.release(everything)  # before the batch counts as done: nobody would do it later
@@ -204,13 +204,15 @@ def config_beside(folder: Path) -> dict[str, Any]:
     return read_config(folder) if (folder / CONFIG).is_file() else {}
 
 
-def _write_layers(record: ModelRecord, folder: Path | FetchError, writer: LayerTableWriter) -> dict[str, Any]:
+def _write_layers(
+    record: ModelRecord, fetched: Fetched | FetchError, writer: LayerTableWriter
+) -> dict[str, Any]:
     row: dict[str, Any] = {"model_id": record.model_id, "revision": record.revision}
-    if isinstance(folder, FetchError):
-        return row | {"status": SKIPPED, "reason": str(folder), "passing": folder.passing}
+    if isinstance(fetched, FetchError):
+        return row | {"status": SKIPPED, "reason": str(fetched), "passing": fetched.passing}
     try:
-        with _opened(record, folder, verify=False) as checkpoint:
-            network, wiring = wire_checkpoint(checkpoint, config_beside(folder))
+        with _opened(record, fetched, verify=False) as checkpoint:
+            network, wiring = wire_checkpoint(checkpoint, config_beside(fetched.folder))
             reduction = Reduction(wiring, network.tensors)
             row |= {"parameters": network.parameters, "sampled": network.sampled}
             writer.write_model(layer_rows(record.model_id, record.revision, reduction, network))

@@ -23,13 +23,13 @@ from peace_pipeline.weights.layers import Layer
 from peace_pipeline.weights.tensors import Part, TensorInfo
 
 LARGE_LAYER = 1 << 20
-"""Values. The groups of larger layers are cut."""
+"""Values. The groups of larger layers are cut; in a network of many layers those of smaller ones too."""
 
 MOST_UNITS, LEAST_UNITS = 256, 16
 """Neurons that are kept of a group that is cut: fewer in a network of many layers."""
 
 LARGEST_NETWORK = 1 << 24
-"""Values that are kept of a network with fewer neurons than ``MOST_UNITS`` a group."""
+"""Values that are kept of a network, unless it has so many layers that ``LEAST_UNITS`` of each are more."""
 
 _CHUNK = 1 << 17
 _SLICED = ("float64", "float32", "float16", "bfloat16")
@@ -181,11 +181,9 @@ def _had(wiring: Wiring, infos: Mapping[str, TensorInfo]) -> dict[str, torch.Ten
 
 def _kept_sizes(wiring: Wiring, sizes: Mapping[str, int]) -> dict[str, int]:
     """Group → number of neurons that are kept."""
+    bound = min(LARGE_LAYER, LARGEST_NETWORK // max(1, len(wiring.layers)))
     large = {
-        over.group
-        for wired in wiring.layers
-        if _values(wired, sizes) > LARGE_LAYER
-        for _, over in _axes(wired)
+        over.group for wired in wiring.layers if _values(wired, sizes) > bound for _, over in _axes(wired)
     }
     units = MOST_UNITS
     while True:

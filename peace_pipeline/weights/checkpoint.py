@@ -20,7 +20,13 @@ from peace_pipeline.weights.errors import (
     UnsupportedFormat,
 )
 from peace_pipeline.weights.sampling import sample
-from peace_pipeline.weights.tensors import TensorFile, TensorInfo, dtype_name
+from peace_pipeline.weights.tensors import (
+    MAX_DIMENSIONS,
+    MAX_TENSORS,
+    TensorFile,
+    TensorInfo,
+    dtype_name,
+)
 from peace_pipeline.zoo import files
 
 Reader = Callable[[Path], AbstractContextManager[TensorFile]]
@@ -35,9 +41,6 @@ READERS: dict[str, str] = {
     "gguf": "peace_pipeline.weights.formats.gguf",
 }
 """Format → the module whose ``open_file`` reads it; imported when a file of that format is opened."""
-
-MAX_TENSORS = 250_000
-MAX_DIMENSIONS = 16
 
 
 class Checkpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -43,5 +44,4 @@ def content_hash(tensor: torch.Tensor) -> str:
 
 def model_hash(hashes: Mapping[str, str]) -> str:
     """Hash of a model from those of its tensors by name."""
-    rows = "".join(f"{name}\0{digest}\n" for name, digest in sorted(hashes.items()))
-    return blake3(rows.encode()).hexdigest()
+    return blake3(json.dumps(sorted(hashes.items())).encode()).hexdigest()

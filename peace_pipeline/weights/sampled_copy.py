@@ -18,7 +18,7 @@ from peace_pipeline.lake import atomic
 from peace_pipeline.weights.blob import local_blob
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
-from peace_pipeline.weights.formats.safetensors import NAMES_OF_DTYPES, SafetensorsFile
+from peace_pipeline.weights.formats.safetensors import MAX_HEADER, NAMES_OF_DTYPES, SafetensorsFile
 from peace_pipeline.weights.sampling import Sampled, bytes_read, sample
 from peace_pipeline.weights.tensors import Part, TensorInfo
 from peace_pipeline.zoo.source import FetchError, Ranged, SourceUnavailable
@@ -39,8 +39,11 @@ def fetch_sampled(model: Ranged) -> None:
     if path.is_file():
         return
     try:
-        files = {blob.name: SafetensorsFile(blob) for blob in model.weights}
-        _write(sample(files, model.budget - sum(file.header_size for file in files.values())), path)
+        left, files = model.budget, {}
+        for blob in model.weights:
+            files[blob.name] = SafetensorsFile(blob, limit=min(left, MAX_HEADER))
+            left -= files[blob.name].header_size
+        _write(sample(files, max(left, 0)), path)
     except UnreadableCheckpoint as error:
         raise FetchError(str(error), passing=False) from error
     except SourceUnavailable as error:
@@ -49,6 +52,7 @@ def fetch_sampled(model: Ranged) -> None:
 
 def _write(files: Mapping[str, Sampled], path: Path) -> None:
     """One safetensors file of the parts; several are fetched at a time."""
+    Checkpoint(files)  # refuses what could not be read again
     owner = {info.name: file for file in files.values() for info in file.inventory()}
     infos = [info for file in files.values() for info in file.inventory()]
     with atomic(path) as temporary, temporary.open("wb") as stream:

@@ -22,9 +22,10 @@ from peace_pipeline.weights.tensors import Part, TensorFile, TensorInfo
 MOST_STRATA = 8
 """Into which the rows of a tensor are cut: each costs one request of a remote file, or two."""
 
-REQUESTS = 512
-"""For as many the strata of all tensors are meant: with many tensors there are fewer of each."""
+LEAST_STRATA, REQUESTS = 4, 512
+"""With many tensors there are fewer strata of each, for so many requests in all; of four each fused part has some."""
 
+_PLACES = 1 << 20
 _SEED = 0
 
 
@@ -57,7 +58,7 @@ def sample(files: Mapping[str, TensorFile], budget: int) -> dict[str, Sampled]:
     inventories = {path: list(file.inventory()) for path, file in files.items()}
     sizes = [_bytes(info) for infos in inventories.values() for info in infos]
     share = fair_share(sizes, budget)
-    strata = min(MOST_STRATA, max(1, REQUESTS // max(1, sum(size > share for size in sizes))))
+    strata = min(MOST_STRATA, max(LEAST_STRATA, REQUESTS // max(1, sum(size > share for size in sizes))))
     sampled = {
         path: Sampled(file, {info.name: _limited(info, share, strata) for info in inventories[path]})
         for path, file in files.items()
@@ -103,10 +104,14 @@ def _limited(info: TensorInfo, share: int, strata: int) -> TensorInfo:
 
 
 def _row_blocks(height: int, rows: int, strata: int) -> Iterator[tuple[int, int]]:
-    """Blocks of ``rows`` rows in all, in ascending order; those of fewer rows are among those of more."""
-    taken = np.sort(_order(height, strata)[:rows])
+    """Blocks of ``rows`` rows in all, in ascending order; those of fewer rows are among those of more.
+
+    The rows of very long tensors are taken some at a time.
+    """
+    some = -(-height // _PLACES)
+    taken = np.sort(_order(height // some, strata)[: max(1, rows // some)])
     gaps = np.flatnonzero(np.diff(taken) > 1)
-    starts, stops = taken[[0, *(gaps + 1)]], taken[[*gaps, rows - 1]] + 1
+    starts, stops = taken[[0, *(gaps + 1)]] * some, (taken[[*gaps, -1]] + 1) * some
     return zip(starts.tolist(), stops.tolist(), strict=True)
 
 

@@ -8,6 +8,10 @@ from typing import Protocol
 
 import torch
 
+MAX_TENSORS = 250_000
+"""Of a model."""
+MAX_DIMENSIONS = 16
+
 
 @dataclass(frozen=True)
 class Part:

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from peace_pipeline.weights.errors import ForbiddenPath
 from peace_pipeline.zoo.card import CARD, CONFIG
 from peace_pipeline.zoo.record import ModelFile, natural
 
@@ -63,7 +62,7 @@ class AmbiguousWeights(ValueError):
     """A folder holds weight files of which none is plainly the model, or only a part of its shards."""
 
 
-class ForbiddenShard(AmbiguousWeights, ForbiddenPath):
+class ForbiddenShard(AmbiguousWeights):
     """An index of shards names a file outside its folder."""
 
 

@@ -223,7 +223,7 @@ def test_giving_up_one_revision_leaves_the_other(lake: Lake, hub: StandinHub) ->
     crawl(lake, hub)
     new = newest_records(lake)["org/m0"]
     fetcher = Fetcher(config(hub).build(lake))
-    folders = [fetcher.fetch(record, fetch_sampled) for record in (old, new)]
+    folders = [fetcher.fetch(record, fetch_sampled).folder for record in (old, new)]
     fetcher.release([old])
     assert [(folder / "model.safetensors").exists() for folder in folders] == [False, True]
 

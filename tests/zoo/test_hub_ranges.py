@@ -18,14 +18,18 @@ import torch
 from safetensors.torch import save
 
 from peace_pipeline.lake import Lake
+from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
 from peace_pipeline.weights.formats.safetensors import SafetensorsFile
+from peace_pipeline.zoo import ZooConfig
+from peace_pipeline.zoo.crawling import crawl_zoo
+from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness
 from peace_pipeline.zoo.hub.politeness import HubUnavailable
 from peace_pipeline.zoo.hub.ranges import RemoteBlob
 from peace_pipeline.zoo.source import FetchError
 from tests.standin_hub import StandinHub
 from tests.standin_hub.faults import Fault, Faults
-from tests.zoo.hubs import crawl, files, hub, ingest
+from tests.zoo.hubs import config, crawl, files, hub, ingest
 
 __all__ = ["hub"]
 BUDGET = 40_000
@@ -44,7 +48,7 @@ def large(seed: int = 0) -> dict[str, torch.Tensor]:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken downloads are tried again without a wait."""
-    monkeypatch.setattr(RemoteBlob.read.retry, "wait", tenacity.wait_none())  # type: ignore[attr-defined]
+    monkeypatch.setattr(RemoteBlob._read.retry, "wait", tenacity.wait_none())  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -107,7 +111,7 @@ def test_answers_that_are_not_the_range(
 def test_an_answer_that_stays_short(hub: StandinHub) -> None:
     with (
         answering(206, "bytes 0-7/100", b"x" * 5) as url,
-        pytest.raises(politeness.Interrupted, match="5 of 8"),
+        pytest.raises(FetchError, match="5 of 8"),
     ):
         RemoteBlob("m", url, 100, {}).read(0, 8)
 
@@ -161,9 +165,23 @@ def test_a_lake_that_reads_a_part_of_each_model(faults: Faults | None, lake: Lak
 
 
 def test_a_budget_that_is_too_small_skips_the_model(lake: Lake, hub: StandinHub) -> None:
-    skipped = ingest(lake, hub, bytes_budget=100)
-    assert len(skipped) == 3
-    assert all("one row of every tensor takes" in row["reason"] for row in skipped)
+    assert ["a header of" in row["reason"] for row in ingest(lake, hub, bytes_budget=100)] == [True] * 3
+    hub.push("org/m3", files(3))
+    (skipped,) = ingest(lake, hub, bytes_budget=170)
+    assert "one row of every tensor takes 32 bytes" in skipped["reason"]
+
+
+def test_the_budget_of_any_source_of_a_hub_holds(lake: Lake, hub: StandinHub) -> None:
+    hub.push("org/large", files(**{"model.safetensors": save(large())}))
+    both = ZooConfig(
+        (config(hub, author="org").sources[0], config(hub, bytes_budget=BUDGET).sources[0]), Path("/")
+    )
+    (batch,) = crawl_zoo(lake, both).batches
+    fetcher = Fetcher(both.build(lake))
+    extract_batch(lake, batch, fetcher)
+    assert layer_batch(lake, batch, fetcher).skipped == 0
+    rows = pq.read_table(lake.wirings(batch), columns=["model_id", "sampled"]).to_pylist()
+    assert {row["model_id"] for row in rows if row["sampled"]} == {"org/large"}
 
 
 def test_copies_of_a_part_are_given_up(lake: Lake, hub: StandinHub) -> None:

@@ -24,14 +24,12 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from peace_pipeline.weights.blob import Blob, local_blob
 from peace_pipeline.weights.errors import CorruptFile, DuplicateTensor, ExcessiveSize, UnsupportedFormat
-from peace_pipeline.weights.tensors import TensorInfo, dtype_name
+from peace_pipeline.weights.tensors import MAX_DIMENSIONS, MAX_TENSORS, TensorInfo, dtype_name
 
-MAX_TENSORS = 250_000
 MAX_SETTINGS = 100_000
 MAX_ITEMS = 5_000_000
 """Texts of all lists. The largest vocabularies have a few hundred thousand words and as many merges."""
 MAX_NAME = 1024
-MAX_DIMENSIONS = 16
 MAX_VALUES = 1 << 48
 """Values of a tensor; of an empty one, but for its empty dimensions."""
 MAX_NESTING = 4

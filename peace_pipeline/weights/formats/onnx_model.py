@@ -24,10 +24,10 @@ from peace_pipeline.weights.formats.protobuf import (
     Walker,
     signed,
 )
+from peace_pipeline.weights.tensors import MAX_DIMENSIONS
 
 MAX_DEPTH = 16
 """Levels of graphs within graphs."""
-MAX_DIMENSIONS = 16
 MAX_VALUES = 1 << 48
 """Values of a tensor; of an empty one, but for its empty dimensions."""
 MAX_PARTS = 250_000

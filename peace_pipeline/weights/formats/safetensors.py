@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import torch
 
 from peace_pipeline.weights.blob import Blob, local_blob
 from peace_pipeline.weights.errors import CorruptFile, DuplicateTensor, ExcessiveSize, UnsupportedFormat
-from peace_pipeline.weights.tensors import TensorInfo, dtype_name
+from peace_pipeline.weights.tensors import MAX_DIMENSIONS, TensorInfo, dtype_name
 
 MAX_HEADER = 100_000_000
 """Bytes; the format's own limit."""
@@ -57,11 +58,11 @@ class _Entry:
 
 
 class SafetensorsFile:
-    """An open safetensors file, local or not."""
+    """An open safetensors file, local or not, whose header takes at most ``limit`` bytes."""
 
-    def __init__(self, blob: Blob) -> None:
+    def __init__(self, blob: Blob, limit: int = MAX_HEADER) -> None:
         self.blob = blob
-        self.entries, self.metadata, self.header_size = _header(blob)
+        self.entries, self.metadata, self.header_size = _header(blob, limit)
 
     def inventory(self) -> Iterable[TensorInfo]:
         """See :class:`TensorFile`."""
@@ -95,7 +96,7 @@ def open_file(path: Path) -> Iterator[SafetensorsFile]:
         yield SafetensorsFile(blob)
 
 
-def _header(blob: Blob) -> tuple[dict[str, _Entry], dict[str, Any], int]:
+def _header(blob: Blob, limit: int) -> tuple[dict[str, _Entry], dict[str, Any], int]:
     """The header's tensors in the order of their bytes, which must fill the file without gap or overlap; its
     metadata; and its size in bytes."""
 
@@ -105,8 +106,8 @@ def _header(blob: Blob) -> tuple[dict[str, _Entry], dict[str, Any], int]:
     if blob.size < _LENGTH:
         wrong("no header")
     length = int(blob.read(0, _LENGTH).view("<u8")[0])
-    if length > MAX_HEADER and length <= blob.size:
-        raise ExcessiveSize(f"{blob.name}: a header of {length:,} bytes")
+    if limit < length <= blob.size:
+        raise ExcessiveSize(f"{blob.name}: a header of {length:,} bytes, at most {limit:,} are read")
     if length > blob.size - _LENGTH:
         wrong(f"its header of {length:,} bytes goes beyond its end")
     text = blob.read(_LENGTH, _LENGTH + length).tobytes()
@@ -135,23 +136,23 @@ def _header(blob: Blob) -> tuple[dict[str, _Entry], dict[str, Any], int]:
 def _unique(file: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DuplicateTensor(f"{file}: {twice!r} is twice in its header")
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise DuplicateTensor(f"{file}: {twice[:80]!r} is twice in its header")
     return content
 
 
 def _entry(file: str, name: str, entry: Any, origin: int) -> _Entry:
     try:
         kind, shape, (start, stop) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        numbers = (*shape, start, stop)
         sound = isinstance(kind, str) and all(
-            type(number) is int and 0 <= number < 2**63 for number in numbers
+            type(number) is int and 0 <= number < 2**63 for number in (*shape, start, stop)
         )
     except (KeyError, TypeError, ValueError):
         sound = False
     if not sound:
         raise CorruptFile(f"{file}: the header's entry for {name!r} makes no sense")
+    if len(shape) > MAX_DIMENSIONS:
+        raise ExcessiveSize(f"{file}: tensor {name[:80]!r} has {len(shape):,} dimensions")
     if kind not in _DTYPES:
         raise UnsupportedFormat(f"{file}: tensor {name!r} is of type {kind[:40]}, which is not read")
     dtype = _DTYPES[kind]

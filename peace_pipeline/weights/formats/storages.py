@@ -12,8 +12,8 @@ import torch
 
 from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, UnreadableCheckpoint, UnsupportedFormat
 from peace_pipeline.weights.formats.pickles import Global, Object, Persistent
+from peace_pipeline.weights.tensors import MAX_DIMENSIONS
 
-MAX_DIMENSIONS = 64
 """More than PyTorch has (25) or NumPy (64)."""
 
 _MAX_VALUES = 1 << 63

@@ -24,14 +24,20 @@ class RemoteBlob:
         self.name, self.size, self.transferred = name, size, 0
         self._url, self._headers = url, headers | {"Accept-Encoding": "identity"}
 
-    @politeness.resumed
     def read(self, start: int, stop: int) -> np.ndarray:
         """The bytes from ``start`` up to ``stop`` (uint8).
 
         Raises:
-            FetchError: where the Hub gives something else.
+            FetchError: where the Hub gives something else, or breaks off however often it is asked.
             HubUnavailable: where it doesn't answer.
         """
+        try:
+            return self._read(start, stop)
+        except Interrupted as error:
+            raise FetchError(f"{self.name}: {error}", passing=True) from error
+
+    @politeness.resumed
+    def _read(self, start: int, stop: int) -> np.ndarray:
         buffer = np.empty(stop - start, np.uint8)
         if not len(buffer):
             return buffer
