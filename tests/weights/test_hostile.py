@@ -230,6 +230,11 @@ def a_configuration_that_inflates_a_thousandfold(folder: Path) -> None:
         archive.writestr("model.weights.h5", b"")
 
 
+@case(UnsupportedFormat, "without config.json")
+def an_empty_archive(folder: Path) -> None:
+    zipfile.ZipFile(folder / "model.keras", "w").close()
+
+
 @case(CorruptFile, "its configuration is no JSON")
 def a_configuration_of_utf_16(folder: Path) -> None:
     with zipfile.ZipFile(folder / "model.keras", "w") as archive:

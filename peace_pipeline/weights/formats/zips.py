@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from struct import Struct, error
 
 import numpy as np
@@ -70,7 +71,7 @@ class Archive:
         if not len(self.members) == len(found) == count:
             raise CorruptFile(f"{blob.name}: the archive names a file twice, or another number than it holds")
         headers = sorted({member.header for member in found})
-        self._limits = dict(zip(headers, [*headers[1:], start], strict=True))
+        self._limits = dict(pairwise([*headers, start]))
         if len(headers) < count:
             raise CorruptFile(f"{blob.name}: two files of the archive begin at one place")
         for member in found:
