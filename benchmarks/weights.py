@@ -48,7 +48,9 @@ class Cost:
 
 def main() -> None:
     """Print the tables; exit with 1 where a promise is broken."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as make does: torch's threads wait for each other at length
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", "1"
+    )  # as make does: torch's threads wait for each other at length
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
         "--home", default=None, help="a lake with an encoder (default $PEACE_HOME, else .peace)"
@@ -306,6 +308,8 @@ def curve(console: Console, home: str | None, paths: list[str]) -> bool:
             (row,) = embed_paths(lake, [path], budget=budget)
             if row.sampled and row.vector:
                 cosines.append(cosine(row.vector, vector))
+        if not cosines:
+            continue
         cosines.sort()
         good = sum(value >= LEAST_COSINE for value in cosines)
         if share == scaled:

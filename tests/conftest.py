@@ -18,7 +18,8 @@ from peace_pipeline.encoder.networks import NetworkTensors
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
 from peace_pipeline.symmetry.infer import infer_wiring
-from peace_pipeline.symmetry.layering import folded_tensors
+from peace_pipeline.symmetry.layering import Read, folded_layer
+from peace_pipeline.symmetry.wiring import Wiring
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.crawling import CrawlSummary, crawl_zoo
@@ -109,6 +110,15 @@ def inputs_of(architecture: str, count: int = 5) -> torch.Tensor:
 def config_of(architecture: str) -> dict[str, Any]:
     """The config.json of an architecture with ReLU."""
     return CONFIGS[architecture] | RELU
+
+
+def folded_tensors(wiring: Wiring, read: Read) -> dict[str, torch.Tensor]:
+    """All folded tensors of a network, none of them cut, under the names of ``wiring.folded``."""
+    return {
+        f"{position}.{role}": tensor
+        for position, wired in enumerate(wiring.layers)
+        for role, tensor in folded_layer(wired, read).items()
+    }
 
 
 def infos_of(state: Mapping[str, torch.Tensor]) -> list[TensorInfo]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from peace_pipeline.weights.logical import LogicalTensors
 
 DTYPES = ("float32", "float64")
+_LONGEST_REASON = 500
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,19 @@ def embed_paths(
         NoEncoder: where the lake has none.
     """
     from peace_pipeline.encoder import store
-    from peace_pipeline.weights.errors import UnreadableCheckpoint
+    from peace_pipeline.weights.errors import UnreadableCheckpoint, memory_errors
 
     version, encoder = store.load(lake, version)
     paths = list(paths)
     for done, path in enumerate(paths, 1):
         try:
-            yield _embed(lake, encoder, version, path, dtype, budget)
-        except (UnreadableCheckpoint, OSError, ValueError, MemoryError) as error:
+            with memory_errors():
+                yield _embed(lake, encoder, version, path, dtype, budget)
+        except (UnreadableCheckpoint, OSError, ValueError) as error:
             reason = str(error).strip() or type(error).__name__
-            yield EmbeddedCheckpoint(path, version, error=" ".join(reason.split()))
+            yield EmbeddedCheckpoint(path, version, error=" ".join(reason.split())[:_LONGEST_REASON])
+        except MemoryError:
+            yield EmbeddedCheckpoint(path, version, error="does not fit in memory")
         if progress:
             progress(done, len(paths))
 

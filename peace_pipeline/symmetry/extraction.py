@@ -18,7 +18,7 @@ from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.reduction import Reduction
 from peace_pipeline.symmetry.wiring import Wiring, WiringMismatch
 from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
-from peace_pipeline.weights.errors import UnreadableCheckpoint
+from peace_pipeline.weights.errors import UnreadableCheckpoint, memory_errors
 from peace_pipeline.weights.inventory import take_inventory
 from peace_pipeline.weights.logical import LogicalTensors, logical
 from peace_pipeline.weights.sampled_copy import NAME as SAMPLED
@@ -63,6 +63,7 @@ WIRINGS = pa.schema(
 
 
 _UNREADABLE = (UnreadableCheckpoint, MemoryError)
+_LONGEST_REASON = 500
 
 
 @dataclass(frozen=True)
@@ -129,19 +130,20 @@ def _listed(info: TensorInfo, digest: str | None) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    return "does not fit in memory" if isinstance(error, MemoryError) else str(error)
+    return "does not fit in memory" if isinstance(error, MemoryError) else str(error)[:_LONGEST_REASON]
 
 
 @contextmanager
 def _opened(record: ModelRecord, fetched: Fetched, *, verify: bool = True) -> Iterator[Checkpoint]:
     """The record's checkpoint: its files, whose digests are checked, or the part of them that was fetched."""
-    if fetched.is_part:
-        with open_sampled(fetched.folder / SAMPLED) as checkpoint:
-            yield checkpoint
-        return
-    if verify:
+    if verify and not fetched.is_part:
         _verify(record, fetched.folder)
-    with open_checkpoint(_weights(record, fetched.folder)) as checkpoint:
+    opened = (
+        open_sampled(fetched.folder / SAMPLED)
+        if fetched.is_part
+        else open_checkpoint(_weights(record, fetched.folder))
+    )
+    with opened as checkpoint, memory_errors():
         yield checkpoint
 
 

@@ -1,31 +1,16 @@
-"""A checkpoint's tensors → its folded layers, one layer in memory at a time."""
+"""A layer's tensors with its norm folded in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 
-from peace_pipeline.symmetry.wiring import WiredLayer, Wiring
+from peace_pipeline.symmetry.wiring import WiredLayer
 from peace_pipeline.weights.folding import affine, fold
 from peace_pipeline.weights.layers import Layer
 
 Read = Callable[[str], torch.Tensor]
-
-
-def folded_layers(wiring: Wiring, read: Read) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
-    """Position and tensors (``weight``, ``bias``) of each layer, norms folded; ``read`` gives a tensor by name."""
-    for position, wired in enumerate(wiring.layers):
-        yield position, folded_layer(wired, read)
-
-
-def folded_tensors(wiring: Wiring, read: Read) -> dict[str, torch.Tensor]:
-    """All folded tensors under the names of ``wiring.folded``, without a batch dimension."""
-    return {
-        f"{position}.{role}": tensor
-        for position, layer in folded_layers(wiring, read)
-        for role, tensor in layer.items()
-    }
 
 
 def folded_layer(wired: WiredLayer, read: Read) -> dict[str, torch.Tensor]:

@@ -1,5 +1,10 @@
 """Why a checkpoint can't be read: one class a kind of reason. Each makes one ``skipped`` record, and stops no batch."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UnreadableCheckpoint(Exception):
     """A checkpoint that can't be read, with the reason."""
@@ -35,3 +40,14 @@ class NotFinite(UnreadableCheckpoint):
 
 class NoTensors(UnreadableCheckpoint):
     """A file without any floating-point tensor."""
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Makes a ``MemoryError`` of what torch raises where it gets no memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "allocate memory" in str(error):
+            raise MemoryError from error
+        raise

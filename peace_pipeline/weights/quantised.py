@@ -126,8 +126,9 @@ def _scaled(weight: View, scale: View, unit: float, settings: Mapping[str, Any])
     if isinstance(claimed, list) and len(claimed) == 2 and all(type(n) is int and n > 0 for n in claimed):
         blocks = (claimed[0], claimed[1])
     rows, columns = (_block(*sides) for sides in zip(sizes, grid, blocks, strict=True))
-    whole = scale.info.part is None and (info.part is None or info.part.axis == 0)
-    if rows is None or columns is None or len(shape) > 2 or not whole or not scale.info.is_floating:
+    if scale.info.part or (info.part and info.part.axis):
+        raise UnsupportedFormat(f"tensor {info.name!r}: the byte budget leaves some of its scales out")
+    if rows is None or columns is None or len(shape) > 2 or not scale.info.is_floating:
         raise UnsupportedFormat(f"tensor {info.name!r}: scales of shape {shape} don't fit {info.shape}")
     floating = replace(info, dtype=dtype_name(torch.float32), stored=info.stored or info.dtype)
     return Scaled(floating, weight, scale, grid, (rows, columns), unit)

@@ -34,6 +34,8 @@ class WeightNormed:
     def read(self, checkpoint: Checkpoint, dtype: torch.dtype | None) -> torch.Tensor:
         """See :class:`View`."""
         gain, direction = (view.read(checkpoint, precision(dtype)) for view in (self.gain, self.direction))
+        if self.info.part:
+            gain = gain[self.info.part.index]
         axes = [axis for axis, size in enumerate(gain.shape) if size == 1] or list(range(direction.dim()))
         norm = torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
         return finished(self.info, direction * (gain / norm), dtype)
@@ -58,7 +60,7 @@ class SpectralNormed:
 
 
 def computed(views: Views) -> Views:
-    """Views with one weight in place of what it is computed from, where all of that is had whole."""
+    """Views with one weight in place of what it is computed from, where as much of that is had as it takes."""
     result = dict(views)
     for name in views:
         for pattern, names in _FORMS if name.endswith(("_g", "_orig", ".original0", ".original")) else ():
@@ -74,9 +76,17 @@ def computed(views: Views) -> Views:
 
 
 def _weight(parts: list[View], needed: int) -> View | None:
-    if len(parts) < needed or any(part.info.part or not part.info.is_floating for part in parts):
+    if len(parts) < needed or not all(part.info.is_floating for part in parts):
+        return None
+    if any(part.info.part for part in parts) and not (needed == 2 and _has_rows(*parts)):
         return None
     return _weight_normed(*parts) if needed == 2 else _spectral_normed(*parts)
+
+
+def _has_rows(gain: View, direction: View) -> bool:
+    """Whether the rows of the direction that are had can be normed by themselves."""
+    part, height = direction.info.part, direction.info.shape[:1]
+    return gain.info.part is None and part is not None and part.axis == 0 and gain.info.shape[:1] == height
 
 
 def _weight_normed(gain: View, direction: View) -> View | None:

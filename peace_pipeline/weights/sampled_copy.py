@@ -25,7 +25,7 @@ from peace_pipeline.zoo.source import FetchError, Ranged, SourceUnavailable
 
 NAME = "sampled.safetensors"
 _PARTS = "parts"
-_AHEAD = 8
+_AHEAD = 4
 
 
 def fetch_sampled(model: Ranged) -> None:
@@ -43,7 +43,8 @@ def fetch_sampled(model: Ranged) -> None:
         for blob in model.weights:
             files[blob.name] = SafetensorsFile(blob, limit=min(left, MAX_HEADER))
             left -= files[blob.name].header_size
-        _write(sample(files, max(left, 0)), path)
+        Checkpoint(files)  # refuses what could not be read again
+        _write(sample(files, left), path)
     except UnreadableCheckpoint as error:
         raise FetchError(str(error), passing=False) from error
     except SourceUnavailable as error:
@@ -52,7 +53,6 @@ def fetch_sampled(model: Ranged) -> None:
 
 def _write(files: Mapping[str, Sampled], path: Path) -> None:
     """One safetensors file of the parts; several are fetched at a time."""
-    Checkpoint(files)  # refuses what could not be read again
     owner = {info.name: file for file in files.values() for info in file.inventory()}
     infos = [info for file in files.values() for info in file.inventory()]
     with atomic(path) as temporary, temporary.open("wb") as stream:

@@ -8,7 +8,7 @@ shares reach.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -56,35 +56,48 @@ def sample(files: Mapping[str, TensorFile], budget: int) -> dict[str, Sampled]:
         ExcessiveSize: where one row of every tensor takes more than that.
     """
     inventories = {path: list(file.inventory()) for path, file in files.items()}
-    sizes = [_bytes(info) for infos in inventories.values() for info in infos]
-    share = fair_share(sizes, budget)
+    infos = [info for infos in inventories.values() for info in infos]
+    sizes = [_bytes(info) for info in infos]
+    least = sum(map(_row_bytes, infos))
+    if least > budget:
+        raise ExcessiveSize(
+            f"one row of every tensor takes {least:,} bytes, more than the {budget:,} allowed"
+        )
+    share = fair_share(sizes, list(map(_row_bytes, infos)), budget)
     strata = min(MOST_STRATA, max(LEAST_STRATA, REQUESTS // max(1, sum(size > share for size in sizes))))
     sampled = {
         path: Sampled(file, {info.name: _limited(info, share, strata) for info in inventories[path]})
         for path, file in files.items()
     }
-    taken = sum(bytes_read(info) for file in sampled.values() for info in file.inventory())
-    if taken > budget:
-        raise ExcessiveSize(
-            f"one row of every tensor takes {taken:,} bytes, more than the {budget:,} allowed"
-        )
     return sampled
 
 
-def fair_share(sizes: Iterable[int], budget: int) -> int:
-    """The largest share s with Σ min(size, s) ≤ budget (max-min fairness); at most the largest size."""
-    ordered = np.sort(np.array([0, *sizes], dtype=np.int64))
-    before = np.concatenate([[0], np.cumsum(ordered)[:-1]])
-    shares = (budget - before) // np.arange(len(ordered), 0, -1)
-    full = np.flatnonzero(shares < ordered)
-    return max(0, int(shares[full[0]])) if len(full) else int(ordered[-1])
+def fair_share(sizes: Sequence[int], least: Sequence[int], budget: int) -> int:
+    """The largest share s ≤ max(sizes) with Σ clip(s, least, size) ≤ budget (max-min fairness).
+
+    Σ least may not exceed the budget.
+    """
+    most, fewest = np.array([0, *sizes], dtype=np.int64), np.array([0, *least], dtype=np.int64)
+    fits, exceeds = 0, int(most.max()) + 1
+    while exceeds - fits > 1:
+        middle = (fits + exceeds) // 2
+        if sum(np.clip(middle, fewest, most).tolist()) <= budget:
+            fits = middle
+        else:
+            exceeds = middle
+    return fits
 
 
 def bytes_read(info: TensorInfo) -> int:
     """Bytes of a tensor that are read."""
     if info.part is None:
         return _bytes(info)
-    return info.part.size * (_bytes(info) // info.shape[0])
+    return info.part.size * _row_bytes(info)
+
+
+def _row_bytes(info: TensorInfo) -> int:
+    """Bytes that a tensor takes at least."""
+    return _bytes(info) // max(info.shape[0], 1) if info.shape else _bytes(info)
 
 
 def _bytes(info: TensorInfo) -> int:
@@ -95,7 +108,7 @@ def _limited(info: TensorInfo, share: int, strata: int) -> TensorInfo:
     size = _bytes(info)
     if size <= share or not info.shape:
         return info
-    rows = max(1, share // (size // info.shape[0]))
+    rows = max(1, share // _row_bytes(info))
     return (
         replace(info, part=Part(0, tuple(_row_blocks(info.shape[0], rows, strata))))
         if rows < info.shape[0]

@@ -11,6 +11,8 @@ import torch
 MAX_TENSORS = 250_000
 """Of a model."""
 MAX_DIMENSIONS = 16
+MAX_NAME = 1024
+"""Characters."""
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from peace_pipeline.evaluation.population import Member
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
 from peace_pipeline.symmetry.infer import infer_wiring
-from peace_pipeline.symmetry.layering import folded_tensors
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo import ZooConfig, crawl
 from peace_pipeline.zoo.catalog import Network, write_batches
+from tests.conftest import folded_tensors
 
 RELU = {"hidden_act": "relu"}
 CARD = """---

@@ -22,9 +22,17 @@ from peace_pipeline.symmetry.actions import (
     take,
 )
 from peace_pipeline.symmetry.infer import infer_wiring
-from peace_pipeline.symmetry.layering import folded_tensors
 from peace_pipeline.symmetry.wiring import Wiring
-from tests.conftest import CONFIGS, WIRED_AS, config_of, infos_of, inputs_of, module_of, networks_of
+from tests.conftest import (
+    CONFIGS,
+    WIRED_AS,
+    config_of,
+    folded_tensors,
+    infos_of,
+    inputs_of,
+    module_of,
+    networks_of,
+)
 
 ARCHITECTURES = list(CONFIGS)
 SEEDS = st.integers(0, 2**16)

@@ -8,12 +8,11 @@ from torch import nn
 
 from peace_pipeline.encoder.features import KINDS, kind_index
 from peace_pipeline.symmetry.infer import independent, infer_wiring
-from peace_pipeline.symmetry.layering import folded_tensors
 from peace_pipeline.symmetry.wiring import Wiring
 from peace_pipeline.weights.folding import affine, fold
 from peace_pipeline.weights.layers import Layer, layers_of
 from peace_pipeline.weights.tensors import TensorInfo
-from tests.conftest import infos, infos_of
+from tests.conftest import folded_tensors, infos, infos_of
 
 
 def test_tensors_that_act_as_one_map_are_one_layer() -> None:

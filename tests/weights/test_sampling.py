@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -33,12 +33,18 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "m.safetensors"
 
 
-@given(sizes=st.lists(st.integers(0, 10**6), max_size=30), budget=st.integers(0, 10**7))
-def test_a_fair_share_is_the_largest_that_fits(sizes: list[int], budget: int) -> None:
-    share = fair_share(sizes, budget)
-    assert sum(min(size, share) for size in sizes) <= budget
+@given(
+    sizes=st.lists(st.integers(0, 10**6), max_size=30),
+    budget=st.integers(0, 10**7),
+    divisor=st.integers(1, 99),
+)
+def test_a_fair_share_is_the_largest_that_fits(sizes: list[int], budget: int, divisor: int) -> None:
+    least = [size // divisor for size in sizes]
+    assume(sum(least) <= budget)
+    share = fair_share(sizes, least, budget)
+    assert sum(max(min(size, share), row) for size, row in zip(sizes, least, strict=True)) <= budget
     if share < max(sizes, default=0):
-        assert sum(min(size, share + 1) for size in sizes) > budget
+        assert sum(max(min(size, share + 1), row) for size, row in zip(sizes, least, strict=True)) > budget
 
 
 @given(height=st.integers(1, 3000), strata=st.integers(1, MOST_STRATA))

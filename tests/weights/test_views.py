@@ -18,7 +18,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from peace_pipeline.symmetry.infer import infer_wiring
-from peace_pipeline.symmetry.layering import folded_tensors
 from peace_pipeline.weights.blob import local_blob
 from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
 from peace_pipeline.weights.errors import NotFinite, UnreadableCheckpoint, UnsupportedFormat
@@ -29,7 +28,7 @@ from peace_pipeline.weights.sampling import Sampled
 from peace_pipeline.weights.tensors import Part, TensorInfo
 from peace_pipeline.zoo.trained import build
 from peace_pipeline.zoo.trained.architectures import ARCHITECTURES
-from tests.conftest import infos, infos_of
+from tests.conftest import folded_tensors, infos, infos_of
 
 State = Mapping[str, torch.Tensor]
 
@@ -729,7 +728,10 @@ def test_a_part_of_a_quantised_weight(tmp_path: Path) -> None:
         expected = logical(checkpoint, {}).read("a.weight")[parts["a.weight"].index]
         assert torch.equal(logical(partly, {}).read("a.weight"), expected)
     parts = {"a.weight_scale_inv": Part(0, ((0, 1),))}
-    with sampled(path, parts) as partly, pytest.raises(UnsupportedFormat, match="don't fit"):
+    with (
+        sampled(path, parts) as partly,
+        pytest.raises(UnsupportedFormat, match="leaves some of its scales out"),
+    ):
         logical(partly, {})
 
 
@@ -815,3 +817,14 @@ def test_many_tensors_take_no_quadratic_time() -> None:
     layers = layers_of(replace(view.info, name=name) for name, view in views.items())
     assert len(layers) == 2000 * (3 + 1 + 1 + 8 + 1)
     assert time.process_time() - started < 10
+
+
+def test_a_part_of_a_weight_normed_convolution(tmp_path: Path) -> None:
+    module = nn.utils.parametrizations.weight_norm(nn.Conv1d(5, 40, 3))
+    path = written(tmp_path / "m.safetensors", random_state(module))
+    part = Part(0, ((3, 9), (20, 22)))
+    with sampled(path, {"parametrizations.weight.original1": part}) as partly:
+        network = logical(partly, {})
+        assert network.tensors["weight"].part == part
+        expected = module.weight.detach()[part.index]
+        torch.testing.assert_close(network.read("weight", torch.float64), expected)

@@ -67,8 +67,10 @@ def test_tensor_by_tensor_and_nothing_else(hub: StandinHub, blob: RemoteBlob) ->
     file = SafetensorsFile(blob)
     assert torch.equal(file.read("fc1.weight"), large()["fc1.weight"])
     assert torch.equal(file.read("fc1.weight", (3, 7)), large()["fc1.weight"][3:7])
-    assert [request[:2] for request in served(hub)] == [("GET", 206)] * 4
-    assert sum(size for *_, size in served(hub)) == blob.transferred == file.header_size + 204 * 200 * 4
+    assert [request[:2] for request in served(hub)] == [("GET", 206)] * 3, (
+        "a part of the last range is at hand"
+    )
+    assert sum(size for *_, size in served(hub)) == file.header_size + 200 * 200 * 4
 
 
 @pytest.mark.parametrize("kind", ["429", "504", "cut", "slow"])
@@ -98,6 +100,7 @@ def test_a_file_that_is_gone(hub: StandinHub, blob: RemoteBlob) -> None:
         (206, "bytes 0-7/99", 8, "got bytes 0-7/99"),
         (206, "bytes 1-8/100", 8, "got bytes 1-8/100"),
         (206, "bytes 0-7/*", 8, "got bytes"),
+        (206, "bytes 0-7/" + "9" * 5000, 8, "got bytes 0-7/999"),
         (206, "bytes 0-7/100", 9, "more than was asked"),
     ],
 )

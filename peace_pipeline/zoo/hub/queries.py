@@ -71,7 +71,7 @@ class HubModel:
 
     def texts(self) -> Path:
         """The folder of its other files, which are downloaded."""
-        return self.hub.texts(self.record)
+        return self.hub.texts(self.record, "texts")
 
     def download(self) -> list[Path]:
         """Its weights, downloaded and verified; the other files lie beside them."""

@@ -211,13 +211,13 @@ class Hub:
         url = hf_hub_url(record.model_id, file.path, revision=record.revision, endpoint=self.endpoint)
         return RemoteBlob(file.path, url, file.size or 0, self.headers)
 
-    def texts(self, record: ModelRecord, budget: int | None = None) -> Path:
-        """A folder of the record's files beside the weights, downloaded; another one for each byte budget.
+    def texts(self, record: ModelRecord, name: str) -> Path:
+        """A folder ``name`` among the record's downloads, of its files beside the weights.
 
         Raises:
             FetchError: where they can't be had.
         """
-        folder = self._copies(record) / f"budget-{budget}"
+        folder = self._copies(record) / name
         folder.mkdir(parents=True, exist_ok=True)
         for file in record.files:
             if file.format == "text":

@@ -117,7 +117,7 @@ class HuggingfaceSource:
         blobs = self.hub.blobs(record)
         if sum(blob.size for blob in blobs) <= self.bytes_budget:
             return None
-        return Ranged(blobs, self.hub.texts(record, self.bytes_budget), self.bytes_budget)
+        return Ranged(blobs, self.hub.texts(record, f"budget-{self.bytes_budget}"), self.bytes_budget)
 
     def release(self, records: Iterable[ModelRecord]) -> None:
         """Delete the downloads."""
