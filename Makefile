@@ -38,4 +38,4 @@ lint: .venv
 	$(BIN)/mypy
 
 bench: .venv
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	failed=0; for script in benchmarks/*.py; do $(BIN)/python $$script || failed=1; done; exit $$failed

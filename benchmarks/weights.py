@@ -5,13 +5,14 @@
 The checkpoint is LLaMA-shaped: bfloat16, two shards, random weights. Every step runs in a process of its own; its
 peak of memory is above what it had after its imports. The file is read once before, so that all steps find it in the
 page cache. Embeddings are those of the lake's encoder (`make demo` trains one). Package networks are read in full and
-within a budget in proportion to their size; the cosine is that of both embeddings.
+within budgets: some for all of them, which count for those that are larger, and shares of each file.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import statistics
@@ -33,7 +34,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 SHAPE = {"vocabulary": 32_000, "width": 2048, "layers": 22, "keys": 256, "inner": 5632}
-BUDGET = 64 << 20
+BUDGET, LLAMA_BYTES = 64 << 20, 2_200_119_864
 MOST_MEMORY, MOST_TIME, MOST_BYTES, LEAST_COSINE = 1.2 * 1024, 2.0, 1.05, 0.99
 FRACTIONS = (1 / 100, 1 / 33, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 
@@ -133,6 +134,7 @@ def whole(console: Console, home: str | None, model: Path) -> bool:
     alone(plain, model)
     steps = {
         "safetensors + sum of every tensor": (plain, model),
+        "every tensor read, checked": (checked, model),
         "inventory: every tensor read, checked, hashed": (inventory, model),
         "file to Parquet": (parquet, model),
         "file to embedding": (embedded, home, str(model), None),
@@ -165,6 +167,14 @@ def plain(model: Path) -> float:
         with safe_open(path, framework="pt") as file:
             total += sum(float(file.get_tensor(name).sum()) for name in file.keys())  # noqa: SIM118
     return total
+
+
+def checked(model: Path) -> int:
+    """Number of tensors, all of them finite."""
+    from peace_pipeline.weights.checkpoint import open_checkpoint
+
+    with open_checkpoint(sorted(model.glob("*.safetensors"))) as checkpoint:
+        return sum(1 for name in checkpoint.tensors if checkpoint.read(name, dtype=None) is not None)
 
 
 def inventory(model: Path) -> str | None:
@@ -290,35 +300,40 @@ def package_networks(home: str | None, wheelhouse: str | None) -> tuple[dict[str
 
 
 def curve(console: Console, home: str | None, paths: list[str]) -> bool:
-    """Cosine of the embedding within a budget to that of the whole, over budgets in proportion to the file."""
+    """Cosine of the embedding within a budget to that of the whole, over budgets."""
     from peace_pipeline.index.checkpoints import embed_paths
     from peace_pipeline.lake import Lake
 
     lake = Lake.open(home)
     whole = {row.path: row.vector for row in embed_paths(lake, paths) if row.vector}
+    sizes = {path: Path(path).stat().st_size for path in whole}
+    scaled = round(BUDGET * max(sizes.values()) / LLAMA_BYTES)
+    rows = {
+        f"{scaled * times / 1024:.0f} KiB": {path: round(scaled * times) for path in whole}
+        for times in (1 / 4, 1 / 2, 1, 2, 4)
+    } | {f"{share:.1%} of each file": {p: round(share * sizes[p]) for p in whole} for share in FRACTIONS}
     table = Table(title=f"{len(whole)} trained networks within a budget: cosine to the whole")
-    for column in ("share of the file", "sampled", "least", "10% below", "median", f"≥ {LEAST_COSINE}"):
+    for column in ("budget", "larger", "too small for", "least", "10% below", "median", f"≥ {LEAST_COSINE}"):
         table.add_column(column, justify="right")
-    scaled = min(FRACTIONS, key=lambda share: abs(share - BUDGET / 2.2e9))
-    kept = True
-    for share in track(FRACTIONS, "sampling", console=Console(stderr=True)):
-        cosines = []
-        for path, vector in whole.items():
-            budget = int(share * Path(path).stat().st_size)
+    kept = False
+    for name, budgets in track(rows.items(), "sampling", console=Console(stderr=True)):
+        cosines, refused = [], 0
+        for path, budget in budgets.items():
             (row,) = embed_paths(lake, [path], budget=budget)
+            refused += row.vector is None
             if row.sampled and row.vector:
-                cosines.append(cosine(row.vector, vector))
-        if not cosines:
-            continue
-        cosines.sort()
+                cosines.append(cosine(row.vector, whole[path]))
         good = sum(value >= LEAST_COSINE for value in cosines)
-        if share == scaled:
-            kept = good == len(cosines)
-        tenth = cosines[len(cosines) // 10]
-        cells = [f"{value:.4f}" for value in (cosines[0], tenth, statistics.median(cosines))]
-        table.add_row(f"{share:.1%}", str(len(cosines)), *cells, f"{good}")
+        kept |= name == f"{scaled / 1024:.0f} KiB" and good == len(cosines) > 0
+        cosines = sorted(cosines) or [math.nan]
+        told = (cosines[0], cosines[len(cosines) // 10], statistics.median(cosines))
+        table.add_row(name, str(len(cosines) + refused), str(refused), *(f"{v:.4f}" for v in told), str(good))
     console.print(table)
-    return promise(console, f"all ≥ {LEAST_COSINE} at {scaled:.1%}", kept)
+    console.print(
+        f"{scaled / 1024:.0f} KiB are to the largest of these what {BUDGET >> 20} MiB are to the LLaMA.",
+        highlight=False,
+    )
+    return promise(console, f"≥ {LEAST_COSINE} for all larger than {scaled / 1024:.0f} KiB", kept)
 
 
 def cosine(a: list[float], b: list[float]) -> float:
