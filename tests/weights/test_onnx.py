@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -554,6 +555,11 @@ REFUSED = {
     "segments": (changed(segment=TensorProto.Segment(begin=0, end=1)), UnsupportedFormat),
     "one name twice": (model([], [WEIGHT, WEIGHT]), DuplicateTensor),
     "a long name": (changed(name="n" * 100_000), ExcessiveSize),
+    "a long name of indices": (changed(name="n" * 2000, data_type=TensorProto.INT64, dims=[3]), ExcessiveSize),
+    "a long name of a graph": (
+        model([helper.make_node("If", [], [], "n" * 2000, body=helper.make_graph([], "g", [], []))], [WEIGHT]),
+        ExcessiveSize,
+    ),
     "sparse tensors": (sparse(), UnsupportedFormat),
     "graphs within graphs": (nested(onnx_model.MAX_DEPTH), ExcessiveSize),
     "blocks of factors": (blocks(), UnsupportedFormat),
@@ -582,6 +588,15 @@ def test_too_much_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protobuf, "MAX_TEXTS", 1000)
     nodes = [helper.make_node("Relu", ["x" * 99], ["y" * 99]) for _ in range(10)]
     refusal(save(tmp_path / "m.onnx", model(nodes, [WEIGHT])), ExcessiveSize)
+
+
+def test_long_names_take_no_time(tmp_path: Path) -> None:
+    outputs = [f"{number}{'weight' * 10_000}." for number in range(8)]
+    nodes = [helper.make_node("Identity", ["w"], [name]) for name in outputs]
+    path = save(tmp_path / "m.onnx", model(nodes, [WEIGHT]))
+    started = time.process_time()
+    assert read_all(path)
+    assert time.process_time() - started < 5
 
 
 SEEDS = [

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from peace_pipeline.weights.errors import ExcessiveSize, UnsupportedFormat
 from peace_pipeline.weights.formats.onnx_model import Graph, Node, StoredTensor
 from peace_pipeline.weights.formats.onnx_names import clean, dotted, is_made_up, is_parameter, module_of
+from peace_pipeline.weights.tensors import MAX_NAME
 
 MAX_COPIED = 64 << 20
 """Values of all tensors that are copies of others: a small file must not claim large networks."""
@@ -262,6 +263,8 @@ class _Constants:
             for branch, inner in node.attributes.items():
                 if isinstance(inner, Graph):
                     place = f"{prefix}{dotted(clean(node.name)) or f'{node.op}_{position}'}.{branch}"
+                    if len(place) > MAX_NAME:  # each of its tensors' names begins with it
+                        raise ExcessiveSize(f"{self.file}: a graph's name of {len(place):,} characters")
                     self.read(inner, known, f"{self._unique(place)}.")
 
     def _hand_on(

@@ -24,7 +24,7 @@ from peace_pipeline.weights.formats.protobuf import (
     Walker,
     signed,
 )
-from peace_pipeline.weights.tensors import MAX_DIMENSIONS
+from peace_pipeline.weights.tensors import MAX_DIMENSIONS, MAX_NAME
 
 MAX_DEPTH = 16
 """Levels of graphs within graphs."""
@@ -210,6 +210,8 @@ class ModelParser:
         return graph
 
     def _add(self, graph: Graph, name: str, tensor: StoredTensor) -> None:
+        if len(name) > MAX_NAME:
+            raise ExcessiveSize(f"{self.blob.name}: a tensor's name of {len(name):,} characters")
         if name in graph.tensors:
             raise DuplicateTensor(f"{self.blob.name}: tensor {name!r} is there twice")
         graph.tensors[name] = tensor

@@ -9,7 +9,7 @@ _INLINED = re.compile(r"(F\d+::)?\w*Inline_\d+__")
 _SUFFIX = re.compile(r"(_quantized|:\d+)$")
 """What ONNX Runtime puts behind what it quantises, and TensorFlow behind all."""
 _MADE_UP = re.compile(r"|\d+|onnx::.*|val_[\d_]+|(.*/)?_?Constant(_\d+)?_output_\d+|const_fold_opt__\d+")
-_PARAMETER = re.compile(r"([^/]+\.)?[^./]*(weight|bias|running_)[^./]*")
+_OF_PARAMETERS = ("weight", "bias", "running_")
 _OF_KERAS = re.compile(r"(kernel|bias|gamma|beta|moving_\w+|embeddings|resource|[A-Z]\w*)(:\d+)?")
 """Variables and operators in the paths of Keras' exporters: what comes before is the layer."""
 
@@ -27,7 +27,8 @@ def is_made_up(name: str) -> bool:
 
 def is_parameter(name: str) -> bool:
     """Whether a clean name is one that PyTorch gives to parameters: ``fc.weight``, ``rnn.bias_hh``."""
-    return bool(_PARAMETER.fullmatch(name))
+    module, dot, own = name.rpartition(".")
+    return "/" not in name and bool(module or not dot) and any(part in own for part in _OF_PARAMETERS)
 
 
 def dotted(path: str) -> str:
