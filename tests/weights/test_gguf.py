@@ -4,6 +4,7 @@ with a file is one reason."""
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -184,6 +185,13 @@ def test_the_epsilon_of_norms(tmp_path: Path) -> None:
     with open_checkpoint([path]) as checkpoint:
         eps = {name: info.eps for name, info in checkpoint.tensors.items() if info.eps is not None}
     assert eps == dict.fromkeys(names[:2], 1e-5)
+
+
+def test_long_names_take_no_time(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.gguf", {f"{number}{'norm_' * 200}": random(1) for number in range(500)})
+    started = time.process_time()
+    assert len(read_all(path)) == 500
+    assert time.process_time() - started < 5
 
 
 def test_vocabularies_and_alignment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

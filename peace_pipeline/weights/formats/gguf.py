@@ -72,7 +72,6 @@ _DTYPES = {
 _KINDS = {kind.value: kind for kind in GGML_QUANT_SIZES}
 _SHARD = re.compile(r"-\d{5}(-of-\d{5}\.gguf)$", re.IGNORECASE)
 _ATTENTION = re.compile(r"blk\.\d+\.attn_([qk])\.(weight|bias)")
-_GAIN = re.compile(r"(.*[._])?\w*norm\w*\.weight")
 
 Setting = str | int | float
 Settings = Mapping[str, Setting | None]
@@ -199,7 +198,8 @@ def _heads(file: str, name: str, entry: _Entry, settings: Settings) -> int:
 
 def _eps(name: str, settings: Settings) -> float | None:
     """The epsilon of all norms, as the shortest decimal that means it, for a norm's gain."""
-    if not _GAIN.fullmatch(name):
+    module, _, variable = name.rpartition(".")
+    if variable != "weight" or "norm" not in module.rpartition(".")[2]:
         return None
     kind = f"{settings.get('general.architecture')}.attention.layer_norm"
     eps = settings.get(f"{kind}_rms_epsilon", settings.get(f"{kind}_epsilon"))
