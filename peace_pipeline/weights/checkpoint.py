@@ -25,6 +25,7 @@ from peace_pipeline.weights.tensors import (
     MAX_DIMENSIONS,
     MAX_NAME,
     MAX_TENSORS,
+    InPieces,
     TensorFile,
     TensorInfo,
     dtype_name,
@@ -86,16 +87,23 @@ class Checkpoint:
             NotFinite: where a floating tensor holds NaN or infinity.
             UnreadableCheckpoint: where it can't be had.
         """
-        tensor = self._owner[name].read(name, rows)
-        try:
-            with memory_errors():
-                if tensor.is_floating_point() and not _all_finite(tensor):
-                    raise NotFinite(f"tensor {name!r} holds values that are not finite")
-                return tensor if dtype is None else tensor.to(dtype)
-        except RuntimeError as error:  # NotImplementedError is one
-            raise UnsupportedFormat(
-                f"tensor {name!r}: {dtype_name(tensor.dtype)} can't be read: {error}"
-            ) from error
+        return _checked(name, self._owner[name].read(name, rows), dtype)
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether every file can be read in pieces, by several threads."""
+        return all(isinstance(file, InPieces) for file in self._owner.values())
+
+    def pieces(self, name: str) -> Iterator[torch.Tensor]:
+        """The values of a tensor in its own dtype, flat, a piece at a time where the file can be read so.
+
+        Raises:
+            NotFinite: where a floating tensor holds NaN or infinity.
+            UnreadableCheckpoint: where it can't be had.
+        """
+        file = self._owner[name]
+        for piece in file.pieces(name) if isinstance(file, InPieces) else [file.read(name)]:
+            yield _checked(name, piece, None)
 
     @property
     def parameters(self) -> int:
@@ -130,6 +138,18 @@ def _open(path: Path) -> AbstractContextManager[TensorFile]:
         raise UnsupportedFormat(f"{path.name}: format {kind} is not supported yet")
     reader: Reader = import_module(READERS[kind]).open_file
     return reader(path)
+
+
+def _checked(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    try:
+        with memory_errors():
+            if tensor.is_floating_point() and not _all_finite(tensor):
+                raise NotFinite(f"tensor {name!r} holds values that are not finite")
+            return tensor if dtype is None else tensor.to(dtype)
+    except RuntimeError as error:  # NotImplementedError is one
+        raise UnsupportedFormat(
+            f"tensor {name!r}: {dtype_name(tensor.dtype)} can't be read: {error}"
+        ) from error
 
 
 _INFINITY: dict[torch.dtype, tuple[type[np.unsignedinteger], int]] = {

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -34,28 +33,27 @@ def take_inventory(checkpoint: Checkpoint) -> Inventory:
     Raises:
         UnreadableCheckpoint: where one isn't.
     """
-    names = list(checkpoint.tensors)
-    hashes = dict(zip(names, _hashed(checkpoint, names), strict=True))
-    tensors = tuple((info, None if info.part else hashes[name]) for name, info in checkpoint.tensors.items())
-    return Inventory(tensors, None if checkpoint.sampled else model_hash(hashes))
-
-
-def _hashed(checkpoint: Checkpoint, names: list[str]) -> Iterator[str]:
-    """Hashes of the tensors, which are read here and hashed by others; few wait."""
-    waiting: deque[Future[str]] = deque()
-    with ThreadPoolExecutor(_THREADS, "hash") as pool:
-        for name in names:
-            waiting.append(pool.submit(content_hash, checkpoint.read(name, dtype=None)))
-            if len(waiting) == _THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    infos = checkpoint.tensors.values()
+    with ThreadPoolExecutor(_THREADS if checkpoint.in_pieces else 1, "hash") as pool:
+        try:
+            hashes = list(pool.map(lambda info: _hashed(info, checkpoint.pieces(info.name)), infos))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    tensors = tuple((info, None if info.part else digest) for info, digest in zip(infos, hashes, strict=True))
+    named = {info.name: digest for info, digest in zip(infos, hashes, strict=True)}
+    return Inventory(tensors, None if checkpoint.sampled else model_hash(named))
 
 
 def content_hash(tensor: torch.Tensor) -> str:
     """Hash of a tensor's dtype, shape and bytes: equal in whatever file or format it lies."""
-    digest = blake3(f"{dtype_name(tensor.dtype)}{tuple(tensor.shape)}".encode())
-    digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return _hashed(TensorInfo("", tuple(tensor.shape), dtype_name(tensor.dtype)), [tensor])
+
+
+def _hashed(info: TensorInfo, pieces: Iterable[torch.Tensor]) -> str:
+    digest = blake3(f"{info.dtype}{info.shape}".encode())
+    for piece in pieces:
+        digest.update(piece.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

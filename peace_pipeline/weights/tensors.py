@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -76,6 +76,14 @@ class TensorFile(Protocol):
         Raises:
             UnreadableCheckpoint: where it can't be had.
         """
+
+
+@runtime_checkable
+class InPieces(Protocol):
+    """A weight file whose tensors can also be read in small pieces, by several threads at once."""
+
+    def pieces(self, name: str) -> Iterator[torch.Tensor]:
+        """The values of a tensor in order, as flat tensors."""
 
 
 def dtype_name(dtype: torch.dtype) -> str:

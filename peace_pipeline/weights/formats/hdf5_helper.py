@@ -49,6 +49,8 @@ def _confine() -> None:
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
+        _, most = resource.getrlimit(limit)
+        value = value if most == resource.RLIM_INFINITY else min(value, most)
         resource.setrlimit(limit, (value, value))
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))  # it has what it needs, and can open nothing else
 

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -126,14 +126,21 @@ def open_reader(name: str, descriptor: int, origin: int, size: int) -> Iterator[
     Raises:
         UnreadableCheckpoint: where it is damaged, claims what it can't hold, or refers to other files.
     """
-    area = os.memfd_create("values", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    ours, theirs = socket.socketpair()
-    with ours, os.fdopen(area, "wb"):
-        os.ftruncate(area, PIECE)
-        fcntl.fcntl(area, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # or a reader could make this process fault
-        with theirs:
+    if sys.platform != "linux":
+        raise errors.UnsupportedFormat(f"{name}: HDF5 files are read on Linux alone")
+    with ExitStack() as stack:
+        try:
+            area = os.memfd_create("values", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            stack.enter_context(os.fdopen(area, "wb"))
+            os.ftruncate(area, PIECE)
+            fcntl.fcntl(area, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # or a reader could make this process fault
+            shared = stack.enter_context(mmap.mmap(area, PIECE))
+            ours, theirs = map(stack.enter_context, socket.socketpair())
             _helper.send(json.dumps([name, origin, size]).encode(), [descriptor, theirs.fileno(), area])
-        yield Hdf5Reader(name, ours, mmap.mmap(area, PIECE))
+            theirs.close()  # so that the reader's end tells when it died
+        except OSError as error:
+            raise errors.UnreadableCheckpoint(f"{name}: no process can read it: {error.strerror}") from error
+        yield Hdf5Reader(name, ours, shared)
 
 
 class _Helper:
@@ -141,7 +148,12 @@ class _Helper:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._unlock)
         self._requests: socket.socket | None = None
+
+    def _unlock(self) -> None:
+        """In a forked process no other thread is left that could."""
+        self._lock = threading.Lock()
 
     def send(self, request: bytes, descriptors: list[int]) -> None:
         """Ask for a reader: one message, so that threads and forked processes don't disturb each other."""
