@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 SHAPE = {"vocabulary": 32_000, "width": 2048, "layers": 22, "keys": 256, "inner": 5632}
 BUDGET, LLAMA_BYTES = 64 << 20, 2_200_119_864
 MOST_MEMORY, MOST_TIME, MOST_BYTES, LEAST_COSINE = 1.2 * 1024, 2.0, 1.05, 0.99
+SAME, OTHER = (".jit", ".onnx", "_openvino_16k.onnx"), ("_16k.safetensors", "_half.onnx")
 FRACTIONS = (1 / 100, 1 / 33, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 
 
@@ -272,7 +273,30 @@ def packages(console: Console, home: str | None, wheelhouse: str | None) -> bool
     console.print(table)
     for reason, count in unread.most_common():
         console.print(f"not read, {count}: {reason}", highlight=False)
-    return curve(console, home, [path for rows in found.values() for path, _ in rows])
+    agree = silero(console, [path for path, _ in found.get("silero-vad", [])])
+    return agree & curve(console, home, [path for rows in found.values() for path, _ in rows])
+
+
+def silero(console: Console, paths: list[str]) -> bool:
+    """Copies of silero's 16 kHz network in several formats: how many of its tensors each file holds, bit by bit."""
+    from peace_pipeline.weights.checkpoint import open_checkpoint
+    from peace_pipeline.weights.inventory import take_inventory
+
+    hashes: dict[str, set[str | None]] = {}
+    for path in paths:
+        with open_checkpoint([Path(path)]) as checkpoint:
+            hashes[Path(path).name] = {digest for _, digest in take_inventory(checkpoint).tensors}
+    reference = hashes.get("silero_vad_16k_op15.onnx", set())
+    shared = {name: len(reference & own) for name, own in hashes.items()}
+    table = Table(title=f"Tensors in common with silero_vad_16k_op15.onnx, which has {len(reference)}")
+    table.add_column("file")
+    table.add_column("in common", justify="right")
+    for name, count in sorted(shared.items(), key=lambda item: -item[1]):
+        table.add_row(name, str(count))
+    console.print(table)
+    same = all(shared.get(f"silero_vad{name}", 0) == len(reference) > 0 for name in SAME)
+    other = all(shared.get(f"silero_vad{name}", 99) < len(reference) / 2 for name in OTHER)
+    return promise(console, "the copies agree, tensor by tensor; the other versions do not", same and other)
 
 
 def package_networks(home: str | None, wheelhouse: str | None) -> tuple[dict[str, list[Any]], Counter[str]]:
