@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import h5py
@@ -30,6 +32,7 @@ from peace_pipeline.weights.errors import (
     UnreadableCheckpoint,
     UnsupportedFormat,
 )
+from peace_pipeline.weights.formats import hdf5_process
 
 RANDOM = np.random.default_rng(0)
 MATRIX = RANDOM.standard_normal((7, 5)).astype(np.float32)
@@ -300,6 +303,57 @@ def test_a_reader_can_open_no_file_and_is_bounded(good: Path) -> None:
     found = {line[:25].strip(): line.split()[-3] for line in limits.splitlines()}
     assert found["Max open files"] == found["Max file size"] == found["Max core file size"] == "0"
     assert found["Max data size"] == str(1 << 30)
+
+
+def test_a_reader_keeps_to_lower_limits(good: Path) -> None:
+    program = f"""
+import resource
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_DATA, (800 << 20, 800 << 20))
+from peace_pipeline.weights.checkpoint import open_checkpoint
+with open_checkpoint([Path({str(good)!r})]) as checkpoint:
+    checkpoint.read("w")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@contextmanager
+def room_for(more: int) -> Iterator[None]:
+    """Allow so many more open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = {int(name) for name in os.listdir("/proc/self/fd")}
+    free = (number for number in range(soft) if number not in taken)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(islice(free, more, None)), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_too_many_open_files_are_a_reason_and_none_stays_open(good: Path) -> None:
+    read_all(good)
+    before, found = os.listdir("/proc/self/fd"), []
+    for more in range(10):
+        with room_for(more):
+            try:
+                read_all(good)
+            except UnreadableCheckpoint as error:
+                found.append(error)
+    assert 0 < len(found) < 10
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_process_that_was_forked_while_a_thread_asked_for_a_reader(good: Path) -> None:
+    with hdf5_process._helper._lock:
+        forked = os.fork()
+        if not forked:
+            try:
+                signal.alarm(10)
+                read_all(good)
+                os._exit(0)
+            finally:
+                os._exit(1)
+    assert os.waitpid(forked, 0)[1] == 0
 
 
 def test_a_file_that_keeps_the_library_busy_for_ever(tmp_path: Path) -> None:

@@ -133,11 +133,12 @@ def open_reader(name: str, descriptor: int, origin: int, size: int) -> Iterator[
             area = os.memfd_create("values", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             stack.enter_context(os.fdopen(area, "wb"))
             os.ftruncate(area, PIECE)
-            fcntl.fcntl(area, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # or a reader could make this process fault
+            # or a reader could make this process fault
+            fcntl.fcntl(area, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
             shared = stack.enter_context(mmap.mmap(area, PIECE))
             ours, theirs = map(stack.enter_context, socket.socketpair())
             _helper.send(json.dumps([name, origin, size]).encode(), [descriptor, theirs.fileno(), area])
-            theirs.close()  # so that the reader's end tells when it died
+            theirs.close()  # so that ours tells when the reader dies
         except OSError as error:
             raise errors.UnreadableCheckpoint(f"{name}: no process can read it: {error.strerror}") from error
         yield Hdf5Reader(name, ours, shared)
