@@ -114,6 +114,10 @@ NAMED_OTHERWISE: dict[str, tuple[Any, dict[str, torch.Tensor]]] = {
             **{f"discriminator.{name}": v for name, v in STATE.items()},
         },
     ),
+    "tensors beside a network": (
+        {"class_weights": torch.ones(4), "net": None, "encoder": STATE, "optimizer": OPTIMIZER},
+        {"class_weights": torch.ones(4), **{f"encoder.{name}": v for name, v in STATE.items()}},
+    ),
     "numbers": ({0: torch.ones(2), "1": torch.zeros(2)}, {"0": torch.ones(2), "1": torch.zeros(2)}),
     "compiled within": ({"model._orig_mod.a": torch.ones(2)}, {"model.a": torch.ones(2)}),
 }
@@ -148,6 +152,11 @@ NO_NETWORK: dict[str, tuple[Any, type[UnreadableCheckpoint], str]] = {
     "on no device": ({"w": torch.ones(2, device="meta")}, UnsupportedFormat, "'w' is on the device meta"),
     "a name that is no text": ({"\ud800": torch.ones(2)}, UnreadableCheckpoint, "is no text"),
     "one name twice": (doubly_named(), DuplicateTensor, "'0' is there twice"),
+    "one name when joined": (
+        {"a": {"b.c": torch.ones(2)}, "a.b": {"c": torch.zeros(2)}},
+        DuplicateTensor,
+        "two tensors have one name within 'a.b'",
+    ),
     "one name when uncompiled": (
         {"_orig_mod.a": torch.ones(2), "a": torch.zeros(2)},
         DuplicateTensor,
@@ -242,6 +251,12 @@ def test_what_overlaps_itself_is_not_read_again_and_again(tmp_path: Path) -> Non
     base = torch.arange(8_000_000.0)
     path = written(tmp_path / "m.pt", {"w": base.as_strided((2000, 2000), (2000, 1001))})
     assert "repeats its values by strides (2000, 1001)" in refusal(path, UnsupportedFormat)
+
+
+def test_views_of_one_storage_claim_no_large_network(tmp_path: Path) -> None:
+    base = torch.ones(1_001_000)
+    path = written(tmp_path / "m.pt", {f"{start}": base[start : start + 1_000_000] for start in range(1000)})
+    assert "tensors of 4,000,000,000 bytes in a file of" in refusal(path, ExcessiveSize)
 
 
 def test_only_the_rows_asked_for_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

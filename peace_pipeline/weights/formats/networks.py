@@ -76,9 +76,9 @@ ModuleOf = Callable[[Object, NamedItems], Module | None]
 def network(content: Any, tensor_of: TensorOf, module_of: ModuleOf) -> Named:
     """The network's tensors, of a state dictionary, a training checkpoint around one, or a whole module.
 
-    A dictionary that holds several networks gives them all, each under its key. What optimisers and the like keep
-    is left out, ``module.`` before every name and ``_orig_mod.`` in any are taken away, and a tensor that is there
-    under several names is listed under the first.
+    A dictionary that holds several networks, or some beside tensors, gives them all, each under its key. What
+    optimisers and the like keep is left out, ``module.`` before every name and ``_orig_mod.`` in any are taken away,
+    and a tensor that is there under several names is listed under the first.
 
     Raises:
         DuplicateTensor: where two tensors have one name.
@@ -187,21 +187,24 @@ class _Search:
             if found:
                 return found
         tensors = {name: Found(tensor) for name, item in items.items() if (tensor := self.tensor_of(item))}
-        if any(_is_weight(found.tensor) for found in tensors.values()):
-            return tensors
-        return self._parts(items, nesting) or tensors
+        parts = self._parts({key: item for key, item in items.items() if key not in tensors}, nesting)
+        if not any(_is_weight(found.tensor) for found in tensors.values()):
+            if len(parts) == 1:  # it needs no name
+                return next(iter(parts.values()))
+            tensors = {} if parts else tensors
+        for key, part in parts.items():
+            named = {_joined(f"{key}.", name): found for name, found in part.items()}
+            if not tensors.keys().isdisjoint(named):
+                raise DuplicateTensor(f"two tensors have one name within {key[:100]!r}")
+            tensors |= named
+        return tensors
 
-    def _parts(self, items: dict[str, Any], nesting: int) -> Named:
-        """Networks under keys of any name; a single one needs none."""
-        parts = {
+    def _parts(self, items: dict[str, Any], nesting: int) -> dict[str, Named]:
+        """Networks under keys of any name."""
+        return {
             key: part
             for key, item in items.items()
             if not _TRAINING.search(key) and (part := self.network(item, nesting + 1))
-        }
-        if len(parts) == 1:
-            return next(iter(parts.values()))
-        return {
-            _joined(f"{key}.", name): found for key, part in parts.items() for name, found in part.items()
         }
 
     def _add_module(self, found: Named, module: Module, prefix: str, depth: int) -> None:

@@ -5,6 +5,7 @@ Their pickles are read as inert records (:mod:`pickles`), the values by position
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,9 @@ _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _WINDOW = 1 << 20
 """Bytes that hold the pickles of most files of before version 1.6."""
 
+_MAX_SHARING = 16
+"""Bytes of all tensors for each of the file, or of a pickle: views of one storage must not claim large networks."""
+
 _OPCODES = (10, 10, 1000, MAX_OPCODES, MAX_OPCODES // 4)
 """At most, of the five pickles."""
 
@@ -70,6 +74,9 @@ class PyTorchFile:
                 raise type(tensor.reason)(f"{blob.name}: tensor {name!r} {tensor.reason}")
             self._tensors[name] = tensor
             self._infos.append(TensorInfo(name, tensor.shape, dtype_name(tensor.dtype), tensor.stored, eps))
+        size = sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in self._tensors.values())
+        if size > _MAX_SHARING * max(blob.size, MAX_PICKLE):
+            raise ExcessiveSize(f"{blob.name}: tensors of {size:,} bytes in a file of {blob.size:,}")
 
     def inventory(self) -> Iterable[TensorInfo]:
         """See :class:`TensorFile`."""
