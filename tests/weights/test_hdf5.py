@@ -104,6 +104,20 @@ def test_more_than_one_piece(shape: tuple[int, ...], tmp_path: Path) -> None:
     assert torch.equal(read_all(tmp_path / "m.h5")["w"], torch.from_numpy(values))
 
 
+def test_a_chunk_is_not_unpacked_for_each_of_its_pieces(tmp_path: Path) -> None:
+    shape = (256, 1 << 17)
+    with new(tmp_path / "m.h5") as file:
+        file.create_dataset("w", shape, np.uint8, np.ones(shape, np.uint8), chunks=shape, compression="gzip")
+        file["float"] = np.ones(1)
+    with open_checkpoint([tmp_path / "m.h5"]) as checkpoint:
+        reader = children(helper())[-1]
+        checkpoint.read("w", None, (0, 1))
+        before = busy(reader)
+        for row in range(256):
+            checkpoint.read("w", None, (row, row + 1))
+        assert busy(reader) - before < 2
+
+
 def external_link(file: h5py.File) -> None:
     file["w"] = h5py.ExternalLink("/etc/passwd", "/w")
 
@@ -233,6 +247,12 @@ def helper() -> int:
     """The process that forks readers."""
     commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(os.getpid())}
     return next(pid for pid, command in commands.items() if b"hdf5_helper" in command)
+
+
+def busy(pid: int) -> float:
+    """Seconds that a process has computed."""
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 def is_running(pid: int) -> bool:

@@ -81,6 +81,8 @@ class Hdf5Store:
         self._seen: set[int] = set()
         self._extents: list[tuple[int, int]] = []
         self._stored = 0
+        self._path: str | None = None
+        """Of the dataset that was read last, which stays open: a chunk that its pieces share is unpacked once."""
         self._stream = _Stream(descriptor, origin, size)
         with self._library():
             access = h5p.create(h5p.FILE_ACCESS)
@@ -95,9 +97,12 @@ class Hdf5Store:
         shape = tuple(stop - start for start, stop in box)
         values = np.frombuffer(into, found.dtype, math.prod(shape)).reshape(shape)
         with self._library():
-            access = h5p.create(h5p.DATASET_ACCESS)
-            access.set_chunk_cache(521, MAX_CHUNK, 1.0)  # a chunk that pieces share is unpacked once
-            dataset = h5d.open(self._file, path.encode(errors="surrogateescape"), access)
+            if path != self._path:
+                access = h5p.create(h5p.DATASET_ACCESS)
+                access.set_chunk_cache(521, MAX_CHUNK, 1.0)
+                self._dataset = h5d.open(self._file, path.encode(errors="surrogateescape"), access)
+                self._path = path
+            dataset = self._dataset
             space, memory = dataset.get_space(), h5s.create(h5s.SCALAR)
             if box:
                 space.select_hyperslab(tuple(start for start, _ in box), shape)
