@@ -474,6 +474,15 @@ def test_long_names_are_refused_before_they_are_put_together(files: dict[str, Pa
         read_all(path)
 
 
+def test_two_layers_of_one_name_lose_no_tensor(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
+        for place in ("layers", "_layer_checkpoint_dependencies"):
+            for number, rows in enumerate((3, 2, 2)):
+                file[f"{place}/gru/cell/vars/{number}"] = np.ones((rows, 6), np.float32)
+    tensors = read_all(tmp_path / "m.weights.h5")
+    assert [tensor.numel() for tensor in tensors.values()] == 2 * [18, 12, 6, 6]
+
+
 ODD = {
     "no network": [],
     "no names": {"class_name": "Sequential", "config": {"layers": [{"class_name": "Dense", "config": {}}]}},

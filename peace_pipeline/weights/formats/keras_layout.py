@@ -160,7 +160,7 @@ def sources(
         network: the network's configuration, if there is one.
 
     Raises:
-        DuplicateTensor: where two datasets are one variable.
+        DuplicateTensor: where two datasets are one variable, or have one name.
         ExcessiveSize: where the tensors' names are longer than any network's.
         UnsupportedFormat: where a layer's weights are quantised.
     """
@@ -180,7 +180,11 @@ def sources(
             if "float" not in kind and name.endswith("weight"):
                 raise UnsupportedFormat(f"{file}: {layer.name!r} is quantised to {kind}, which is not read")
             full = f"{layer.name}.{name}" if layer.name else name
-            found[source.path.replace("/", ".") if full in found else full] = source
+            if full in found:  # of two layers of one name the second keeps its path
+                full = f"{source.path.rpartition('/')[0].replace('/', '.')}.{name}"
+            if full in found:
+                raise DuplicateTensor(f"{file}: two tensors have the name {full!r}")
+            found[full] = source
             length += len(full)
             if length > MAX_NAMES:
                 raise ExcessiveSize(f"{file}: names of more than {MAX_NAMES:,} letters")
