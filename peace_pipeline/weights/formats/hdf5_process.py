@@ -119,6 +119,16 @@ class Hdf5Reader:
         raise errors.CorruptFile(f"{self.name}: the HDF5 library failed on it")
 
 
+def require_linux(name: str) -> None:
+    """HDF5 is read through files in memory, which other systems lack.
+
+    Raises:
+        UnsupportedFormat: elsewhere.
+    """
+    if sys.platform != "linux":
+        raise errors.UnsupportedFormat(f"{name}: HDF5 files are read on Linux alone")
+
+
 @contextmanager
 def open_reader(name: str, descriptor: int, origin: int, size: int) -> Iterator[Hdf5Reader]:
     """Read the HDF5 file that begins at ``origin`` of an open file and has ``size`` bytes.
@@ -126,8 +136,7 @@ def open_reader(name: str, descriptor: int, origin: int, size: int) -> Iterator[
     Raises:
         UnreadableCheckpoint: where it is damaged, claims what it can't hold, or refers to other files.
     """
-    if sys.platform != "linux":
-        raise errors.UnsupportedFormat(f"{name}: HDF5 files are read on Linux alone")
+    require_linux(name)
     with ExitStack() as stack:
         try:
             area = os.memfd_create("values", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

@@ -10,7 +10,7 @@ from pathlib import Path
 from peace_pipeline.weights.blob import LocalBlob, local_blob
 from peace_pipeline.weights.errors import UnsupportedFormat
 from peace_pipeline.weights.formats.hdf5 import Hdf5File
-from peace_pipeline.weights.formats.hdf5_process import open_reader
+from peace_pipeline.weights.formats.hdf5_process import open_reader, require_linux
 from peace_pipeline.weights.formats.keras_layout import configuration
 from peace_pipeline.weights.formats.zips import Archive, Member
 
@@ -29,6 +29,7 @@ def open_file(path: Path) -> Iterator[Hdf5File]:
     Raises:
         UnreadableCheckpoint: where it is damaged, claims what it can't hold, or has no weights in one HDF5 file.
     """
+    require_linux(path.name)
     with ExitStack() as stack:
         blob = stack.enter_context(local_blob(path))
         archive = Archive(blob)

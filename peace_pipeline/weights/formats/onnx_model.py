@@ -28,6 +28,8 @@ from peace_pipeline.weights.tensors import MAX_DIMENSIONS, MAX_NAME
 
 MAX_DEPTH = 16
 """Levels of graphs within graphs."""
+MAX_SPANS = 10_000
+"""Pieces of one tensor; writers pack its values into one."""
 MAX_VALUES = 1 << 48
 """Values of a tensor; of an empty one, but for its empty dimensions."""
 MAX_PARTS = 250_000
@@ -304,6 +306,8 @@ class ModelParser:
             self.walker.wrong(f"tensor {name!r} of {kind.name} has {' and '.join(sorted(fields))}")
         if "raw_data" in fields:
             data = data[-1:]
+        if len(data) > MAX_SPANS:
+            raise ExcessiveSize(f"{self.blob.name}: tensor {name!r} lies in {len(data):,} pieces")
         packed = bool(fields) and not fields <= set(_FIXED_WIDTH)
         tensor = StoredTensor(
             name, shape, kind, tuple((part.start, part.stop) for part in data), packed=packed

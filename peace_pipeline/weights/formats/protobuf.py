@@ -13,7 +13,7 @@ from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 """Wire types (protobuf encoding specification, "message structure")."""
 
-MAX_FIELDS = 3_000_000
+MAX_FIELDS = 2_000_000
 """Fields of one file that are looked at. The graphs of the largest networks have a few hundred thousand."""
 MAX_TEXT = 64 << 10
 MAX_TEXTS = 100_000_000

@@ -15,7 +15,7 @@ from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, ForbiddenP
 
 MAGIC = b"PK\x03\x04"
 MAX_FILES = 300_000
-MAX_DIRECTORY = 64 << 20
+MAX_DIRECTORY = 32 << 20
 """Bytes."""
 
 _END = Struct("<4s4H2LH")
