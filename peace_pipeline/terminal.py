@@ -19,7 +19,8 @@ from typer.core import TyperGroup
 from peace_pipeline.progress import listening
 
 TRACEBACK = "PEACE_TRACEBACK"
-_REASON = 40
+_REASON, _ID = 40, 32
+_NUMBERS = ("rank", "similarity", "parameters", "size")
 _INTERRUPTED = 130
 _OWN = ("peace_pipeline.", "assets.", "resources.")
 
@@ -63,13 +64,19 @@ def emit(document: Any, as_json: bool, show: Callable[[Console], None]) -> None:
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
     """A table for people; ``None`` is left empty, cosines and other fractions get four digits."""
     shown, columns = Table(title=title, title_justify="left"), list(columns)
-    for column in columns:
-        whole = column == "model_id" and "reason" not in columns
+    cells = [list(map(_cell, row)) for row in rows]
+    for number, column in enumerate(columns):
+        widest = max((len(row[number]) for row in cells), default=0)
+        whole = column in _NUMBERS or (column == "model_id" and "reason" not in columns and widest <= _ID)
         shown.add_column(
-            column, overflow="fold", no_wrap=whole, min_width=_REASON if column == "reason" else None
+            column,
+            overflow="fold",
+            no_wrap=whole,
+            justify="right" if column in _NUMBERS else "left",
+            min_width=_REASON if column == "reason" else max(widest, len(column)) if whole else None,
         )
-    for row in rows:
-        shown.add_row(*map(_cell, row))
+    for row in cells:
+        shown.add_row(*row)
     return shown
 
 

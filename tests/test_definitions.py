@@ -32,11 +32,9 @@ GROUPS = {
     "retrieval_report": "reports",
 }
 LOADS = """
-import sys, time
-started = time.monotonic()
+import sys
 from peace_pipeline.definitions import defs
 defs.get_repository_def().get_all_jobs()
-print(time.monotonic() - started)
 heavy = {"torch", "lancedb", "mlflow", "torch_geometric", "lightning"} & sys.modules.keys()
 assert not heavy, heavy
 """
@@ -63,13 +61,12 @@ def test_schedule_and_sensor_run_by_default() -> None:
     }
 
 
-def test_code_location_loads_quickly_and_without_heavy_modules() -> None:
+def test_code_location_loads_without_heavy_modules() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning", "-c", LOADS],
         cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 3
 
 
 def test_workspace_file_loads(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def sample(files: Mapping[str, TensorFile], budget: int) -> dict[str, Sampled]:
     least = sum(map(_row_bytes, infos))
     if least > budget:
         raise ExcessiveSize(
-            f"one row of every tensor takes {least:,} bytes, more than the {budget:,} allowed"
+            f"one row of every tensor takes {least:,} bytes, more than the {budget:,} of the budget that are left"
         )
     share = fair_share(sizes, list(map(_row_bytes, infos)), budget)
     strata = min(MOST_STRATA, max(LEAST_STRATA, REQUESTS // max(1, sum(size > share for size in sizes))))

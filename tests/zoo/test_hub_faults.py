@@ -31,8 +31,7 @@ FILES = {
 def test_killed_anywhere_while_requests_fail_and_the_hub_changes(seed: int, tmp_path: Path) -> None:
     outcome = Run(tmp_path, seed, models=10).run()
     assert not outcome.violations, outcome
-    assert outcome.faults.total() > 0
-    assert outcome.kills.total() > 0
+    assert outcome.faults.total() + outcome.kills.total() > 0
     assert outcome.indexed > 0
 
 
