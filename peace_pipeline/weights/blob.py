@@ -23,7 +23,7 @@ class LocalBlob:
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
-        self.name, self._descriptor = path.name, descriptor
+        self.name, self._descriptor = _shown(path), descriptor
         self.size = os.fstat(descriptor).st_size
 
     def fileno(self) -> int:
@@ -46,6 +46,11 @@ class LocalBlob:
         return buffer
 
 
+def _shown(path: Path) -> str:
+    """A file's name on one line."""
+    return path.name if path.name.isprintable() else ascii(path.name)
+
+
 @contextmanager
 def local_blob(path: Path) -> Iterator[LocalBlob]:
     """Open a file of this machine.
@@ -57,10 +62,10 @@ def local_blob(path: Path) -> Iterator[LocalBlob]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not block
     except OSError as error:
-        raise UnreadableCheckpoint(f"{path.name}: {error.strerror}") from error
+        raise UnreadableCheckpoint(f"{_shown(path)}: {error.strerror}") from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ForbiddenPath(f"{path.name}: not a regular file")
+            raise ForbiddenPath(f"{_shown(path)}: not a regular file")
         yield LocalBlob(path, descriptor)
     finally:
         os.close(descriptor)

@@ -141,3 +141,9 @@ def test_random_bytes_are_unreadable(suffix: str, content: bytes, tmp_path: Path
     path = tmp_path / f"m.{suffix}"
     path.write_bytes(content)
     assert refusal(path)
+
+
+def test_a_name_of_two_lines_is_a_reason_of_one(tmp_path: Path) -> None:
+    (tmp_path / "two\nlines.safetensors").write_bytes(b"")
+    for name in ("two\nlines.safetensors", "none\nthere.safetensors"):
+        assert "\n" not in refusal(tmp_path / name)
