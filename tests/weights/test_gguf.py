@@ -29,6 +29,7 @@ from peace_pipeline.weights.errors import (
     UnsupportedFormat,
 )
 from peace_pipeline.weights.formats import gguf as reader
+from tests.weights.reading import read_all, refusal
 
 ROBUST = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 QUANTISED = [
@@ -55,19 +56,6 @@ def write(path: Path, tensors: dict[str, Any], arch: str = "llama", **settings: 
     writer.write_tensors_to_file()
     writer.close()
     return path
-
-
-def read_all(path: Path) -> dict[str, torch.Tensor]:
-    with open_checkpoint([path]) as checkpoint:
-        return {name: checkpoint.read(name, None) for name in checkpoint.tensors}
-
-
-def refusal(path: Path, kind: type[UnreadableCheckpoint]) -> str:
-    with pytest.raises(kind) as error:
-        read_all(path)
-    assert type(error.value) is kind
-    assert path.name in str(error.value)
-    return str(error.value)
 
 
 def random(*shape: int) -> np.ndarray:

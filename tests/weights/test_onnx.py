@@ -33,6 +33,7 @@ from peace_pipeline.weights.errors import (
     UnsupportedFormat,
 )
 from peace_pipeline.weights.formats import onnx_layout, onnx_model, protobuf
+from tests.weights.reading import read_all, refusal
 
 ROBUST = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FLOATING = {
@@ -62,24 +63,11 @@ def save(path: Path, content: Any) -> Path:
     return path
 
 
-def read_all(path: Path) -> dict[str, torch.Tensor]:
-    with open_checkpoint([path]) as checkpoint:
-        return {name: checkpoint.read(name, None) for name in checkpoint.tensors}
-
-
 def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
     return found.keys() == expected.keys() and all(
         found[name].dtype == value.dtype and torch.equal(found[name], value)
         for name, value in expected.items()
     )
-
-
-def refusal(path: Path, kind: type[UnreadableCheckpoint]) -> str:
-    with pytest.raises(kind) as error:
-        read_all(path)
-    assert type(error.value) is kind
-    assert path.name in str(error.value)
-    return str(error.value)
 
 
 def output(content: Any, **inputs: np.ndarray) -> torch.Tensor:
