@@ -1,0 +1,14 @@
+"""Small random networks of every family, to prove a symmetry by running the real module before and after.
+
+FAMILIES[name] is a ``Specimen``: build(seed), inputs(seed), run(module, inputs), config(), save(module, folder)
+and load(folder).
+"""
+
+from __future__ import annotations
+
+from .pretrained import PRETRAINED
+from .specimen import Specimen
+
+FAMILIES: dict[str, Specimen] = {**PRETRAINED}
+
+__all__ = ["FAMILIES", "Specimen"]

@@ -1,0 +1,178 @@
+"""What a specimen is: a small network of one family, with all that a test needs to run it before and after."""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+Inputs = dict[str, Tensor]
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Specimen(ABC):
+    """A family's small network. ``feed`` draws inputs, the keyword arguments of the module's forward."""
+
+    feed: Callable[[torch.Generator], Inputs]
+
+    @abstractmethod
+    def make(self) -> nn.Module:
+        """The module as its library initialises it."""
+
+    @abstractmethod
+    def config(self) -> Config:
+        """The config.json."""
+
+    @abstractmethod
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Write a folder in Hub layout, as the family's library does."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> nn.Module:
+        """Read a folder as the family's library does, in the file's dtype.
+
+        Raises an error where a tensor is missing, unknown or of another shape.
+        """
+
+    def build(self, seed: int, dtype: torch.dtype = torch.float64) -> nn.Module:
+        """A random network in evaluation mode; in float32 it is the rounded float64 one."""
+        module = self.make().double().eval().requires_grad_(False)
+        randomise(module, torch.Generator().manual_seed(seed))
+        return module.to(dtype)
+
+    def inputs(self, seed: int) -> Inputs:
+        """Random inputs; real ones are float64."""
+        return self.feed(torch.Generator().manual_seed(seed))
+
+    @torch.no_grad()
+    def run(self, module: nn.Module, inputs: Inputs) -> Tensor:
+        """The network's function at the inputs: all outputs as one vector, float64."""
+        dtype = next(module.parameters()).dtype
+        cast = {name: x.to(dtype) if x.is_floating_point() else x for name, x in inputs.items()}
+        return torch.cat([output.double().flatten() for output in self.outputs(module, cast)])
+
+    def outputs(self, module: nn.Module, inputs: Inputs) -> list[Tensor]:
+        """What counts as the network's function."""
+        return [module(**inputs)]
+
+
+@dataclass(frozen=True)
+class TorchSpecimen(Specimen):
+    """A plain torch module, whose config.json is written by hand."""
+
+    module: Callable[[], nn.Module]
+    settings: Config
+
+    def make(self) -> nn.Module:
+        return self.module()
+
+    def config(self) -> Config:
+        return dict(self.settings)
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        write(folder, module.state_dict(), self.config())
+
+    def load(self, folder: Path) -> nn.Module:
+        return filled(self.make(), load_file(folder / "model.safetensors"))
+
+
+@dataclass(frozen=True)
+class TransformersSpecimen(Specimen):
+    """A model class of transformers with a small configuration, run by its eager attention.
+
+    ``read`` names the outputs that are the network's function: hidden states inside are not.
+    """
+
+    model: str
+    settings: Config
+    read: tuple[str, ...] = ("logits",)
+
+    def make(self) -> nn.Module:
+        model = getattr(transformers, self.model)
+        config = model.config_class(**self.settings)
+        return model._from_config(config, attn_implementation="eager", dtype=torch.float64)
+
+    def config(self) -> Config:
+        return json.loads(self.make().config.to_json_string()) | {"architectures": [self.model]}
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        module.save_pretrained(folder)
+
+    def load(self, folder: Path) -> nn.Module:
+        module, report = getattr(transformers, self.model).from_pretrained(
+            folder, attn_implementation="eager", dtype="auto", output_loading_info=True
+        )
+        if any(report.values()):
+            raise ValueError(f"{folder} does not fit {self.model}: {report}")
+        return module.eval().requires_grad_(False)
+
+    def outputs(self, module: nn.Module, inputs: Inputs) -> list[Tensor]:
+        found = module(**inputs)
+        return [found[name] for name in self.read]
+
+
+def write(folder: Path, state: Mapping[str, Tensor], config: Config) -> None:
+    """A folder of model.safetensors and config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: x.contiguous() for name, x in state.items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+
+
+def filled(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """A module in evaluation mode with the tensors of ``state``, in their dtype."""
+    dtype = next(x.dtype for x in state.values() if x.is_floating_point())
+    module.to(dtype).load_state_dict(state)
+    return module.eval().requires_grad_(False)
+
+
+def randomise(module: nn.Module, generator: torch.Generator) -> None:
+    """Draw every parameter and running statistic anew, at the scale of trained networks.
+
+    Matrices and kernels are normal with variance 1 / fan-in, embeddings and tokens normal with deviation 0.5,
+    biases with 0.2; gains lie in [0.5, 1.5] (in Gemma's norms as 1 + weight).
+    """
+    for owner, name, tensor in _owned(module):
+        tensor.copy_(_drawn(owner, name, tensor, generator))
+
+
+def _owned(module: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
+    """Each parameter and running statistic once, with the module that holds it; tied ones under their first."""
+    seen = set()
+    for owner in module.modules():
+        running = [(name, x) for name, x in owner.named_buffers(recurse=False) if name.startswith("running")]
+        for name, tensor in [*owner.named_parameters(recurse=False), *running]:
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield owner, name, tensor
+
+
+def _drawn(owner: nn.Module, name: str, like: Tensor, generator: torch.Generator) -> Tensor:
+    def normal(deviation: float) -> Tensor:
+        return deviation * torch.randn(like.shape, generator=generator, dtype=torch.float64)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(like.shape, generator=generator, dtype=torch.float64)
+
+    if name == "running_var":
+        return uniform(0.5, 2)
+    if name == "running_mean":
+        return normal(0.5)
+    if "bias" in name and like.ndim == 1:
+        return normal(0.2)
+    if name.startswith("weight") and like.ndim > 1 and not isinstance(owner, nn.Embedding):
+        fan_in = like.shape[0] if type(owner).__name__ == "Conv1D" else like[0].numel()
+        return normal(1 / math.sqrt(fan_in))
+    if like.squeeze().ndim == 1 and ("weight" in name or "scale" in name or "gamma" in name):
+        gains = uniform(0.5, 1.5)
+        return gains - 1 if "Gemma" in type(owner).__name__ else gains
+    return normal(0.5)
