@@ -12,7 +12,7 @@ import torch
 from peace_pipeline.encoder.bucket import Bucket
 from peace_pipeline.encoder.model import EncoderConfig
 from peace_pipeline.encoder.pairs import BROKEN_SHARE, DECADES, NOISE, POSITIVE
-from peace_pipeline.symmetry.actions import act, add_noise, break_wiring, random_element
+from peace_pipeline.symmetry.actions import Strength, act, add_noise, break_wiring, random_element
 from peace_pipeline.symmetry.wiring import PERMUTE
 
 INTACT, BROKEN = 0, 1
@@ -102,7 +102,7 @@ class TrainingSet(torch.utils.data.Dataset[int]):
     def _copy(self, bucket: Bucket) -> Bucket:
         """Noise on a disguised copy. Under the canonical form rescaling is the identity, so it is left out."""
         decades = 0.0 if self.config.canonical else DECADES
-        element = random_element(bucket.wiring, len(bucket), self.generator, decades=decades)
+        element = random_element(bucket.wiring, len(bucket), self.generator, Strength(decades=decades))
         strength = NOISE * torch.rand(len(bucket), generator=self.generator)
         disguised = act(bucket.wiring, bucket.tensors, element)
         return bucket.with_tensors(add_noise(disguised, strength, self.generator))

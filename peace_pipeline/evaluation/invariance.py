@@ -13,7 +13,14 @@ from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.encoder.networks import NetworkTensors
 from peace_pipeline.encoder.pairs import DECADES
 from peace_pipeline.evaluation.population import Stack, stacks
-from peace_pipeline.symmetry.actions import Tensors, act, add_noise, break_wiring, random_element
+from peace_pipeline.symmetry.actions import (
+    Strength,
+    Tensors,
+    act,
+    add_noise,
+    break_wiring,
+    random_element,
+)
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 NOISE = 0.01
@@ -24,9 +31,8 @@ Change = Callable[[Stack, torch.Generator], Tensors]
 
 def _act(permute: bool, decades: float, stack: Stack, generator: torch.Generator) -> Tensors:
     dtype = next(iter(stack.tensors.values())).dtype
-    element = random_element(
-        stack.wiring, len(stack), generator, permute=permute, decades=decades, dtype=dtype
-    )
+    strength = Strength(permute=permute, heads=permute, decades=decades)
+    element = random_element(stack.wiring, len(stack), generator, strength, dtype=dtype)
     return act(stack.wiring, stack.tensors, element)
 
 

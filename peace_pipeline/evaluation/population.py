@@ -11,7 +11,7 @@ import torch
 from peace_pipeline.encoder.networks import NetworkTensors, read_batch
 from peace_pipeline.encoder.pairs import DECADES
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.actions import Tensors, act, random_element
+from peace_pipeline.symmetry.actions import Strength, Tensors, act, random_element
 from peace_pipeline.symmetry.canonical import canonical
 from peace_pipeline.symmetry.wiring import Wiring
 from peace_pipeline.zoo.catalog import Network
@@ -95,7 +95,9 @@ def disguise(members: Sequence[Member], seed: int) -> list[Member]:
     generator = torch.Generator().manual_seed(seed)
 
     def change(stack: Stack) -> Tensors:
-        element = random_element(stack.wiring, len(stack), generator, decades=DECADES, dtype=torch.float64)
+        element = random_element(
+            stack.wiring, len(stack), generator, Strength(decades=DECADES), dtype=torch.float64
+        )
         return act(stack.wiring, stack.tensors, element)
 
     return transformed(members, change)

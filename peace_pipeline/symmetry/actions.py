@@ -6,68 +6,388 @@ a new mapping and leave the given one as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 
-from peace_pipeline.symmetry.wiring import PERMUTE, SCALE, Axis, Wiring
+from peace_pipeline.symmetry import wiring as w
+from peace_pipeline.symmetry.wiring import Axis, Group, WiredLayer, Wiring
+from peace_pipeline.weights.folding import affine
 
 Tensors = dict[str, torch.Tensor]
+Values = Mapping[str, torch.Tensor]
+Read = Callable[[str], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Element:
-    """An element of the symmetry group, for a batch of networks.
+    """An element of the symmetry group, for a batch of networks, by group name.
 
-    ``permutations`` and ``scales`` are group name → (batch, units). The new unit i is the old unit
-    ``permutations[i]``, and is ``scales[i]`` times as large.
+    The new unit i is the old unit ``permutations[i]`` (batch, units); its entries are then mapped by ``maps``
+    (batch, maps, n, n: one for all units, for each, or for each bundle of them), multiplied by ``scales`` (batch,
+    entries; of any sign) and moved by ``offsets`` (batch, entries). Units of a group that is ``along`` another follow
+    its permutation and its maps. Where ``flips`` (batch, entries) is 1 a sigmoid's input has another sign.
     """
 
-    permutations: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    scales: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    permutations: Values = field(default_factory=dict)
+    scales: Values = field(default_factory=dict)
+    maps: Values = field(default_factory=dict)
+    offsets: Values = field(default_factory=dict)
+    flips: Values = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Strength:
+    """Which random elements are drawn, by kind of symmetry; scales are log-uniform in 10^±``decades``."""
+
+    permute: bool = True
+    heads: bool = True
+    decades: float = 0.0
+    signs: bool = False
+    mix: bool = False
+
+
+_ACTIONS = (
+    w.PERMUTE, w.SCALE, w.SIGN, w.FLIP, w.MIX, w.ROTATE, w.LINEAR, w.ORTHOGONAL, w.NORMALISED, w.GAIN, w.SHIFT, w.FREE
+)  # fmt: skip
+ALL = Strength(decades=2.0, signs=True, mix=True)
+_GAIN_DECADES = 0.5
 
 
 def random_element(
     wiring: Wiring,
     batch: int,
     generator: torch.Generator,
+    strength: Strength = Strength(),
     *,
-    permute: bool = True,
-    decades: float = 0.0,
     dtype: torch.dtype = torch.float32,
 ) -> Element:
-    """A random element: uniform permutations, and scales log-uniform in 10^±``decades``."""
-    permutations, scales = {}, {}
-    if permute:
-        for group in wiring.acting(PERMUTE):
-            permutations[group.name] = torch.rand(batch, group.size, generator=generator).argsort(1)
-    if decades:
-        for group in wiring.acting(SCALE):
-            exponent = (2 * torch.rand(batch, group.size, generator=generator, dtype=dtype) - 1) * decades
-            scales[group.name] = 10**exponent
-    return Element(permutations, scales)
+    """A random element of the symmetry group: uniform permutations and signs, log-uniform scales, maps of a condition
+    number of at most 10, normal offsets."""
+    draw = _Draw(wiring, batch, generator, strength, dtype)
+    kinds = (draw.permutation, draw.scale, draw.map, draw.offset, draw.flip)
+    drawn: list[dict[str, torch.Tensor]] = [{} for _ in kinds]
+    for group in wiring.acting(*_ACTIONS):
+        for values, kind in zip(drawn, kinds, strict=True):
+            value = kind(group)
+            if value is not None:
+                values[group.name] = value
+    return Element(*drawn)
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """Draws what an element does to a group, where the group and the strength allow it."""
+
+    wiring: Wiring
+    batch: int
+    generator: torch.Generator
+    strength: Strength
+    dtype: torch.dtype
+
+    def permutation(self, group: Group) -> torch.Tensor | None:
+        wanted = self.strength.heads if is_of_heads(self.wiring, group) else self.strength.permute
+        if w.PERMUTE not in group.actions or not wanted:
+            return None
+        bundles = self._uniform(group.size // group.bundle).argsort(1)
+        within = self._uniform(group.size // group.bundle, group.bundle).argsort(2)
+        return (bundles[..., None] * group.bundle + within).flatten(1)
+
+    def map(self, group: Group) -> torch.Tensor | None:
+        if not self.strength.mix:
+            return None
+        units = group.size // group.bundle
+        if w.ORTHOGONAL in group.actions:
+            return self._orthogonal(1, group.entries)
+        if w.LINEAR in group.actions:
+            return self._invertible(1, group.entries)
+        if w.MIX in group.actions:
+            return self._invertible(units, group.width)
+        return self._rotation(units, group) if w.ROTATE in group.actions else None
+
+    def scale(self, group: Group) -> torch.Tensor | None:
+        strength, scale = self.strength, None
+        if w.SCALE in group.actions and strength.decades:
+            scale = 10 ** (strength.decades * (2 * self._uniform(group.entries) - 1))
+        if w.SIGN in group.actions and strength.signs:
+            scale = self._sign(group.entries) * (1 if scale is None else scale)
+        if w.GAIN in group.actions and strength.mix:
+            scale = self._sign(group.entries) * 10 ** (_GAIN_DECADES * (2 * self._uniform(group.entries) - 1))
+        if w.NORMALISED in group.actions and strength.decades:
+            factors = 10 ** (strength.decades * self._uniform(group.size // group.bundle))
+            scale = factors.repeat_interleave(group.bundle * group.width, 1)
+        return scale
+
+    def offset(self, group: Group) -> torch.Tensor | None:
+        if not self.strength.mix or not {w.SHIFT, w.FREE} & {*group.actions}:
+            return None
+        offsets = self._normal(group.size // group.bundle, group.width)
+        return offsets.repeat_interleave(group.bundle, 1).flatten(1)
+
+    def flip(self, group: Group) -> torch.Tensor | None:
+        flips = w.FLIP in group.actions and self.strength.signs
+        return (self._sign(group.entries) + 1) / 2 if flips else None
+
+    def _uniform(self, *size: int) -> torch.Tensor:
+        return torch.rand(self.batch, *size, generator=self.generator, dtype=self.dtype)
+
+    def _normal(self, *size: int) -> torch.Tensor:
+        return torch.randn(self.batch, *size, generator=self.generator, dtype=self.dtype)
+
+    def _sign(self, size: int) -> torch.Tensor:
+        return 1 - 2 * torch.randint(2, (self.batch, size), generator=self.generator).to(self.dtype)
+
+    def _orthogonal(self, count: int, size: int) -> torch.Tensor:
+        return torch.linalg.qr(self._normal(count, size, size))[0]
+
+    def _invertible(self, count: int, size: int) -> torch.Tensor:
+        """Matrices (batch, count, size, size) with singular values log-uniform in 10^±½."""
+        values = 10 ** (self._uniform(count, size) - 0.5)
+        return (self._orthogonal(count, size) * values[..., None, :]) @ self._orthogonal(count, size)
+
+    def _rotation(self, count: int, group: Group) -> torch.Tensor:
+        """Complex factors of modulus 10^±½ for the pairs of entries (j, j + rotary/2); the rest is mixed."""
+        half = group.rotary // 2
+        angle = 2 * math.pi * self._uniform(count, half)
+        radius = 10 ** (self._uniform(count, half) - 0.5)
+        real, imaginary = torch.diag_embed(radius * angle.cos()), torch.diag_embed(radius * angle.sin())
+        turned = torch.cat([torch.cat([real, -imaginary], -1), torch.cat([imaginary, real], -1)], -2)
+        rest = group.width - group.rotary
+        if not rest:
+            return turned
+        maps = turned.new_zeros(self.batch, count, group.width, group.width)
+        maps[..., : group.rotary, : group.rotary] = turned
+        maps[..., group.rotary :, group.rotary :] = self._invertible(count, rest)
+        return maps
+
+
+def is_of_heads(wiring: Wiring, group: Group) -> bool:
+    """Whether the units of a group are attention heads."""
+    return any(other.along == group.name and other.width > 1 for other in wiring.groups.values())
+
+
+class Action:
+    """An element acting on networks of a wiring, layer by layer."""
+
+    def __init__(self, wiring: Wiring, element: Element) -> None:
+        self.wiring, self.element = wiring, element
+        self._inverses = {name: torch.linalg.inv(maps).mT for name, maps in element.maps.items()}
+
+    def layer(self, wired: WiredLayer, read: Read) -> Tensors:
+        """The new tensors (name → (batch, *shape)) that a layer (and the norm after it) has; ``read`` gives old ones.
+
+        The bias of a layer takes up what its inputs were moved by. A norm after it is only set to what it computes
+        anyway where its channels are mixed.
+        """
+        layer = {role: read(name) for role, name in wired.layer.tensors.items()}
+        norm = {role: read(name) for role, name in wired.norm.tensors.items()} if wired.norm else {}
+        if wired.layer.is_norm:
+            return self._named(wired, self._of_norm(wired, layer), {})
+        if wired.into:
+            layer["weight"] = self._read_from(wired, layer["weight"], read)
+            offset = self._offset(wired.into)
+            if offset is not None and "bias" in layer:
+                layer["bias"] = layer["bias"] - _applied(layer["weight"], wired, offset)
+        if norm and self._maps(wired.out.group) is not None:
+            layer, norm = _folded(layer, norm, wired)
+        layer, norm = self._written_to(wired, layer, norm)
+        return self._named(wired, layer, norm)
+
+    def norm(self, group: str, read: Read) -> Tensors:
+        """The new tensors of the norm that writes a group of normalised neurons."""
+        norm = self.wiring.norm_before(group)
+        assert norm is not None
+        gain, scale = read(norm.tensors["gain"]), self.element.scales.get(group)
+        mixed = self._maps(group) is not None
+        acted = {"gain": torch.ones_like(gain) if mixed else self._permuted(gain, 1, Axis(group))}
+        if "shift" in norm.tensors:
+            acted["shift"] = self._permuted(read(norm.tensors["shift"]), 1, Axis(group))
+        if scale is not None:
+            acted = {role: value * scale.to(value.dtype) for role, value in acted.items()}
+        offset = self.element.offsets.get(group)
+        if offset is not None:
+            acted["shift"] = acted["shift"] + offset.to(gain.dtype)
+        return {norm.tensors[role]: value for role, value in acted.items()}
+
+    def _of_norm(self, wired: WiredLayer, layer: Tensors) -> Tensors:
+        """A norm of single channels, or a gain that nothing is folded into."""
+        acted = {}
+        for role, tensor in layer.items():
+            moved = self._permuted(tensor, 1 + wired.out.dim, wired.out)
+            if role in ("gain", "weight", "shift", "bias"):
+                moved = self._scaled(moved, 1 + wired.out.dim, wired.out)
+            if wired.into and role in ("gain", "weight"):
+                moved = self._scaled(moved, 1 + wired.into.dim, wired.into)
+            if wired.into and role == "mean":
+                moved = self._scaled(moved, 1, Axis(wired.into.group))
+            acted[role] = moved
+        return acted
+
+    def _read_from(self, wired: WiredLayer, weight: torch.Tensor, read: Read) -> torch.Tensor:
+        """A weight whose inputs were acted on."""
+        assert wired.into is not None
+        dim = 1 + wired.into.dim
+        if wired.is_diagonal:
+            return self._scaled(weight, dim, wired.into)
+        if wired.before and self._maps(wired.into.group) is not None:
+            weight = weight * along(read(wired.before.tensors["gain"]), weight, dim, wired.into.block)
+        weight = self._permuted(weight, dim, wired.into)
+        return self._scaled(self._mapped(weight, dim, wired.into), dim, wired.into)
+
+    def _written_to(self, wired: WiredLayer, layer: Tensors, norm: Tensors) -> tuple[Tensors, Tensors]:
+        """A layer and the norm after it whose outputs are acted on."""
+        out = wired.out
+        inner = self.element.scales.get(wired.norm.name) if wired.norm else None
+        last = norm or layer
+        for tensors in (layer, norm):
+            for role, tensor in tensors.items():
+                dim = 1 + (out.dim if tensors is layer and role == "weight" else 0)
+                moved = self._permuted(tensor, dim, out)
+                if role in ("weight", "bias") or (tensors is norm and role == "shift"):
+                    moved = self._mapped(moved, dim, out)
+                if tensors is last and role in ("weight", "bias", "gain", "shift"):
+                    moved = self._scaled(moved, dim, out)
+                if inner is not None and (tensors is layer or role == "mean"):
+                    moved = moved * along(inner, moved, dim).to(moved.dtype)
+                elif inner is not None and role == "gain":
+                    moved = moved / inner.to(moved.dtype)
+                tensors[role] = moved
+        offset = self.element.offsets.get(out.group)
+        if offset is not None and out.charge == 1 and "bias" in layer:
+            layer["bias"] = layer["bias"] + self._bundled(offset, out).to(layer["bias"].dtype)
+        return layer, norm
+
+    @staticmethod
+    def _named(wired: WiredLayer, layer: Tensors, norm: Tensors) -> Tensors:
+        named = {wired.layer.tensors[role]: value for role, value in layer.items()}
+        return named | (
+            {wired.norm.tensors[role]: value for role, value in norm.items()} if wired.norm else {}
+        )
+
+    def _offset(self, into: Axis) -> torch.Tensor | None:
+        """What the entries of an in axis were moved by, and its readers have to take up."""
+        group = self.wiring.groups[into.group]
+        offset = self.element.offsets.get(group.name) if w.SHIFT in group.actions else None
+        return self.element.flips.get(group.name) if offset is None else offset
+
+    def _permuted(self, tensor: torch.Tensor, dim: int, over: Axis) -> torch.Tensor:
+        parts = self.wiring.groups[over.group].parts or self._parts_along(over)
+        if parts:
+            return self._by_part(tensor, dim, over, parts, self._permuted)
+        group, index = self.wiring.groups[over.group], self._permutation(over.group)
+        if index is None:
+            return tensor
+        if over.bundled:
+            index = index[:, :: group.bundle] // group.bundle
+        return take(tensor, dim, entries(index, group.width * over.block))
+
+    def _permutation(self, name: str) -> torch.Tensor | None:
+        above = self.wiring.groups[name].along
+        return self.element.permutations.get(name) if above is None else self._permutation(above)
+
+    def _parts_along(self, over: Axis) -> tuple[str, ...]:
+        """The parts of the concatenation that an axis' group is along."""
+        above = self.wiring.groups[over.group].along
+        return () if above is None else self.wiring.groups[above].parts or self._parts_along(Axis(above))
+
+    def _mapped(self, tensor: torch.Tensor, dim: int, over: Axis) -> torch.Tensor:
+        """A tensor under the group's maps (by charge), whose axis is (maps, n, block)."""
+        maps = self._maps(over.group, inverse=over.charge < 0)
+        if maps is None or over.charge == 0:
+            return tensor
+        if not over.bundled and maps.shape[1] > 1:
+            maps = maps.repeat_interleave(self.wiring.groups[over.group].size // maps.shape[1], 1)
+        front = tensor.movedim(dim, 1)
+        rows = front.reshape(len(front), maps.shape[1], maps.shape[2], -1)
+        return (maps.to(tensor.dtype) @ rows).reshape(front.shape).movedim(1, dim)
+
+    def _maps(self, name: str, *, inverse: bool = False) -> torch.Tensor | None:
+        above = self.wiring.groups[name].along
+        found = (self._inverses if inverse else self.element.maps).get(name)
+        return self._maps(above, inverse=inverse) if found is None and above else found
+
+    def _scaled(self, tensor: torch.Tensor, dim: int, over: Axis) -> torch.Tensor:
+        if over.charge == 0:
+            return tensor
+        parts = self.wiring.groups[over.group].parts
+        if parts:
+            return self._by_part(tensor, dim, over, parts, self._scaled)
+        scale = self._scale(over.group)
+        if scale is None:
+            return tensor
+        return tensor * along(self._bundled(scale, over) ** over.charge, tensor, dim, over.block).to(
+            tensor.dtype
+        )
+
+    def _scale(self, name: str) -> torch.Tensor | None:
+        """Factors of a group's entries: their own, times those of the stream that a norm of it follows."""
+        group = self.wiring.groups[name]
+        own, flips = self.element.scales.get(name), self.element.flips.get(name)
+        found = [scale for scale in (own, None if flips is None else 1 - 2 * flips) if scale is not None]
+        if w.GAIN in group.actions and group.along and (above := self._signs(group.along)) is not None:
+            found.append(above)
+        return None if not found else found[0] if len(found) == 1 else found[0] * found[1]
+
+    def _signs(self, stream: str) -> torch.Tensor | None:
+        scale = self.element.scales.get(stream)
+        return None if scale is None else scale.sign()
+
+    def _bundled(self, values: torch.Tensor, over: Axis) -> torch.Tensor:
+        """Values of a group's entries on an axis that may have one unit a bundle."""
+        group = self.wiring.groups[over.group]
+        if not over.bundled:
+            return values
+        return values.unflatten(1, (group.size, group.width))[:, :: group.bundle].flatten(1)
+
+    def _by_part(
+        self,
+        tensor: torch.Tensor,
+        dim: int,
+        over: Axis,
+        parts: tuple[str, ...],
+        act: Callable[[torch.Tensor, int, Axis], torch.Tensor],
+    ) -> torch.Tensor:
+        sizes = [self.wiring.groups[part].entries * over.block for part in parts]
+        axes = [Axis(part, over.block, over.dim, over.charge) for part in parts]
+        pieces = zip(tensor.split(sizes, dim), axes, strict=True)
+        return torch.cat([act(piece, dim, axis) for piece, axis in pieces], dim)
 
 
 def act(wiring: Wiring, tensors: Mapping[str, torch.Tensor], element: Element) -> Tensors:
-    """The same function with its hidden units permuted and rescaled; works before and after folding."""
-    acted = dict(tensors)
+    """The same function in other coordinates of its hidden units; works before and after folding."""
+    acted, action = dict(tensors), Action(wiring, element)
     for wired in wiring.layers:
-        own = (wired.layer, wired.norm) if wired.norm else (wired.layer,)
-        out, into = wired.out, wired.into
-        for name in (name for layer in own for name in layer.tensors.values()):
-            acted[name] = _permute(acted[name], 1, out, element)
-        weight = wired.layer.tensors.get("weight")
-        if into and weight:
-            acted[weight] = _permute(acted[weight], 2, into, element)
-            acted[weight] = _scale(acted[weight], 2, into, element, -1)
-        for name in wired.scaled:
-            acted[name] = _scale(acted[name], 1, out, element, 1)
+        acted |= action.layer(wired, tensors.__getitem__)
+    for group in dict.fromkeys(wired.into.group for wired in wiring.layers if wired.into and wired.before):
+        acted |= action.norm(group, tensors.__getitem__)
     return acted
+
+
+def _folded(layer: Tensors, norm: Tensors, wired: WiredLayer) -> tuple[Tensors, Tensors]:
+    """A layer that its norm is folded into, and the norm as it then does nothing (but add)."""
+    scale, offset = affine(*(norm.get(role) for role in ("gain", "shift", "mean", "var")), wired.eps)
+    rows = layer["weight"] * along(scale, layer["weight"], 1 + wired.out.dim)
+    bias = offset if "bias" not in layer else layer["bias"] * scale + offset
+    var = norm.get("var")
+    still = {"gain": torch.ones_like(scale) if var is None else torch.sqrt(var + wired.eps), "shift": bias}
+    still |= {role: torch.zeros_like(norm[role]) for role in ("mean",) if role in norm}
+    still |= {"var": var} if var is not None else {}
+    return {"weight": rows} | ({"bias": torch.zeros_like(bias)} if "bias" in layer else {}), still
+
+
+def _applied(weight: torch.Tensor, wired: WiredLayer, values: torch.Tensor) -> torch.Tensor:
+    """The weight (batch, *shape) applied to a constant (batch, in): (batch, out)."""
+    assert wired.into is not None
+    columns = weight * along(values, weight, 1 + wired.into.dim, wired.into.block).to(weight.dtype)
+    return columns.movedim(1 + wired.out.dim, 1).flatten(2).sum(2)
 
 
 def take(tensor: torch.Tensor, axis: int, index: torch.Tensor) -> torch.Tensor:
     """Entries of ``tensor`` (batch, …) along ``axis`` by a separate ``index`` (batch, n) for each network."""
+    if len(index) == 1:
+        return tensor.index_select(axis, index[0])
     shape = [1] * tensor.dim()
     shape[0], shape[axis] = index.shape
     size = list(tensor.shape)
@@ -78,18 +398,6 @@ def take(tensor: torch.Tensor, axis: int, index: torch.Tensor) -> torch.Tensor:
 def entries(index: torch.Tensor, block: int) -> torch.Tensor:
     """Neuron indices (batch, n) → indices of the entries that they own (batch, n·block)."""
     return (index[..., None] * block + torch.arange(block)).flatten(1)
-
-
-def _permute(tensor: torch.Tensor, axis: int, over: Axis, element: Element) -> torch.Tensor:
-    permutation = element.permutations.get(over.group)
-    return tensor if permutation is None else take(tensor, axis, entries(permutation, over.block))
-
-
-def _scale(tensor: torch.Tensor, axis: int, over: Axis, element: Element, power: int) -> torch.Tensor:
-    scale = element.scales.get(over.group)
-    return (
-        tensor if scale is None else tensor * along(scale**power, tensor, axis, over.block).to(tensor.dtype)
-    )
 
 
 def along(values: torch.Tensor, tensor: torch.Tensor, axis: int, block: int = 1) -> torch.Tensor:
@@ -107,19 +415,30 @@ def break_wiring(
 ) -> Tensors:
     """A broken twin: another function with the same statistics in every layer.
 
-    In the first reader of each permutable group, the input axis alone is permuted, among a random ``share``
-    (a number or one for each network) of the units.
+    In the first reader of each hidden group, the axis that reads it is permuted alone, among a random ``share``
+    (a number or one for each network) of the neurons.
     """
     broken = dict(tensors)
-    for group in wiring.acting(PERMUTE):
-        reader = wiring.readers(group.name)[0]
-        assert reader.into is not None
-        name = reader.layer.tensors["weight"]
-        batch = broken[name].shape[0]
-        moved = torch.as_tensor(share).expand(batch).mul(group.size).round().long()
-        index = _partial_permutation(batch, group.size, moved, generator)
-        broken[name] = take(broken[name], 2, entries(index, reader.into.block))
+    for reader, axis in breakable(wiring).values():
+        weight = reader.weight
+        size = wiring.groups[axis.group].entries
+        moved = torch.as_tensor(share).expand(len(broken[weight])).mul(size).round().long()
+        index = _partial_permutation(len(broken[weight]), size, moved, generator)
+        broken[weight] = take(broken[weight], 1 + axis.dim, entries(index, axis.block))
     return broken
+
+
+def breakable(wiring: Wiring) -> dict[str, tuple[WiredLayer, Axis]]:
+    """Hidden group → the first layer that reads it (queries read what keys write), and the axis that does."""
+    found: dict[str, tuple[WiredLayer, Axis]] = {}
+    for wired in wiring.layers:
+        for axis in wired.axes:
+            group = wiring.groups[axis.group]
+            source = group.along if axis.group != wired.out.group and w.GAIN in group.actions else group.name
+            hidden = wiring.groups[source or group.name]
+            if axis.charge < 0 and hidden.kind == w.PERMUTABLE and not hidden.parts and hidden.entries > 1:
+                found.setdefault(hidden.name, (wired, axis))
+    return found
 
 
 def _partial_permutation(

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import permutations
+from collections.abc import Iterable
+from itertools import groupby, permutations
 from typing import Any
 
-from peace_pipeline.symmetry.families import FAMILIES, segments
+from peace_pipeline.symmetry.families import family_of
+from peace_pipeline.symmetry.sketch import Sketch
 from peace_pipeline.symmetry.wiring import (
     FIXED,
     INDEPENDENT,
     Axis,
     Group,
-    Link,
     WiredLayer,
     Wiring,
     WiringMismatch,
-    assemble,
     epsilon,
 )
 from peace_pipeline.weights.layers import Layer, layers_of
@@ -35,11 +34,12 @@ def infer_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> Wirin
     layers = layers_of(tensors)
     if not layers:
         raise WiringMismatch("no layers")
-    model_type = config.get("model_type")
-    if isinstance(model_type, str) and model_type in FAMILIES:
+    family = family_of(config)
+    if family:
+        sketch = Sketch(layers, config)
         try:
-            links = FAMILIES[model_type]([layer.name for layer in layers])
-            return assemble("family", links, layers, config, model_type)
+            family.draw(sketch)
+            return sketch.wiring("family", family.name)
         except WiringMismatch:
             pass
     return chain(layers, config) or independent(layers)
@@ -65,8 +65,9 @@ def chain(layers: list[Layer], config: dict[str, Any]) -> Wiring | None:
     found = []
     for order in filter(_in_number_order, orders):
         try:
-            links = list(_chain_links([named[name] for part in order for name in part]))
-            found.append(assemble("chain", links, layers, config))
+            sketch = Sketch(layers, config)
+            _draw_chain(sketch, [named[name] for part in order for name in part])
+            found.append(sketch.wiring("chain"))
         except WiringMismatch:
             continue
     return found[0] if len(found) == 1 else None
@@ -95,7 +96,7 @@ def _in_number_order(order: tuple[list[str], ...]) -> bool:
     return all(numbers == sorted(numbers) for numbers in stems.values())
 
 
-def _chain_links(layers: list[Layer]) -> Iterator[Link]:
+def _draw_chain(sketch: Sketch, layers: list[Layer]) -> None:
     maps = [layer for layer in layers if not layer.is_norm]
     norms: dict[str, str] = {}
     previous: Layer | None = None
@@ -113,7 +114,7 @@ def _chain_links(layers: list[Layer]) -> Iterator[Link]:
         if before and not _follows(before.shape, layer.shape):
             raise WiringMismatch(f"{layer.name} doesn't follow {before.name}")
         out = "output" if layer is maps[-1] else layer.name
-        yield Link(layer.name, out, source, norms.get(layer.name))
+        sketch.dense(layer.name, out, source, norms.get(layer.name))
         source = out
 
 
@@ -134,5 +135,12 @@ def independent(layers: list[Layer]) -> Wiring:
         if len(layer.shape) > 1:
             into = Group(f"{layer.name}.in", layer.shape[1], INDEPENDENT if layer.shape[1] > 1 else FIXED)
             groups[into.name] = into
-        wired.append(WiredLayer(layer, Axis(out.name), Axis(into.name) if into else None, eps=epsilon(layer)))
+        reads = Axis(into.name, dim=1, charge=-1) if into else None
+        wired.append(WiredLayer(layer, Axis(out.name), reads, eps=epsilon(layer)))
     return Wiring("independent", groups, tuple(wired))
+
+
+def segments(names: Iterable[str]) -> list[list[str]]:
+    """Names split by their first component, in natural order within each."""
+    ordered = sorted(names, key=natural)
+    return [list(part) for _, part in groupby(ordered, key=lambda name: name.split(".")[0])]

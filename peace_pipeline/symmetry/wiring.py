@@ -1,12 +1,12 @@
 """The wiring: for each axis of each parameter, the neuron group that the axis runs over.
 
-It is the one description of a network's symmetry. Augmentation, canonical form and encoder all work from it.
+It is the one description of a network's symmetry. Actions, canonical form, comparison and encoder all work from it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,9 +14,34 @@ from typing import Any
 from peace_pipeline.weights.layers import Layer
 
 PERMUTABLE, FIXED, INDEPENDENT = "permutable", "fixed", "independent"
-PERMUTE, SCALE = "permute", "scale"
-SCALABLE_ACTIVATIONS = frozenset({"relu", "leaky_relu", "leakyrelu"})
-_ACTIVATION_KEYS = ("hidden_act", "activation_function", "hidden_activation", "activation", "act_fn")
+
+PERMUTE = "permute"
+"""Units in another order."""
+SCALE = "scale"
+"""A positive factor for each entry: what acts on it is positively homogeneous, or nothing acts on it."""
+SIGN = "sign"
+"""A sign for each entry: what acts on it is odd, or nothing acts on it."""
+FLIP = "flip"
+"""A sign for each entry of a sigmoid, σ(−x) = 1 − σ(x): the 1 goes to the readers' biases."""
+MIX = "mix"
+"""An invertible map of each unit's entries, one for the units of a bundle."""
+ROTATE = "rotate"
+"""What commutes with rotary positions: a complex factor for each pair of entries; entries beyond them are mixed."""
+LINEAR = "linear"
+"""An invertible map of all entries: nothing acts on them."""
+ORTHOGONAL = "orthogonal"
+"""An orthogonal map of all entries: only RMSNorms with absorbed gains and linear maps read them."""
+NORMALISED = "normalised"
+"""A positive factor for each unit, which the norm that reads it takes away (up to its epsilon)."""
+GAIN = "gain"
+"""A non-zero factor for each entry between a norm and the layers beside it."""
+SHIFT = "shift"
+"""A constant for each entry that the readers' biases take up."""
+FREE = "free"
+"""A constant for each entry that nothing sees: softmax doesn't see a bias of the keys."""
+
+EPSILON = 1e-5
+"""Of a norm whose file doesn't give it: PyTorch's default."""
 
 
 class WiringMismatch(ValueError):
@@ -25,9 +50,12 @@ class WiringMismatch(ValueError):
 
 @dataclass(frozen=True)
 class Group:
-    """A set of neurons. ``actions`` are the symmetries that the network certainly has on it.
+    """A set of neurons: ``size`` units (channels, heads) of ``width`` entries each.
 
-    ``whole`` is how many neurons it has in the network, where only ``size`` of them are kept.
+    ``actions`` are the symmetries that the network certainly has on it. ``along`` is the group whose permutation the
+    units follow, where they have none of their own; ``bundle`` says how many units stay together (the query heads of
+    one key head); ``parts`` are the groups that it is a concatenation of; ``rotary`` is the number of entries of each
+    unit that rotary positions turn. ``whole`` is how many units it has in the network, where only ``size`` are kept.
     """
 
     name: str
@@ -35,56 +63,76 @@ class Group:
     kind: str
     actions: tuple[str, ...] = ()
     whole: int | None = None
+    width: int = 1
+    bundle: int = 1
+    along: str | None = None
+    parts: tuple[str, ...] = ()
+    rotary: int = 0
+
+    @property
+    def entries(self) -> int:
+        """Number of neurons: an axis over the group has as many positions (or blocks of them)."""
+        return self.size * self.width
 
     @property
     def full_size(self) -> int:
         """Number of neurons in the network."""
-        return self.whole or self.size
+        return (self.whole or self.size) * self.width
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis that runs over a group; each neuron owns ``block`` neighbouring entries."""
+    """Dimension ``dim`` of a tensor runs over a group; each entry owns ``block`` neighbouring positions.
+
+    ``charge`` says how the group's linear maps act: 1 as they are (what is written), −1 by their inverse (what is
+    read, and queries against keys), 0 not at all (what only moves along with the units). ``bundled``: there is one
+    unit for a whole bundle.
+    """
 
     group: str
     block: int = 1
-
-
-EPSILON = 1e-5
-"""Of a norm whose file doesn't give it: PyTorch's default."""
+    dim: int = 0
+    charge: int = 1
+    bundled: bool = False
 
 
 @dataclass(frozen=True)
 class WiredLayer:
-    """A layer between two groups. ``into`` is ``None`` where the layer has no input axis (norms).
+    """A layer between two groups. ``into`` is ``None`` where it has no input axis (norms, tokens); an ``into`` on the
+    dimension of ``out`` makes it diagonal (depthwise convolutions, norms of single channels).
 
-    ``norm`` is a BatchNorm that follows and can be folded into it. ``eps`` is that one's epsilon, or the layer's own
-    where it is a norm itself.
+    ``norm`` is a BatchNorm or learned scale that follows and can be folded into the rows; ``before`` a norm that only
+    linear layers read, whose gain can be folded into the columns. ``eps`` is the epsilon of ``norm``, or the layer's
+    own where it is a norm itself.
     """
 
     layer: Layer
     out: Axis
     into: Axis | None = None
     norm: Layer | None = None
+    before: Layer | None = None
     eps: float = EPSILON
 
     @property
-    def scaled(self) -> tuple[str, ...]:
-        """The tensors to multiply when the out group's units are scaled."""
-        last = self.norm or self.layer
-        return tuple(
-            last.tensors[role] for role in ("weight", "bias", "gain", "shift") if role in last.tensors
-        )
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes of the weight, ``out`` first."""
+        return (self.out, self.into) if self.into else (self.out,)
 
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether each neuron of ``out`` reads its own neuron of ``into``."""
+        return self.into is not None and self.into.dim == self.out.dim
 
-@dataclass(frozen=True)
-class Link:
-    """One line of a family's table: a layer by name, the groups it writes and reads, its norm."""
+    @property
+    def weight(self) -> str:
+        """Name of the main tensor: the weight, else the gain, else what there is."""
+        tensors = self.layer.tensors
+        return tensors.get("weight") or tensors.get("gain") or next(iter(tensors.values()))
 
-    layer: str
-    out: str
-    into: str | None
-    norm: str | None = None
+    @property
+    def own(self) -> tuple[Layer, ...]:
+        """The layers whose tensors are described here and nowhere else."""
+        return (self.layer, self.norm) if self.norm else (self.layer,)
 
 
 @dataclass(frozen=True)
@@ -104,41 +152,63 @@ class Wiring:
         """Layers whose in axis runs over ``group``."""
         return [layer for layer in self.layers if layer.into and layer.into.group == group]
 
-    def acting(self, action: str) -> Iterator[Group]:
-        """Groups that ``action`` acts on, first written first."""
-        order = dict.fromkeys(layer.out.group for layer in self.layers)
-        return (self.groups[name] for name in order if action in self.groups[name].actions)
+    def acting(self, *actions: str) -> Iterator[Group]:
+        """Groups that one of ``actions`` acts on, first touched first."""
+        order = dict.fromkeys(axis.group for layer in self.layers for axis in layer.axes)
+        return (
+            self.groups[name]
+            for name in dict.fromkeys([*order, *self.groups])
+            if any(action in self.groups[name].actions for action in actions)
+        )
+
+    def norm_before(self, group: str) -> Layer | None:
+        """The norm that writes a group of normalised neurons."""
+        return next((reader.before for reader in self.readers(group)), None)
 
     @cached_property
     def folded(self) -> Wiring:
-        """The same wiring after folding: layer i has ``i.weight`` and ``i.bias``, and no norm."""
-        layers = []
-        for position, wired in enumerate(self.layers):
-            names = {"weight": f"{position}.weight"}
-            if wired.norm or {"bias", "shift", "mean"} & wired.layer.tensors.keys():
-                names["bias"] = f"{position}.bias"
-            layers.append(replace(wired, layer=replace(wired.layer, tensors=names), norm=None))
-        return replace(self, layers=tuple(layers))
+        """The same wiring after folding: layer i has ``i.weight`` (out, in, *kernel) and ``i.bias``, and no norm."""
+        layers = tuple(self._folded(position, wired) for position, wired in enumerate(self.layers))
+        kept = {axis.group for wired in layers for axis in wired.axes}
+        groups = {
+            name: replace(group, actions=tuple(action for action in group.actions if action != GAIN))
+            for name, group in self.groups.items()
+            if name in kept or any(name in _mentioned(self.groups[other]) for other in kept)
+        }
+        return replace(self, groups=groups, layers=layers)
+
+    def _folded(self, position: int, wired: WiredLayer) -> WiredLayer:
+        names = {"weight": f"{position}.weight"}
+        has_bias = {"bias", "shift", "mean"} & wired.layer.tensors.keys()
+        if wired.norm or has_bias or (wired.before and "shift" in wired.before.tensors):
+            names["bias"] = f"{position}.bias"
+        layer = replace(wired.layer, tensors=names, shape=oriented_shape(wired))
+        into = wired.into and replace(wired.into, dim=0 if wired.is_diagonal else 1)
+        if into and wired.before:
+            into = replace(into, group=self.groups[into.group].along or into.group)
+        return replace(wired, layer=layer, out=replace(wired.out, dim=0), into=into, norm=None, before=None)
 
     @cached_property
     def signature(self) -> str:
         """Equal for networks whose folded tensors can be stacked: names are left out, shapes are not."""
-        number = {name: place for place, name in enumerate(self.groups)}
-
-        def axis(own: Axis | None) -> Any:
-            return own and (number[own.group], own.block)
-
+        folded = self.folded
+        number = {name: place for place, name in enumerate(folded.groups)}
         layers = [
             (
                 wired.layer.kind,
                 wired.layer.shape,
-                axis(wired.out),
-                axis(wired.into),
+                [(number[axis.group], *list(asdict(axis).values())[1:]) for axis in wired.axes],
                 "bias" in wired.layer.tensors,
             )
-            for wired in self.folded.layers
+            for wired in folded.layers
         ]
-        groups = [(group.size, group.whole, group.kind, group.actions) for group in self.groups.values()]
+        groups = [
+            (
+                *list(asdict(replace(group, along=None, parts=())).values())[1:],
+                [number[name] for name in _mentioned(group) if name in number],
+            )
+            for group in folded.groups.values()
+        ]
         return json.dumps([layers, groups])
 
     def to_json(self) -> str:
@@ -150,11 +220,31 @@ class Wiring:
         """The wiring that :meth:`to_json` wrote."""
         document = json.loads(text)
         groups = {
-            name: Group(**{**group, "actions": tuple(group["actions"])})
+            name: Group(**{**group, "actions": tuple(group["actions"]), "parts": tuple(group["parts"])})
             for name, group in document["groups"].items()
         }
         layers = tuple(_layer_from_json(layer) for layer in document["layers"])
         return cls(document["method"], groups, layers, document["family"])
+
+
+def _mentioned(group: Group) -> tuple[str, ...]:
+    return (*group.parts, group.along) if group.along else group.parts
+
+
+def oriented(wired: WiredLayer) -> tuple[int, ...]:
+    """The order of the weight's dimensions that puts the out axis first, the in axis second."""
+    first = dict.fromkeys(axis.dim for axis in wired.axes)
+    return tuple(dict.fromkeys([*first, *range(len(wired.layer.shape))]))
+
+
+def oriented_shape(wired: WiredLayer) -> tuple[int, ...]:
+    """Shape of the folded weight: (out, in, *kernel)."""
+    return tuple(wired.layer.shape[dim] for dim in oriented(wired))
+
+
+def epsilon(layer: Layer | None) -> float:
+    """A norm's epsilon where its file gives it, else the usual one."""
+    return EPSILON if layer is None or layer.eps is None else layer.eps
 
 
 def _layer_from_json(fields: dict[str, Any]) -> WiredLayer:
@@ -164,87 +254,5 @@ def _layer_from_json(fields: dict[str, Any]) -> WiredLayer:
     into = fields["into"] and Axis(**fields["into"])
     own = layer(fields["layer"])
     assert own is not None
-    return WiredLayer(own, Axis(**fields["out"]), into, layer(fields["norm"]), fields["eps"])
-
-
-def activation(config: dict[str, Any]) -> str | None:
-    """The hidden activation that a config.json names, in lower case."""
-    names = (config.get(key) for key in _ACTIVATION_KEYS)
-    return next((name.lower() for name in names if isinstance(name, str)), None)
-
-
-def assemble(
-    method: str,
-    links: Iterable[Link],
-    layers: Iterable[Layer],
-    config: dict[str, Any],
-    family: str | None = None,
-) -> Wiring:
-    """Check a table of links against a checkpoint's layers and build the wiring.
-
-    Groups that no layer writes (inputs) or none reads (outputs) are fixed, the others permutable, and scalable
-    where the config names an activation that is positively homogeneous.
-
-    Raises:
-        WiringMismatch: where a layer is missing, left over, or its shape doesn't fit its groups.
-    """
-    named = {layer.name: layer for layer in layers}
-    used: set[str] = set()
-    wired = tuple(_wire(link, named, used) for link in links)
-    if left := named.keys() - used:
-        raise WiringMismatch(f"not in the table: {', '.join(sorted(left)[:4])}")
-    sizes = _sizes(wired)
-    wired = tuple(_with_blocks(layer, sizes) for layer in wired)
-    written = {layer.out.group for layer in wired}
-    read = {layer.into.group for layer in wired if layer.into}
-    scalable = activation(config) in SCALABLE_ACTIVATIONS
-    groups = {}
-    for name, size in sizes.items():
-        hidden = name in written and name in read
-        writers = [layer for layer in wired if layer.out.group == name]
-        affine = all(
-            layer.norm is None or {"gain", "shift"} <= layer.norm.tensors.keys() for layer in writers
-        )
-        actions = (PERMUTE, SCALE) if scalable and affine else (PERMUTE,)
-        groups[name] = Group(name, size, PERMUTABLE if hidden else FIXED, actions if hidden else ())
-    return Wiring(method, groups, wired, family)
-
-
-def _wire(link: Link, named: dict[str, Layer], used: set[str]) -> WiredLayer:
-    for name in filter(None, (link.layer, link.norm)):
-        if name not in named or name in used:
-            raise WiringMismatch(f"layer {name} is missing or used twice")
-        used.add(name)
-    layer, norm = named[link.layer], named[link.norm] if link.norm else None
-    if layer.is_norm or (link.into and len(layer.shape) < 2):
-        raise WiringMismatch(f"layer {layer.name} has no input axis")
-    if norm and not (norm.is_norm and norm.shape == layer.shape[:1]):
-        raise WiringMismatch(f"{norm.name} is no norm over the channels of {layer.name}")
-    into = Axis(link.into) if link.into else None
-    return WiredLayer(layer, Axis(link.out), into, norm, epsilon(norm))
-
-
-def epsilon(layer: Layer | None) -> float:
-    """A norm's epsilon where its file gives it, else the usual one."""
-    return EPSILON if layer is None or layer.eps is None else layer.eps
-
-
-def _sizes(wired: tuple[WiredLayer, ...]) -> dict[str, int]:
-    written: dict[str, int] = {}
-    for layer in wired:
-        if written.setdefault(layer.out.group, layer.layer.shape[0]) != layer.layer.shape[0]:
-            raise WiringMismatch(f"{layer.layer.name} doesn't have the size of {layer.out.group}")
-    inputs: dict[str, int] = {}
-    for layer in wired:
-        if layer.into and layer.into.group not in written:
-            inputs[layer.into.group] = layer.layer.shape[1]
-    return inputs | written
-
-
-def _with_blocks(wired: WiredLayer, sizes: dict[str, int]) -> WiredLayer:
-    if wired.into is None:
-        return wired
-    width, size = wired.layer.shape[1], sizes[wired.into.group]
-    if width % size or (width != size and len(wired.layer.shape) > 2):
-        raise WiringMismatch(f"{wired.layer.name} doesn't read {wired.into.group}")
-    return replace(wired, into=Axis(wired.into.group, width // size))
+    norm, before = layer(fields["norm"]), layer(fields["before"])
+    return WiredLayer(own, Axis(**fields["out"]), into, norm, before, fields["eps"])

@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from peace_pipeline.symmetry.actions import (
     Element,
+    Strength,
     Tensors,
     act,
     add_noise,
@@ -78,7 +79,11 @@ def test_the_function_stays(architecture: str, permute: bool, decades: float, se
     wiring = wired(module, architecture)
     assert wiring.method == WIRED_AS[architecture]
     element = random_element(
-        wiring, 1, torch.Generator().manual_seed(seed), permute=permute, decades=decades, dtype=torch.float64
+        wiring,
+        1,
+        torch.Generator().manual_seed(seed),
+        Strength(permute=permute, heads=permute, decades=decades),
+        dtype=torch.float64,
     )
     assert bool(element.permutations) == permute
     assert bool(element.scales) == (decades > 0)
@@ -95,7 +100,9 @@ def test_the_function_stays(architecture: str, permute: bool, decades: float, se
 def test_leaving_any_tensor_out_is_caught(architecture: str) -> None:
     module, x = module_of(architecture), inputs_of(architecture)
     wiring, raw = wired(module, architecture), batched(module.state_dict())
-    element = random_element(wiring, 1, torch.Generator().manual_seed(0), decades=2.0, dtype=torch.float64)
+    element = random_element(
+        wiring, 1, torch.Generator().manual_seed(0), Strength(decades=2.0), dtype=torch.float64
+    )
     acted, expected = act(wiring, raw, element), module(x).detach()
     moved = [name for name in raw if not torch.equal(acted[name], raw[name])]
     assert len(moved) >= len(wiring.layers)
@@ -130,7 +137,9 @@ def test_networks_of_a_batch_are_acted_on_apart() -> None:
     networks = networks_of("cnn", 3)
     wiring = networks[0][1].folded
     stacked = {name: torch.stack([tensors[name] for _, _, tensors in networks]) for name in networks[0][2]}
-    element = random_element(wiring, 3, torch.Generator().manual_seed(0), decades=1.0, dtype=torch.float64)
+    element = random_element(
+        wiring, 3, torch.Generator().manual_seed(0), Strength(decades=1.0), dtype=torch.float64
+    )
     together = act(wiring, stacked, element)
     for row in range(3):
         own = Element(
@@ -145,7 +154,7 @@ def test_arguments_are_left_as_they_are() -> None:
     wiring, raw = wired(module_of("mlp"), "mlp"), batched(module_of("mlp").state_dict())
     before = {name: value.clone() for name, value in raw.items()}
     generator = torch.Generator().manual_seed(0)
-    act(wiring, raw, random_element(wiring, 1, generator, decades=2.0, dtype=torch.float64))
+    act(wiring, raw, random_element(wiring, 1, generator, Strength(decades=2.0), dtype=torch.float64))
     break_wiring(wiring, raw, 1.0, generator)
     add_noise(raw, 0.1, generator)
     assert all(torch.equal(raw[name], before[name]) for name in raw)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peace_pipeline.symmetry.actions import Tensors, act, random_element
+from peace_pipeline.symmetry.actions import Strength, Tensors, act, random_element
 from peace_pipeline.symmetry.canonical import canonical
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.wiring import Wiring
@@ -39,7 +39,11 @@ def apart(a: Tensors, b: Tensors) -> float:
 def rescaled(wiring: Wiring, tensors: Tensors, seed: int = 1) -> Tensors:
     dtype = next(iter(tensors.values())).dtype
     generator = torch.Generator().manual_seed(seed)
-    return act(wiring, tensors, random_element(wiring, 1, generator, permute=False, decades=2.0, dtype=dtype))
+    return act(
+        wiring,
+        tensors,
+        random_element(wiring, 1, generator, Strength(permute=False, decades=2.0), dtype=dtype),
+    )
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE))

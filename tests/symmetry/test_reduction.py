@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from peace_pipeline.encoder.embed import embed
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.symmetry import reduction as reduction_module
-from peace_pipeline.symmetry.actions import act, random_element
+from peace_pipeline.symmetry.actions import Strength, act, random_element
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.reduction import LEAST_UNITS, MOST_UNITS, Reduction
 from peace_pipeline.symmetry.wiring import Wiring
@@ -107,7 +107,7 @@ def test_disguised_networks_are_reduced_to_the_same_embedding(dtype: torch.dtype
     wiring, *_ = reduced(networks[0])
     generator = torch.Generator().manual_seed(1)
     for decades in (0.0, 2.0):
-        element = random_element(wiring, 1, generator, decades=decades, dtype=dtype)
+        element = random_element(wiring, 1, generator, Strength(decades=decades), dtype=dtype)
         if dtype == torch.float32:  # other factors round, and near ties of norm then change places
             element = replace(
                 element, scales={name: 2 ** s.log2().round() for name, s in element.scales.items()}
