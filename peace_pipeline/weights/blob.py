@@ -7,13 +7,21 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from peace_pipeline.weights.errors import FileChanged, ForbiddenPath, UnreadableCheckpoint
 from peace_pipeline.zoo.blob import Blob
 
-__all__ = ["Blob", "LocalBlob", "local_blob"]
+__all__ = ["Blob", "LocalBlob", "OverwritableBlob", "local_blob", "overwritable_blob"]
+
+
+class OverwritableBlob(Blob, Protocol):
+    """A file whose bytes can be overwritten; its size stays."""
+
+    def write(self, start: int, data: np.ndarray) -> None:
+        """Overwrite the bytes from ``start`` on (uint8)."""
 
 
 class LocalBlob:
@@ -67,5 +75,27 @@ def local_blob(path: Path) -> Iterator[LocalBlob]:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ForbiddenPath(f"{_shown(path)}: not a regular file")
         yield LocalBlob(path, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class _OverwritableFile(LocalBlob):
+    def write(self, start: int, data: np.ndarray) -> None:
+        """See :class:`OverwritableBlob`."""
+        view, done = data.data, 0
+        while done < len(view):
+            done += os.pwrite(self.fileno(), view[done:], start + done)
+
+
+@contextmanager
+def overwritable_blob(path: Path) -> Iterator[OverwritableBlob]:
+    """Open a file of this machine that is ours, to overwrite some of its bytes.
+
+    Raises:
+        OSError: where it can't be opened.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        yield _OverwritableFile(path, descriptor)
     finally:
         os.close(descriptor)

@@ -87,7 +87,7 @@ class Checkpoint:
             NotFinite: where a floating tensor holds NaN or infinity.
             UnreadableCheckpoint: where it can't be had.
         """
-        return _checked(name, self._owner[name].read(name, rows), dtype)
+        return finite(name, self._owner[name].read(name, rows), dtype)
 
     @property
     def in_pieces(self) -> bool:
@@ -103,7 +103,7 @@ class Checkpoint:
         """
         file = self._owner[name]
         for piece in file.pieces(name) if isinstance(file, InPieces) else [file.read(name)]:
-            yield _checked(name, piece, None)
+            yield finite(name, piece, None)
 
     @property
     def parameters(self) -> int:
@@ -125,12 +125,17 @@ def open_checkpoint(paths: Iterable[Path], budget: int | None = None) -> Iterato
             tensor.
     """
     with ExitStack() as stack:
-        parts: Mapping[str, TensorFile] = {path.name: stack.enter_context(_open(path)) for path in paths}
+        parts: Mapping[str, TensorFile] = {path.name: stack.enter_context(open_file(path)) for path in paths}
         whole = Checkpoint(parts)
         yield whole if budget is None else Checkpoint(sample(parts, budget))
 
 
-def _open(path: Path) -> AbstractContextManager[TensorFile]:
+def open_file(path: Path) -> AbstractContextManager[TensorFile]:
+    """Open one weight file by the reader of its format.
+
+    Raises:
+        UnreadableCheckpoint: where it can't be read.
+    """
     if not files.is_weights(path.name):
         raise UnsupportedFormat(f"{path.name}: not a weight file")
     kind = files.format_of(path.name)
@@ -140,7 +145,13 @@ def _open(path: Path) -> AbstractContextManager[TensorFile]:
     return reader(path)
 
 
-def _checked(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+def finite(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    """The tensor in ``dtype`` (``None`` keeps its own).
+
+    Raises:
+        NotFinite: where a floating one holds NaN or infinity.
+        UnsupportedFormat: where PyTorch can't do that with its dtype.
+    """
     try:
         with memory_errors():
             if tensor.is_floating_point() and not _all_finite(tensor):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,17 +11,27 @@ import torch
 from peace_pipeline.weights import fused, names, quantised, reparametrised
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.tensors import TensorInfo
-from peace_pipeline.weights.views import Stored, Views
+from peace_pipeline.weights.views import Stored, View, Views
+
+NewValues = Callable[[str, torch.Tensor], torch.Tensor | None]
+"""A logical tensor's name and values, as stored → its new values; none for no change."""
 
 
 class LogicalTensors:
-    """The logical tensors of an open checkpoint; read as a :class:`Checkpoint`'s are."""
+    """The logical tensors of an open checkpoint, read as a :class:`Checkpoint`'s are; ``copies`` names views that
+    only repeat another, and the other."""
 
-    def __init__(self, checkpoint: Checkpoint, views: Views) -> None:
-        self._checkpoint, self._views = checkpoint, views
+    def __init__(self, checkpoint: Checkpoint, views: Views, copies: Mapping[str, str]) -> None:
+        self._checkpoint = checkpoint
+        self._views = {name: view for name, view in views.items() if name not in copies}
+        self._on: dict[str, list[tuple[str, View]]] = {}
+        """Name of a stored tensor → the views on it, each with the name of the logical tensor that it gives."""
+        for name, view in views.items():
+            for source in view.sources:
+                self._on.setdefault(source, []).append((copies.get(name, name), view))
         self.tensors = {
             name: view.info if view.info.name == name else replace(view.info, name=name)
-            for name, view in views.items()
+            for name, view in self._views.items()
         }
 
     @property
@@ -42,23 +52,46 @@ class LogicalTensors:
         """
         return self._views[name].read(self._checkpoint, dtype)
 
+    def rewritten(self, stored: str, new: NewValues) -> torch.Tensor | None:
+        """A stored tensor in which the logical ones had from it have new values; ``None`` where none has.
+
+        Values are cast to the stored dtype once; what no logical tensor shows stays. A copy of a tied embedding gets
+        the embedding's values: ``new`` may be asked for one tensor several times, and must give the same each time.
+
+        Raises:
+            UnsupportedFormat: where a tensor is to change that is computed from stored ones (quantised, normed).
+            UnreadableCheckpoint: where the values can't be had.
+            ValueError: where new values have another shape.
+        """
+        whole: torch.Tensor | None = None
+        for name, view in self._on.get(stored, ()):
+            old = self._views[name].read(self._checkpoint, None)
+            values = new(name, old)
+            if values is None:
+                continue
+            if values.shape != old.shape:
+                raise ValueError(f"tensor {name!r} has shape {tuple(old.shape)}, not {tuple(values.shape)}")
+            if whole is None:
+                whole = self._checkpoint.read(stored, None)
+            whole = view.put(whole, values.to(whole.dtype))
+        return whole
+
 
 def logical(checkpoint: Checkpoint, config: Mapping[str, Any]) -> LogicalTensors:
     """The logical tensors of a checkpoint with this config.json (which may be empty, and wrong).
 
+    Copies of the input embedding that the config calls tied are left out.
+
     Raises:
         UnsupportedFormat: where weights are quantised in a way that is not read.
     """
-    return LogicalTensors(checkpoint, views_of(checkpoint.tensors.values(), config))
+    views = views_of(checkpoint.tensors.values(), config)
+    return LogicalTensors(checkpoint, views, names.tied(views, config))
 
 
 def views_of(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> Views:
-    """Logical name → how that tensor is had from the stored ones, in the order of the latter.
-
-    Buffers are left out, and copies of the input embedding that the config calls tied.
-    """
+    """Logical name → how that tensor is had from the stored ones, in the order of the latter; without buffers."""
     views = names.parameters({info.name: Stored(info) for info in tensors})
     views = reparametrised.computed(quantised.unscaled(views, config))
     views = names.respelled(views)
-    views = fused.split(fused.input_last(views, config), config)
-    return names.untied(views, config)
+    return fused.split(fused.input_last(views, config), config)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,17 +91,36 @@ def _respelled(name: str) -> str:
     return name
 
 
-def untied(views: Views, config: Mapping[str, Any]) -> Views:
-    """Views without copies of the input embedding, where the config says that there are some."""
+def tied(views: Views, config: Mapping[str, Any]) -> dict[str, str]:
+    """Names of copies of the input embedding, where the config says that there are some → names of what they repeat.
+
+    Of several embeddings that fit it is the one whose name begins most like the copy's.
+    """
     if config.get("tie_word_embeddings") is not True:
-        return views
-    modules = {name: _module(name) for name in views}
-    stored = {(module, views[name].info.shape) for name, module in modules.items() if module in _EMBEDDINGS}
-    return {
-        name: view
-        for name, view in views.items()
-        if not any((module, view.info.shape) in stored for module in _TIED.get(modules[name], ()))
-    }
+        return {}
+    embeddings = defaultdict(list)
+    for name in sorted(views):
+        if (module := _module(name)) in _EMBEDDINGS:
+            embeddings[module, views[name].info.shape].append(name)
+    copies = {}
+    for name, view in views.items():
+        fitting = [embeddings.get((module, view.info.shape), []) for module in _TIED.get(_module(name), ())]
+        nearest = [other for sorted_names in fitting for other in _neighbours(name, sorted_names)]
+        if nearest:
+            copies[name] = max(sorted(nearest), key=lambda other: _in_common(name, other))
+    return {name: copies.get(embedding, embedding) for name, embedding in copies.items()}
+
+
+def _in_common(first: str, second: str) -> int:
+    """Number of characters with which both begin."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(first), len(second)))
+
+
+def _neighbours(name: str, sorted_names: list[str]) -> list[str]:
+    """Those between which a name would stand: no other has more in common with it."""
+    place = bisect(sorted_names, name)
+    return sorted_names[max(place - 1, 0) : place + 1]
 
 
 def _module(name: str) -> str:

@@ -12,7 +12,7 @@ import torch
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.errors import UnsupportedFormat
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
-from peace_pipeline.weights.views import View, Views, finished, positions, precision
+from peace_pipeline.weights.views import Computed, View, Views, finished, positions, precision
 
 _SCALES = (
     (re.compile(r"(.+)_scale_inv"), r"\1", 1.0),  # DeepSeek-V3's float8
@@ -40,7 +40,7 @@ _UNPACKED = frozenset({"fp8", "fbgemm_fp8", "compressed-tensors", "modelopt", "b
 
 
 @dataclass(frozen=True)
-class Scaled:
+class Scaled(Computed):
     """A weight (out, …) times its scales: a grid (rows, columns) with one scale a ``block`` of the flat weight."""
 
     info: TensorInfo
@@ -49,6 +49,11 @@ class Scaled:
     grid: tuple[int, int]
     block: tuple[int, int]
     unit: float
+
+    @property
+    def parts(self) -> tuple[View, ...]:
+        """See :class:`Computed`."""
+        return self.weight, self.scale
 
     def read(self, checkpoint: Checkpoint, dtype: torch.dtype | None) -> torch.Tensor:
         """See :class:`View`."""

@@ -9,7 +9,7 @@ import torch
 
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.tensors import TensorInfo
-from peace_pipeline.weights.views import View, Views, finished, precision
+from peace_pipeline.weights.views import Computed, View, Views, finished, precision
 
 _FORMS = (
     (re.compile(r"((?:.*\.)?weight(?:_[ih]h_l\d+(?:_reverse)?)?)_g"), ("{}_g", "{}_v")),
@@ -24,16 +24,21 @@ _LISTED_APART = re.compile(r"\bparametrizations\.(\w+)$")
 
 
 @dataclass(frozen=True)
-class WeightNormed:
+class WeightNormed(Computed):
     """g · v / ‖v‖, the norm over the axes along which g has one value (Salimans and Kingma 2016, eq. 2)."""
 
     info: TensorInfo
     gain: View
     direction: View
 
+    @property
+    def parts(self) -> tuple[View, ...]:
+        """See :class:`Computed`."""
+        return self.gain, self.direction
+
     def read(self, checkpoint: Checkpoint, dtype: torch.dtype | None) -> torch.Tensor:
         """See :class:`View`."""
-        gain, direction = (view.read(checkpoint, precision(dtype)) for view in (self.gain, self.direction))
+        gain, direction = (view.read(checkpoint, precision(dtype)) for view in self.parts)
         if self.info.part:
             gain = gain[self.info.part.index]
         axes = [axis for axis, size in enumerate(gain.shape) if size == 1] or list(range(direction.dim()))
@@ -42,7 +47,7 @@ class WeightNormed:
 
 
 @dataclass(frozen=True)
-class SpectralNormed:
+class SpectralNormed(Computed):
     """W / (uᵀ W v), W flattened to a matrix of rows along ``axis`` (Miyato et al. 2018, algorithm 1)."""
 
     info: TensorInfo
@@ -51,10 +56,14 @@ class SpectralNormed:
     right: View
     axis: int
 
+    @property
+    def parts(self) -> tuple[View, ...]:
+        """See :class:`Computed`."""
+        return self.original, self.left, self.right
+
     def read(self, checkpoint: Checkpoint, dtype: torch.dtype | None) -> torch.Tensor:
         """See :class:`View`."""
-        views = (self.original, self.left, self.right)
-        original, left, right = (view.read(checkpoint, precision(dtype)) for view in views)
+        original, left, right = (view.read(checkpoint, precision(dtype)) for view in self.parts)
         size = left @ original.movedim(self.axis, 0).flatten(1) @ right
         return finished(self.info, original / size, dtype)
 

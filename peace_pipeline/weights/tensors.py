@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
+
+from peace_pipeline.weights.places import Place
 
 MAX_TENSORS = 250_000
 """Of a model."""
@@ -84,6 +86,18 @@ class InPieces(Protocol):
 
     def pieces(self, name: str) -> Iterator[torch.Tensor]:
         """The values of a tensor in order, as flat tensors."""
+
+
+@runtime_checkable
+class ByPosition(TensorFile, Protocol):
+    """A weight file that keeps tensors as plain numbers, which can be overwritten where they lie."""
+
+    def places(self, name: str) -> Sequence[Place]:
+        """Where a tensor lies: its blocks of rows, one after another (for most tensors one).
+
+        Raises:
+            UnreadableCheckpoint: where the file keeps this one in another way (quantised, compressed).
+        """
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import torch
 
 from peace_pipeline.weights.checkpoint import Checkpoint
-from peace_pipeline.weights.errors import NotFinite
+from peace_pipeline.weights.errors import NotFinite, UnsupportedFormat
 from peace_pipeline.weights.tensors import Part, TensorInfo
 
 
@@ -20,11 +20,29 @@ class View(Protocol):
     def info(self) -> TensorInfo:
         """What reading gives."""
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the stored tensors that it is had from."""
+
     def read(self, checkpoint: Checkpoint, dtype: torch.dtype | None) -> torch.Tensor:
         """The tensor (or its part) in ``dtype``, its own for ``None``.
 
         Raises:
             UnreadableCheckpoint: where it can't be had.
+        """
+
+    def get(self, stored: torch.Tensor) -> torch.Tensor:
+        """The tensor from the whole stored one that it is had from.
+
+        Raises:
+            UnsupportedFormat: where it is computed.
+        """
+
+    def put(self, stored: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        """The stored tensor for which :meth:`get` gives ``new``, and that is else as it was.
+
+        Raises:
+            UnsupportedFormat: where it is computed.
         """
 
 
@@ -42,6 +60,19 @@ class Stored:
         """See :class:`View`."""
         return checkpoint.read(self.info.name, dtype)
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """See :class:`View`."""
+        return (self.info.name,)
+
+    def get(self, stored: torch.Tensor) -> torch.Tensor:
+        """See :class:`View`."""
+        return stored
+
+    def put(self, stored: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        """See :class:`View`."""
+        return new
+
 
 @dataclass(frozen=True)
 class Transposed:
@@ -53,6 +84,19 @@ class Transposed:
     def read(self, checkpoint: Checkpoint, dtype: torch.dtype | None) -> torch.Tensor:
         """See :class:`View`."""
         return self.of.read(checkpoint, dtype).transpose(0, 1).contiguous()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """See :class:`View`."""
+        return self.of.sources
+
+    def get(self, stored: torch.Tensor) -> torch.Tensor:
+        """See :class:`View`."""
+        return self.of.get(stored).transpose(0, 1).contiguous()
+
+    def put(self, stored: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        """See :class:`View`."""
+        return self.of.put(stored, new.transpose(0, 1))
 
 
 @dataclass(frozen=True)
@@ -101,6 +145,52 @@ class Taken:
         whole = self.of.read(checkpoint, dtype)
         mine, _ = self.rows.among(positions(stored, 0))
         return whole[mine]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """See :class:`View`."""
+        return self.of.sources
+
+    def get(self, stored: torch.Tensor) -> torch.Tensor:
+        """See :class:`View`."""
+        whole = self.of.get(stored)
+        return torch.cat([whole[start:stop] for start, stop in self.rows.blocks])
+
+    def put(self, stored: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        """See :class:`View`."""
+        whole = self.of.get(stored).clone()
+        for (start, stop), rows in zip(self.rows.blocks, new.split(self.rows.width), strict=True):
+            whole[start:stop] = rows
+        return self.of.put(stored, whole)
+
+
+class Computed:
+    """What views share that are computed from others."""
+
+    info: TensorInfo
+
+    @property
+    def parts(self) -> tuple[View, ...]:
+        """What it is computed from."""
+        raise NotImplementedError
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """See :class:`View`."""
+        return tuple(source for part in self.parts for source in part.sources)
+
+    def get(self, stored: torch.Tensor) -> NoReturn:
+        """See :class:`View`."""
+        raise self._refusal
+
+    def put(self, stored: torch.Tensor, new: torch.Tensor) -> NoReturn:
+        """See :class:`View`."""
+        raise self._refusal
+
+    @property
+    def _refusal(self) -> UnsupportedFormat:
+        sources = ", ".join(map(repr, self.sources))
+        return UnsupportedFormat(f"tensor {self.info.name!r} is computed from {sources}: it can't be changed")
 
 
 def transposed(view: View) -> Transposed:

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from peace_pipeline.weights.blob import Blob, local_blob
-from peace_pipeline.weights.errors import CorruptFile, ForbiddenPath
+from peace_pipeline.weights.errors import CorruptFile, ForbiddenPath, UnsupportedFormat
 from peace_pipeline.weights.formats.onnx_layout import Weight, weights_of
 from peace_pipeline.weights.formats.onnx_model import Beside, ModelParser, StoredTensor
 from peace_pipeline.weights.formats.protobuf import varints
+from peace_pipeline.weights.places import Place, contiguous
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 
 _BLOCK = 4 << 20
@@ -46,6 +47,21 @@ class OnnxFile:
             return self._columns(weight, start, stop)
         parts = [self._rows(weight, first, last) for first, last in _clip(weight.blocks, start, stop)]
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).view(stop - start, *weight.shape[1:])
+
+    def places(self, name: str) -> list[Place]:
+        """See :class:`ByPosition`."""
+        weight = self.weights[name]
+        stored, dtype = weight.stored, _dtype(weight)
+        if weight.scale or stored.packed or stored.location or len(stored.spans) != 1:
+            how = "in another file" if stored.location else "quantised, as varints or in pieces"
+            raise UnsupportedFormat(f"{self.blob.name}: tensor {name!r} is stored {how}")
+        [(origin, _)] = stored.spans
+        if weight.transposed:
+            return [Place(origin, dtype, weight.shape, (1, stored.shape[1]))]
+        inner, row = weight.shape[1:], weight.width * dtype.itemsize
+        return [
+            contiguous(origin + first * row, dtype, (last - first, *inner)) for first, last in weight.blocks
+        ]
 
     def _columns(self, weight: Weight, start: int, stop: int) -> torch.Tensor:
         """Columns [start, stop) of the stored matrix as rows, a block of it at a time."""

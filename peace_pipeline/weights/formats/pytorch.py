@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from peace_pipeline.weights.blob import Blob, local_blob
@@ -35,8 +34,9 @@ from peace_pipeline.weights.formats.pickles import (
     UnfinishedPickle,
     loads,
 )
-from peace_pipeline.weights.formats.storages import Storages, Tensor, Unreadable, tensor_of, width_of
+from peace_pipeline.weights.formats.storages import Storages, Tensor, Unreadable, View, tensor_of, width_of
 from peace_pipeline.weights.formats.torchscript import Code
+from peace_pipeline.weights.places import Place
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -60,7 +60,7 @@ class PyTorchFile:
     """An open file of PyTorch, local or not."""
 
     def __init__(self, blob: Blob) -> None:
-        content, self._storages, module_of = _open_zip(blob) if _is_zip(blob) else _open_legacy(blob)
+        content, self._storages, module_of = _open_zip(blob) if zips.is_zip(blob) else _open_legacy(blob)
         try:
             found = network(content, partial(tensor_of, storages=self._storages), module_of)
         except (DuplicateTensor, ExcessiveSize) as error:
@@ -86,6 +86,14 @@ class PyTorchFile:
         """See :class:`TensorFile`."""
         return self._tensors[name].read(self._storages, rows)
 
+    def places(self, name: str) -> list[Place]:
+        """See :class:`ByPosition`."""
+        tensor = self._tensors[name]
+        if not isinstance(tensor, View):
+            how = f"as {tensor.stored}" if tensor.stored else "within the pickle"
+            raise UnsupportedFormat(f"{self._storages.blob.name}: tensor {name!r} is stored {how}")
+        return [tensor.place(self._storages)]
+
 
 @contextmanager
 def open_file(path: Path) -> Iterator[PyTorchFile]:
@@ -102,12 +110,9 @@ Opened = tuple[Any, Storages, ModuleOf]
 """A file's pickled content, its storages, and what knows a module."""
 
 
-def _is_zip(blob: Blob) -> bool:
-    return blob.read(0, min(len(zips.MAGIC), blob.size)).tobytes() == zips.MAGIC
-
-
 class _ZipStorages:
-    def __init__(self, archive: zips.Archive, folder: str, byteorder: str) -> None:
+    def __init__(self, blob: Blob, archive: zips.Archive, folder: str, byteorder: str) -> None:
+        self.blob = blob
         self._archive, self._folder = archive, folder
         self.swapped = byteorder != sys.byteorder
 
@@ -120,8 +125,8 @@ class _ZipStorages:
     def size(self, key: str) -> int:
         return self._member(key).size
 
-    def read(self, key: str, start: int, stop: int) -> np.ndarray:
-        return self._archive.read(self._member(key), start, stop)
+    def origin(self, key: str) -> int:
+        return self._archive.origin_of_stored(self._member(key))
 
 
 def _open_zip(blob: Blob) -> Opened:
@@ -134,7 +139,7 @@ def _open_zip(blob: Blob) -> Opened:
     content = loads(blob.name, archive.content(pickled, MAX_PICKLE)).value
     is_script = f"{root}/constants.pkl" in archive.members
     module_of = Code(archive, root).module_of if is_script else python_module
-    return content, _ZipStorages(archive, f"{root}/data/", byteorder), module_of
+    return content, _ZipStorages(blob, archive, f"{root}/data/", byteorder), module_of
 
 
 def _byteorder(file: str, archive: zips.Archive, root: str) -> str:
@@ -150,7 +155,7 @@ class _LegacyStorages:
     """Storages one after another, each after its number of values."""
 
     def __init__(self, blob: Blob, keys: Any, persistent: Iterable[Persistent], start: int) -> None:
-        self._blob = blob
+        self.blob = blob
         self.swapped = sys.byteorder != "little"
         self._places: dict[str, tuple[int, int]] = {}
         widths = dict(filter(None, map(width_of, persistent)))
@@ -170,9 +175,8 @@ class _LegacyStorages:
             raise CorruptFile("has no storage in the file")
         return self._places[key][1]
 
-    def read(self, key: str, start: int, stop: int) -> np.ndarray:
-        origin, _ = self._places[key]
-        return self._blob.read(origin + start, origin + stop)
+    def origin(self, key: str) -> int:
+        return self._places[key][0]
 
 
 def _open_legacy(blob: Blob) -> Opened:

@@ -15,6 +15,7 @@ import torch
 
 from peace_pipeline.weights.blob import Blob, local_blob
 from peace_pipeline.weights.errors import CorruptFile, DuplicateTensor, ExcessiveSize, UnsupportedFormat
+from peace_pipeline.weights.places import Place, contiguous
 from peace_pipeline.weights.tensors import MAX_DIMENSIONS, TensorInfo, dtype_name
 
 MAX_HEADER = 100_000_000
@@ -84,6 +85,11 @@ class SafetensorsFile:
         if start == stop:  # of no bytes torch makes no view in another dtype
             return torch.empty(shape, dtype=entry.dtype)
         return torch.from_numpy(self.blob.read(start, stop)).view(entry.dtype).view(shape)
+
+    def places(self, name: str) -> list[Place]:
+        """See :class:`ByPosition`."""
+        entry = self.entries[name]
+        return [contiguous(entry.start, entry.dtype, entry.shape)]
 
     def pieces(self, name: str) -> Iterator[torch.Tensor]:
         """See :class:`InPieces`. They are so small that they stay in the processor's cache."""

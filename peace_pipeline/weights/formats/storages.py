@@ -10,8 +10,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
+from peace_pipeline.weights.blob import Blob
 from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, UnreadableCheckpoint, UnsupportedFormat
 from peace_pipeline.weights.formats.pickles import Global, Object, Persistent
+from peace_pipeline.weights.places import Place
 from peace_pipeline.weights.tensors import MAX_DIMENSIONS
 
 """More than PyTorch has (25) or NumPy (64)."""
@@ -21,8 +23,8 @@ _MAX_ARGUMENTS = 16
 _MAX_WRAPPED = 8
 """A parameter of a parameter of …"""
 
-_BLOCK = 16 << 20
-"""Bytes that are read at a time of a tensor whose values don't lie one after another."""
+_LARGE = 16 << 20
+"""Bytes of a tensor whose values must each stand at one place."""
 
 _STORAGES = {
     "DoubleStorage": torch.float64,
@@ -59,6 +61,7 @@ _ARRAYS |= {"b1": torch.bool, "c8": torch.complex64, "c16": torch.complex128}
 class Storages(Protocol):
     """The storages of one file, by key."""
 
+    blob: Blob
     swapped: bool
     """Whether the bytes of a number lie in the other order than on this machine."""
 
@@ -69,94 +72,48 @@ class Storages(Protocol):
             CorruptFile: where there is none of that key.
         """
 
-    def read(self, key: str, start: int, stop: int) -> np.ndarray:
-        """Bytes [start, stop) of a storage (uint8)."""
+    def origin(self, key: str) -> int:
+        """Where a storage begins in the file.
+
+        Raises:
+            UnreadableCheckpoint: where its bytes don't lie there as they are.
+        """
 
 
 class View(NamedTuple):
-    """Values of a storage; ``offset`` and ``strides`` count values."""
+    """Values of a storage, by their place in it."""
 
     key: str
-    dtype: torch.dtype
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
+    within: Place
 
-    def rows(self, start: int, stop: int) -> View:
-        """The view of rows [start, stop)."""
-        shape = (stop - start, *self.shape[1:])
-        return self._replace(offset=self.offset + start * self.strides[0], shape=shape)
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.within.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.within.shape
 
     @property
     def stored(self) -> str | None:
         """Encoding in the file, where reading gives another."""
         return None
 
-    @property
-    def last(self) -> int:
-        """Position of the last value in the storage, of a view that isn't empty."""
-        return self.offset + sum((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True))
+    def place(self, storages: Storages) -> Place:
+        """Where the values lie in the file.
 
-    @property
-    def span(self) -> int:
-        """Bytes from the first value to the last."""
-        return (self.last + 1 - self.offset) * self.dtype.itemsize
-
-    @property
-    def ordered(self) -> View:
-        """The view with its axes in the order of their strides, widest first."""
-        order = _order(self.strides)
-        return self._replace(
-            shape=tuple(self.shape[axis] for axis in order),
-            strides=tuple(self.strides[axis] for axis in order),
-        )
-
-    @property
-    def is_contiguous(self) -> bool:
-        """Whether the values lie one after another."""
-        step = 1
-        for n, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
-            if n != 1 and stride != step:
-                return False
-            step *= n
-        return True
+        Raises:
+            UnreadableCheckpoint: where the storage is not there by position.
+        """
+        if self.within.is_empty:
+            return self.within
+        start = storages.origin(self.key) + self.within.start
+        return self.within._replace(start=start, swapped=storages.swapped)
 
     def read(self, storages: Storages, rows: tuple[int, int] | None = None) -> torch.Tensor:
         """The values, or those of rows [start, stop), in memory of their own."""
-        view = self if rows is None else self.rows(*rows)
-        if not math.prod(view.shape):
-            return torch.empty(view.shape, dtype=view.dtype)
-        if view.is_contiguous:
-            return view._content(storages).view(view.shape)
-        tensor = torch.empty(view.shape, dtype=view.dtype)
-        view.ordered._fill(tensor.permute(_order(view.strides)), storages)
-        return tensor
-
-    def _fill(self, target: torch.Tensor, storages: Storages) -> None:
-        """Read, by blocks, what doesn't lie one value after another."""
-        if self.span <= _BLOCK:
-            target.copy_(self._content(storages).as_strided(self.shape, self.strides))
-            return
-        step = max(1, _BLOCK // (self.strides[0] * self.dtype.itemsize))
-        for start in range(0, self.shape[0], step):
-            rows = self.rows(start, min(start + step, self.shape[0]))
-            if step == 1:
-                rows._replace(shape=rows.shape[1:], strides=rows.strides[1:])._fill(target[start], storages)
-            else:
-                rows._fill(target[start : start + step], storages)
-
-    def _content(self, storages: Storages) -> torch.Tensor:
-        """All values of the storage from the view's first to its last."""
-        start = self.offset * self.dtype.itemsize
-        content = storages.read(self.key, start, start + self.span)
-        if storages.swapped:
-            number = self.dtype.itemsize // (2 if self.dtype.is_complex else 1)
-            content.view(f"u{number}").byteswap(inplace=True)
-        return torch.from_numpy(content).view(self.dtype)
-
-
-def _order(strides: tuple[int, ...]) -> list[int]:
-    return sorted(range(len(strides)), key=lambda axis: -strides[axis])
+        part = self if rows is None else self._replace(within=self.within.rows(*rows))
+        return part.place(storages).read(storages.blob)
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,29 +316,18 @@ def _view(
         raise ValueError
     dtype = dtype or region.dtype
     width = dtype.itemsize
-    first, within = divmod(region.start, width)
     _check_numbers(offset, *strides)
-    if within:
+    if region.start % width:
         raise ValueError
-    view = View(region.key, dtype, first + offset, shape, strides)
-    if 0 in shape:
-        return view
+    place = Place(region.start + offset * width, dtype, shape, strides)
+    if place.is_empty:
+        return View(region.key, place)
     size = region.stop - region.start
-    if (view.last + 1) * width > region.stop:
+    if place.stop > region.stop:
         raise CorruptFile(f"of shape {shape} goes beyond its storage of {size:,} bytes")
-    if math.prod(shape) * width > size or (view.span > _BLOCK and _overlaps(view)):
+    if math.prod(shape) * width > size or (place.span > _LARGE and place.overlaps):
         raise UnsupportedFormat(f"of shape {shape} repeats its values by strides {strides}")
-    return view
-
-
-def _overlaps(view: View) -> bool:
-    """Whether one value may stand at several places, so that reading would take longer than the storage is."""
-    inner = 1
-    for n, stride in reversed([*zip(view.ordered.shape, view.ordered.strides, strict=True)]):
-        if n > 1 and stride < inner:
-            return True
-        inner += (n - 1) * stride
-    return False
+    return View(region.key, place)
 
 
 class _Region(NamedTuple):

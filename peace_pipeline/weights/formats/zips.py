@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from struct import Struct, error
 
 import numpy as np
 
-from peace_pipeline.weights.blob import Blob
+from peace_pipeline.weights.blob import Blob, OverwritableBlob
 from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, ForbiddenPath, UnsupportedFormat
 
-MAGIC = b"PK\x03\x04"
+_MAGIC = b"PK\x03\x04"
 MAX_FILES = 300_000
 MAX_DIRECTORY = 32 << 20
 """Bytes."""
@@ -29,15 +30,20 @@ _MAX_COMMENT = 0xFFFF
 _IN_EXTRA = 0xFFFFFFFF
 _ZIP64 = 1
 _STORED, _DEFLATED, _UNREADABLE = 0, 8, -1
-_ENCRYPTED = 1
-"""A bit of a file's flags."""
+_ENCRYPTED, _DESCRIBED_AFTER = 1, 8
+"""Bits of a file's flags: it is encrypted; its checksum and sizes follow it."""
+_DESCRIPTOR = b"PK\x07\x08"
+_CHECKSUM_IN_HEADER, _CHECKSUM_IN_DIRECTORY = 14, 16
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of an archive: where its header stands, how many bytes it takes there, and how many it has."""
+    """A file of an archive: where its entry in the directory and its header stand, how many bytes it takes there, and
+    how many it has."""
 
     name: str
+    entry: int
     header: int
     method: int
     stored: int
@@ -64,7 +70,7 @@ class Archive:
         if count > MAX_FILES or stop - start > MAX_DIRECTORY:
             raise ExcessiveSize(f"{blob.name}: an archive of {count:,} files")
         try:
-            found = list(_members(blob.read(start, stop).tobytes()))
+            found = list(_members(blob.read(start, stop).tobytes(), start))
         except error as failure:
             raise CorruptFile(f"{blob.name}: the archive's directory is damaged") from failure
         self.members = {member.name: member for member in found}
@@ -77,16 +83,15 @@ class Archive:
         for member in found:
             self._check(member)
 
-    def read(self, member: Member, start: int, stop: int) -> np.ndarray:
-        """Bytes [start, stop) of a file.
+    def origin_of_stored(self, member: Member) -> int:
+        """Where the bytes of a file begin that lie there as they are.
 
         Raises:
             UnsupportedFormat: where it is compressed, so that they can't be found by position.
         """
-        if member.method != _STORED:
+        if not member.is_stored:
             raise UnsupportedFormat(f"{self._what(member)} is compressed or encrypted")
-        origin = self.origin(member)
-        return self._blob.read(origin + start, origin + stop)
+        return self.origin(member)
 
     def content(self, member: Member, limit: int) -> bytes:
         """A whole file, inflated where it is compressed.
@@ -97,8 +102,9 @@ class Archive:
         what = self._what(member)
         if max(member.size, member.stored) > limit:
             raise ExcessiveSize(f"{what} has {member.size:,} bytes")
-        if member.method == _STORED:
-            return self.read(member, 0, member.size).tobytes()
+        if member.is_stored:
+            origin = self.origin(member)
+            return self._blob.read(origin, origin + member.size).tobytes()
         if member.method != _DEFLATED:
             raise UnsupportedFormat(f"{what} is compressed by an unknown method, or encrypted")
         origin = self.origin(member)
@@ -117,9 +123,21 @@ class Archive:
         start = member.header + _HEADER.size
         signature, *_, name, extra = _HEADER.unpack(self._blob.read(member.header, start).tobytes())
         origin = int(start + name + extra)
-        if signature != MAGIC or origin + member.stored > self._limits[member.header]:
+        if signature != _MAGIC or origin + member.stored > self._limits[member.header]:
             raise CorruptFile(f"{self._what(member)} is not where the directory says")
         return origin
+
+    def checksums(self, member: Member) -> list[int]:
+        """Where the checksum (CRC-32, little-endian) of a file stands: in the directory, and before or after it."""
+        flags = _HEADER.unpack(self._blob.read(member.header, member.header + _HEADER.size).tobytes())[2]
+        beside = member.header + _CHECKSUM_IN_HEADER
+        if flags & _DESCRIBED_AFTER:
+            beside = self.origin(member) + member.stored
+            signature = self._blob.read(beside, min(beside + 4, self._limits[member.header])).tobytes()
+            beside += len(_DESCRIPTOR) if signature == _DESCRIPTOR else 0
+        if beside + 4 > self._limits[member.header]:
+            raise CorruptFile(f"{self._what(member)} has no checksum")
+        return [member.entry + _CHECKSUM_IN_DIRECTORY, beside]
 
     def _what(self, member: Member) -> str:
         return f"{self._blob.name}: {member.name[:_SHOWN]!r}"
@@ -133,6 +151,25 @@ class Archive:
             raise CorruptFile(f"{what} has two sizes")
         if member.name.startswith("/") or ".." in member.name.replace("\\", "/").split("/"):
             raise ForbiddenPath(f"{what} leads out of the archive")
+
+
+def is_zip(blob: Blob) -> bool:
+    """Whether a file begins as an archive."""
+    return blob.read(0, min(len(_MAGIC), blob.size)).tobytes() == _MAGIC
+
+
+def update_checksums(blob: OverwritableBlob, overwritten: Iterable[int]) -> None:
+    """Give the files of an archive in which bytes at these positions were overwritten their right checksums."""
+    archive = Archive(blob)
+    members = sorted(archive.members.values(), key=lambda member: member.header)
+    headers = [member.header for member in members]
+    for index in {bisect_right(headers, position) - 1 for position in overwritten}:
+        origin, checksum = archive.origin_of_stored(members[index]), 0
+        for start in range(0, members[index].size, _PIECE):
+            stop = min(start + _PIECE, members[index].size)
+            checksum = zlib.crc32(blob.read(origin + start, origin + stop).data, checksum)
+        for position in archive.checksums(members[index]):
+            blob.write(position, np.array([checksum], "<u4").view(np.uint8))
 
 
 def _directory(blob: Blob) -> tuple[int, int, int]:
@@ -164,12 +201,12 @@ def _directory(blob: Blob) -> tuple[int, int, int]:
     return count, start, end
 
 
-def _members(directory: bytes) -> Iterator[Member]:
+def _members(directory: bytes, start: int) -> Iterator[Member]:
     position = 0
     while position < len(directory):
         fields = _FILE.unpack_from(directory, position)
         signature, _, _, flags, method, _, _, _, stored, size, name, extra, comment, *_, header = fields
-        extra_start = position + _FILE.size + name
+        entry, extra_start = start + position, position + _FILE.size + name
         text = directory[position + _FILE.size : extra_start].decode("utf-8", "surrogateescape")
         if _IN_EXTRA in (size, stored, header):
             wide = _large(directory[extra_start : extra_start + extra])
@@ -179,7 +216,7 @@ def _members(directory: bytes) -> Iterator[Member]:
         position = extra_start + extra + comment
         if signature != b"PK\x01\x02" or position > len(directory):
             raise error
-        yield Member(text, header, _UNREADABLE if flags & _ENCRYPTED else method, stored, size)
+        yield Member(text, entry, header, _UNREADABLE if flags & _ENCRYPTED else method, stored, size)
 
 
 def _large(extra: bytes) -> Iterator[int]:
