@@ -6,9 +6,11 @@ and load(folder).
 
 from __future__ import annotations
 
+from .lora import LORA
+from .plain import PLAIN
 from .pretrained import PRETRAINED
 from .specimen import Specimen
 
-FAMILIES: dict[str, Specimen] = {**PRETRAINED}
+FAMILIES: dict[str, Specimen] = PLAIN | PRETRAINED | LORA
 
 __all__ = ["FAMILIES", "Specimen"]

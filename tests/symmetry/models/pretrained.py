@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from .specimen import Inputs, Specimen, TransformersSpecimen
+from .specimen import BATCH, Feed, Inputs, Specimen, TransformersSpecimen, draw
 
-VOCABULARY, LENGTH, BATCH = 50, 7, 3
-Feed = Callable[[torch.Generator], Inputs]
+VOCABULARY, LENGTH = 50, 7
 
 
-def images(side: int, channels: int = 3) -> Feed:
-    """Normal images, under the name that vision models of transformers take."""
+def images(side: int) -> Feed:
+    """What draws square images of three channels."""
 
     def feed(generator: torch.Generator) -> Inputs:
-        shape = (BATCH, channels, side, side)
-        return {"pixel_values": torch.randn(shape, generator=generator, dtype=torch.float64)}
+        return {"pixel_values": draw(generator, 3, side, side)}
 
     return feed
 
@@ -56,8 +53,7 @@ def captioned_images(generator: torch.Generator) -> Inputs:
 
 def transcribed_sounds(generator: torch.Generator) -> Inputs:
     """Spectrograms of 10 bands and 24 frames, and token ids."""
-    sounds = torch.randn(BATCH, 10, 24, generator=generator, dtype=torch.float64)
-    return {"input_features": sounds, "decoder_input_ids": _ids(generator, LENGTH)}
+    return {"input_features": draw(generator, 10, 24), "decoder_input_ids": _ids(generator, LENGTH)}
 
 
 def _ids(generator: torch.Generator, length: int) -> torch.Tensor:

@@ -15,7 +15,9 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+BATCH = 3
 Inputs = dict[str, Tensor]
+Feed = Callable[[torch.Generator], Inputs]
 Config = dict[str, Any]
 
 
@@ -23,7 +25,7 @@ Config = dict[str, Any]
 class Specimen(ABC):
     """A family's small network. ``feed`` draws inputs, the keyword arguments of the module's forward."""
 
-    feed: Callable[[torch.Generator], Inputs]
+    feed: Feed
 
     @abstractmethod
     def make(self) -> nn.Module:
@@ -61,9 +63,9 @@ class Specimen(ABC):
         cast = {name: x.to(dtype) if x.is_floating_point() else x for name, x in inputs.items()}
         return torch.cat([output.double().flatten() for output in self.outputs(module, cast)])
 
+    @abstractmethod
     def outputs(self, module: nn.Module, inputs: Inputs) -> list[Tensor]:
         """What counts as the network's function."""
-        return [module(**inputs)]
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,9 @@ class TorchSpecimen(Specimen):
 
     def load(self, folder: Path) -> nn.Module:
         return filled(self.make(), load_file(folder / "model.safetensors"))
+
+    def outputs(self, module: nn.Module, inputs: Inputs) -> list[Tensor]:
+        return [module(*inputs.values())]
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,15 @@ class TransformersSpecimen(Specimen):
         return [found[name] for name in self.read]
 
 
+def draw(generator: torch.Generator, *shape: int) -> Tensor:
+    """Normal inputs (batch, *shape), float64; images have colours of their own, which pooling doesn't average out."""
+    size = (BATCH, *shape)
+    x = torch.randn(size, generator=generator, dtype=torch.float64)
+    if len(shape) == 3:
+        x += torch.randn((*size[:2], 1, 1), generator=generator, dtype=torch.float64)
+    return x
+
+
 def write(folder: Path, state: Mapping[str, Tensor], config: Config) -> None:
     """A folder of model.safetensors and config.json."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,8 +152,8 @@ def filled(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
 def randomise(module: nn.Module, generator: torch.Generator) -> None:
     """Draw every parameter and running statistic anew, at the scale of trained networks.
 
-    Matrices and kernels are normal with variance 1 / fan-in, embeddings and tokens normal with deviation 0.5,
-    biases with 0.2; gains lie in [0.5, 1.5] (in Gemma's norms as 1 + weight).
+    Matrices are normal with variance 1 / fan-in, kernels with 2 / fan-in (He et al. 2015), embeddings and tokens
+    with deviation 0.5, biases with 0.2; gains lie in [0.5, 1.5] (in Gemma's norms as 1 + weight).
     """
     for owner, name, tensor in _owned(module):
         tensor.copy_(_drawn(owner, name, tensor, generator))
@@ -171,7 +185,7 @@ def _drawn(owner: nn.Module, name: str, like: Tensor, generator: torch.Generator
         return normal(0.2)
     if name.startswith("weight") and like.ndim > 1 and not isinstance(owner, nn.Embedding):
         fan_in = like.shape[0] if type(owner).__name__ == "Conv1D" else like[0].numel()
-        return normal(1 / math.sqrt(fan_in))
+        return normal(math.sqrt((2 if like.ndim > 2 else 1) / fan_in))
     if like.squeeze().ndim == 1 and ("weight" in name or "scale" in name or "gamma" in name):
         gains = uniform(0.5, 1.5)
         return gains - 1 if "Gemma" in type(owner).__name__ else gains
