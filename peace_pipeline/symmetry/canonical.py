@@ -1,52 +1,293 @@
-"""The scale-canonical form: one representative of all positive rescalings of the hidden units."""
+"""The canonical form: one representative of all that the continuous symmetries of a network's hidden units make of it.
+
+Of permutations it takes no account: the encoder is equivariant to them. Groups are taken in the order of data flow, so
+that what a group's rows are made of is in canonical form already:
+
+- positive scales: unit norm in, over weight and bias of the group's first writer (the forward sweep, exact at any depth);
+- signs: a positive sum of cubes of that writer's weights and bias;
+- maps between keys and queries, values and output, the two factors of LoRA, linear streams: the thin singular value
+  decomposition of the product, from QR of the factors, its singular values shared equally (compare the balanced
+  realisations of Moore 1981, §IV); the sign of each component makes the sum of cubes positive;
+- rotary positions: each complex pair of keys has the norm of its queries and a real positive Σ k|k|²;
+- orthogonal maps of a stream: the eigenvectors of its Gram matrix over the layers between it and inputs or outputs;
+- constants: the values' bias moves into the output's, the keys' is 0 where softmax doesn't see it.
+
+Where it is not unique: a unit whose norm in is below ``DEAD`` keeps its scale (and is silenced where nothing else
+writes it), a sum of cubes of 0 keeps its sign, and between equal singular values or eigenvalues any basis is as good.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 
-from peace_pipeline.symmetry.actions import Element, Tensors, act, along
-from peace_pipeline.symmetry.wiring import SCALE, Wiring
+from peace_pipeline.symmetry import wiring as w
+from peace_pipeline.symmetry.actions import Action, Element, Tensors, along
+from peace_pipeline.symmetry.wiring import Axis, Group, WiredLayer, Wiring
 
 DEAD = 1e-30
 """Norms in below this are zero: their inverses would overflow in float32. Weight decay leaves such units behind."""
 
 
 def canonical(wiring: Wiring, tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    """Folded tensors (batch, *shape) with every scalable unit of unit norm in.
+    """The canonical form of folded tensors (batch, *shape) under a folded wiring.
 
-    One sweep in the order of data flow: the norm in is taken over weight and bias of the group's first writer,
-    and its inverse is passed on to all writers and readers of the group. Where only some of the neurons that it reads
-    are kept, the norm is estimated from them. A unit whose norm in is below ``DEAD``
-    keeps scale 1; where nothing else writes it, it is silent, and the weights that read it become
-    zero. Exact at any depth; the network's overall scale ends in its last layer.
+    Where only some of the neurons that a layer reads are kept, norms are estimated from them.
     """
-    swept = dict(tensors)
-    for group in wiring.acting(SCALE):
-        first = wiring.writers(group.name)[0]
-        read = wiring.groups[first.into.group] if first.into else None
-        share = read.size / read.full_size if read else 1.0
-        bias = first.layer.tensors.get("bias")
-        norm = norms_in(swept[first.layer.tensors["weight"]], swept[bias] if bias else None, share)
-        swept = act(wiring, swept, Element(scales={group.name: to_unit(norm)}))
-        if len(wiring.writers(group.name)) == 1 and not bool((norm > DEAD).all()):
-            for reader in wiring.readers(group.name):
-                assert reader.into is not None
-                weight = reader.layer.tensors["weight"]
-                swept[weight] = swept[weight] * along(norm > DEAD, swept[weight], 2, reader.into.block)
-    return swept
+    form = dict(tensors)
+    for group in wiring.acting(*_STEPS):
+        for action, step in _STEPS.items():
+            if action in group.actions:
+                form |= step(wiring, form, group)
+    return form
 
 
-def norms_in(weight: torch.Tensor, bias: torch.Tensor | None, share: float = 1.0) -> torch.Tensor:
-    """Norm (batch, out) over each unit's weights (batch, out, in, *kernel) and bias (batch, out).
+def _scaled(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    """Unit norm in, and a positive sum of cubes where signs are free too."""
+    writer = _first_writer(wiring, group)
+    norm = _norm(_rows(wiring, tensors, group, writer, _share(wiring, writer)))
+    scale = to_unit(norm)
+    if w.SIGN in group.actions:
+        scale = scale * _signs(wiring, tensors, group)
+    acted = _act(wiring, tensors, group, Element(scales={group.name: scale}))
+    if len(wiring.writers(group.name)) == 1 and not bool((norm > DEAD).all()):
+        for reader in wiring.readers(group.name):
+            assert reader.into is not None
+            alive = along(norm > DEAD, acted[reader.weight], 1 + reader.into.dim, reader.into.block)
+            acted[reader.weight] = acted[reader.weight] * alive
+    return acted
 
-    ``share`` is the part of the inputs that the weights are of: their squares count 1/``share`` times.
+
+def _signed(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    if w.SCALE in group.actions or w.LINEAR in group.actions or w.ORTHOGONAL in group.actions:
+        return {}  # their forms have signs of their own
+    return _act(wiring, tensors, group, Element(scales={group.name: _signs(wiring, tensors, group)}))
+
+
+def _flipped(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    flips = (1 - _signs(wiring, tensors, group)) / 2
+    return _act(wiring, tensors, group, Element(flips={group.name: flips}))
+
+
+def _normalised(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    rows = _rows(wiring, tensors, group, _first_writer(wiring, group))
+    norm = _norm(rows.unflatten(1, (-1, group.width)).flatten(2))
+    scale = to_unit(norm).repeat_interleave(group.entries // norm.shape[1], 1)
+    return _act(wiring, tensors, group, Element(scales={group.name: scale}))
+
+
+def _without_constant(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    writer = _first_writer(wiring, group)
+    name = writer.layer.tensors.get("bias")
+    if name is None:
+        return {}
+    bias = tensors[name]
+    if writer.out.bundled:
+        bias = bias.unflatten(1, (-1, group.width)).repeat_interleave(group.bundle, 1).flatten(1)
+    return _act(wiring, tensors, group, Element(offsets={group.name: -bias}))
+
+
+def _balanced(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    """The two sides of a group on which any invertible map (of each unit, or of all entries) is free."""
+    sides = _Sides(wiring, tensors, group)
+    return sides.put(*balance(sides.written, sides.read))
+
+
+def _turned(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    """Keys and queries under rotary positions: complex pairs (j, j + rotary/2), the entries beyond them balanced."""
+    sides = _Sides(wiring, tensors, group)
+    rotary, half = group.rotary, group.rotary // 2
+    key = torch.complex(sides.written[..., :half, :], sides.written[..., half:rotary, :])
+    query = torch.complex(sides.read[..., :half, :], sides.read[..., half:rotary, :])
+    norms = _norm(torch.view_as_real(key).flatten(-2)), _norm(torch.view_as_real(query).flatten(-2))
+    alive = (norms[0] > DEAD) & (norms[1] > DEAD)
+    ratio = torch.where(alive, norms[1], 1).sqrt() / torch.where(alive, norms[0], 1).sqrt()
+    unit = key * to_unit(norms[0])[..., None]
+    total = (unit * unit.abs().square()).sum(-1)
+    phase = torch.where(total.abs() > 0, total.conj() / _or_one(total.abs()), 1)
+    key, query = key * (ratio * phase)[..., None], query * (phase / ratio)[..., None]
+    rest = balance(sides.written[..., rotary:, :], sides.read[..., rotary:, :])
+    return sides.put(*(
+        torch.cat([turned.real, turned.imag, other], -2) for turned, other in zip((key, query), rest, strict=True)
+    ))  # fmt: skip
+
+
+def _in_own_basis(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    """A stream along the eigenvectors of its Gram matrix."""
+    basis = stream_basis([_matrix(tensors[layer.weight], axis) for layer, axis in anchors(wiring, group)])
+    return _act(wiring, tensors, group, Element(maps={group.name: basis[:, None]}))
+
+
+_STEPS = {
+    w.ORTHOGONAL: _in_own_basis,
+    w.SHIFT: _without_constant,
+    w.FREE: _without_constant,
+    w.LINEAR: _balanced,
+    w.MIX: _balanced,
+    w.ROTATE: _turned,
+    w.NORMALISED: _normalised,
+    w.SIGN: _signed,
+    w.FLIP: _flipped,
+    w.SCALE: _scaled,
+}
+"""Action → what takes it away, in the order in which they are done on one group."""
+
+
+def balance(written: torch.Tensor, read: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factors A (…, n, a) and B (…, n, b) with the product BᵀA that have equal Gram matrices, diagonal and falling.
+
+    With AᵀV = Q₁R₁ and B likewise, BᵀA = Q₂(R₂R₁ᵀ)Q₁ᵀ; the singular values of the core go to both sides as roots.
     """
-    rows = weight.flatten(2) if weight.dim() > 2 else weight[..., None]
-    rows = rows if share == 1.0 else rows / math.sqrt(share)
-    return _norm(rows if bias is None else torch.cat([rows, bias[..., None]], -1))
+    if not written.shape[-2]:
+        return written, read
+    q1, r1 = torch.linalg.qr(written.mT)
+    q2, r2 = torch.linalg.qr(read.mT)
+    u, values, v = torch.linalg.svd(r2 @ r1.mT, full_matrices=False)
+    root = values.sqrt()[..., None]
+    a, b = root * (v @ q1.mT), root * (u.mT @ q2.mT)
+    sign = _sign(_cubes(a) + _cubes(b))[..., None]
+    missing = written.shape[-2] - a.shape[-2]
+    a, b = (torch.nn.functional.pad(side * sign, (0, 0, 0, missing)) for side in (a, b))
+    return a, b
+
+
+def stream_basis(matrices: list[torch.Tensor]) -> torch.Tensor:
+    """Orthogonal maps (batch, n, n) to the eigenvectors of Σ W Wᵀ, each W (batch, n, columns) over its norm; largest
+    eigenvalue first, signs by the cubes of the first W."""
+    gram = torch.stack([_gram(matrix) for matrix in matrices]).sum(0)
+    vectors = torch.linalg.eigh(gram)[1].flip(-1).mT
+    return _sign(_cubes(vectors @ matrices[0].to(vectors.dtype)))[..., None] * vectors
+
+
+def _gram(matrix: torch.Tensor) -> torch.Tensor:
+    """W Wᵀ over its trace, in float64."""
+    gram = matrix.double() @ matrix.double().mT
+    return gram / _or_one(gram.diagonal(dim1=-2, dim2=-1).sum(-1))[..., None, None]
+
+
+def anchors(wiring: Wiring, group: Group) -> Iterator[tuple[WiredLayer, Axis]]:
+    """Layers between a stream and a fixed group, and their axis over the stream: no symmetry changes their Gram
+    matrix. The first writer always counts."""
+    first = _first_writer(wiring, group)
+    for layer in wiring.layers:
+        others = [axis for axis in layer.axes if axis.group != group.name]
+        for axis in layer.axes:
+            fixed = all(wiring.groups[other.group].kind == w.FIXED for other in others)
+            if axis.group == group.name and (fixed or layer is first):
+                yield layer, axis
+
+
+class _Sides:
+    """What writes a group and what reads it: ``written`` and ``read`` (batch, maps, n, columns), biases of layers
+    whose outputs run over the group as one more column; :meth:`put` gives the tensors for new values of both."""
+
+    def __init__(self, wiring: Wiring, tensors: Tensors, group: Group) -> None:
+        self._group, self._tensors = group, tensors
+        whole = w.LINEAR in group.actions
+        self._maps = 1 if whole else group.size // group.bundle
+        self._width = group.entries if whole else group.width
+        self._pieces: dict[int, list[tuple[str, Axis]]] = {1: [], -1: []}
+        for layer in wiring.layers:
+            for axis in layer.axes:
+                if axis.group == group.name and axis.charge:
+                    self._pieces[axis.charge].append((layer.weight, axis))
+                    if axis is layer.out and "bias" in layer.layer.tensors:
+                        self._pieces[axis.charge].append((layer.layer.tensors["bias"], axis))
+        self.written, self.read = (
+            torch.cat([self._columns(*piece) for piece in self._pieces[charge]], -1) for charge in (1, -1)
+        )
+
+    def _columns(self, name: str, axis: Axis) -> torch.Tensor:
+        front = self._tensors[name].movedim(1 + axis.dim, 1)
+        units = front.reshape(len(front), self._maps, -1, self._width, front[0, 0].numel() * axis.block)
+        return units.transpose(2, 3).flatten(3)
+
+    def put(self, written: torch.Tensor, read: torch.Tensor) -> Tensors:
+        """The tensors by name."""
+        new = {}
+        for charge, side in ((1, written), (-1, read)):
+            widths = [self._columns(*piece).shape[-1] for piece in self._pieces[charge]]
+            for (name, axis), columns in zip(self._pieces[charge], side.split(widths, -1), strict=True):
+                front = self._tensors[name].movedim(1 + axis.dim, 1)
+                repeated = front.shape[1] // (self._maps * self._width * axis.block)
+                units = columns.unflatten(3, (repeated, -1)).transpose(2, 3)
+                new[name] = units.reshape(front.shape).movedim(1, 1 + axis.dim)
+        return new
+
+
+def _act(wiring: Wiring, tensors: Tensors, group: Group, element: Element) -> Tensors:
+    """The tensors that an element which acts on one group changes."""
+    action = Action(wiring, element)
+    acted: Tensors = {}
+    for layer in wiring.layers:
+        if any(_runs_over(wiring, axis.group, group.name) for axis in layer.axes):
+            acted |= action.layer(layer, tensors.__getitem__)
+    return acted
+
+
+def _runs_over(wiring: Wiring, name: str, group: str) -> bool:
+    return name == group or group in wiring.groups[name].parts
+
+
+def _first_writer(wiring: Wiring, group: Group) -> WiredLayer:
+    """The first layer that the group's maps act on as they are."""
+    return next(
+        layer
+        for layer in wiring.layers
+        if layer.out.charge == 1 and _runs_over(wiring, layer.out.group, group.name)
+    )
+
+
+def _rows(
+    wiring: Wiring, tensors: Tensors, group: Group, writer: WiredLayer, share: float = 1.0
+) -> torch.Tensor:
+    """Weights and bias (batch, entries, columns) of each entry in the layer that writes it (of a part of what it
+    writes: all places of the part). Squares of weights count 1/``share`` times."""
+    out = wiring.groups[writer.out.group]
+    columns = []
+    for role, name in writer.layer.tensors.items():
+        rows = tensors[name].flatten(2) if tensors[name].dim() > 2 else tensors[name][..., None]
+        rows = rows / math.sqrt(share) if role == "weight" and share != 1.0 else rows
+        if out.name == group.name:
+            columns.append(rows)
+        else:
+            pieces = rows.split([wiring.groups[part].entries for part in out.parts], 1)
+            columns += [piece for piece, part in zip(pieces, out.parts, strict=True) if part == group.name]
+    return torch.cat(columns, -1)
+
+
+def _share(wiring: Wiring, writer: WiredLayer) -> float:
+    """The part of a layer's inputs that is kept."""
+    if writer.into is None or writer.is_diagonal:
+        return 1.0
+    read = wiring.groups[writer.into.group]
+    return read.entries / read.full_size
+
+
+def _signs(wiring: Wiring, tensors: Tensors, group: Group) -> torch.Tensor:
+    return _sign(_cubes(_rows(wiring, tensors, group, _first_writer(wiring, group))))
+
+
+def _cubes(rows: torch.Tensor) -> torch.Tensor:
+    """Sum of cubes of each row (…, columns) over its largest magnitude."""
+    return (rows / _or_one(rows.abs().amax(-1, keepdim=True))).pow(3).sum(-1)
+
+
+def _or_one(positive: torch.Tensor) -> torch.Tensor:
+    """Values that can be divided by: 1 for 0."""
+    return torch.where(positive > 0, positive, 1)
+
+
+def _sign(values: torch.Tensor) -> torch.Tensor:
+    return torch.where(values < 0, -1.0, 1.0).to(values.dtype)
+
+
+def _matrix(weight: torch.Tensor, axis: Axis) -> torch.Tensor:
+    """A weight (batch, *shape) as (batch, entries, columns)."""
+    front = weight.movedim(1 + axis.dim, 1)
+    return front.reshape(len(front), front.shape[1] // axis.block, -1)
 
 
 def to_unit(norm: torch.Tensor) -> torch.Tensor:
@@ -57,5 +298,4 @@ def to_unit(norm: torch.Tensor) -> torch.Tensor:
 def _norm(rows: torch.Tensor) -> torch.Tensor:
     """Euclidean norm over the last axis, without overflow or underflow of the squares."""
     largest = rows.abs().amax(-1, keepdim=True)
-    safe = torch.where(largest > 0, largest, 1)
-    return torch.linalg.vector_norm(rows / safe, dim=-1) * safe[..., 0] * (largest[..., 0] > 0)
+    return torch.linalg.vector_norm(rows / _or_one(largest), dim=-1) * largest[..., 0]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from peace_pipeline.symmetry import wiring as w
-from peace_pipeline.symmetry.wiring import Axis, Group, WiredLayer, Wiring, WiringMismatch, epsilon
+from peace_pipeline.symmetry.wiring import EPSILON, Axis, Group, WiredLayer, Wiring, WiringMismatch
 from peace_pipeline.weights.layers import Layer
 from peace_pipeline.zoo.record import natural
 
@@ -24,6 +24,8 @@ _BY_ACTIVATION = {
     IDENTITY: (w.PERMUTE, w.SCALE, w.SIGN, w.LINEAR),
 }
 _OF_WHOLE_STREAMS = (w.LINEAR, w.ORTHOGONAL)
+NOT_POOLED = (w.SIGN, w.FLIP, w.LINEAR)
+"""What max-pooling doesn't commute with."""
 
 
 def activation(config: Mapping[str, Any], *keys: str) -> str | None:
@@ -58,6 +60,8 @@ class Sketch:
     def __init__(self, layers: Iterable[Layer], config: Mapping[str, Any]) -> None:
         self.layers = {layer.name: layer for layer in layers}
         self.config = config
+        self.eps = EPSILON
+        """Of norms whose file doesn't give it."""
         self._links: list[Link] = []
         self._groups: dict[str, Group] = {}
         self._norms: dict[str, str] = {}
@@ -98,17 +102,24 @@ class Sketch:
         )
         return name
 
-    def hidden(self, name: str, activation: str | None) -> str:
-        """Declare a group of hidden units with this activation."""
-        return self.group(name, *actions_of(activation))
+    def hidden(self, name: str, activation: str | None, *, without: Iterable[str] = ()) -> str:
+        """Declare a group of hidden units with this activation; ``without`` actions that something else forbids."""
+        return self.group(name, *(action for action in actions_of(activation) if action not in without))
+
+    def each(self, name: str, activation: str | None, stream: str) -> str:
+        """Declare a group of hidden units with this activation, each of which reads its own unit of a stream."""
+        kept = (action for action in actions_of(activation) if action != w.PERMUTE)
+        return self.group(name, *kept, along=stream)
 
     def joined(self, name: str, parts: Iterable[str]) -> str:
         """Declare the concatenation of groups."""
         return self.group(name, parts=tuple(parts))
 
     def fixed(self, name: str) -> str:
-        """Declare a group whose units have places: inputs, outputs, positions."""
-        return self.group(name, kind=w.FIXED)
+        """Declare a group whose units have places: inputs, outputs, positions. It may be declared before as another:
+        a stream turns out to be the network's output."""
+        self._groups[name] = Group(name, 0, w.FIXED)
+        return name
 
     def normed(self, stream: str, norm: str, *, absorbed: bool = True) -> str:
         """What a norm of the stream gives. ``absorbed``: only linear layers read it, so its gain may move there."""
@@ -159,7 +170,7 @@ class Sketch:
 
     def attention(
         self,
-        names: tuple[str, str, str, str],
+        names: Sequence[str],
         reads: str,
         writes: str,
         heads: int,
@@ -235,7 +246,7 @@ class Sketch:
             for layer in wired
             if layer.norm and "gain" in layer.norm.tensors
         }
-        layers = tuple(replace(layer, **_with_blocks(layer, groups)) for layer in wired)
+        layers = tuple(_with_blocks(layer, groups) for layer in wired)
         drawn = Wiring(method, groups, layers, family)
         return replace(drawn, groups={name: _allowed(drawn, group) for name, group in groups.items()})
 
@@ -253,7 +264,8 @@ class Sketch:
             raise WiringMismatch(f"layer {layer.name} has no input axis")
         if norm and not (norm.is_norm and norm.shape == (layer.shape[link.out.dim],)):
             raise WiringMismatch(f"{norm.name} is no norm over the channels of {layer.name}")
-        eps = epsilon(norm or layer)
+        given = (norm or layer).eps
+        eps = self.eps if given is None else given
         return WiredLayer(layer, link.out, link.into, norm, before, eps)
 
     def _sized(self, wired: Iterable[WiredLayer]) -> dict[str, Group]:
@@ -298,13 +310,11 @@ def _axis(given: str | Axis, dim: int, charge: int = 1) -> Axis:
     return Axis(given, dim=dim, charge=charge)
 
 
-def _with_blocks(wired: WiredLayer, groups: Mapping[str, Group]) -> dict[str, Axis | None]:
-    """The layer's axes with the number of positions that each entry of their groups owns."""
+def _with_blocks(wired: WiredLayer, groups: Mapping[str, Group]) -> WiredLayer:
+    """The layer with the number of positions that each entry of its groups owns."""
     shape = wired.layer.shape
 
-    def fitted(axis: Axis | None, may_repeat: bool) -> Axis | None:
-        if axis is None:
-            return None
+    def fitted(axis: Axis, may_repeat: bool) -> Axis:
         group = groups[axis.group]
         entries = group.entries // (group.bundle if axis.bundled else 1)
         length = shape[axis.dim]
@@ -312,10 +322,9 @@ def _with_blocks(wired: WiredLayer, groups: Mapping[str, Group]) -> dict[str, Ax
             raise WiringMismatch(f"{wired.layer.name} doesn't have the size of {axis.group}")
         return replace(axis, block=length // entries)
 
-    return {
-        "out": fitted(wired.out, False),
-        "into": fitted(wired.into, len(shape) == 2 and not wired.is_diagonal),
-    }
+    may_repeat = len(shape) == 2 and not wired.is_diagonal
+    into = wired.into and fitted(wired.into, may_repeat)
+    return replace(wired, out=fitted(wired.out, False), into=into)
 
 
 def _allowed(wiring: Wiring, group: Group) -> Group:

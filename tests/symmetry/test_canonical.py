@@ -1,4 +1,4 @@
-"""The scale-canonical form: one for all rescalings of a network, and the same function."""
+"""The canonical form: one for all rescalings of a network, and the same function."""
 
 from __future__ import annotations
 
@@ -103,6 +103,6 @@ def test_large_weights_do_not_overflow() -> None:
 
 def test_without_scaling_nothing_changes() -> None:
     _, tensors = deep(3, torch.float64)
-    wiring = infer_wiring(infos_of({k: v[0] for k, v in tensors.items()}), {"hidden_act": "tanh"}).folded
+    wiring = infer_wiring(infos_of({k: v[0] for k, v in tensors.items()}), {"hidden_act": "gelu"}).folded
     form = canonical(wiring, tensors)
     assert all(torch.equal(form[name], tensors[name]) for name in tensors)
