@@ -59,8 +59,9 @@ def recurrent(kind: str, bidirectional: bool) -> Specimen:
 
 
 def timm(architecture: str, **more: object) -> Config:
-    """A config.json as timm writes it."""
-    return {"architecture": architecture, "num_classes": LABELS, **more}
+    """A config.json as timm writes it: ``more`` are the arguments that differ from the architecture's own."""
+    config = {"architecture": architecture, "num_classes": LABELS}
+    return config | {"model_args": more} if more else config
 
 
 VGG = {
@@ -124,11 +125,15 @@ PLAIN: dict[str, Specimen] = {
         normal(3, 16, 16), partial(net.TorchvisionConvNeXt, CONVNEXT, LABELS), {"model_type": "convnext"}
     ),
     "vit_timm": TorchSpecimen(
-        normal(3, 12, 12), partial(net.ViT, 12, 4, 24, 4, 40, 2, LABELS), timm("vit_tiny_patch4", num_heads=4)
+        normal(3, 12, 12), partial(net.ViT, 12, 4, 24, 4, 40, 2, LABELS),
+        timm("vit_tiny_patch16_224", img_size=12, patch_size=4, embed_dim=24, depth=2, num_heads=4),
     ),
     "swin_timm": TorchSpecimen(
         normal(3, 16, 16), partial(net.Swin, 2, 12, ((2, 19, 2), (3, 38, 2)), 2, LABELS),
-        timm("swin_tiny_patch2_window2", num_heads=[2, 3], window_size=2),
+        timm(
+            "swin_tiny_patch4_window7_224", img_size=16, patch_size=2, embed_dim=12, depths=[2, 2], num_heads=[2, 3],
+            window_size=2,
+        ),
     ),
     "lstm": recurrent("lstm", False),
     "lstm_bidirectional": recurrent("lstm", True),
