@@ -185,7 +185,7 @@ class Action:
         norm = {role: read(name) for role, name in wired.norm.tensors.items()} if wired.norm else {}
         if wired.layer.is_norm:
             return self._named(wired, self._of_norm(wired, layer), {})
-        if wired.into:
+        if wired.into and not wired.is_diagonal:
             layer["weight"] = self._read_from(wired, layer["weight"], read)
             offset = self._offset(wired.into)
             if offset is not None and "bias" in layer:
@@ -193,6 +193,8 @@ class Action:
         if norm and self._maps(wired.out.group) is not None:
             layer, norm = _folded(layer, norm, wired)
         layer, norm = self._written_to(wired, layer, norm)
+        if wired.into and wired.is_diagonal:
+            layer["weight"] = self._scaled(layer["weight"], 1 + wired.into.dim, wired.into)
         return self._named(wired, layer, norm)
 
     def norm(self, group: str, read: Read) -> Tensors:
@@ -229,8 +231,6 @@ class Action:
         """A weight whose inputs were acted on."""
         assert wired.into is not None
         dim = 1 + wired.into.dim
-        if wired.is_diagonal:
-            return self._scaled(weight, dim, wired.into)
         if wired.before and self._maps(wired.into.group) is not None:
             weight = weight * along(read(wired.before.tensors["gain"]), weight, dim, wired.into.block)
         weight = self._permuted(weight, dim, wired.into)
