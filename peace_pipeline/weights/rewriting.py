@@ -53,13 +53,13 @@ def rewrite(source: Path, destination: Path, weights: Iterable[Path], new_values
         if source.is_dir():
             copy = stack.enter_context(_atomic_folder(destination))
             _copy_folder(source, copy, {path.name for path in opened})
-            places = {path: copy / path.name for path in opened}
+            copies = {path: copy / path.name for path in opened}
         else:
             copy = stack.enter_context(atomic(destination))
             shutil.copyfile(source, copy)
-            places = {source: copy}
+            copies = dict.fromkeys(opened, copy)
         for path, file in opened.items():
-            with overwritable_blob(places[path]) as blob:
+            with overwritable_blob(copies[path]) as blob:
                 _overwrite(file, blob, path.name, new_values)
 
 
