@@ -1,0 +1,465 @@
+"""Weight matching: the elements of the symmetry group that bring two networks of one wiring nearest to each other.
+
+Groups are matched in the order of data flow: a group's units are assigned to each other by what they read and write
+along axes that are matched already (weight matching of Ainsworth et al. 2023, §3.2, whose order is random). The
+continuous symmetries are taken away pair by pair, so that a small change of a network is a small change of what is
+found: scales by unit norms in, signs by agreement, what mixes the entries of a unit by balancing its two factors and
+an orthogonal Procrustes fit of one network's to the other's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from peace_pipeline.symmetry import wiring as w
+from peace_pipeline.symmetry.actions import Action, Element, Tensors, entries
+from peace_pipeline.symmetry.canonical import DEAD
+from peace_pipeline.symmetry.wiring import Axis, Group, WiredLayer, Wiring
+
+Layers = Callable[[int], Tensors]
+"""Position of a layer → its folded tensors (``weight`` (out, in, *kernel), ``bias`` (out,)), without a batch."""
+
+WIDEST = 1024
+"""Columns that units are compared on: wider layers are projected to so many at random."""
+
+_SILENT = 1e25
+"""The scale of units that nothing goes into: what reads them counts for nothing."""
+_SMALLEST = 1e-6
+"""Singular values of a product of factors, relative to the largest, below which they are taken to be this large."""
+
+
+class Aligned:
+    """One of two networks under the element that was found for it; values are those of a batch of one."""
+
+    def __init__(self, wiring: Wiring, layers: Layers) -> None:
+        self.wiring, self._layers = wiring, layers
+        self.permutations: Tensors = {}
+        self.scales: Tensors = {}
+        self.maps: Tensors = {}
+        self.offsets: Tensors = {}
+        self.flips: Tensors = {}
+
+    def layer(self, position: int) -> Tensors:
+        """The layer's ``weight`` and ``bias`` after the element acted on it."""
+        wired, tensors = self.wiring.layers[position], self._layers(position)
+        named = {name: tensors[role][None] for role, name in wired.layer.tensors.items()}
+        acted = Action(self.wiring, self._on(wired)).layer(wired, named.__getitem__)
+        return {role: acted[name][0] for role, name in wired.layer.tensors.items()}
+
+    def _on(self, wired: WiredLayer) -> Element:
+        """The part of the element that acts on a layer."""
+        names = {name for axis in wired.axes for name in _involved(self.wiring, axis.group)}
+        return Element(**{
+            kind.name: {name: value for name, value in getattr(self, kind.name).items() if name in names}
+            for kind in fields(Element)
+        })  # fmt: skip
+
+
+def match(wiring: Wiring, a: Layers, b: Layers) -> tuple[Aligned, Aligned]:
+    """Two networks of one wiring brought into one form: ``b`` keeps the order of its units, ``a`` follows it."""
+    folded = wiring.folded
+    matching = _Matching(folded, Aligned(folded, a), Aligned(folded, b))
+    matching.run()
+    return matching.a, matching.b
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a group occurs: from entry ``start`` on along an axis of the layer at ``position``."""
+
+    position: int
+    axis: Axis
+    group: str
+    start: int
+
+
+@dataclass(frozen=True)
+class _View:
+    """What both networks have at one place: matrices (entries, columns). ``weight`` makes layers count by the number
+    of their values, whatever their norms; ``charge`` is that of the axis."""
+
+    a: torch.Tensor
+    b: torch.Tensor
+    charge: int
+    bundled: bool
+    weight: float
+
+    def projected(self) -> _View:
+        """The same in fewer columns."""
+        columns = self.a.shape[1]
+        if columns <= WIDEST:
+            return self
+        generator = torch.Generator().manual_seed(columns)
+        onto = torch.randn(columns, WIDEST, generator=generator, dtype=self.a.dtype) / WIDEST**0.5
+        return _View(self.a @ onto, self.b @ onto, self.charge, self.bundled, self.weight)
+
+
+class _Matching:
+    """Two networks on the way into one form, and the groups that are settled."""
+
+    def __init__(self, folded: Wiring, a: Aligned, b: Aligned) -> None:
+        self.wiring, self.a, self.b = folded, a, b
+        self._members: dict[str, list[Group]] = {}
+        for group in folded.groups.values():
+            self._members.setdefault(_root(folded, group.name), []).append(group)
+        self._places = list(self._all_places())
+        self._settled = {
+            root for root, members in self._members.items() if not any(m.actions for m in members)
+        }
+
+    def run(self) -> None:
+        """Settle every group: those of which a writer reads settled ones first."""
+        for is_last in (False, True):
+            for wired in self.wiring.layers:
+                if is_last or wired.is_diagonal or not wired.into or self._is_settled(wired.into):
+                    for axis in reversed(wired.axes) if wired.is_diagonal or is_last else [wired.out]:
+                        self._settle_along(axis.group)
+
+    def _settle_along(self, name: str) -> None:
+        for root, _ in _pieces(self.wiring, name):
+            if root not in self._settled:
+                self._settle(root)
+        joined = _root(self.wiring, name)
+        if (
+            joined not in self._settled
+        ):  # a concatenation: it has an order by its parts, and scales of its own
+            self._settled.add(joined)
+            for group in self._members[joined]:
+                self._scale(group)
+                self._sign(group)
+
+    def _settle(self, root: str) -> None:
+        members = self._members[root]
+        for group in members:
+            self._scale(group)
+        self._permute(self.wiring.groups[root], members)
+        for group in members:
+            self._sign(group)
+            self._mix(group)
+            self._map_whole(group)
+        self._settled.add(root)
+        for group in members:
+            self._move(group)
+
+    def _is_settled(self, axis: Axis) -> bool:
+        return all(root in self._settled for root, _ in _pieces(self.wiring, axis.group))
+
+    def _all_places(self) -> Iterator[_Place]:
+        for position, wired in enumerate(self.wiring.layers):
+            for axis in [wired.out] if wired.is_diagonal else wired.axes:
+                root = self.wiring.groups[_root(self.wiring, axis.group)]
+                if root.parts and axis.group == root.name:
+                    for part, start in _pieces(self.wiring, root.name):
+                        yield _Place(position, axis, part, start)
+                else:
+                    yield _Place(position, axis, axis.group, 0)
+
+    def _views(self, group: Group) -> Iterator[_View]:
+        """What is known of a group: its places in layers whose other axis is settled."""
+        for place in self._places:
+            wired = self.wiring.layers[place.position]
+            others = [axis for axis in wired.axes if axis is not place.axis and not wired.is_diagonal]
+            if place.group != group.name or not all(map(self._is_settled, others)):
+                continue
+            a, b = (self._rows(side, place, group) for side in (self.a, self.b))
+            if place.axis.charge and w.SCALE in group.actions and group.name not in self.a.scales:
+                a, b = _unit(a), _unit(b)
+            norms = float(a.norm() * b.norm())
+            yield _View(a, b, place.axis.charge, place.axis.bundled, a.numel() / norms if norms else 0.0)
+
+    def _rows(self, side: Aligned, place: _Place, group: Group) -> torch.Tensor:
+        """The group's entries at a place (entries, columns), with their biases where the layer writes them."""
+        tensors, axis = side.layer(place.position), place.axis
+        wired = self.wiring.layers[place.position]
+        front = tensors["weight"].movedim(axis.dim, 0)
+        columns = [front.reshape(len(front) // axis.block, -1)]
+        is_constant = axis.charge == 1 and {w.SHIFT, w.FREE} & {*group.actions}
+        if axis is wired.out and "bias" in tensors and not is_constant:
+            columns.append(tensors["bias"][:, None])
+        count = group.entries // (group.bundle if axis.bundled else 1)
+        return torch.cat(columns, 1)[place.start : place.start + count]
+
+    def _scale(self, group: Group) -> None:
+        """Unit norms in, by the first layer that writes the group; of normalised units as a whole."""
+        if not {w.SCALE, w.NORMALISED} & {*group.actions}:
+            return
+        writing = [
+            place
+            for place in self._places
+            if place.group == group.name
+            and place.axis.charge == 1
+            and place.axis is self.wiring.layers[place.position].out
+        ]
+        first = [place for place in writing if place.position == writing[0].position]
+        if not first or not self._is_readable(self.wiring.layers[first[0].position]):
+            return
+        is_only = len({place.position for place in writing}) == 1
+        for side in (self.a, self.b):
+            norms = torch.cat([self._rows(side, place, group) for place in first], 1).norm(dim=1)
+            if w.NORMALISED in group.actions:
+                units = norms.view(-1, group.width).norm(dim=1)
+                norms = units.repeat_interleave(group.entries // len(units))
+            unknown = _SILENT if is_only else 1.0
+            side.scales[group.name] = torch.where(norms > DEAD, 1 / norms.clamp_min(DEAD), unknown)[None]
+
+    def _is_readable(self, wired: WiredLayer) -> bool:
+        return wired.into is None or wired.is_diagonal or self._is_settled(wired.into)
+
+    def _permute(self, root: Group, members: list[Group]) -> None:
+        if w.PERMUTE not in root.actions:
+            return
+        score = torch.zeros(root.size, root.size, dtype=torch.float64)
+        for group in members:
+            score += _score(group, [view.projected() for view in self._views(group)])
+        order = _assigned(score, root.bundle)
+        self.a.permutations[root.name] = order[None]
+        for group in members:
+            if group.name in self.a.scales:
+                index = entries(order[None], group.width)[0]
+                self.a.scales[group.name] = self.a.scales[group.name][:, index]
+
+    def _sign(self, group: Group) -> None:
+        if not {w.SIGN, w.FLIP} & {*group.actions}:
+            return
+        agreement = torch.zeros(group.entries, dtype=torch.float64)
+        for view in self._views(group):
+            if view.charge:
+                agreement += view.weight * (view.a * view.b).sum(1)
+        negative = (agreement < 0)[None]
+        if w.FLIP in group.actions:
+            self.a.flips[group.name] = negative.double()
+        else:
+            old = self.a.scales.get(group.name, torch.ones_like(negative, dtype=torch.float64))
+            self.a.scales[group.name] = torch.where(negative, -old, old)
+
+    def _mix(self, group: Group) -> None:
+        """Maps of units whose entries are mixed."""
+        if not {w.MIX, w.ROTATE} & {*group.actions}:
+            return
+        count = group.size // group.bundle
+        factors = _sides(list(self._views(group)), count, group)
+        if factors:
+            a, b = factors
+            found = _rotations(a, b, group.rotary) if w.ROTATE in group.actions else _mixings(a, b)[:2]
+            self.a.maps[group.name], self.b.maps[group.name] = (maps[None] for maps in found)
+
+    def _map_whole(self, group: Group) -> None:
+        """A linear map of all entries, where a permutation with scales and signs leaves more than twice as much."""
+        if not {w.LINEAR, w.ORTHOGONAL} & {*group.actions}:
+            return
+        plain = [view for view in self._views(group) if view.charge]
+        total = sum(view.weight * float(view.a.norm() * view.b.norm()) for view in plain)
+        agreed = sum(view.weight * float((view.a * view.b).sum()) for view in plain)
+        kept = [kind.pop(group.name, None) for kind in self._kinds()]
+        found = self._whole(group)
+        if found is None or 1 - agreed / max(total, 1e-300) <= 2 * (1 - found[2]) + 1e-9:
+            for kind, value in zip(self._kinds(), kept, strict=True):
+                if value is not None:
+                    kind[group.name] = value
+        else:
+            self.a.maps[group.name], self.b.maps[group.name] = found[0][None], found[1][None]
+
+    def _kinds(self) -> tuple[Tensors, ...]:
+        return self.a.permutations, self.a.scales, self.b.scales
+
+    def _whole(self, group: Group) -> tuple[torch.Tensor, torch.Tensor, float] | None:
+        """Maps of both networks, and the cosine of what they make of them."""
+        views = list(self._views(group))
+        if w.LINEAR in group.actions:
+            factors = _sides(views, 1, group)
+            return _mixings(*factors) if factors else None
+        cross = sum(view.weight * (view.a @ view.b.mT).double() for view in views)
+        total = sum(view.weight * float(view.a.norm() * view.b.norm()) for view in views)
+        turn, agreed = _procrustes(torch.as_tensor(cross))
+        return turn[None], torch.eye(len(turn), dtype=turn.dtype)[None], float(agreed) / max(total, 1e-300)
+
+    def _move(self, group: Group) -> None:
+        """Constants that readers take up, or that nothing sees: none."""
+        if not {w.SHIFT, w.FREE} & {*group.actions}:
+            return
+        for position, wired in enumerate(self.wiring.layers):
+            if wired.out.group == group.name and wired.out.charge == 1 and "bias" in wired.layer.tensors:
+                for side in (self.a, self.b):
+                    bias = side.layer(position)["bias"]
+                    if wired.out.bundled:
+                        units = bias.view(-1, group.width)
+                        bias = units.repeat_interleave(group.bundle, 0).flatten()
+                    side.offsets[group.name] = -bias[None]
+                return
+
+
+def _root(wiring: Wiring, name: str) -> str:
+    """The group whose order a group has."""
+    above = wiring.groups[name].along
+    return name if above is None else _root(wiring, above)
+
+
+def _pieces(wiring: Wiring, name: str) -> Iterator[tuple[str, int]]:
+    """The groups that an axis' order is made of, and the entries where they begin."""
+    root, start = wiring.groups[_root(wiring, name)], 0
+    if not root.parts:
+        yield root.name, 0
+    for part in root.parts:
+        for piece, offset in _pieces(wiring, part):
+            yield piece, start + offset
+        start += wiring.groups[part].entries
+
+
+def _involved(wiring: Wiring, name: str) -> Iterator[str]:
+    """A group and all that can act on its entries."""
+    group = wiring.groups[name]
+    yield name
+    for other in (*group.parts, *filter(None, [group.along])):
+        yield from _involved(wiring, other)
+
+
+def _score(group: Group, views: list[_View]) -> torch.Tensor:
+    """How well each unit of the first network (rows) agrees with each of the second."""
+    if {w.MIX, w.ROTATE} & {*group.actions}:
+        return _score_of_products(group, views)
+    signed = torch.zeros(group.size, group.size, dtype=torch.float64)
+    plain = signed.clone()
+    for view in views:
+        a, b = (_in_units(side, group, view.bundled).flatten(1) for side in (view.a, view.b))
+        (signed if view.charge else plain).add_((a @ b.mT).double(), alpha=view.weight)
+    return plain + (signed.abs() if {w.SIGN, w.FLIP} & {*group.actions} else signed)
+
+
+def _score_of_products(group: Group, views: list[_View]) -> torch.Tensor:
+    """Inner products of WᵀR of two units, W what writes their entries and R what reads them: no map changes them."""
+    sides = _sides(views, group.size, group)
+    if sides is None:
+        return torch.zeros(group.size, group.size, dtype=torch.float64)
+    a, b = sides
+    total = sum(view.a.numel() for view in views)
+    norms = [float(_products(group, each, each).diagonal().clamp_min(0).sum()) ** 0.5 for each in (a, b)]
+    return _products(group, a, b).double() * total / max(norms[0] * norms[1], 1e-300)
+
+
+def _products(group: Group, a: _Factors, b: _Factors) -> torch.Tensor:
+    """Σ (W Wᵀ′)(R Rᵀ′) over the entries that a map takes to each other, for each two units."""
+    rotary = group.rotary if w.ROTATE in group.actions else 0
+    found = torch.zeros(len(a[0]), len(b[0]), dtype=a[0].dtype)
+    if rotary:
+        written, read = (
+            torch.einsum("ipc,jpc->ijp", _pairs(x, rotary), _pairs(y, rotary).conj())
+            for x, y in zip(a, b, strict=True)
+        )
+        found += (written * read.conj()).real.sum(-1)
+    if rotary < group.width:
+        written, read = (
+            torch.einsum("ipc,jqc->ijpq", x[:, rotary:], y[:, rotary:]) for x, y in zip(a, b, strict=True)
+        )
+        found += (written * read).sum((2, 3))
+    return found
+
+
+def _pairs(units: torch.Tensor, rotary: int) -> torch.Tensor:
+    """The pairs of entries that rotary positions turn, as complex numbers (units, pairs, columns)."""
+    return torch.complex(units[:, : rotary // 2], units[:, rotary // 2 : rotary])
+
+
+def _in_units(rows: torch.Tensor, group: Group, bundled: bool) -> torch.Tensor:
+    """Rows (entries, columns) as (units, width, columns)."""
+    units = rows.unflatten(0, (-1, group.width))
+    return units.repeat_interleave(group.bundle, 0) if bundled else units
+
+
+_Factors = tuple[torch.Tensor, torch.Tensor]
+"""What writes the entries of units and what reads them: (units, width, columns) each."""
+
+
+def _sides(views: list[_View], count: int, group: Group) -> tuple[_Factors, _Factors] | None:
+    """Both networks' factors for ``count`` maps; ``None`` where one factor is not known."""
+    width = group.entries if w.LINEAR in group.actions else group.width
+    found = []
+    for side in "ab":
+        factors: dict[int, list[torch.Tensor]] = {1: [], -1: []}
+        for view in views:
+            if view.charge:
+                units = getattr(view, side).unflatten(0, (-1, width))
+                if len(units) < count:
+                    units = units.repeat_interleave(count // len(units), 0)
+                shared = units.unflatten(0, (count, -1)).transpose(1, 2)
+                factors[view.charge].append(shared.flatten(2))
+        if not all(factors.values()):
+            return None
+        found.append((torch.cat(factors[1], 2), torch.cat(factors[-1], 2)))
+    return found[0], found[1]
+
+
+def _mixings(a: _Factors, b: _Factors) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Maps (units, width, width) that bring both networks' factors into one form, and the cosine in that form.
+
+    Balanced factors are unique up to an orthogonal map; the first network's is turned onto the second's.
+    """
+    (map_a, *form_a), (map_b, *form_b) = _balanced(*a), _balanced(*b)
+    cross = sum(x @ y.mT for x, y in zip(form_a, form_b, strict=True))
+    turn, agreed = _procrustes(torch.as_tensor(cross))
+    norms = [sum(float(side.square().sum()) for side in form) ** 0.5 for form in (form_a, form_b)]
+    return turn @ map_a, map_b, float(agreed.sum()) / max(norms[0] * norms[1], 1e-300)
+
+
+def _balanced(written: torch.Tensor, read: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A map that makes the Gram matrices of both factors equal and diagonal, and the factors under it."""
+    r1, r2 = (torch.linalg.qr(side.mT.double(), mode="r")[1] for side in (written, read))
+    left, values, right = torch.linalg.svd(r1 @ r2.mT)
+    root = values.clamp_min(float(values.max()) * _SMALLEST + 1e-300).sqrt()[..., None]
+    maps = root * torch.linalg.lstsq(r1, left).solution.mT
+    return maps, maps @ written.double(), torch.linalg.inv(maps).mT @ read.double()
+
+
+def _procrustes(cross: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The orthogonal map Q that makes tr(Q · cross) largest, and that trace (Schönemann 1966)."""
+    left, values, right = torch.linalg.svd(cross)
+    return (left @ right).mT, values.sum(-1)
+
+
+def _rotations(a: _Factors, b: _Factors, rotary: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Complex factors for pairs of entries, as maps (units, width, width); the entries beyond are mixed."""
+    balanced = []
+    for written, read in (a, b):
+        key, query = _pairs(written.double(), rotary), _pairs(read.double(), rotary)
+        ratio = (_length(query) / _length(key)).sqrt()[..., None]
+        balanced.append((ratio, key * ratio, query / ratio))
+    (ratio_a, *form_a), (ratio_b, *form_b) = balanced
+    agreed = sum((x.conj() * y).sum(-1) for x, y in zip(form_a, form_b, strict=True))
+    phase = torch.polar(torch.ones(agreed.shape, dtype=torch.float64), torch.as_tensor(agreed).angle())
+    factors = phase * ratio_a[..., 0], ratio_b[..., 0] + 0j
+    rest = [tuple(side[:, rotary:] for side in factor) for factor in (a, b)]
+    others = _mixings(rest[0], rest[1])[:2] if rest[0][0].shape[1] else (None, None)
+    return _as_map(factors[0], others[0]), _as_map(factors[1], others[1])
+
+
+def _as_map(factors: torch.Tensor, rest: torch.Tensor | None) -> torch.Tensor:
+    real, imaginary = torch.diag_embed(factors.real), torch.diag_embed(factors.imag)
+    turn = torch.cat([torch.cat([real, -imaginary], -1), torch.cat([imaginary, real], -1)], -2)
+    if rest is None:
+        return turn
+    return torch.stack([torch.block_diag(x, y) for x, y in zip(turn, rest, strict=True)])
+
+
+def _length(pairs: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.vector_norm(pairs, dim=-1).clamp_min(DEAD)
+
+
+def _unit(rows: torch.Tensor) -> torch.Tensor:
+    return rows / rows.norm(dim=1, keepdim=True).clamp_min(DEAD)
+
+
+def _assigned(score: torch.Tensor, bundle: int) -> torch.Tensor:
+    """The unit of the first network for each of the second; units of one bundle stay together."""
+    if bundle == 1:
+        return torch.from_numpy(linear_sum_assignment(score.mT.numpy(), maximize=True)[1])
+    blocks = score.mT.unflatten(0, (-1, bundle)).unflatten(2, (-1, bundle)).transpose(1, 2)
+    inner = [[_assigned(block.mT, 1) for block in row] for row in blocks]
+    best = torch.stack([
+        torch.stack([block[torch.arange(bundle), order].sum() for block, order in zip(row, orders, strict=True)])
+        for row, orders in zip(blocks, inner, strict=True)
+    ])  # fmt: skip
+    outer = _assigned(best.mT, 1)
+    return torch.cat([outer[i] * bundle + inner[i][outer[i]] for i in range(len(outer))])
