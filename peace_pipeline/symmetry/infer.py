@@ -7,6 +7,7 @@ from itertools import groupby, permutations
 from typing import Any
 
 from peace_pipeline.symmetry.families import family_of
+from peace_pipeline.symmetry.families.adapters import adapter_of, draw_pairs
 from peace_pipeline.symmetry.sketch import Sketch
 from peace_pipeline.symmetry.wiring import (
     FIXED,
@@ -34,11 +35,12 @@ def infer_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> Wirin
     layers = layers_of(tensors)
     if not layers:
         raise WiringMismatch("no layers")
-    family = family_of(config)
+    family = adapter_of([layer.name for layer in layers]) or family_of(config)
     if family:
         sketch = Sketch(layers, config)
         try:
             family.draw(sketch)
+            draw_pairs(sketch)
             return sketch.wiring("family", family.name)
         except WiringMismatch:
             pass

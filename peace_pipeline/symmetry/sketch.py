@@ -147,6 +147,23 @@ class Sketch:
         last = len(self._named(name).shape) - 1
         self._links.append(Link(name, _axis(out, last), _axis(rows, last - 1, -1) if last else None, norm))
 
+    def low_rank(self, base: str, down: str, up: str) -> None:
+        """A product of two layers that is added to what ``base`` gives (LoRA; Hu et al. 2022).
+
+        Raises:
+            WiringMismatch: where ``base`` is not drawn, is diagonal, or a norm follows it.
+        """
+        place = next((i for i, link in enumerate(self._links) if link.layer == base), None)
+        if place is None:
+            raise WiringMismatch(f"{up} stands beside no layer")
+        link, after = self._links[place], self._links[place + 1 :]
+        if link.norm or link.into is None or link.into.dim == link.out.dim:
+            raise WiringMismatch(f"{up} stands beside a layer that is diagonal or has a norm")
+        del self._links[place + 1 :]
+        self.dense(down, self.hidden(down, "linear"), replace(link.into, charge=-link.into.charge))
+        self.dense(up, link.out, down)
+        self._links += after
+
     def mlp(
         self,
         up: str,
@@ -264,6 +281,9 @@ class Sketch:
             raise WiringMismatch(f"layer {layer.name} has no input axis")
         if norm and not (norm.is_norm and norm.shape == (layer.shape[link.out.dim],)):
             raise WiringMismatch(f"{norm.name} is no norm over the channels of {layer.name}")
+        folded = norm or (layer if layer.is_norm and link.into else None)
+        if folded and "shift" in folded.tensors and not {"mean", "var"} <= folded.tensors.keys():
+            raise WiringMismatch(f"{folded.name} is no BatchNorm")
         given = (norm or layer).eps
         eps = self.eps if given is None else given
         return WiredLayer(layer, link.out, link.into, norm, before, eps)

@@ -1,6 +1,16 @@
 """Wirings by family: one short table each, from config.json and parameter names."""
 
-from peace_pipeline.symmetry.families import convolutional, decoders, encoders
+from peace_pipeline.symmetry.families import adapters, convolutional, decoders, encoders, recurrent, vision
 from peace_pipeline.symmetry.families.registry import FAMILIES, Family, family_of
 
-__all__ = ["FAMILIES", "Family", "convolutional", "decoders", "encoders", "family_of"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "adapters",
+    "convolutional",
+    "decoders",
+    "encoders",
+    "family_of",
+    "recurrent",
+    "vision",
+]
