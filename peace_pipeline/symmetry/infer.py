@@ -8,7 +8,7 @@ from typing import Any
 
 from peace_pipeline.symmetry.families import family_of
 from peace_pipeline.symmetry.families.adapters import adapter_of, draw_pairs
-from peace_pipeline.symmetry.sketch import Sketch
+from peace_pipeline.symmetry.sketch import NOT_POOLED, Sketch, activation
 from peace_pipeline.symmetry.wiring import (
     FIXED,
     INDEPENDENT,
@@ -35,7 +35,7 @@ def infer_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> Wirin
     layers = layers_of(tensors)
     if not layers:
         raise WiringMismatch("no layers")
-    family = adapter_of([layer.name for layer in layers]) or family_of(config)
+    family = adapter_of({layer.name for layer in layers}) or family_of(config)
     if family:
         sketch = Sketch(layers, config)
         try:
@@ -54,8 +54,8 @@ def chain(layers: list[Layer], config: dict[str, Any]) -> Wiring | None:
     the shapes and must be unique; parts that differ in a number alone (``fc1``, ``fc2``) stand in its order.
     Below that, siblings must be a numbered series: the alphabet says nothing about the order of ``q``, ``k``, ``v``.
     """
-    named = {layer.name: layer for layer in layers}
-    maps = [layer.name for layer in layers if not layer.is_norm]
+    named = {layer.name: layer for layer in layers if layer.kind not in ("lora_a", "lora_b")}
+    maps = [name for name, layer in named.items() if not layer.is_norm]
     if len(maps) < 2 or not _numbered_below(maps):
         return None
     parts = segments(named)
@@ -69,6 +69,7 @@ def chain(layers: list[Layer], config: dict[str, Any]) -> Wiring | None:
         try:
             sketch = Sketch(layers, config)
             _draw_chain(sketch, [named[name] for part in order for name in part])
+            draw_pairs(sketch)
             found.append(sketch.wiring("chain"))
         except WiringMismatch:
             continue
@@ -115,9 +116,19 @@ def _draw_chain(sketch: Sketch, layers: list[Layer]) -> None:
             raise WiringMismatch(f"{layer.name}: {layer.kind} is no part of a plain chain")
         if before and not _follows(before.shape, layer.shape):
             raise WiringMismatch(f"{layer.name} doesn't follow {before.name}")
-        out = "output" if layer is maps[-1] else layer.name
+        out = "output" if layer is maps[-1] else _hidden(sketch, layer)
         sketch.dense(layer.name, out, source, norms.get(layer.name))
         source = out
+
+
+def _hidden(sketch: Sketch, layer: Layer) -> str:
+    """The group that a layer of a chain writes. Convolutions may be max-pooled, but for those of our own zoo's "cnn";
+    VGG's activation is ReLU where nothing else is said (Simonyan and Zisserman 2015)."""
+    kinds = [str(sketch.config.get(key)) for key in ("model_type", "architecture")]
+    is_vgg = any(kind.startswith("vgg") for kind in kinds)
+    is_pooled = layer.kind != "linear" and "cnn" not in kinds
+    act = activation(sketch.config) or ("relu" if is_vgg else None)
+    return sketch.hidden(layer.name, act, without=NOT_POOLED if is_pooled else ())
 
 
 def _follows(before: tuple[int, ...], after: tuple[int, ...]) -> bool:

@@ -34,6 +34,19 @@ def activation(config: Mapping[str, Any], *keys: str) -> str | None:
     return next((name.lower() for name in names if isinstance(name, str)), None)
 
 
+def number(config: Mapping[str, Any], *keys: str) -> int:
+    """The first of a config's ``keys`` that is a positive number.
+
+    Raises:
+        WiringMismatch: where none is.
+    """
+    for key in keys:
+        value = config.get(key)
+        if type(value) is int and 0 < value < 2**31:
+            return value
+    raise WiringMismatch(f"the config gives no {keys[0]}")
+
+
 def actions_of(activation: str | None) -> tuple[str, ...]:
     """The symmetries of hidden units with this activation; permutations alone where it is not known."""
     found = (actions for names, actions in _BY_ACTIVATION.items() if activation in names)
@@ -80,16 +93,8 @@ class Sketch:
         return next((found[1] for layer in self.layers if (found := pattern.match(layer))), "")
 
     def number(self, *keys: str) -> int:
-        """The first of the config's ``keys`` that is a positive number.
-
-        Raises:
-            WiringMismatch: where none is.
-        """
-        for key in keys:
-            value = self.config.get(key)
-            if type(value) is int and 0 < value < 2**31:
-                return value
-        raise WiringMismatch(f"the config gives no {keys[0]}")
+        """See :func:`number`."""
+        return number(self.config, *keys)
 
     def rows(self, name: str) -> int:
         """Number of outputs of a layer."""
@@ -148,7 +153,8 @@ class Sketch:
         self._links.append(Link(name, _axis(out, last), _axis(rows, last - 1, -1) if last else None, norm))
 
     def low_rank(self, base: str, down: str, up: str) -> None:
-        """A product of two layers that is added to what ``base`` gives (LoRA; Hu et al. 2022).
+        """A product of two layers that is added to what ``base`` gives (LoRA; Hu et al. 2022). The parts of
+        a fused layer have one ``down``.
 
         Raises:
             WiringMismatch: where ``base`` is not drawn, is diagonal, or a norm follows it.
@@ -160,7 +166,8 @@ class Sketch:
         if link.norm or link.into is None or link.into.dim == link.out.dim:
             raise WiringMismatch(f"{up} stands beside a layer that is diagonal or has a norm")
         del self._links[place + 1 :]
-        self.dense(down, self.hidden(down, "linear"), replace(link.into, charge=-link.into.charge))
+        if all(drawn.layer != down for drawn in self._links):
+            self.dense(down, self.hidden(down, "linear"), replace(link.into, charge=-link.into.charge))
         self.dense(up, link.out, down)
         self._links += after
 

@@ -40,6 +40,8 @@ _ATTENTION: dict[str, dict[str | None, str]] = {
 _HALVES = {"gate_up_proj": ("gate", "up"), "kv": ("k", "v"), "to_kv": ("k", "v")}
 """Fused module → its two parts, one after the other."""
 
+_ROLES = ("weight", "bias", "lora_B.weight")
+"""Members of a module that hold its parts' rows: also what LoRA adds to them."""
 _MAX_HEADS = 1024
 _CONV1D_TYPES = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
 _CONV1D = re.compile(r"(?:.*\.)?(?:c_attn|q_attn|c_proj|c_fc)\.weight")
@@ -84,8 +86,10 @@ def split(views: Views, config: Config) -> Views:
     replaced: dict[str, Views] = {}
     names = set(views)
     for module, parts in _splits(views, config):
-        members = [f"{module}.{role}" for role in ("weight", "bias")]
-        pieces = {member: _pieces(member, parts, views) for member in members if member in views}
+        members = {f"{module}.{role}": role for role in _ROLES}
+        pieces = {
+            member: _pieces(member, role, parts, views) for member, role in members.items() if member in views
+        }
         new = [name for own in pieces.values() if own for name in own]
         if all(own is not None for own in pieces.values()) and names.isdisjoint(new):
             names.update(new)
@@ -96,12 +100,11 @@ def split(views: Views, config: Config) -> Views:
     return result
 
 
-def _pieces(member: str, parts: dict[str, Rows], views: Views) -> Views | None:
-    """Views on the parts of a weight or bias; none where it has another number of rows; ``None`` if it can't be."""
+def _pieces(member: str, role: str, parts: dict[str, Rows], views: Views) -> Views | None:
+    """Views on the parts of a member; none where it has another number of rows; ``None`` if it can't be."""
     view = views[member]
     if view.info.shape[:1] != (sum(rows.size for rows in parts.values()),):
         return {}
-    role = member.rpartition(".")[2]
     pieces = {f"{module}.{role}": taken(view, rows) for module, rows in parts.items()}
     own: Views = {name: piece for name, piece in pieces.items() if piece is not None}
     return own if len(own) == len(parts) else None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from peace_pipeline.symmetry.families.registry import FAMILIES, Family, family
 from peace_pipeline.symmetry.sketch import Sketch
 from peace_pipeline.symmetry.wiring import WiringMismatch
 
-_PARTNERS = {"A": "B", "down": "up"}
-_FIRST = re.compile(r"(?P<base>.*)\.(?P<kind>lora_(?:embedding_)?)(?P<part>A|down)(?P<adapter>(?:\.\w+)?)")
-"""The first layer of a pair."""
+_SECOND_OF = {"A": "B", "down": "up"}
+_PART = re.compile(
+    r"(?P<base>.*)\.(?P<kind>lora_(?:embedding_)?)(?P<part>A|B|down|up)(?P<adapter>(?:\.\w+)?)"
+)
 
 
 def adapter_of(names: Collection[str]) -> Family | None:
@@ -47,9 +48,27 @@ def lora(net: Sketch) -> None:
             net.vector(name, f"{name}.out")
 
 
-def _pairs(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    """Name of the base, of the layer that reads what it reads, and of the one that writes what it writes."""
+def _pairs(names: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """Name of the base, of the layer that reads what it reads, and of the one that writes what it writes. The parts of
+    a fused base have a second layer each, and the first one of what they are parts of."""
+    firsts: dict[str, str] = {}
+    seconds: dict[str, str] = {}
+    fused: dict[str, list[str]] = {}
     for name in names:
-        if match := _FIRST.fullmatch(name):
-            second = f"{match['base']}.{match['kind']}{_PARTNERS[match['part']]}{match['adapter']}"
-            yield match["base"], name, second
+        if match := _PART.fullmatch(name):
+            base, kind, part, adapter = match.groups()
+            second = f"{kind}{_SECOND_OF.get(part, part)}{adapter}"
+            if part not in _SECOND_OF:
+                seconds[name] = base
+            else:
+                firsts[f"{base}.{second}"] = name
+                if base not in names:
+                    fused.setdefault(f"{base.rpartition('.')[0]}.{second}", []).append(name)
+    for second, base in seconds.items():
+        shared = f"{base.rpartition('.')[0]}{second.removeprefix(base)}"
+        yield base, firsts.get(second) or _only(fused.get(shared, [])), second
+
+
+def _only(names: list[str]) -> str:
+    """The one name; where there isn't one, a name that no layer has."""
+    return names[0] if len(names) == 1 else ""
