@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from peace_pipeline.weights import fused, names, quantised, reparametrised
+from peace_pipeline.weights import fused, gains, names, quantised, reparametrised
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.weights.views import Stored, View, Views
@@ -73,7 +73,7 @@ class LogicalTensors:
                 raise ValueError(f"tensor {name!r} has shape {tuple(old.shape)}, not {tuple(values.shape)}")
             if whole is None:
                 whole = self._checkpoint.read(stored, None)
-            whole = view.put(whole, values.to(whole.dtype))
+            whole = view.put(whole, values)
         return whole
 
 
@@ -93,5 +93,5 @@ def views_of(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> Views:
     """Logical name → how that tensor is had from the stored ones, in the order of the latter; without buffers."""
     views = names.parameters({info.name: Stored(info) for info in tensors})
     views = reparametrised.computed(quantised.unscaled(views, config))
-    views = names.respelled(views)
+    views = gains.whole_gains(names.respelled(views), config)
     return fused.split(fused.input_last(views, config), config)

@@ -53,10 +53,27 @@ _EMBEDDINGS = frozenset(
     )
 )
 _TIED = dict.fromkeys(
-    ("lm_head", "embed_out", "decoder", "output", "vocab_projector", "generator_lm_head", "lm_loss"),
+    ("lm_head", "embed_out", "decoder", "output", "vocab_projector", "generator_lm_head", "lm_loss", "proj_out"),
     _EMBEDDINGS,
 ) | {"embed_tokens": frozenset({"shared"})}
 """Module that may repeat the input embedding → the embeddings that it would repeat."""
+_TIED_BY_DEFAULT = frozenset(
+    (
+        "albert",
+        "bert",
+        "camembert",
+        "distilbert",
+        "gemma",
+        "gemma2",
+        "gemma3_text",
+        "gpt2",
+        "roberta",
+        "t5",
+        "whisper",
+        "xlm-roberta",
+    )
+)
+"""Model types whose embedding is tied where the config doesn't say."""
 
 
 def parameters(views: Views) -> Views:
@@ -96,7 +113,8 @@ def tied(views: Views, config: Mapping[str, Any]) -> dict[str, str]:
 
     Of several embeddings that fit it is the one whose name begins most like the copy's.
     """
-    if config.get("tie_word_embeddings") is not True:
+    kind = config.get("model_type")
+    if config.get("tie_word_embeddings", isinstance(kind, str) and kind in _TIED_BY_DEFAULT) is not True:
         return {}
     embeddings = defaultdict(list)
     for name in sorted(views):

@@ -39,7 +39,7 @@ class View(Protocol):
         """
 
     def put(self, stored: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        """The stored tensor for which :meth:`get` gives ``new``, and that is else as it was.
+        """The stored tensor, in its dtype, for which :meth:`get` gives ``new``, and that is else as it was.
 
         Raises:
             UnsupportedFormat: where it is computed.
@@ -71,7 +71,7 @@ class Stored:
 
     def put(self, stored: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
         """See :class:`View`."""
-        return new
+        return new.to(stored.dtype)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,17 @@ def pre_normed(
     net: Sketch, block: Block, stream: str, heads: int, activation: str | None, **attention: Any
 ) -> None:
     """A block whose norms are read by its linear layers alone; ``attention`` is for :meth:`Sketch.attention`."""
+    attended(net, block, stream, heads, **attention)
+    fed_forward(net, block, stream, activation)
+
+
+def attended(net: Sketch, block: Block, stream: str, heads: int, **attention: Any) -> None:
+    """The attention of a block whose norm is read by it alone."""
     net.attention(block.attention, net.normed(stream, block.attention_norm), stream, heads, **attention)
+
+
+def fed_forward(net: Sketch, block: Block, stream: str, activation: str | None) -> None:
+    """The hidden units of a block whose norm is read by them alone."""
     net.mlp(block.up, block.down, net.normed(stream, block.norm), stream, activation, gate=block.gate)
 
 
