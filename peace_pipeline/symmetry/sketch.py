@@ -152,24 +152,30 @@ class Sketch:
         last = len(self._named(name).shape) - 1
         self._links.append(Link(name, _axis(out, last), _axis(rows, last - 1, -1) if last else None, norm))
 
-    def low_rank(self, base: str, down: str, up: str) -> None:
-        """A product of two layers that is added to what ``base`` gives (LoRA; Hu et al. 2022). The parts of
-        a fused layer have one ``down``.
+    def low_rank(self, pairs: Iterable[tuple[str, str, str]]) -> None:
+        """Products of two layers that are added to what a base gives (LoRA; Hu et al. 2022): the names of the base,
+        of the layer that reads what it reads, and of the one that writes what it writes. Parts of a fused base share
+        the former.
 
         Raises:
-            WiringMismatch: where ``base`` is not drawn, is diagonal, or a norm follows it.
+            WiringMismatch: where a base is not drawn, is diagonal, or a norm follows it.
         """
-        place = next((i for i, link in enumerate(self._links) if link.layer == base), None)
-        if place is None:
-            raise WiringMismatch(f"{up} stands beside no layer")
-        link, after = self._links[place], self._links[place + 1 :]
-        if link.norm or link.into is None or link.into.dim == link.out.dim:
-            raise WiringMismatch(f"{up} stands beside a layer that is diagonal or has a norm")
-        del self._links[place + 1 :]
-        if all(drawn.layer != down for drawn in self._links):
-            self.dense(down, self.hidden(down, "linear"), replace(link.into, charge=-link.into.charge))
-        self.dense(up, link.out, down)
-        self._links += after
+        beside: dict[str, list[tuple[str, str]]] = {}
+        for base, first, second in pairs:
+            beside.setdefault(base, []).append((first, second))
+        bases, self._links = self._links, []
+        shared: set[str] = set()
+        for link in bases:
+            self._links.append(link)
+            for first, second in beside.pop(link.layer, ()):
+                if link.norm or link.into is None or link.into.dim == link.out.dim:
+                    raise WiringMismatch(f"{second} stands beside a layer that is diagonal or has a norm")
+                if first not in shared:
+                    self.dense(first, self.hidden(first, "linear"), _turned(link.into))
+                    shared.add(first)
+                self.dense(second, link.out, first)
+        if beside:
+            raise WiringMismatch(f"nothing stands beside the pair of {next(iter(beside))}")
 
     def mlp(
         self,
@@ -335,6 +341,11 @@ def _axis(given: str | Axis, dim: int, charge: int = 1) -> Axis:
     if isinstance(given, Axis):
         return replace(given, dim=dim, charge=given.charge if charge > 0 else given.charge * charge)
     return Axis(given, dim=dim, charge=charge)
+
+
+def _turned(into: Axis) -> Axis:
+    """An in axis as it was given."""
+    return replace(into, charge=-into.charge)
 
 
 def _with_blocks(wired: WiredLayer, groups: Mapping[str, Group]) -> WiredLayer:

@@ -27,14 +27,14 @@ def draw_pairs(net: Sketch) -> None:
     Raises:
         WiringMismatch: where a base is diagonal or a norm follows it, or a third factor stands between a pair.
     """
-    for base, first, second in _pairs(net.layers):
+    pairs = list(_pairs(net.layers))
+    for base, first, second in pairs:
         if f"{base}.lora_E" in net:
             raise WiringMismatch(f"{base} has singular values between its pair")
-        if base in net:
-            net.low_rank(base, first, second)
-        else:
+        if base not in net:
             net.dense(first, net.hidden(first, "linear"), f"{base}.in")
             net.dense(second, f"{base}.out", first)
+    net.low_rank(pair for pair in pairs if pair[0] in net)
 
 
 @family("lora")
