@@ -3,7 +3,8 @@
 Of permutations it takes no account: the encoder is equivariant to them. Groups are taken in the order of data flow, so
 that what a group's rows are made of is in canonical form already:
 
-- positive scales: unit norm in, over weight and bias of the group's first writer (the forward sweep, exact at any depth);
+- positive scales: unit norm in, over weight and bias of the group's first writer (the forward sweep, exact at any
+  depth);
 - signs: a positive sum of cubes of that writer's weights and bias;
 - maps between keys and queries, values and output, the two factors of LoRA, linear streams: the thin singular value
   decomposition of the product, from QR of the factors, its singular values shared equally (compare the balanced
@@ -153,29 +154,31 @@ def balance(written: torch.Tensor, read: torch.Tensor) -> tuple[torch.Tensor, to
     return a, b
 
 
-def stream_basis(matrices: list[torch.Tensor]) -> torch.Tensor:
+def stream_basis(matrices: list[torch.Tensor], ranks: torch.Tensor | None = None) -> torch.Tensor:
     """Orthogonal maps (batch, n, n) to the eigenvectors of Σ W Wᵀ, each W (batch, n, columns) over its norm; largest
-    eigenvalue first, signs by the cubes of the first W."""
+    eigenvalue first (or those of ``ranks`` alone), signs by the cubes of the first W."""
     gram = torch.stack([_gram(matrix) for matrix in matrices]).sum(0)
-    vectors = torch.linalg.eigh(gram)[1].flip(-1).mT
-    return _sign(_cubes(vectors @ matrices[0].to(vectors.dtype)))[..., None] * vectors
+    vectors = torch.linalg.eigh(gram)[1].flip(-1).mT.to(matrices[0].dtype)
+    vectors = vectors if ranks is None else vectors[:, ranks]
+    return _sign(_cubes(vectors @ matrices[0]))[..., None] * vectors
 
 
 def _gram(matrix: torch.Tensor) -> torch.Tensor:
-    """W Wᵀ over its trace, in float64."""
-    gram = matrix.double() @ matrix.double().mT
+    """W Wᵀ over its trace, as float64."""
+    gram = (matrix @ matrix.mT).double()
     return gram / _or_one(gram.diagonal(dim1=-2, dim2=-1).sum(-1))[..., None, None]
 
 
 def anchors(wiring: Wiring, group: Group) -> Iterator[tuple[WiredLayer, Axis]]:
     """Layers between a stream and a fixed group, and their axis over the stream: no symmetry changes their Gram
-    matrix. The first writer always counts."""
-    first = _first_writer(wiring, group)
+    matrix. The first writer always counts, others until there are as many columns as the stream is wide."""
+    first, columns = _first_writer(wiring, group), 0
     for layer in wiring.layers:
         others = [axis for axis in layer.axes if axis.group != group.name]
+        fixed = all(wiring.groups[other.group].kind == w.FIXED for other in others)
         for axis in layer.axes:
-            fixed = all(wiring.groups[other.group].kind == w.FIXED for other in others)
-            if axis.group == group.name and (fixed or layer is first):
+            if axis.group == group.name and columns < group.entries and (fixed or layer is first):
+                columns += math.prod(layer.layer.shape) // group.entries
                 yield layer, axis
 
 
