@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -19,6 +19,7 @@ from peace_pipeline.weights.folding import affine
 Tensors = dict[str, torch.Tensor]
 Values = Mapping[str, torch.Tensor]
 Read = Callable[[str], torch.Tensor]
+Actions = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,19 @@ class Strength:
     signs: bool = False
     mix: bool = False
 
+    def drawn(self, wiring: Wiring, group: Group) -> Actions:
+        """The actions on a group that elements are drawn from."""
+        moves = self.heads if is_of_heads(wiring, group) else self.permute
+        scales = bool(self.decades)
+        wanted = {
+            w.PERMUTE: moves,
+            w.SCALE: scales,
+            w.NORMALISED: scales,
+            w.SIGN: self.signs,
+            w.FLIP: self.signs,
+        }
+        return tuple(action for action in group.actions if wanted.get(action, self.mix))
+
 
 _ACTIONS = (
     w.PERMUTE, w.SCALE, w.SIGN, w.FLIP, w.MIX, w.ROTATE, w.LINEAR, w.ORTHOGONAL, w.NORMALISED, w.GAIN, w.SHIFT, w.FREE
@@ -66,69 +80,100 @@ def random_element(
 ) -> Element:
     """A random element of the symmetry group: uniform permutations and signs, log-uniform scales, maps of a condition
     number of at most 10, normal offsets."""
-    draw = _Draw(wiring, batch, generator, strength, dtype)
+    draw = _Draw(batch, generator, strength.decades, dtype)
     kinds = (draw.permutation, draw.scale, draw.map, draw.offset, draw.flip)
-    drawn: list[dict[str, torch.Tensor]] = [{} for _ in kinds]
+    element: list[dict[str, torch.Tensor]] = [{} for _ in kinds]
     for group in wiring.acting(*_ACTIONS):
-        for values, kind in zip(drawn, kinds, strict=True):
-            value = kind(group)
+        actions = strength.drawn(wiring, group)
+        for values, kind in zip(element, kinds, strict=True):
+            value = kind(group, actions)
             if value is not None:
                 values[group.name] = value
-    return Element(*drawn)
+    return Element(*element)
+
+
+def inverse(wiring: Wiring, element: Element) -> Element:
+    """The element that undoes another: acting with both gives the tensors back, bit for bit where the other permutes,
+    changes signs and scales by powers of two.
+
+    Where streams or channels beside norms were mixed, the norms' gains were absorbed (Ashkboos et al. 2024): then the
+    function comes back, and all tensors but those gains and the weights that took them up.
+    """
+    forth = Action(wiring, element)
+    back = Action(wiring, Element({name: index.argsort(1) for name, index in element.permutations.items()}))
+    linear = Element(
+        back.element.permutations,
+        {
+            name: back._permuted(1 / scale, 1, Axis(name))
+            for name, scale in element.scales.items()
+            if forth._maps(name) is None
+        },
+        {name: _undone(back, name, maps, element.scales.get(name)) for name, maps in element.maps.items()},
+        flips={name: back._permuted(flips, 1, Axis(name)) for name, flips in element.flips.items()},
+    )
+    action = Action(wiring, linear)
+    offsets = {name: -action.written(values, 1, Axis(name)) for name, values in element.offsets.items()}
+    return replace(linear, offsets=offsets)
+
+
+def _undone(back: Action, name: str, maps: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
+    """The maps that undo others, and the ``scale`` after them; ``back`` undoes the permutations."""
+    undone = torch.linalg.inv(maps)
+    if scale is not None:
+        undone = undone / scale.view(*maps.shape[:2], 1, -1)
+    if back.wiring.groups[name].entries == maps.shape[-1]:
+        rows = back._permuted(undone[:, 0], 1, Axis(name))
+        return back._permuted(rows, 2, Axis(name))[:, None]
+    return back._permuted(undone.flatten(1, 2), 1, Axis(name, bundled=True)).view_as(maps)
 
 
 @dataclass(frozen=True)
 class _Draw:
-    """Draws what an element does to a group, where the group and the strength allow it."""
+    """Draws what the ``actions`` of an element do to a group."""
 
-    wiring: Wiring
     batch: int
     generator: torch.Generator
-    strength: Strength
+    decades: float
     dtype: torch.dtype
 
-    def permutation(self, group: Group) -> torch.Tensor | None:
-        wanted = self.strength.heads if is_of_heads(self.wiring, group) else self.strength.permute
-        if w.PERMUTE not in group.actions or not wanted:
+    def permutation(self, group: Group, actions: Actions) -> torch.Tensor | None:
+        if w.PERMUTE not in actions:
             return None
         bundles = self._uniform(group.size // group.bundle).argsort(1)
         within = self._uniform(group.size // group.bundle, group.bundle).argsort(2)
         return (bundles[..., None] * group.bundle + within).flatten(1)
 
-    def map(self, group: Group) -> torch.Tensor | None:
-        if not self.strength.mix:
-            return None
+    def map(self, group: Group, actions: Actions) -> torch.Tensor | None:
         units = group.size // group.bundle
-        if w.ORTHOGONAL in group.actions:
+        if w.ORTHOGONAL in actions:
             return self._orthogonal(1, group.entries)
-        if w.LINEAR in group.actions:
+        if w.LINEAR in actions:
             return self._invertible(1, group.entries)
-        if w.MIX in group.actions:
+        if w.MIX in actions:
             return self._invertible(units, group.width)
-        return self._rotation(units, group) if w.ROTATE in group.actions else None
+        return self._rotation(units, group) if w.ROTATE in actions else None
 
-    def scale(self, group: Group) -> torch.Tensor | None:
-        strength, scale = self.strength, None
-        if w.SCALE in group.actions and strength.decades:
-            scale = 10 ** (strength.decades * (2 * self._uniform(group.entries) - 1))
-        if w.SIGN in group.actions and strength.signs:
+    def scale(self, group: Group, actions: Actions) -> torch.Tensor | None:
+        scale = None
+        if w.SCALE in actions:
+            scale = 10 ** (self.decades * (2 * self._uniform(group.entries) - 1))
+        if w.SIGN in actions:
             scale = self._sign(group.entries) * (1 if scale is None else scale)
-        if w.GAIN in group.actions and strength.mix:
+        if w.GAIN in actions:
             scale = self._sign(group.entries) * 10 ** (_GAIN_DECADES * (2 * self._uniform(group.entries) - 1))
-        if w.NORMALISED in group.actions and strength.decades:
-            factors = 10 ** (strength.decades * self._uniform(group.size // group.bundle))
+        if w.NORMALISED in actions:
+            factors = 10 ** (self.decades * self._uniform(group.size // group.bundle))
             scale = factors.repeat_interleave(group.bundle * group.width, 1)
         return scale
 
-    def offset(self, group: Group) -> torch.Tensor | None:
-        if not self.strength.mix or not {w.SHIFT, w.FREE} & {*group.actions}:
+    def offset(self, group: Group, actions: Actions) -> torch.Tensor | None:
+        if not {w.SHIFT, w.FREE} & {*actions}:
             return None
         offsets = self._normal(group.size // group.bundle, group.width)
         return offsets.repeat_interleave(group.bundle, 1).flatten(1)
 
-    def flip(self, group: Group) -> torch.Tensor | None:
-        flips = w.FLIP in group.actions and self.strength.signs
-        return (self._sign(group.entries) + 1) / 2 if flips else None
+    def flip(self, group: Group, actions: Actions) -> torch.Tensor | None:
+        return (self._sign(group.entries) + 1) / 2 if w.FLIP in actions else None
 
     def _uniform(self, *size: int) -> torch.Tensor:
         return torch.rand(self.batch, *size, generator=self.generator, dtype=self.dtype)
@@ -302,6 +347,10 @@ class Action:
         front = tensor.movedim(dim, 1)
         rows = front.reshape(len(front), maps.shape[1], maps.shape[2], -1)
         return (maps.to(tensor.dtype) @ rows).reshape(front.shape).movedim(1, dim)
+
+    def written(self, tensor: torch.Tensor, dim: int, out: Axis) -> torch.Tensor:
+        """A tensor whose dimension ``dim`` (the batch counts) runs over a group, acted on as what writes the group."""
+        return self._scaled(self._mapped(self._permuted(tensor, dim, out), dim, out), dim, out)
 
     def _maps(self, name: str, *, inverse: bool = False) -> torch.Tensor | None:
         above = self.wiring.groups[name].along
