@@ -371,6 +371,9 @@ def _allowed(wiring: Wiring, group: Group) -> Group:
     writers, readers = wiring.writers(group.name), wiring.readers(group.name)
     holding = [other for other in wiring.groups.values() if group.name in other.parts]
     is_hidden = bool(writers) and any(wiring.readers(name) for name in _following(wiring, group.name))
+    if group.parts:
+        is_fixed = all(wiring.groups[part].kind == w.FIXED for part in group.parts)
+        return replace(group, kind=w.FIXED if is_fixed else w.PERMUTABLE)
     if group.kind == w.PERMUTABLE and touching and not group.along and not is_hidden:
         return replace(group, kind=w.FIXED, actions=())
     without: set[str] = set()

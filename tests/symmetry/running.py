@@ -82,16 +82,17 @@ class Saved:
         return _change(self.outputs, other.outputs)
 
     def left_out(self, other: Saved) -> dict[str, float]:
-        """Parameter that differs in ``other`` → the change of outputs where it alone keeps its old value there."""
-        old = dict(self.module.named_parameters())
+        """Parameter or statistic that differs in ``other`` → the change of outputs where it alone keeps its old value
+        there."""
+        old = dict(_named(self.module))
         changes = {}
-        for name, parameter in other.module.named_parameters():
-            if torch.equal(parameter, old[name]):
+        for name, tensor in _named(other.module):
+            if torch.equal(tensor, old[name]):
                 continue
-            kept = parameter.detach().clone()
-            parameter.data.copy_(old[name])
+            kept = tensor.detach().clone()
+            tensor.data.copy_(old[name])
             changes[name] = _change(self.outputs, self.specimen.run(other.module, self.specimen.inputs(1)))
-            parameter.data.copy_(kept)
+            tensor.data.copy_(kept)
         return changes
 
     @property
@@ -102,6 +103,11 @@ class Saved:
     def _opened(self) -> Iterator[tuple[LogicalTensors, Wiring]]:
         with open_checkpoint(self._weights) as checkpoint:
             yield wire_checkpoint(checkpoint, config_beside(self.folder))
+
+
+def _named(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
 
 
 def _new_values(network: LogicalTensors, wiring: Wiring, element: Element) -> dict[str, Tensor]:

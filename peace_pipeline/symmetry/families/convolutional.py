@@ -105,6 +105,9 @@ class _Block(NamedTuple):
     project: Pair
 
 
+_NONE = ("", "")
+
+
 class _Mobile(NamedTuple):
     """A network of inverted residual blocks."""
 
@@ -210,28 +213,18 @@ def _of_timm(net: Sketch) -> _Mobile | None:
         expand, depthwise, project = (
             (f"{at}.{name}", f"{at}.bn{number}") for number, name in enumerate(names, first)
         )
-        blocks.append(
-            _Block(expand, depthwise, (f"{at}.se.conv_reduce", f"{at}.se.conv_expand"), project),
-        )
+        blocks.append(_Block(expand, depthwise, (f"{at}.se.conv_reduce", f"{at}.se.conv_expand"), project))
     return _Mobile(("conv_stem", "bn1"), blocks, ("conv_head", "bn2"), "classifier")
 
 
 def _of_torchvision(net: Sketch) -> _Mobile:
-    """``features`` are numbered; MobileNetV2's blocks have one sequence ``conv`` of expansion (but in the first),
-    depthwise convolution, projection and norm; EfficientNet's are in stages and gate before the projection."""
-    stem, *stages, last = net.numbered("features.") or [""]
+    """Blocks have one sequence ``conv``: expansion (but in the first), depthwise convolution, projection, norm."""
+    stem, *features, last = net.numbered("features.")
     blocks = []
-    for stage in stages:
-        for at in [stage] if net.numbered(f"{stage}.conv.") else net.numbered(f"{stage}."):
-            parts = [(f"{part}.0", f"{part}.1") for part in net.numbered(f"{at}.block.")]
-            if parts:
-                gate = (f"{at}.block.{len(parts) - 2}.fc1", f"{at}.block.{len(parts) - 2}.fc2")
-                *expand, depthwise, _, project = parts
-            else:
-                *others, convolution, norm = net.numbered(f"{at}.conv.")
-                *expand, depthwise = ((f"{part}.0", f"{part}.1") for part in others)
-                gate, project = ("", ""), (convolution, norm)
-            blocks.append(_Block(expand[0] if expand else ("", ""), depthwise, gate, project))
+    for block in features:
+        *parts, convolution, norm = net.numbered(f"{block}.conv.")
+        *expand, depthwise = ((f"{part}.0", f"{part}.1") for part in parts)
+        blocks.append(_Block(expand[0] if expand else _NONE, depthwise, _NONE, (convolution, norm)))
     return _Mobile((f"{stem}.0", f"{stem}.1"), blocks, (f"{last}.0", f"{last}.1"), "classifier.1")
 
 

@@ -51,18 +51,13 @@ def vit(net: Sketch) -> None:
     is_timm = "patch_embed.proj" in net
     patches = "patch_embed.proj" if is_timm else f"{at}embeddings.patch_embeddings.projection"
     tokens = (
-        ("cls_token", "dist_token", "reg_token", "pos_embed")
+        ("cls_token", "dist_token", "pos_embed")
         if is_timm
-        else (
-            f"{at}embeddings.{name}"
-            for name in ("cls_token", "distillation_token", "mask_token", "position_embeddings")
-        )
+        else (f"{at}embeddings.{name}" for name in ("cls_token", "distillation_token", "position_embeddings"))
     )
     stream = net.group("stream", w.PERMUTE)
     net.dense(patches, stream, "input")
     _tables(net, tokens, stream)
-    if "norm_pre" in net:
-        net.normed(stream, "norm_pre", absorbed=False)
     heads = _heads(net, net.rows(patches))
     for block in net.numbered("blocks." if is_timm else f"{at}encoder.layer."):
         _block(net, stream, block, _TIMM if is_timm else _VIT, heads)
@@ -117,11 +112,7 @@ def swin(net: Sketch) -> None:
     stream = net.group("stream.patches", w.PERMUTE)
     net.dense(patches, stream, "input")
     net.normed(stream, norm, absorbed=False)
-    _tables(
-        net,
-        ("absolute_pos_embed", f"{at}embeddings.mask_token", f"{at}embeddings.position_embeddings"),
-        stream,
-    )
+    _tables(net, [f"{at}embeddings.position_embeddings"], stream)
     stages = net.numbered("layers." if is_timm else f"{at}encoder.layers.")
     merges_after = bool(stages) and f"{stages[0]}.downsample.reduction" in net
     for stage in stages:
