@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from peace_pipeline.symmetry.actions import Tensors, entries, take
+from peace_pipeline.symmetry.actions import Tensors, take
 from peace_pipeline.symmetry.canonical import canonical
-from peace_pipeline.symmetry.wiring import FIXED, Axis, Group, WiredLayer, Wiring
+from peace_pipeline.symmetry.cutting import cut_group, positions, root, spaced
+from peace_pipeline.symmetry.wiring import FIXED, Axis, Group, Wiring
 
 MAX_UNITS = 256
 
@@ -53,7 +54,7 @@ def stack(
 ) -> list[Bucket]:
     """Stack networks (key, wiring, folded tensors without a batch dimension) of equal signature.
 
-    The scale-canonical form is taken and groups of more than ``MAX_UNITS`` neurons are reduced. Without
+    The canonical form is taken and groups of more than ``MAX_UNITS`` neurons are reduced. Without
     ``shared_nodes`` each layer gets neurons of its own.
     """
     groups: dict[str, list[tuple[str, Wiring, Mapping[str, torch.Tensor]]]] = defaultdict(list)
@@ -77,7 +78,7 @@ def separate(bucket: Bucket) -> Bucket:
     sizes: dict[str, int] = {}
 
     def own(axis: Axis, name: str) -> Axis:
-        groups[name] = replace(bucket.wiring.groups[axis.group], name=name)
+        groups[name] = replace(bucket.wiring.groups[axis.group], name=name, along=None, parts=())
         sizes[name] = bucket.sizes[axis.group]
         return replace(axis, group=name)
 
@@ -100,41 +101,38 @@ def reduce(wiring: Wiring, keys: tuple[str, ...], tensors: Tensors) -> Bucket:
     Neurons of fixed groups are told apart by position, so evenly spaced positions are kept instead.
     """
     sizes = {group.name: group.full_size for group in wiring.groups.values()}
-    for group in wiring.groups.values():
-        if group.size > MAX_UNITS:
-            wiring, tensors = _keep(wiring, tensors, group.name, _ranked(wiring, tensors, group.name))
-    return Bucket(wiring, keys, tensors, sizes)
+    large = [group for group in wiring.groups.values() if group.entries > MAX_UNITS and not group.parts]
+    for group in large:
+        if root(wiring, group.name) == group.name:
+            wiring, tensors = cut_group(wiring, tensors, group.name, _ranked(wiring, tensors, group))
+    return Bucket(*unbundled(wiring, keys, tensors), sizes)
 
 
-def _ranked(wiring: Wiring, tensors: Tensors, name: str) -> torch.Tensor:
+def _ranked(wiring: Wiring, tensors: Tensors, group: Group) -> torch.Tensor:
     """Indices (batch, ``MAX_UNITS``) of the neurons to keep."""
-    group = wiring.groups[name]
-    spaced = torch.linspace(0, group.size - 1, MAX_UNITS, dtype=torch.float64).round().long()
+    index = spaced(group.entries, MAX_UNITS)
     batch = next(iter(tensors.values())).shape[0]
-    if group.kind == FIXED:
-        return spaced.expand(batch, -1)
-    readers = wiring.readers(name)
-    weight = tensors[(readers or wiring.writers(name))[0].layer.tensors["weight"]]
-    if readers:
-        weight = weight.transpose(1, 2).unflatten(1, (group.size, -1))
-    norm = weight.double().flatten(2).norm(dim=2) if weight.dim() > 2 else weight
-    return norm.argsort(1)[:, spaced]
+    axes = [(layer, axis) for layer in wiring.layers for axis in layer.axes if axis.group == group.name]
+    whole = [(layer, axis) for layer, axis in axes if not axis.bundled]
+    if group.kind == FIXED or not whole:
+        return index.expand(batch, -1)
+    layer, axis = next(((layer, axis) for layer, axis in whole if axis.dim), whole[0])
+    weight = tensors[layer.weight].transpose(1, 1 + axis.dim).unflatten(1, (group.entries, -1))
+    return weight.double().flatten(2).norm(dim=2).argsort(1)[:, index]
 
 
-def _keep(wiring: Wiring, tensors: Tensors, name: str, index: torch.Tensor) -> tuple[Wiring, Tensors]:
-    kept = dict(tensors)
-    layers: list[WiredLayer] = []
-    count = index.shape[1]
+def unbundled(
+    wiring: Wiring, keys: tuple[str, ...], tensors: Tensors
+) -> tuple[Wiring, tuple[str, ...], Tensors]:
+    """The same with the rows that the heads of a bundle share repeated for each of them."""
+    repeated, layers = dict(tensors), []
     for wired in wiring.layers:
-        shape = list(wired.layer.shape)
-        if wired.out.group == name:
-            shape[0] = count
-            for tensor in wired.layer.tensors.values():
-                kept[tensor] = take(kept[tensor], 1, index)
-        if wired.into and wired.into.group == name:
-            shape[1] = count * wired.into.block
-            weight = wired.layer.tensors["weight"]
-            kept[weight] = take(kept[weight], 2, entries(index, wired.into.block))
-        layers.append(replace(wired, layer=replace(wired.layer, shape=tuple(shape))))
-    groups = wiring.groups | {name: replace(wiring.groups[name], size=count)}
-    return replace(wiring, groups=groups, layers=tuple(layers)), kept
+        if wired.out.bundled:
+            group = wiring.groups[wired.out.group]
+            index = positions(torch.arange(group.entries)[None], wired.out, group)
+            for name in wired.layer.tensors.values():
+                repeated[name] = take(tensors[name], 1, index)
+            layer = replace(wired.layer, shape=(index.shape[1], *wired.layer.shape[1:]))
+            wired = replace(wired, layer=layer, out=replace(wired.out, bundled=False))
+        layers.append(wired)
+    return replace(wiring, layers=tuple(layers)), keys, repeated

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -14,7 +16,23 @@ NODE_FEATURES = 5 + 2 + 2 * FREQUENCIES
 LAYER_FEATURES = 3 + 2 * FREQUENCIES + 1
 POSITION_FEATURES = 9
 EDGE_EXPANSION = 3
-KINDS = ("linear", "conv1d", "conv2d", "conv3d", "depthwise", "embedding", "norm", "tensor")
+KINDS = (
+    "linear",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "depthwise",
+    "embedding",
+    "norm",
+    "tensor",
+    "attention_q",
+    "attention_k",
+    "attention_v",
+    "attention_o",
+    "recurrent",
+    "lora_a",
+    "lora_b",
+)
 _KIND_OF_RANK = {2: "linear", 3: "conv1d", 4: "conv2d", 5: "conv3d"}
 BASIS = 64
 ALIGNMENTS = 3
@@ -36,10 +54,11 @@ def node_features(bucket: Bucket, group: str, dtype: torch.dtype) -> torch.Tenso
     positions = [i for i, layer in enumerate(wiring.layers) if layer.out.group == group]
     depth = (positions[0] + 1) / len(wiring.layers) if positions else 0.0
     shared = torch.tensor([*map(float, kinds), math.log(bucket.sizes[group]) / 4, depth], dtype=dtype)
-    place = torch.zeros(own.size, 2 * FREQUENCIES, dtype=dtype)
-    if own.kind == FIXED and own.size > 1:
-        place = fourier(torch.linspace(0, 1, own.size, dtype=dtype) * (1 - 1 / own.size))
-    return torch.cat([shared.expand(own.size, -1), place], 1)
+    count = own.entries
+    place = torch.zeros(count, 2 * FREQUENCIES, dtype=dtype)
+    if own.kind == FIXED and count > 1:
+        place = fourier(torch.linspace(0, 1, count, dtype=dtype) * (1 - 1 / count))
+    return torch.cat([shared.expand(count, -1), place], 1)
 
 
 def input_basis(size: int, dtype: torch.dtype) -> torch.Tensor:
@@ -48,40 +67,93 @@ def input_basis(size: int, dtype: torch.dtype) -> torch.Tensor:
     return (place[:, None] * torch.arange(BASIS, dtype=dtype) * math.pi).cos() * math.sqrt(2 / BASIS)
 
 
-def alignment(bucket: Bucket, position: int) -> torch.Tensor:
-    """How a layer's columns match the rows of the layers that write what it reads: (batch, ALIGNMENTS).
+class Alignment:
+    """How a layer's columns match the rows of the layers that write what it reads.
 
     Gradient descent couples the two (under gradient flow W_l W_lᵀ − W_{l+1}ᵀ W_{l+1} stays constant: Du, Hu and
     Lee 2018, theorem 2.1), and any other order of the columns destroys it while it keeps the statistics of both
     layers. The features are the cosine between the off-diagonal Gram matrices of a group's rows and columns, and
-    the correlations of the columns' norms with the rows' norms and with the biases.
+    the correlations of the columns' norms with the rows' norms and with the biases. Queries read what keys write.
+    What passes a layer of single channels is matched with what was there before it.
     """
-    wiring = bucket.wiring
-    wired = wiring.layers[position]
-    weight = bucket.tensors[wired.layer.tensors["weight"]]
-    writers = wiring.writers(wired.into.group) if wired.into else []
-    if wired.into is None or not writers or wiring.groups[wired.into.group].kind != PERMUTABLE:
-        return weight.new_zeros(len(weight), ALIGNMENTS)
-    columns = (
-        weight.reshape(*weight.shape[:2], wiring.groups[wired.into.group].size, -1).movedim(2, 1).flatten(2)
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._written: dict[str, _Written | None] = {}
+
+    def features(self, position: int) -> torch.Tensor:
+        """Features (batch, ALIGNMENTS) of a layer; 0 where nothing that it reads is written."""
+        bucket, wired = self._bucket, self._bucket.wiring.layers[position]
+        weight = bucket.tensors[wired.weight]
+        axis = next((axis for axis in reversed(wired.axes) if axis.charge < 0), wired.into)
+        written = self._of(axis.group) if axis else None
+        if axis is None or written is None:
+            return weight.new_zeros(len(weight), ALIGNMENTS)
+        size = bucket.wiring.groups[axis.group].entries
+        columns = weight.movedim(1 + axis.dim, 1).reshape(len(weight), size, -1)
+        norm = columns.norm(dim=2)
+        return torch.stack(
+            [
+                _cosine((_gram(columns) * written.related).flatten(1), written.gram.flatten(1)),
+                _cosine(_centred(norm), _centred(written.norm)),
+                _cosine(_centred(norm), _centred(written.shift)),
+            ],
+            1,
+        )
+
+    def _of(self, group: str) -> _Written | None:
+        if group not in self._written:
+            self._written[group] = self._find(group)
+        return self._written[group]
+
+    def _find(self, name: str) -> _Written | None:
+        wiring, tensors = self._bucket.wiring, self._bucket.tensors
+        group = wiring.groups[name]
+        if group.parts:
+            return _joined([self._of(part) for part in group.parts])
+        writers = [writer for writer in wiring.writers(name) if writer.out.charge > 0]
+        if group.kind != PERMUTABLE or not writers:
+            return None
+        if all(writer.is_diagonal and writer.into for writer in writers):
+            source = writers[0].into
+            return self._of(source.group) if source else None
+        rows = [tensors[writer.weight].flatten(2) for writer in writers if tensors[writer.weight].dim() > 2]
+        if not rows:
+            return None
+        biases = [
+            tensors[writer.layer.tensors["bias"]] for writer in writers if "bias" in writer.layer.tensors
+        ]
+        gram = torch.stack([_gram(row) for row in rows]).sum(0)
+        norm = torch.stack([row.norm(dim=2) for row in rows]).sum(0)
+        shift = torch.stack(biases).sum(0) if biases else torch.zeros_like(norm)
+        related = 1 - torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        return _Written(gram * related, norm, shift, related)
+
+
+class _Written(NamedTuple):
+    """Of what writes a group: the off-diagonal Gram matrix of its rows (batch, n, n), their norms, the biases (batch,
+    n), and 1 for pairs of neurons that are written from the same inputs (n, n)."""
+
+    gram: torch.Tensor
+    norm: torch.Tensor
+    shift: torch.Tensor
+    related: torch.Tensor
+
+
+def _joined(parts: Sequence[_Written | None]) -> _Written | None:
+    found = [part for part in parts if part is not None]
+    if len(found) < len(parts):
+        return None
+    grams = torch.stack(
+        [torch.block_diag(*matrices) for matrices in zip(*(part.gram for part in found), strict=True)]
     )
-    outgoing = _unit(columns) @ _unit(columns).mT
-    rows = [bucket.tensors[writer.layer.tensors["weight"]].flatten(2) for writer in writers]
-    incoming = torch.stack([_unit(row) @ _unit(row).mT for row in rows]).sum(0)
-    biases = [
-        bucket.tensors[writer.layer.tensors["bias"]] for writer in writers if "bias" in writer.layer.tensors
-    ]
-    norm = columns.norm(dim=2)
-    shift = torch.stack(biases).sum(0) if biases else torch.zeros_like(norm)
-    off = 1 - torch.eye(outgoing.shape[-1], dtype=weight.dtype, device=weight.device)
-    return torch.stack(
-        [
-            _cosine((outgoing * off).flatten(1), (incoming * off).flatten(1)),
-            _cosine(_centred(norm), _centred(torch.stack([row.norm(dim=2) for row in rows]).sum(0))),
-            _cosine(_centred(norm), _centred(shift)),
-        ],
-        1,
-    )
+    norm, shift = (torch.cat([part[i] for part in found], 1) for i in (1, 2))
+    return _Written(grams, norm, shift, torch.block_diag(*(part.related for part in found)))
+
+
+def _gram(rows: torch.Tensor) -> torch.Tensor:
+    unit = _unit(rows)
+    return unit @ unit.mT
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:
@@ -142,11 +214,15 @@ def position_features(wired: WiredLayer, dtype: torch.dtype) -> torch.Tensor:
 
 
 def edge_values(bucket: Bucket, position: int) -> torch.Tensor:
-    """The layer's weights (batch, out, in, positions), scaled by the root of the fan-in and compressed."""
+    """The layer's weights (batch, out, in, positions), scaled by the root of the fan-in and compressed.
+
+    Neurons of a diagonal layer have one input each.
+    """
     wired = bucket.wiring.layers[position]
-    weight = bucket.tensors[wired.layer.tensors["weight"]]
-    inputs = bucket.wiring.groups[wired.into.group].size if wired.into else 1
-    fan_in = (bucket.sizes[wired.into.group] if wired.into else 1) * kernel_size(wired)
+    weight = bucket.tensors[wired.weight]
+    read = wired.into if wired.into and not wired.is_diagonal else None
+    inputs = bucket.wiring.groups[read.group].entries if read else 1
+    fan_in = (bucket.sizes[read.group] if read else 1) * kernel_size(wired)
     return torch.asinh(weight.reshape(*weight.shape[:2], inputs, -1) * math.sqrt(fan_in))
 
 

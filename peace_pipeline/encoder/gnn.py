@@ -14,8 +14,31 @@ from torch import nn
 from peace_pipeline.encoder import features
 from peace_pipeline.encoder.bucket import Bucket
 from peace_pipeline.encoder.probes import Probes
+from peace_pipeline.symmetry.wiring import Wiring
 
 States = dict[str, torch.Tensor]
+
+
+def gathered(wiring: Wiring, states: States, group: str) -> torch.Tensor:
+    """States (batch, neurons, width) of a group, which may be joined of others."""
+    parts = wiring.groups[group].parts
+    return torch.cat([states[part] for part in parts], 1) if parts else states[group]
+
+
+def add(wiring: Wiring, states: States, group: str, change: torch.Tensor) -> None:
+    """Add to the states of a group, which may be joined of others."""
+    parts = wiring.groups[group].parts
+    sizes = [states[part].shape[1] for part in parts]
+    pieces = zip(parts, change.split(sizes, 1), strict=True) if parts else [(group, change)]
+    for name, piece in pieces:
+        states[name] = states[name] + piece
+
+
+def with_neurons(wiring: Wiring) -> list[str]:
+    """The groups that have neurons of their own: those that a layer runs over, or parts of them."""
+    touched = dict.fromkeys(axis.group for wired in wiring.layers for axis in wired.axes)
+    parts = [part for name in touched for part in wiring.groups[name].parts]
+    return [name for name in dict.fromkeys([*touched, *parts]) if not wiring.groups[name].parts]
 
 
 def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
@@ -51,9 +74,16 @@ class Round(nn.Module):
         self.update = mlp(3 * width, 2 * width, width)
         self.heads = heads
 
-    def messages(self, edges: torch.Tensor, source: torch.Tensor, linear: nn.Linear) -> torch.Tensor:
-        """Messages (batch, out, width) through ``edges`` (batch, K, out, in) from ``source`` (batch, in, width)."""
+    def messages(
+        self, edges: torch.Tensor, source: torch.Tensor, linear: nn.Linear, *, diagonal: bool
+    ) -> torch.Tensor:
+        """Messages (batch, out, width) through ``edges`` (batch, K, out, in) from ``source`` (batch, in, width).
+
+        Through a diagonal layer, whose edges are (batch, K, out, 1), each neuron hears from its own.
+        """
         heads = linear(source).unflatten(-1, (self.heads, -1)).movedim(-2, 1)
+        if diagonal:
+            return (edges * heads).movedim(1, -2).flatten(-2)
         return ((edges @ heads) / math.sqrt(edges.shape[-1])).movedim(1, -2).flatten(-2)
 
     def forward(
@@ -69,14 +99,18 @@ class Round(nn.Module):
         returning = {name: torch.zeros_like(state) for name, state in states.items()}
         sent = []
         for position, wired in enumerate(bucket.wiring.layers):
-            source = states[wired.into.group] if wired.into else unit.expand(len(bucket), 1, -1)
-            message = self.messages(edges[position], source + places[position], self.forward_map)
-            arriving[wired.out.group] = arriving[wired.out.group] + message
+            diagonal, edge, wiring = wired.is_diagonal, edges[position], bucket.wiring
+            source = (
+                gathered(wiring, states, wired.into.group) if wired.into else unit.expand(len(bucket), 1, -1)
+            )
+            message = self.messages(edge, source + places[position], self.forward_map, diagonal=diagonal)
+            add(wiring, arriving, wired.out.group, message)
             sent.append(message)
             if wired.into:
-                back = states[wired.out.group] + places[position]
-                returned = self.messages(edges[position].mT, back, self.backward_map)
-                returning[wired.into.group] = returning[wired.into.group] + returned
+                back = gathered(wiring, states, wired.out.group) + places[position]
+                edge = edge if diagonal else edge.mT
+                returned = self.messages(edge, back, self.backward_map, diagonal=diagonal)
+                add(wiring, returning, wired.into.group, returned)
         names = list(states)
         joined = [torch.cat([states[name], arriving[name], returning[name]], -1) for name in names]
         change = self.update(self.norm(torch.cat(joined, 1))).split(
@@ -120,16 +154,14 @@ class NeuronGNN(nn.Module):
 
     def _initial(self, bucket: Bucket) -> States:
         states = {}
-        for name in bucket.wiring.groups:
+        for name in with_neurons(bucket.wiring):
             node = self.node(features.node_features(bucket, name, self.unit.dtype).to(self.unit.device))
             states[name] = node.expand(len(bucket), -1, -1)
         for wired in bucket.wiring.layers:
             if "bias" in wired.layer.tensors:
                 bias = torch.asinh(bucket.tensors[wired.layer.tensors["bias"]])
-                states[wired.out.group] = states[wired.out.group] + self.bias(
-                    torch.stack([bias, bias.abs()], -1)
-                )
+                add(bucket.wiring, states, wired.out.group, self.bias(torch.stack([bias, bias.abs()], -1)))
         if self.probes is not None and self.probed is not None:
             for name, activations in self.probes(bucket).items():
-                states[name] = states[name] + self.probed(activations)
+                add(bucket.wiring, states, name, self.probed(activations))
         return states

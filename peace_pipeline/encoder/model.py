@@ -12,7 +12,7 @@ from torch_geometric.utils import to_dense_batch
 
 from peace_pipeline.encoder import features
 from peace_pipeline.encoder.bucket import Bucket
-from peace_pipeline.encoder.gnn import NeuronGNN, mlp
+from peace_pipeline.encoder.gnn import NeuronGNN, gathered, mlp
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Encoder(nn.Module):
             states, sent = self.gnn(bucket, values)
             base = layers + depth * torch.arange(count, device=sent[0].device)
             for position, (wired, message) in enumerate(zip(bucket.wiring.layers, sent, strict=True)):
-                joined = torch.cat([states[wired.out.group], message], -1)
+                joined = torch.cat([gathered(bucket.wiring, states, wired.out.group), message], -1)
                 nodes.append(joined.flatten(0, 1))
                 layer_of.append((base + position).repeat_interleave(message.shape[1]))
             known.append(self._known(bucket, values).flatten(0, 1))
@@ -132,6 +132,7 @@ class Encoder(nn.Module):
     def _known(self, bucket: Bucket, values: list[torch.Tensor]) -> torch.Tensor:
         """Statistics and static features (batch, layers, …) of a bucket's layers."""
         rows = []
+        alignment = features.Alignment(bucket)
         for position, wired in enumerate(bucket.wiring.layers):
             name = wired.layer.tensors.get("bias")
             bias = torch.asinh(bucket.tensors[name]) if name else None
@@ -140,7 +141,7 @@ class Encoder(nn.Module):
             )
             told = [
                 features.statistics(values[position], bias),
-                features.alignment(bucket, position),
+                alignment.features(position),
                 fixed.expand(len(bucket), -1),
             ]
             rows.append(torch.cat(told, 1))

@@ -15,7 +15,7 @@ from torch import nn
 
 from peace_pipeline.encoder import features
 from peace_pipeline.encoder.bucket import Bucket
-from peace_pipeline.symmetry.wiring import FIXED, WiredLayer
+from peace_pipeline.symmetry.wiring import FIXED, SCALE, WiredLayer
 
 Activations = dict[str, torch.Tensor]
 
@@ -49,21 +49,29 @@ class Probes(nn.Module):
         """What the layer reads (batch, in, probes): probes at the inputs, else rectified activations."""
         if wired.into is None:
             return self.pattern.new_ones(len(bucket), 1, self.count)
-        name = wired.into.group
-        if name in reached:
-            return reached[name].relu()
+        return self._at(bucket, wired.into.group, reached)
+
+    def _at(self, bucket: Bucket, name: str, reached: Activations) -> torch.Tensor:
         group = bucket.wiring.groups[name]
+        if group.parts:
+            return torch.cat([self._at(bucket, part, reached) for part in group.parts], 1)
+        if name in reached:
+            return _steadied(bucket, name, reached[name].relu())
         if group.kind != FIXED:
-            return self.pattern.new_zeros(len(bucket), group.size, self.count)
-        basis = features.input_basis(group.size, self.pattern.dtype).to(self.pattern.device)
+            return self.pattern.new_zeros(len(bucket), group.entries, self.count)
+        basis = features.input_basis(group.entries, self.pattern.dtype).to(self.pattern.device)
         return (basis @ self.pattern).expand(len(bucket), -1, -1)
 
     def _through(self, bucket: Bucket, wired: WiredLayer, source: torch.Tensor) -> torch.Tensor:
         """The layer's map (batch, in, probes) → (batch, out, probes)."""
-        weight = bucket.tensors[wired.layer.tensors["weight"]]
-        inputs = source.shape[1]
+        weight = bucket.tensors[wired.weight]
+        inputs = 1 if wired.is_diagonal else source.shape[1]
         weight = weight.reshape(*weight.shape[:2], inputs, -1)
-        if weight.shape[-1] == 1:
+        if wired.is_diagonal:
+            place = features.position_features(wired, weight.dtype).to(weight.device)
+            table = self.collapse(place) / math.sqrt(len(place))
+            out = (weight[:, :, 0] @ table) * source
+        elif weight.shape[-1] == 1:
             out = weight[..., 0] @ source
         else:
             place = features.position_features(wired, weight.dtype).to(weight.device)
@@ -73,3 +81,11 @@ class Probes(nn.Module):
         if "bias" in wired.layer.tensors:
             out = out + bucket.tensors[wired.layer.tensors["bias"]][..., None]
         return out
+
+
+def _steadied(bucket: Bucket, name: str, values: torch.Tensor) -> torch.Tensor:
+    """Values of a residual stream of which norms read, over their root mean square: sums over many blocks grow."""
+    wiring = bucket.wiring
+    if SCALE in wiring.groups[name].actions or len(wiring.writers(name)) < 2:
+        return values
+    return values / (values.square().mean(1, keepdim=True) + 1e-6).sqrt()

@@ -7,8 +7,8 @@ that what a group's rows are made of is in canonical form already:
   depth);
 - signs: a positive sum of cubes of that writer's weights and bias;
 - maps between keys and queries, values and output, the two factors of LoRA, linear streams: the thin singular value
-  decomposition of the product, from QR of the factors, its singular values shared equally (compare the balanced
-  realisations of Moore 1981, §IV); the sign of each component makes the sum of cubes positive;
+  decomposition of the product (of all layers of a linear chain), from QR of the factors, its singular values shared
+  equally (compare the balanced realisations of Moore 1981, §IV); each component's sign makes a sum of cubes positive;
 - rotary positions: each complex pair of keys has the norm of its queries and a real positive Σ k|k|²;
 - orthogonal maps of a stream: the eigenvectors of its Gram matrix over the layers between it and inputs or outputs;
 - constants: the values' bias moves into the output's, the keys' is 0 where softmax doesn't see it.
@@ -93,7 +93,30 @@ def _without_constant(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors
 def _balanced(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
     """The two sides of a group on which any invertible map (of each unit, or of all entries) is free."""
     sides = _Sides(wiring, tensors, group)
-    return sides.put(*balance(sides.written, sides.read))
+    chained = [layer for layer in wiring.readers(group.name) if _is_chained(wiring, layer)]
+    if not chained:
+        return sides.put(*balance(sides.written, sides.read))
+    onward = [_onward(wiring, tensors, layer) for layer in wiring.readers(group.name)]
+    form, _ = balance(sides.written, torch.cat(onward, 1).mT[:, None])
+    values = form.square().sum(-1, keepdim=True)
+    alive = values > values.amax(-2, keepdim=True) * torch.finfo(values.dtype).eps
+    inverse = torch.where(alive, form, 0) / torch.where(alive, values, 1)
+    return sides.put(form, inverse @ (sides.written.mT @ sides.read))
+
+
+def _is_chained(wiring: Wiring, layer: WiredLayer) -> bool:
+    """Whether what a matrix writes can be mixed freely too: its rows are in no canonical form yet."""
+    return w.LINEAR in wiring.groups[layer.out.group].actions and len(layer.layer.shape) == 2
+
+
+def _onward(wiring: Wiring, tensors: Tensors, layer: WiredLayer) -> torch.Tensor:
+    """The matrices (batch, out, in) from what a layer reads to the next groups that can't be mixed freely."""
+    weight = tensors[layer.weight]
+    if not _is_chained(wiring, layer):
+        return weight.movedim(2, -1).flatten(1, -2) if weight.dim() > 3 else weight
+    return torch.cat(
+        [_onward(wiring, tensors, next_) @ weight for next_ in wiring.readers(layer.out.group)], 1
+    )
 
 
 def _turned(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
