@@ -11,10 +11,12 @@ import torch
 from peace_pipeline.weights import fused, gains, names, quantised, reparametrised
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.tensors import TensorInfo
-from peace_pipeline.weights.views import Stored, View, Views
+from peace_pipeline.weights.views import Stored, View, Views, consecutive, taken
 
 NewValues = Callable[[str, torch.Tensor], torch.Tensor | None]
 """A logical tensor's name and values, as stored → its new values; none for no change."""
+_BLOCK = 2**22
+"""How many values are compared at a time."""
 
 
 class LogicalTensors:
@@ -80,13 +82,41 @@ class LogicalTensors:
 def logical(checkpoint: Checkpoint, config: Mapping[str, Any]) -> LogicalTensors:
     """The logical tensors of a checkpoint with this config.json (which may be empty, and wrong).
 
-    Copies of the input embedding that the config calls tied are left out.
+    Copies of the input embedding that the config calls tied are left out; a module of other values than the
+    embedding's is none, whatever the config says (that of every T5 says so).
 
     Raises:
         UnsupportedFormat: where weights are quantised in a way that is not read.
+        UnreadableCheckpoint: where copies can't be compared.
     """
     views = views_of(checkpoint.tensors.values(), config)
-    return LogicalTensors(checkpoint, views, names.tied(views, config))
+    copies = {
+        copy: other
+        for copy, other in names.tied(views, config).items()
+        if _are_equal(views[copy], views[other], checkpoint)
+    }
+    return LogicalTensors(checkpoint, views, copies)
+
+
+def _are_equal(copy: View, other: View, checkpoint: Checkpoint) -> bool:
+    """Whether a tensor has another's values in its own dtype, as far as the same parts of them are had."""
+    if copy.info.part != other.info.part:
+        return True
+    for block, others in zip(_blocks(copy), _blocks(other), strict=True):
+        values = block.read(checkpoint, None)
+        if not torch.equal(values, others.read(checkpoint, values.dtype)):
+            return False
+    return True
+
+
+def _blocks(view: View) -> list[View]:
+    """A large tensor in blocks of rows, so as to have little of it at a time."""
+    info = view.info
+    if info.part or info.size <= _BLOCK:
+        return [view]
+    width = max(1, _BLOCK * info.shape[0] // info.size)
+    rows = consecutive(min(width, info.shape[0] - start) for start in range(0, info.shape[0], width))
+    return [block for own in rows if (block := taken(view, own))]
 
 
 def views_of(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> Views:

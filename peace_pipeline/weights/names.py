@@ -53,7 +53,16 @@ _EMBEDDINGS = frozenset(
     )
 )
 _TIED = dict.fromkeys(
-    ("lm_head", "embed_out", "decoder", "output", "vocab_projector", "generator_lm_head", "lm_loss", "proj_out"),
+    (
+        "lm_head",
+        "embed_out",
+        "decoder",
+        "output",
+        "vocab_projector",
+        "generator_lm_head",
+        "lm_loss",
+        "proj_out",
+    ),
     _EMBEDDINGS,
 ) | {"embed_tokens": frozenset({"shared"})}
 """Module that may repeat the input embedding → the embeddings that it would repeat."""

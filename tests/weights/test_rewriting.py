@@ -498,7 +498,8 @@ def test_a_tied_copy_gets_the_embeddings_values(tmp_path: Path) -> None:
         "a.model.embed_tokens.weight": numbers(6, 4),
         "b.model.embed_tokens.weight": numbers(6, 4) + 1,
     }
-    copies = {"a.lm_head.weight": numbers(6, 4).half(), "b.lm_head.weight": torch.zeros(6, 4)}
+    first, second = embeddings.values()
+    copies = {"a.lm_head.weight": first.half(), "b.lm_head.weight": second.clone()}
     save_file(embeddings, source / "model-00001-of-00002.safetensors")
     save_file(copies, source / "model-00002-of-00002.safetensors")
     copy = changed_logically(

@@ -828,3 +828,37 @@ def test_a_part_of_a_weight_normed_convolution(tmp_path: Path) -> None:
         assert network.tensors["weight"].part == part
         expected = module.weight.detach()[part.index]
         torch.testing.assert_close(network.read("weight", torch.float64), expected)
+
+
+def test_a_head_of_other_values_than_the_embedding_is_no_copy(tmp_path: Path) -> None:
+    embedding = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    other = embedding.clone()
+    other[5, 3] += 1
+    tied = {"tie_word_embeddings": True}
+    named = {"embed_tokens.weight": embedding}
+    assert read_all(tmp_path, named | {"lm_head.weight": embedding.clone()}, tied).keys() == named.keys()
+    assert len(read_all(tmp_path, named | {"lm_head.weight": other}, tied)) == 2
+
+
+@pytest.mark.parametrize("model_type", ["bert", "gpt2", "t5", "gemma"])
+def test_what_a_family_ties_where_the_config_does_not_say(model_type: str, tmp_path: Path) -> None:
+    embedding = torch.ones(6, 4)
+    state = {"shared.weight": embedding, "lm_head.weight": embedding.clone()}
+    assert len(read_all(tmp_path, state, {"model_type": model_type})) == 1
+    assert len(read_all(tmp_path, state, {"model_type": model_type, "tie_word_embeddings": False})) == 2
+    assert len(read_all(tmp_path, state, {"model_type": "llama"})) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_gains_of_gemma_are_what_its_norms_multiply_by(dtype: torch.dtype, tmp_path: Path) -> None:
+    stored = torch.tensor([0.001, -1.0, 2.5]).to(dtype)
+    state = {"model.norm.weight": stored, "model.layers.0.mlp.up_proj.weight": torch.ones(2, 3, dtype=dtype)}
+    with local_blob(written(tmp_path / "m.safetensors", state)) as blob:
+        network = logical(Checkpoint({"m": SafetensorsFile(blob)}), {"model_type": "gemma"})
+        gain = network.read("model.norm.weight", torch.float64)
+        assert torch.equal(gain, stored.double() + 1)
+        assert torch.equal(network.read("model.layers.0.mlp.up_proj.weight"), torch.ones(2, 3))
+        same = network.rewritten("model.norm.weight", lambda name, old: gain)
+    assert same is not None
+    assert same.dtype == dtype
+    assert torch.equal(same, stored)
