@@ -16,8 +16,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from peace_pipeline.symmetry import wiring as w
-from peace_pipeline.symmetry.actions import Action, Element, Tensors, entries
-from peace_pipeline.symmetry.canonical import DEAD
+from peace_pipeline.symmetry.actions import Action, Element, Tensors, along, entries
+from peace_pipeline.symmetry.canonical import DEAD, to_unit
 from peace_pipeline.symmetry.wiring import Axis, Group, WiredLayer, Wiring
 
 Layers = Callable[[int], Tensors]
@@ -26,14 +26,15 @@ Layers = Callable[[int], Tensors]
 WIDEST = 1024
 """Columns that units are compared on: wider layers are projected to so many at random."""
 
-_SILENT = 1e25
-"""The scale of units that nothing goes into: what reads them counts for nothing."""
 _SMALLEST = 1e-6
 """Singular values of a product of factors, relative to the largest, below which they are taken to be this large."""
 
 
 class Aligned:
-    """One of two networks under the element that was found for it; values are those of a batch of one."""
+    """One of two networks under the element that was found for it; values are those of a batch of one.
+
+    ``alive`` says of a group's entries which ones count: nothing goes into the others.
+    """
 
     def __init__(self, wiring: Wiring, layers: Layers) -> None:
         self.wiring, self._layers = wiring, layers
@@ -42,13 +43,31 @@ class Aligned:
         self.maps: Tensors = {}
         self.offsets: Tensors = {}
         self.flips: Tensors = {}
+        self.alive: Tensors = {}
 
     def layer(self, position: int) -> Tensors:
         """The layer's ``weight`` and ``bias`` after the element acted on it."""
         wired, tensors = self.wiring.layers[position], self._layers(position)
         named = {name: tensors[role][None] for role, name in wired.layer.tensors.items()}
         acted = Action(self.wiring, self._on(wired)).layer(wired, named.__getitem__)
-        return {role: acted[name][0] for role, name in wired.layer.tensors.items()}
+        found = {role: acted[name] for role, name in wired.layer.tensors.items()}
+        for axis in wired.axes:
+            alive = self._alive_along(axis.group)
+            if alive is not None:
+                for role in ("weight", "bias") if axis is wired.out and "bias" in found else ("weight",):
+                    dim = 1 + (axis.dim if role == "weight" else 0)
+                    found[role] = found[role] * along(alive[None], found[role], dim, axis.block)
+        return {role: value[0] for role, value in found.items()}
+
+    def _alive_along(self, name: str) -> torch.Tensor | None:
+        group = self.wiring.groups[name]
+        parts = [self._alive_along(part) for part in group.parts]
+        if all(part is None for part in parts):
+            return self.alive.get(name)
+        return torch.cat([
+            torch.ones(self.wiring.groups[part].entries, dtype=torch.bool) if alive is None else alive
+            for part, alive in zip(group.parts, parts, strict=True)
+        ])  # fmt: skip
 
     def _on(self, wired: WiredLayer) -> Element:
         """The part of the element that acts on a layer."""
@@ -87,6 +106,7 @@ class _View:
     charge: int
     bundled: bool
     weight: float
+    norms: float
 
     def projected(self) -> _View:
         """The same in fewer columns."""
@@ -95,7 +115,7 @@ class _View:
             return self
         generator = torch.Generator().manual_seed(columns)
         onto = torch.randn(columns, WIDEST, generator=generator, dtype=self.a.dtype) / WIDEST**0.5
-        return _View(self.a @ onto, self.b @ onto, self.charge, self.bundled, self.weight)
+        return _View(self.a @ onto, self.b @ onto, self.charge, self.bundled, self.weight, self.norms)
 
 
 class _Matching:
@@ -110,43 +130,69 @@ class _Matching:
         self._settled = {
             root for root, members in self._members.items() if not any(m.actions for m in members)
         }
+        self._done: set[str] = set()
 
     def run(self) -> None:
         """Settle every group: those of which a writer reads settled ones first."""
         for is_last in (False, True):
             for wired in self.wiring.layers:
-                if is_last or wired.is_diagonal or not wired.into or self._is_settled(wired.into):
+                if is_last or wired.is_diagonal or not wired.into or self._is_settled(wired.into.group):
                     for axis in reversed(wired.axes) if wired.is_diagonal or is_last else [wired.out]:
-                        self._settle_along(axis.group)
+                        self._settle_along(axis.group, is_last=is_last)
 
-    def _settle_along(self, name: str) -> None:
+    def _settle_along(self, name: str, *, is_last: bool = False) -> None:
         for root, _ in _pieces(self.wiring, name):
             if root not in self._settled:
                 self._settle(root)
-        joined = _root(self.wiring, name)
-        if (
-            joined not in self._settled
-        ):  # a concatenation: it has an order by its parts, and scales of its own
-            self._settled.add(joined)
-            for group in self._members[joined]:
-                self._scale(group)
-                self._sign(group)
+        if name not in self._done and (is_last or self._is_ready(self.wiring.groups[name])):
+            self._scale(self.wiring.groups[name])
+            self._finish(self.wiring.groups[name])
 
     def _settle(self, root: str) -> None:
-        members = self._members[root]
+        """Match the units of a root, and what is free beside their order in those groups that can be read."""
+        members = [group for group in self._members[root] if self._is_ready(group)]
         for group in members:
             self._scale(group)
         self._permute(self.wiring.groups[root], members)
-        for group in members:
-            self._sign(group)
-            self._mix(group)
-            self._map_whole(group)
         self._settled.add(root)
         for group in members:
-            self._move(group)
+            self._finish(group)
 
-    def _is_settled(self, axis: Axis) -> bool:
-        return all(root in self._settled for root, _ in _pieces(self.wiring, axis.group))
+    def _finish(self, group: Group) -> None:
+        """Settle what is free in a group whose units are matched and scaled."""
+        self._sign(group)
+        self._mix(group)
+        self._map_whole(group)
+        self._move(group)
+        self._done.add(group.name)
+
+    def _is_ready(self, group: Group) -> bool:
+        """Whether what the first layer reads that writes a group is settled."""
+        writing = self._writing(group)
+        return not writing or self._is_readable(self.wiring.layers[writing[0].position])
+
+    def _is_readable(self, wired: WiredLayer) -> bool:
+        if wired.into and wired.is_diagonal:
+            free = {*self.wiring.groups[wired.into.group].actions}
+            is_scaled = w.SCALE not in free or wired.into.group in self.a.scales
+            return wired.into.group in self._done or (is_scaled and not {w.SIGN, w.FLIP} & free)
+        return wired.into is None or self._is_settled(wired.into.group)
+
+    def _writing(self, group: Group) -> list[_Place]:
+        return [
+            place
+            for place in self._places
+            if place.group == group.name
+            and place.axis.charge == 1
+            and place.axis is self.wiring.layers[place.position].out
+        ]
+
+    def _is_settled(self, name: str) -> bool:
+        """Whether a group's order and all that is free in it beside are known, as of those that it is made of."""
+        group = self.wiring.groups[name]
+        roots = all(root in self._settled for root, _ in _pieces(self.wiring, name))
+        is_free = not {*group.actions} <= {w.PERMUTE} and name not in self._done
+        return roots and not is_free and all(map(self._is_settled, group.parts))
 
     def _all_places(self) -> Iterator[_Place]:
         for position, wired in enumerate(self.wiring.layers):
@@ -162,14 +208,13 @@ class _Matching:
         """What is known of a group: its places in layers whose other axis is settled."""
         for place in self._places:
             wired = self.wiring.layers[place.position]
-            others = [axis for axis in wired.axes if axis is not place.axis and not wired.is_diagonal]
-            if place.group != group.name or not all(map(self._is_settled, others)):
+            others = [axis.group for axis in wired.axes if axis is not place.axis]
+            is_known = self._is_readable(wired) if wired.is_diagonal else all(map(self._is_settled, others))
+            if place.group != group.name or not is_known:
                 continue
             a, b = (self._rows(side, place, group) for side in (self.a, self.b))
-            if place.axis.charge and w.SCALE in group.actions and group.name not in self.a.scales:
-                a, b = _unit(a), _unit(b)
             norms = float(a.norm() * b.norm())
-            yield _View(a, b, place.axis.charge, place.axis.bundled, a.numel() / norms if norms else 0.0)
+            yield _View(a, b, place.axis.charge, place.axis.bundled, a.numel() / max(norms, 1e-300), norms)
 
     def _rows(self, side: Aligned, place: _Place, group: Group) -> torch.Tensor:
         """The group's entries at a place (entries, columns), with their biases where the layer writes them."""
@@ -187,15 +232,9 @@ class _Matching:
         """Unit norms in, by the first layer that writes the group; of normalised units as a whole."""
         if not {w.SCALE, w.NORMALISED} & {*group.actions}:
             return
-        writing = [
-            place
-            for place in self._places
-            if place.group == group.name
-            and place.axis.charge == 1
-            and place.axis is self.wiring.layers[place.position].out
-        ]
+        writing = self._writing(group)
         first = [place for place in writing if place.position == writing[0].position]
-        if not first or not self._is_readable(self.wiring.layers[first[0].position]):
+        if not first:
             return
         is_only = len({place.position for place in writing}) == 1
         for side in (self.a, self.b):
@@ -203,11 +242,9 @@ class _Matching:
             if w.NORMALISED in group.actions:
                 units = norms.view(-1, group.width).norm(dim=1)
                 norms = units.repeat_interleave(group.entries // len(units))
-            unknown = _SILENT if is_only else 1.0
-            side.scales[group.name] = torch.where(norms > DEAD, 1 / norms.clamp_min(DEAD), unknown)[None]
-
-    def _is_readable(self, wired: WiredLayer) -> bool:
-        return wired.into is None or wired.is_diagonal or self._is_settled(wired.into)
+            elif is_only and not bool((norms > DEAD).all()):
+                side.alive[group.name] = norms > DEAD
+            side.scales[group.name] = to_unit(norms)[None]
 
     def _permute(self, root: Group, members: list[Group]) -> None:
         if w.PERMUTE not in root.actions:
@@ -218,9 +255,11 @@ class _Matching:
         order = _assigned(score, root.bundle)
         self.a.permutations[root.name] = order[None]
         for group in members:
+            index = entries(order[None], group.width)[0]
             if group.name in self.a.scales:
-                index = entries(order[None], group.width)[0]
                 self.a.scales[group.name] = self.a.scales[group.name][:, index]
+            if group.name in self.a.alive:
+                self.a.alive[group.name] = self.a.alive[group.name][index]
 
     def _sign(self, group: Group) -> None:
         if not {w.SIGN, w.FLIP} & {*group.actions}:
@@ -244,38 +283,42 @@ class _Matching:
         factors = _sides(list(self._views(group)), count, group)
         if factors:
             a, b = factors
-            found = _rotations(a, b, group.rotary) if w.ROTATE in group.actions else _mixings(a, b)[:2]
-            self.a.maps[group.name], self.b.maps[group.name] = (maps[None] for maps in found)
+            found = _rotations(a, b, group.rotary) if w.ROTATE in group.actions else _mixings(a, b)
+            self.a.maps[group.name], self.b.maps[group.name] = found[0][None], found[1][None]
 
     def _map_whole(self, group: Group) -> None:
         """A linear map of all entries, where a permutation with scales and signs leaves more than twice as much."""
         if not {w.LINEAR, w.ORTHOGONAL} & {*group.actions}:
             return
         plain = [view for view in self._views(group) if view.charge]
-        total = sum(view.weight * float(view.a.norm() * view.b.norm()) for view in plain)
+        if not plain:
+            return
         agreed = sum(view.weight * float((view.a * view.b).sum()) for view in plain)
-        kept = [kind.pop(group.name, None) for kind in self._kinds()]
+        fit = agreed / sum(view.weight * view.norms for view in plain)
+        kinds = (self.a.permutations, self.a.scales, self.b.scales, self.a.alive, self.b.alive)
+        kept = [kind.pop(group.name, None) for kind in kinds]
         found = self._whole(group)
-        if found is None or 1 - agreed / max(total, 1e-300) <= 2 * (1 - found[2]) + 1e-9:
-            for kind, value in zip(self._kinds(), kept, strict=True):
+        if found is None or 1 - fit <= 2 * (1 - found[2]) + 1e-9:
+            for kind, value in zip(kinds, kept, strict=True):
                 if value is not None:
                     kind[group.name] = value
         else:
             self.a.maps[group.name], self.b.maps[group.name] = found[0][None], found[1][None]
+            if found[3] < group.entries:
+                self.a.alive[group.name] = self.b.alive[group.name] = torch.arange(group.entries) < found[3]
 
-    def _kinds(self) -> tuple[Tensors, ...]:
-        return self.a.permutations, self.a.scales, self.b.scales
-
-    def _whole(self, group: Group) -> tuple[torch.Tensor, torch.Tensor, float] | None:
-        """Maps of both networks, and the cosine of what they make of them."""
+    def _whole(self, group: Group) -> tuple[torch.Tensor, torch.Tensor, float, int] | None:
+        """Maps of both networks, the cosine under them, and how many entries they leave alive."""
         views = list(self._views(group))
         if w.LINEAR in group.actions:
             factors = _sides(views, 1, group)
-            return _mixings(*factors) if factors else None
-        cross = sum(view.weight * (view.a @ view.b.mT).double() for view in views)
-        total = sum(view.weight * float(view.a.norm() * view.b.norm()) for view in views)
-        turn, agreed = _procrustes(torch.as_tensor(cross))
-        return turn[None], torch.eye(len(turn), dtype=turn.dtype)[None], float(agreed) / max(total, 1e-300)
+            if factors is None or (_rank(factors[0]) < group.entries and len(self._writing(group)) > 1):
+                return None
+            return _mixings(*factors)
+        cross = torch.stack([view.weight * (view.a @ view.b.mT).double() for view in views]).sum(0)
+        turn, agreed = _procrustes(cross)
+        fit = float(agreed) / sum(view.weight * view.norms for view in views)
+        return turn[None], torch.eye(len(turn), dtype=turn.dtype)[None], fit, group.entries
 
     def _move(self, group: Group) -> None:
         """Constants that readers take up, or that nothing sees: none."""
@@ -374,43 +417,65 @@ _Factors = tuple[torch.Tensor, torch.Tensor]
 
 
 def _sides(views: list[_View], count: int, group: Group) -> tuple[_Factors, _Factors] | None:
-    """Both networks' factors for ``count`` maps; ``None`` where one factor is not known."""
+    """Both networks' factors for ``count`` maps; one that is not known yet has no columns. ``None`` without any."""
     width = group.entries if w.LINEAR in group.actions else group.width
-    found = []
-    for side in "ab":
-        factors: dict[int, list[torch.Tensor]] = {1: [], -1: []}
-        for view in views:
-            if view.charge:
-                units = getattr(view, side).unflatten(0, (-1, width))
-                if len(units) < count:
-                    units = units.repeat_interleave(count // len(units), 0)
-                shared = units.unflatten(0, (count, -1)).transpose(1, 2)
-                factors[view.charge].append(shared.flatten(2))
-        if not all(factors.values()):
-            return None
-        found.append((torch.cat(factors[1], 2), torch.cat(factors[-1], 2)))
-    return found[0], found[1]
+    found: dict[str, list[torch.Tensor]] = {"a": [], "b": []}
+    for side, factors in found.items():
+        for charge in (1, -1):
+            alike = [getattr(view, side) for view in views if view.charge == charge]
+            units = [_shared(rows.unflatten(0, (-1, width)), count) for rows in alike]
+            factors.append(torch.cat(units, 2) if units else torch.zeros(count, width, 0))
+    if not _rank((found["a"][0], found["a"][1])):
+        return None
+    return (found["a"][0], found["a"][1]), (found["b"][0], found["b"][1])
 
 
-def _mixings(a: _Factors, b: _Factors) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Maps (units, width, width) that bring both networks' factors into one form, and the cosine in that form.
+def _rank(factors: _Factors) -> int:
+    """How many entries the number of columns allows to differ in what they write and what reads them."""
+    columns = [factor.shape[2] for factor in factors if factor.shape[2]]
+    return min(factors[0].shape[1], *columns) if columns else 0
+
+
+def _shared(units: torch.Tensor, count: int) -> torch.Tensor:
+    """Units (…, width, columns) as those of ``count`` maps, columns of units that share one side by side."""
+    if len(units) < count:
+        units = units.repeat_interleave(count // len(units), 0)
+    return units.unflatten(0, (count, -1)).transpose(1, 2).flatten(2)
+
+
+def _mixings(a: _Factors, b: _Factors) -> tuple[torch.Tensor, torch.Tensor, float, int]:
+    """Maps (units, width, width) that bring both networks' factors into one form, the cosine in that form, and how
+    many entries then count.
 
     Balanced factors are unique up to an orthogonal map; the first network's is turned onto the second's.
     """
+    rank = _rank(a)
     (map_a, *form_a), (map_b, *form_b) = _balanced(*a), _balanced(*b)
-    cross = sum(x @ y.mT for x, y in zip(form_a, form_b, strict=True))
-    turn, agreed = _procrustes(torch.as_tensor(cross))
+    turn, agreed = _procrustes(torch.stack([x @ y.mT for x, y in zip(form_a, form_b, strict=True)]).sum(0))
     norms = [sum(float(side.square().sum()) for side in form) ** 0.5 for form in (form_a, form_b)]
-    return turn @ map_a, map_b, float(agreed.sum()) / max(norms[0] * norms[1], 1e-300)
+    map_a = torch.cat([turn @ map_a[:, :rank], map_a[:, rank:]], 1)
+    return map_a, map_b, float(agreed.sum()) / max(norms[0] * norms[1], 1e-300), rank
 
 
 def _balanced(written: torch.Tensor, read: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A map that makes the Gram matrices of both factors equal and diagonal, and the factors under it."""
-    r1, r2 = (torch.linalg.qr(side.mT.double(), mode="r")[1] for side in (written, read))
-    left, values, right = torch.linalg.svd(r1 @ r2.mT)
-    root = values.clamp_min(float(values.max()) * _SMALLEST + 1e-300).sqrt()[..., None]
-    maps = root * torch.linalg.lstsq(r1, left).solution.mT
-    return maps, maps @ written.double(), torch.linalg.inv(maps).mT @ read.double()
+    """A map whose first entries make the Gram matrices of both factors equal and diagonal, and the factors there.
+
+    With Wᵀ = Q₁R₁ and Rᵀ = Q₂R₂ the product WᵀR is Q₁(R₁R₂ᵀ)Q₂ᵀ, and R₁R₂ᵀ = USVᵀ gives the maps S^-½VᵀR₂ of what is
+    written and S^-½UᵀR₁ of what reads it, which are inverse to each other. The map of one factor that stands alone
+    makes its rows orthonormal. Entries that the product doesn't have are mapped to what the others don't touch.
+    """
+    written, read = written.double(), read.double()
+    r1, r2 = (torch.linalg.qr(side.mT, mode="r")[1] for side in (written, read))
+    if written.shape[2] and read.shape[2]:
+        left, values, right = torch.linalg.svd(r1 @ r2.mT, full_matrices=False)
+        root = values.clamp_min(float(values.max()) * _SMALLEST + 1e-300).rsqrt()[..., None]
+        maps, inverse = root * (right @ r2), root * (left.mT @ r1)
+    else:
+        _, values, right = torch.linalg.svd(r1 if written.shape[2] else r2, full_matrices=False)
+        values = values.clamp_min(float(values.max()) * _SMALLEST + 1e-300)[..., None]
+        maps, inverse = (right / values, right * values)[:: 1 if written.shape[2] else -1]
+    missing = torch.linalg.svd(inverse)[2][:, inverse.shape[1] :]
+    return torch.cat([maps, missing], 1), maps @ written, inverse @ read
 
 
 def _procrustes(cross: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -427,11 +492,12 @@ def _rotations(a: _Factors, b: _Factors, rotary: int) -> tuple[torch.Tensor, tor
         ratio = (_length(query) / _length(key)).sqrt()[..., None]
         balanced.append((ratio, key * ratio, query / ratio))
     (ratio_a, *form_a), (ratio_b, *form_b) = balanced
-    agreed = sum((x.conj() * y).sum(-1) for x, y in zip(form_a, form_b, strict=True))
-    phase = torch.polar(torch.ones(agreed.shape, dtype=torch.float64), torch.as_tensor(agreed).angle())
+    agreed = torch.stack([(x.conj() * y).sum(-1) for x, y in zip(form_a, form_b, strict=True)]).sum(0)
+    phase = torch.polar(torch.ones(agreed.shape, dtype=torch.float64), agreed.angle())
     factors = phase * ratio_a[..., 0], ratio_b[..., 0] + 0j
-    rest = [tuple(side[:, rotary:] for side in factor) for factor in (a, b)]
-    others = _mixings(rest[0], rest[1])[:2] if rest[0][0].shape[1] else (None, None)
+    if rotary == a[0].shape[1]:
+        return _as_map(factors[0], None), _as_map(factors[1], None)
+    others = _mixings((a[0][:, rotary:], a[1][:, rotary:]), (b[0][:, rotary:], b[1][:, rotary:]))
     return _as_map(factors[0], others[0]), _as_map(factors[1], others[1])
 
 
@@ -445,10 +511,6 @@ def _as_map(factors: torch.Tensor, rest: torch.Tensor | None) -> torch.Tensor:
 
 def _length(pairs: torch.Tensor) -> torch.Tensor:
     return torch.linalg.vector_norm(pairs, dim=-1).clamp_min(DEAD)
-
-
-def _unit(rows: torch.Tensor) -> torch.Tensor:
-    return rows / rows.norm(dim=1, keepdim=True).clamp_min(DEAD)
 
 
 def _assigned(score: torch.Tensor, bundle: int) -> torch.Tensor:
