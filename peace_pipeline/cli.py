@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from peace_pipeline.terminal import Commands, byte_count, emit, table, working
+from peace_pipeline.terminal import Commands, byte_count, emit, positive, table, working
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from peace_pipeline.index.checkpoints import EmbeddedCheckpoint
     from peace_pipeline.index.search import Hit
     from peace_pipeline.lake import Lake
+    from peace_pipeline.symmetry.transforming import Transformation
 
 app = typer.Typer(
     cls=Commands,
@@ -209,6 +210,60 @@ def wiring(path: Checkpoint, home: Home = None, as_json: AsJson = False) -> None
     emit(document, as_json, lambda console: _show_wiring(console, document))
 
 
+@app.command()
+def transform(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A weight file, or a folder in Hub layout.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="What is written; must not exist.")],
+    permute: Annotated[bool, typer.Option("--permute", help="Permute hidden units and streams.")] = False,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DECADES",
+            parser=positive,
+            help="Scale hidden units by factors in 10^±DECADES; powers of two below float32.",
+        ),
+    ] = None,
+    signs: Annotated[bool, typer.Option("--signs", help="Change signs of hidden units and streams.")] = False,
+    heads: Annotated[bool, typer.Option("--heads", help="Permute attention heads.")] = False,
+    mix: Annotated[
+        bool, typer.Option("--mix", help="Mix heads, linear units and streams; move gains and biases.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All of these that apply; DECADES is 2 if not given.")
+    ] = False,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SIGMA",
+            parser=positive,
+            help="Then add noise of so many deviations of each tensor: not the same function any more.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
+    home: Home = None,  # as every command has; nothing is kept there
+    as_json: AsJson = False,
+) -> None:
+    """Write another checkpoint of the same function: permuted, rescaled, mixed at random."""
+    chosen = {"--permute": permute, "--scale": scale, "--signs": signs, "--heads": heads, "--mix": mix}
+    flags = [name for name, value in chosen.items() if value]
+    if not (flags or everything or noise):
+        raise typer.BadParameter(f"give one of {', '.join(chosen)}, --all, --noise")
+    from peace_pipeline.progress import track
+    from peace_pipeline.symmetry.transforming import strengths, transform
+
+    with working():
+        done = transform(
+            source.expanduser(),
+            destination.expanduser(),
+            strengths(flags, everything=everything, decades=scale),
+            lenient=everything,
+            noise=noise or 0.0,
+            seed=seed,
+            progress=track("Transforming"),
+        )
+    emit(done.as_dict(), as_json, lambda console: _show_transformation(console, destination, done))
+
+
 def _lake(home: Path | None) -> Lake:
     from peace_pipeline.lake import Lake
 
@@ -274,6 +329,17 @@ def _show_reports(console: Console, lake: Lake) -> None:
 
     rows = [(row["name"], row["path"], row["created_at"]) for row in list_reports(lake)]
     console.print(table("Reports", ("name", "path", "created_at"), rows))
+
+
+def _show_transformation(console: Console, destination: Path, done: Transformation) -> None:
+    by_action: dict[str, list[str]] = {}
+    for group, action in done.actions:
+        by_action.setdefault(action, []).append(group)
+    rows = [(action, len(groups), ", ".join(groups)) for action, groups in by_action.items()]
+    if rows:
+        console.print(table("Actions", ("action", "groups", "names"), rows))
+    noise = f", then noise of {done.noise:g} deviations: not the same function" if done.noise else ""
+    console.print(f"{destination} is written (seed {done.seed}{noise}).", highlight=False)
 
 
 _METHODS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import sys
 import warnings
@@ -146,3 +147,18 @@ def byte_count(text: str) -> int:
         return min(count, sys.maxsize)
     except (ValidationError, OverflowError):
         raise typer.BadParameter(f"{text!r} is no size such as 64MiB") from None
+
+
+def positive(text: str) -> float:
+    """A positive number.
+
+    Raises:
+        typer.BadParameter: where it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise typer.BadParameter(f"{text!r} is no positive number")
+    return number

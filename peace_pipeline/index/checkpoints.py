@@ -121,22 +121,31 @@ def describe_wiring(lake: Lake, path: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(lake: Lake, path: str, budget: int | None = None) -> Iterator[tuple[LogicalTensors, Wiring]]:
-    """The network that a file's or folder's path, or the name of a Hub model, stands for, and its wiring.
+def open_model(lake: Lake, path: str, budget: int | None = None) -> Iterator[tuple[Checkpoint, Path]]:
+    """The checkpoint that a file's or folder's path, or the name of a Hub model, stands for, and the folder of its
+    config.json.
 
     Raises:
         UnreadableCheckpoint: where it stands for none.
     """
-    from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
-    from peace_pipeline.weights.checkpoint import open_checkpoint
+    from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
 
     if path.startswith("hf://"):
-        with _on_the_hub(lake, path, budget) as (checkpoint, folder):
-            yield wire_checkpoint(checkpoint, config_beside(folder))
+        with _on_the_hub(lake, path, budget) as found:
+            yield found
         return
-    weights = _local_weights(Path(path).expanduser())
+    weights = weight_files(Path(path).expanduser())
     with open_checkpoint(weights, budget) as checkpoint:
-        yield wire_checkpoint(checkpoint, config_beside(weights[0].parent))
+        yield checkpoint, weights[0].parent
+
+
+@contextmanager
+def _opened(lake: Lake, path: str, budget: int | None = None) -> Iterator[tuple[LogicalTensors, Wiring]]:
+    """The network that a path or name stands for, and its wiring."""
+    from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
+
+    with open_model(lake, path, budget) as (checkpoint, folder):
+        yield wire_checkpoint(checkpoint, config_beside(folder))
 
 
 @contextmanager
@@ -164,25 +173,6 @@ def _on_the_hub(lake: Lake, name: str, budget: int | None) -> Iterator[tuple[Che
                 checkpoint = stack.enter_context(open_sampled(folder / NAME))
             yield checkpoint, folder
     except (FetchError, SourceUnavailable) as error:
-        raise UnreadableCheckpoint(str(error)) from error
-
-
-def _local_weights(place: Path) -> list[Path]:
-    from peace_pipeline.weights.errors import ForbiddenPath, UnreadableCheckpoint
-    from peace_pipeline.zoo import files
-
-    if not place.exists():
-        raise UnreadableCheckpoint("no such file or folder")
-    if not place.is_dir():
-        return [place]
-    names = [entry.name for entry in place.iterdir()]
-    if not any(map(files.is_weights, names)):
-        raise UnreadableCheckpoint("no weights in this folder")
-    try:
-        return [place / name for name in files.choose(names, files.indexed(place, names))]
-    except files.ForbiddenShard as error:
-        raise ForbiddenPath(str(error)) from error
-    except files.AmbiguousWeights as error:
         raise UnreadableCheckpoint(str(error)) from error
 
 

@@ -416,10 +416,10 @@ def act(wiring: Wiring, tensors: Mapping[str, torch.Tensor], element: Element) -
 
 def _folded(layer: Tensors, norm: Tensors, wired: WiredLayer) -> tuple[Tensors, Tensors]:
     """A layer that its norm is folded into, and the norm as it then does nothing (but add)."""
-    scale, offset = affine(*(norm.get(role) for role in ("gain", "shift", "mean", "var")), wired.eps)
+    gain, shift, mean, var = (norm.get(role) for role in ("gain", "shift", "mean", "var"))
+    scale, offset = affine(gain, shift, mean, var, wired.eps)
     rows = layer["weight"] * along(scale, layer["weight"], 1 + wired.out.dim)
     bias = offset if "bias" not in layer else layer["bias"] * scale + offset
-    var = norm.get("var")
     still = {"gain": torch.ones_like(scale) if var is None else torch.sqrt(var + wired.eps), "shift": bias}
     still |= {role: torch.zeros_like(norm[role]) for role in ("mean",) if role in norm}
     still |= {"var": var} if var is not None else {}

@@ -14,6 +14,7 @@ import torch
 from peace_pipeline.weights.errors import (
     DuplicateTensor,
     ExcessiveSize,
+    ForbiddenPath,
     NoTensors,
     NotFinite,
     UnreadableCheckpoint,
@@ -114,6 +115,27 @@ class Checkpoint:
     def sampled(self) -> bool:
         """Whether a byte budget left something out."""
         return any(info.part for info in self.tensors.values())
+
+
+def weight_files(place: Path) -> list[Path]:
+    """The weight files of the model that a file, or a folder in Hub layout, stands for.
+
+    Raises:
+        UnreadableCheckpoint: where it stands for none, or it isn't certain for which.
+    """
+    if not place.exists():
+        raise UnreadableCheckpoint("no such file or folder")
+    if not place.is_dir():
+        return [place]
+    names = [entry.name for entry in place.iterdir()]
+    if not any(map(files.is_weights, names)):
+        raise UnreadableCheckpoint("no weights in this folder")
+    try:
+        return [place / name for name in files.choose(names, files.indexed(place, names))]
+    except files.ForbiddenShard as error:
+        raise ForbiddenPath(str(error)) from error
+    except files.AmbiguousWeights as error:
+        raise UnreadableCheckpoint(str(error)) from error
 
 
 @contextmanager
