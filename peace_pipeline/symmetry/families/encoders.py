@@ -34,6 +34,7 @@ _ALBERT = Block(
 )
 _ADDED = ("position_embeddings", "token_type_embeddings")
 _OF_TOKENS = "ForTokenClassification"
+_OF_TEXTS = ("ForSequenceClassification", "ForMultipleChoice")
 
 
 @family("bert", "roberta", "xlm-roberta", "camembert")
@@ -52,7 +53,8 @@ def bert(net: Sketch) -> None:
             net, _BERT.under(block), stream, net.number("num_attention_heads"), activation(net.config)
         )
     pooled = _pooled(net, f"{at}{pooler}", stream)
-    outputs(net, stream if architecture(net).endswith(_OF_TOKENS) else pooled, "classifier")
+    if "classifier" in net:
+        outputs(net, _classified(net, stream, pooled), "classifier")
     outputs(net, pooled, "cls.seq_relationship")
     outputs(net, stream, "qa_outputs")
     if "classifier.dense" in net:
@@ -103,7 +105,8 @@ def albert(net: Sketch) -> None:
                 net, _ALBERT.under(block), stream, net.number("num_attention_heads"), activation(net.config)
             )
     pooled = _pooled(net, f"{at}pooler", stream)
-    outputs(net, stream if architecture(net).endswith(_OF_TOKENS) else pooled, "classifier")
+    if "classifier" in net:
+        outputs(net, _classified(net, stream, pooled), "classifier")
     outputs(net, pooled, "sop_classifier.classifier")
     outputs(net, stream, "qa_outputs")
     names = ("predictions.dense", "predictions.LayerNorm", "predictions.decoder")
@@ -123,3 +126,11 @@ def _pooled(net: Sketch, pooler: str, stream: str) -> str:
         return stream
     net.dense(pooler, net.hidden(f"{pooler}.hidden", "tanh"), stream)
     return f"{pooler}.hidden"
+
+
+def _classified(net: Sketch, stream: str, pooled: str) -> str:
+    """What a classifier beside a pooler reads: that follows from the class alone."""
+    name = architecture(net)
+    if name and not name.endswith((_OF_TOKENS, *_OF_TEXTS)):
+        raise WiringMismatch(f"what the classifier of {name} reads is not known")
+    return stream if name.endswith(_OF_TOKENS) else pooled
