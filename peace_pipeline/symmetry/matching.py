@@ -45,6 +45,13 @@ class Aligned:
         self.flips: Tensors = {}
         self.alive: Tensors = {}
 
+    def of(self, layers: Layers) -> Aligned:
+        """Another network of this wiring under the same element."""
+        other = Aligned(self.wiring, layers)
+        for kind in (*(kind.name for kind in fields(Element)), "alive"):
+            setattr(other, kind, getattr(self, kind))
+        return other
+
     def layer(self, position: int) -> Tensors:
         """The layer's ``weight`` and ``bias`` after the element acted on it."""
         wired, tensors = self.wiring.layers[position], self._layers(position)

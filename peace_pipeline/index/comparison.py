@@ -1,0 +1,425 @@
+"""``peace compare``: what two networks have to do with each other.
+
+Both are brought into one form by weight matching; each layer's cosine there is set against the cosine that chance
+gives, where the second network's values are shuffled within each layer and matched likewise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from peace_pipeline.index.checkpoints import open_model
+from peace_pipeline.index.evidence import (
+    ROUNDINGS,
+    Evidence,
+    distance,
+    few_levels,
+    pruned,
+    relation_of,
+    rounded,
+    trained,
+)
+from peace_pipeline.lake import Lake
+from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
+from peace_pipeline.symmetry.infer import independent
+from peace_pipeline.symmetry.layering import folded_layer
+from peace_pipeline.symmetry.matching import Aligned, Layers, match
+from peace_pipeline.symmetry.wiring import INDEPENDENT, WiredLayer, Wiring
+from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
+from peace_pipeline.weights.errors import UnreadableCheckpoint
+from peace_pipeline.weights.layers import Layer
+from peace_pipeline.weights.logical import LogicalTensors
+from peace_pipeline.zoo import files
+from peace_pipeline.zoo.catalog import newest_records
+from peace_pipeline.zoo.source import FetchError, local_folder
+
+IDENTICAL, EQUIVALENT, DERIVED, UNRELATED = VERDICTS = ("identical", "equivalent", "derived", "unrelated")
+THRESHOLDS = "thresholds.json"
+EQUAL = 1e-7
+"""Relative distance of layers below which nothing happened to them."""
+Rounding = Callable[[torch.Tensor], torch.Tensor]
+Tensors = dict[str, torch.Tensor]
+_SMALL_NETWORK = 1 << 25
+"""Values. Larger networks are compared in float32."""
+_SKETCH = 4096
+"""Values of a layer that tell which other layer it is, where names don't."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The largest relative distance of any layer in equivalent networks, and the least similarity of derived ones."""
+
+    tolerance: float
+    derived: float
+
+    @classmethod
+    def of(cls, lake: Lake) -> Thresholds:
+        """Those that the lake's provenance report found, else those that PEACE comes with."""
+        own = lake.reports / "provenance" / THRESHOLDS
+        shipped = resources.files("peace_pipeline.index") / THRESHOLDS
+        found = json.loads(own.read_text() if own.is_file() else shipped.read_text())
+        return cls(found["tolerance"], found["derived"])
+
+
+@dataclass(frozen=True)
+class Network:
+    """An open network: its checkpoint, its logical tensors, and how it is wired."""
+
+    checkpoint: Checkpoint
+    tensors: LogicalTensors
+    wiring: Wiring
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, config: dict[str, Any]) -> Network:
+        """Wire a checkpoint.
+
+        Raises:
+            UnreadableCheckpoint: where that can't be done.
+        """
+        return cls(checkpoint, *wire_checkpoint(checkpoint, config))
+
+    def layers(
+        self, wiring: Wiring, dtype: torch.dtype, rounding: Rounding = lambda values: values
+    ) -> Layers:
+        """Reads the folded layers of ``wiring``, which names this network's tensors, after ``rounding``."""
+
+        def read(position: int) -> Tensors:
+            return folded_layer(
+                wiring.layers[position], lambda name: rounding(self.tensors.read(name, dtype))
+            )
+
+        return read
+
+    def size(self, wired: WiredLayer) -> int:
+        """Number of values of a layer and the norm after it."""
+        names = (name for layer in wired.own for name in layer.tensors.values())
+        return sum(self.tensors.tensors[name].size for name in names)
+
+    @property
+    def precision(self) -> float:
+        """The machine epsilon of most of its values as they are stored."""
+        sizes: dict[str, int] = defaultdict(int)
+        for info in self.tensors.tensors.values():
+            sizes[info.dtype] += info.size if info.is_floating else 0
+        return float(torch.finfo(getattr(torch, max(sizes, key=sizes.__getitem__))).eps)
+
+
+@dataclass(frozen=True)
+class LayerPair:
+    """Two layers that stand for each other: in one form their cosine, and the norm of their difference over the
+    larger one's; ``chance`` is the cosine that chance gives."""
+
+    a: str
+    b: str
+    size: int
+    cosine: float
+    distance: float
+    chance: float = 0.0
+
+    @property
+    def similarity(self) -> float:
+        """How far the cosine lies above chance; 1 where the layers are equal."""
+        return (self.cosine - self.chance) / max(1 - self.chance, 1e-9)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Two networks against each other. ``whole`` is the smaller one's number of values; ``missing`` is how many layers
+    of each have no counterpart."""
+
+    pairs: tuple[LayerPair, ...]
+    whole: int
+    missing: tuple[int, int]
+    tolerance: float
+    permutations: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def distance(self) -> float:
+        """The largest distance of any layer."""
+        return max((pair.distance for pair in self.pairs), default=1.0)
+
+    @property
+    def similarity(self) -> float:
+        """Mean of the layers', each weighted by its number of values; those without a counterpart count 0."""
+        return sum(pair.similarity * pair.size for pair in self.pairs) / self.whole
+
+    def verdict(self, thresholds: Thresholds) -> str:
+        """``equivalent`` (where one holds the other too), ``derived`` or ``unrelated``."""
+        if not min(self.missing) and self.distance <= self.tolerance:
+            return EQUIVALENT
+        return DERIVED if self.similarity >= thresholds.derived else UNRELATED
+
+
+@dataclass(frozen=True)
+class _Counterparts:
+    """What two networks have in common: parts of their wirings whose layers stand for each other in order."""
+
+    a: Wiring
+    b: Wiring
+
+    def missing(self, a: Network, b: Network) -> tuple[int, int]:
+        """How many layers of each have no counterpart."""
+        return _missing(self.a, a.wiring), _missing(self.b, b.wiring)
+
+
+@dataclass(frozen=True)
+class Form:
+    """Two networks in one form."""
+
+    parts: _Counterparts
+    aligned: tuple[Aligned, Aligned]
+
+    def rounded(self, network: Network, side: int, rounding: Rounding, position: int) -> Tensors:
+        """A layer of one of them in that form, after its stored values were rounded."""
+        wiring = (self.parts.a, self.parts.b)[side]
+        return self.aligned[side].of(network.layers(wiring, torch.float64, rounding)).layer(position)
+
+
+def compare(lake: Lake, a: str, b: str) -> dict[str, Any]:
+    """Compare two networks (paths, Hub models, model ids of the lake) and say so in a JSON object.
+
+    Raises:
+        UnreadableCheckpoint: where one can't be read.
+    """
+    thresholds = Thresholds.of(lake)
+    with open_network(lake, a) as first, open_network(lake, b) as second:
+        return describe(first, second, thresholds)
+
+
+def describe(a: Network, b: Network, thresholds: Thresholds) -> dict[str, Any]:
+    """The verdict on two open networks, with its reasons."""
+    if is_identical(a.checkpoint, b.checkpoint):
+        reason = "all tensors have the same names and bytes"
+        return {"verdict": IDENTICAL, "similarity": 1.0, "tolerance": 0.0, "reason": reason, "layers": []}
+    measured, form = measure(a, b, thresholds)
+    verdict = measured.verdict(thresholds)
+    document: dict[str, Any] = {
+        "verdict": verdict,
+        "similarity": round(measured.similarity, 6),
+        "tolerance": measured.tolerance,
+    }
+    found: list[Evidence] = []
+    if verdict == DERIVED and form:
+        found = [_evidence(a, b, form, position) for position in range(len(measured.pairs))]
+        document["relation"] = relation_of(zip(found, (p.size for p in measured.pairs), strict=True))
+    document["reason"] = _reason(measured, verdict, thresholds, document.get("relation"))
+    document["layers"] = [
+        {"a": pair.a, "b": pair.b, "similarity": round(pair.similarity, 6)} for pair in measured.pairs
+    ]
+    for layer, each in zip(document["layers"], found, strict=False):
+        layer["evidence"] = each.text
+    if verdict != UNRELATED and measured.permutations:
+        document["permutations"] = measured.permutations
+    return document
+
+
+@contextmanager
+def open_network(lake: Lake, name: str) -> Iterator[Network]:
+    """The network that a path, the name of a Hub model, or else a model id of the lake stands for.
+
+    Raises:
+        UnreadableCheckpoint: where it stands for none.
+    """
+    is_id = not name.startswith("hf://") and not Path(name).expanduser().exists()
+    record = newest_records(lake).get(name) if is_id else None
+    if record is None:
+        with open_model(lake, name) as (checkpoint, folder):
+            yield Network.of(checkpoint, config_beside(folder))
+        return
+    try:
+        folder = local_folder(record)
+    except FetchError as error:
+        raise UnreadableCheckpoint(f"{name}: {error}") from error
+    weights = [folder / file.path for file in record.files if files.is_weights(file.path)]
+    with open_checkpoint(weights) as checkpoint:
+        yield Network.of(checkpoint, config_beside(folder))
+
+
+def is_identical(a: Checkpoint, b: Checkpoint) -> bool:
+    """Whether all tensors have the same names, dtypes, shapes and bytes."""
+    described = [
+        {name: (info.shape, info.stored or info.dtype) for name, info in side.tensors.items()}
+        for side in (a, b)
+    ]
+    return described[0] == described[1] and all(
+        torch.equal(a.read(name, None), b.read(name, None)) for name in a.tensors
+    )
+
+
+def measure(a: Network, b: Network, thresholds: Thresholds, *, seed: int = 0) -> tuple[Measured, Form | None]:
+    """Two networks in one form, and how near they are to each other there.
+
+    What chance gives is only measured where they are not equal up to symmetry.
+    """
+    whole = min(sum(map(each.size, each.wiring.layers)) for each in (a, b))
+    tolerance = _tolerance(a, b, thresholds)
+    largest = max(a.tensors.parameters, b.tensors.parameters)
+    dtype = torch.float64 if largest <= _SMALL_NETWORK else torch.float32
+    parts = _counterparts(a, b, thresholds)
+    if parts is None:
+        return Measured((), whole, (len(a.wiring.layers), len(b.wiring.layers)), tolerance), None
+    read_a, read_b = a.layers(parts.a, dtype), b.layers(parts.b, dtype)
+    aligned = match(parts.a, read_a, read_b)
+    pairs = tuple(
+        LayerPair(x.layer.name, y.layer.name, a.size(x), *_apart(aligned, position))
+        for position, (x, y) in enumerate(zip(parts.a.layers, parts.b.layers, strict=True))
+    )
+    orders = {name: order[0].tolist() for name, order in aligned[0].permutations.items()}
+    found = Measured(pairs, whole, parts.missing(a, b), tolerance, orders)
+    if found.verdict(thresholds) != EQUIVALENT:
+        by_chance = match(parts.a, read_a, _shuffled(read_b, seed))
+        chances = [max(0.0, _apart(by_chance, position)[0]) for position in range(len(pairs))]
+        pairs = tuple(replace(pair, chance=chance) for pair, chance in zip(pairs, chances, strict=True))
+    return replace(found, pairs=pairs), Form(parts, aligned)
+
+
+def _tolerance(a: Network, b: Network, thresholds: Thresholds) -> float:
+    """Networks that are both stored in half precision may differ by two roundings of it."""
+    stored = min(a.precision, b.precision)
+    return max(thresholds.tolerance, 2 * stored)
+
+
+def _apart(aligned: tuple[Aligned, Aligned], position: int) -> tuple[float, float]:
+    """Cosine and relative distance of a layer in both networks."""
+    a, b = (side.layer(position) for side in aligned)
+    first, second = (torch.cat([value.flatten() for value in side.values()]) for side in (a, b))
+    norms = float(first.norm()), float(second.norm())
+    if not min(norms):
+        return float(norms == (0, 0)), distance(a, b)
+    return float(first / norms[0] @ (second / norms[1])), distance(a, b)
+
+
+def _shuffled(layers: Layers, seed: int) -> Layers:
+    """Layers whose values are in random order."""
+
+    def read(position: int) -> Tensors:
+        generator = torch.Generator().manual_seed(seed + position)
+        return {
+            role: tensor.flatten()[torch.randperm(tensor.numel(), generator=generator)].view(tensor.shape)
+            for role, tensor in layers(position).items()
+        }
+
+    return read
+
+
+def _counterparts(a: Network, b: Network, thresholds: Thresholds) -> _Counterparts | None:
+    """What can be compared of two networks: all of it in the order of data flow where they are wired alike, what has
+    the same names and shapes, or what has the same shapes and most similar values.
+
+    ``None`` where even equal layers would make too little of the smaller network for it to be derived.
+    """
+    are_known = INDEPENDENT not in (a.wiring.method, b.wiring.method)
+    if are_known and a.wiring.signature == b.wiring.signature:
+        return _Counterparts(a.wiring, b.wiring)
+    whole = min(sum(map(each.size, each.wiring.layers)) for each in (a, b))
+    by_name = _by_name(a, b) if b.wiring.method == INDEPENDENT else _by_name(b, a)
+    for found in (_Counterparts(by_name, by_name), _by_content(a, b)):
+        if sum(map(a.size, found.a.layers)) >= max(1, thresholds.derived * whole):
+            return found
+    return None
+
+
+def _by_name(a: Network, b: Network) -> Wiring:
+    """The part of a network's wiring whose tensors another has too."""
+
+    def is_shared(wired: WiredLayer) -> bool:
+        layers = [*wired.own, *filter(None, [wired.before])]
+        names = [name for layer in layers for name in layer.tensors.values()]
+        shapes = [
+            [each.tensors.tensors[name].shape for name in names] for each in (a, b) if _has(each, names)
+        ]
+        return len(shapes) == 2 and shapes[0] == shapes[1]
+
+    return replace(a.wiring, layers=tuple(wired for wired in a.wiring.layers if is_shared(wired)))
+
+
+def _has(network: Network, names: Sequence[str]) -> bool:
+    return all(name in network.tensors.tensors for name in names)
+
+
+def _by_content(a: Network, b: Network) -> _Counterparts:
+    """Layers of one shape in two networks, paired so that their values agree most."""
+    groups: dict[tuple[object, ...], tuple[list[Layer], list[Layer]]] = defaultdict(lambda: ([], []))
+    for side, network in enumerate((a, b)):
+        for layer in _layers_of(network.wiring):
+            groups[(layer.shape, *sorted(layer.tensors))][side].append(layer)
+    pairs = [pair for alike in groups.values() if all(alike) for pair in _assigned(a, b, *alike)]
+    first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+    return _Counterparts(independent(first), independent(second))
+
+
+def _assigned(
+    a: Network, b: Network, first: list[Layer], second: list[Layer]
+) -> Iterator[tuple[Layer, Layer]]:
+    if len(first) == len(second) == 1:
+        yield first[0], second[0]
+        return
+    one = torch.stack([_sketch(a, layer) for layer in first])
+    other = torch.stack([_sketch(b, layer) for layer in second])
+    for i, j in zip(*linear_sum_assignment((one @ other.mT).numpy(), maximize=True), strict=True):
+        yield first[i], second[j]
+
+
+def _sketch(network: Network, layer: Layer) -> torch.Tensor:
+    """Evenly spaced values of a layer's tensors, of unit norm."""
+    values = torch.cat([network.tensors.read(name).flatten() for _, name in sorted(layer.tensors.items())])
+    chosen = values[:: -(-len(values) // _SKETCH)].double()
+    return chosen / chosen.norm().clamp_min(1e-300)
+
+
+def _layers_of(wiring: Wiring) -> Iterator[Layer]:
+    """All layers that a wiring names, each once."""
+    every = (layer for wired in wiring.layers for layer in (*wired.own, wired.before) if layer)
+    yield from {layer.name: layer for layer in every}.values()
+
+
+def _missing(part: Wiring, whole: Wiring) -> int:
+    return len({layer.name for layer in _layers_of(whole)} - {layer.name for layer in _layers_of(part)})
+
+
+def _evidence(a: Network, b: Network, form: Form, position: int) -> Evidence:
+    """What happened to a layer; rounding is looked for in the values of each network as they are stored."""
+    first, second = (side.layer(position) for side in form.aligned)
+    apart = distance(first, second)
+    if apart <= EQUAL:
+        return Evidence(None, "unchanged")
+    versions = [
+        (text, distance(form.rounded(network, side, rounding, position), other))
+        for side, (network, other) in enumerate(((a, second), (b, first)))
+        for text, (_, rounding) in ROUNDINGS.items()
+    ]
+    weights = (
+        network.tensors.read(wiring.layers[position].weight, None)
+        for network, wiring in ((a, form.parts.a), (b, form.parts.b))
+    )
+    return (
+        pruned(first, second)
+        or rounded(apart, versions)
+        or few_levels(*weights)
+        or trained(first["weight"], second["weight"])
+    )
+
+
+def _reason(measured: Measured, verdict: str, thresholds: Thresholds, relation: str | None) -> str:
+    """The verdict in one line."""
+    if not measured.pairs:
+        return "too few layers of one have the shape of layers of the other"
+    similarity, bound = measured.similarity, thresholds.derived
+    if verdict == EQUIVALENT:
+        moved = sum(order != sorted(order) for order in measured.permutations.values())
+        how = f"with {moved} groups of units in another order" if moved else "with all units in place"
+        more = f"; {max(measured.missing)} layers of one have no counterpart" if any(measured.missing) else ""
+        return f"in one form no layer differs by more than {measured.distance:.1e} of its norm, {how}{more}"
+    if verdict == DERIVED:
+        return f"{relation}: matched layers are {similarity:.3f} of the way from chance to equality (≥ {bound:.3f})"
+    return f"matched layers are only {similarity:.3f} of the way from chance to equality (< {bound:.3f})"
