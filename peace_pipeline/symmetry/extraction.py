@@ -233,8 +233,8 @@ def layer_rows(
 ) -> Iterator[LayerRow]:
     """The rows of a model's layers, one layer in memory at a time."""
     for position, tensors in reduction.layers(network.read):
-        wired = reduction.wiring.layers[position]
-        info = network.tensors[next(iter(wired.layer.tensors.values()))]
+        wired, folded = reduction.wiring.layers[position], reduction.wiring.folded.layers[position]
+        info = network.tensors[wired.weight]
         for parameter, tensor in tensors.items():
             yield LayerRow(
                 model_id=model_id,
@@ -243,11 +243,11 @@ def layer_rows(
                 name=wired.layer.name,
                 kind=wired.layer.kind,
                 parameter=parameter,
-                out_group=wired.out.group,
-                in_group=wired.into.group if wired.into else None,
+                out_group=folded.out.group,
+                in_group=folded.into.group if folded.into else None,
                 dtype=info.stored or info.dtype,
                 values=tensor.to(torch.float32).numpy(),
-                sampled=reduction.is_sampled(wired),
+                sampled=reduction.is_sampled(position),
             )
 
 

@@ -58,9 +58,10 @@ class Reduction:
         self._alone = _touched_once(self._folded)
         self.wiring = resized(wiring, self._kept)
 
-    def is_sampled(self, wired: WiredLayer) -> bool:
-        """Whether a byte budget left out some of the layer's neurons, or of those that it reads."""
-        return any(self._index(axis.group, self._had) is not None for axis in wired.axes)
+    def is_sampled(self, position: int) -> bool:
+        """Whether a byte budget left out some of a layer's neurons, or of those that it reads."""
+        axes = self._folded.layers[position].axes
+        return any(self._index(axis.group, self._had) is not None for axis in axes)
 
     def layers(self, read: ReadAs, dtype: torch.dtype = torch.float32) -> Iterator[tuple[int, Tensors]]:
         """Position and folded tensors (``weight``, ``bias``) of each layer, of ``dtype``.

@@ -175,7 +175,7 @@ def test_neurons_that_a_budget_left_out_are_in_no_layer(data: st.DataObject) -> 
     assert torch.equal(kept["2.weight"], state["fc2.weight"][1:3])
     assert torch.equal(kept["2.bias"], state["fc2.bias"][1:3])
     assert reduction.wiring.groups["fc0"].full_size == 40
-    assert [reduction.is_sampled(wired) for wired in wiring.layers] == [True, True, True]
+    assert [reduction.is_sampled(position) for position in range(len(wiring.layers))] == [True, True, True]
 
 
 def test_a_budget_that_leaves_two_layers_no_neuron_in_common() -> None:
