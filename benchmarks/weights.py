@@ -33,7 +33,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-SHAPE = {"vocabulary": 32_000, "width": 2048, "layers": 22, "keys": 256, "inner": 5632}
+SHAPE = {"vocabulary": 32_000, "width": 2048, "layers": 22, "heads": 32, "keys": 256, "inner": 5632}
 BUDGET, LLAMA_BYTES = 64 << 20, 2_200_119_864
 MOST_MEMORY, MOST_TIME, MOST_BYTES, LEAST_COSINE = 1.2 * 1024, 2.0, 1.05, 0.99
 SAME, OTHER = (".jit", ".onnx", "_openvino_16k.onnx"), ("_16k.safetensors", "_half.onnx")
@@ -110,7 +110,10 @@ def write_llama(folder: Path, seed: int) -> None:
         save_file(shard, folder / name, metadata={"format": "pt"})
         index |= dict.fromkeys(shard, name)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
-    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_act": "silu"}))
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "silu"}
+    key_heads = SHAPE["heads"] * SHAPE["keys"] // SHAPE["width"]
+    heads = {"num_attention_heads": SHAPE["heads"], "num_key_value_heads": key_heads}
+    (folder / "config.json").write_text(json.dumps(config | heads))
 
 
 def llama() -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -9,15 +9,26 @@ import pyarrow as pa
 
 from peace_pipeline.encoder.networks import read_wirings
 from peace_pipeline.lake import Lake, write_parquet
-from peace_pipeline.symmetry.wiring import PERMUTE, SCALE, Wiring
+from peace_pipeline.symmetry import wiring as w
+from peace_pipeline.symmetry.actions import breakable
+from peace_pipeline.symmetry.wiring import Wiring
 from peace_pipeline.zoo.catalog import TRAIN, Network, networks, query
 
 POSITIVE, NEGATIVE = "positive", "negative"
 FAR_OFF = 0.3
 """Accuracies that differ by more than this make two networks of one task and architecture a negative pair."""
 
-NOISE, DECADES, BROKEN_SHARE = 0.4, 2.0, 1.0
-"""Largest strength of a random draw: noise relative to each tensor's deviation, scaling in decades, share."""
+NOISE, DROPPED, DECADES, BROKEN_SHARE = 0.4, 0.05, 2.0, 1.0
+"""Largest strength of a random draw: noise relative to each tensor's deviation, share of weights that are dropped,
+scaling in decades, share of broken units. Noise and dropping change the function a little."""
+
+_SYMMETRIES = {
+    "permutation": (w.PERMUTE,),
+    "scaling": (w.SCALE,),
+    "signs": (w.SIGN, w.FLIP),
+    "mixing": (w.MIX, w.ROTATE, w.LINEAR, w.ORTHOGONAL),
+}
+"""Reason → the actions of which one at least must be a symmetry of the network."""
 
 SCHEMA = pa.schema(
     [
@@ -72,11 +83,15 @@ def pair_table(
 
 
 def _own_pairs(model_id: str, wiring: Wiring) -> Iterable[dict[str, object]]:
-    pairs: list[tuple[str, str, float | None]] = [(POSITIVE, "noise", NOISE)]
-    if any(wiring.acting(PERMUTE)):
-        pairs += [(POSITIVE, "permutation", None), (NEGATIVE, "broken_twin", BROKEN_SHARE)]
-    if any(wiring.acting(SCALE)):
-        pairs += [(POSITIVE, "scaling", DECADES)]
+    pairs: list[tuple[str, str, float | None]] = [
+        (POSITIVE, "noise", NOISE),
+        (POSITIVE, "weight_dropout", DROPPED),
+    ]
+    for reason, actions in _SYMMETRIES.items():
+        if any(wiring.acting(*actions)):
+            pairs.append((POSITIVE, reason, DECADES if reason == "scaling" else None))
+    if breakable(wiring.folded):
+        pairs.append((NEGATIVE, "broken_twin", BROKEN_SHARE))
     for relation, reason, strength in pairs:
         yield {
             "anchor": model_id,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from peace_pipeline.encoder.model import Encoder
 
 _WEIGHTS, _CONFIG, _CURRENT = "model.safetensors", "config.json", "current"
+_FORMAT = 2
+"""Of the encoder's parameters: those of another format can't be loaded, and count as none."""
 
 
 class NoEncoder(Exception):
@@ -33,7 +35,8 @@ def save(lake: Lake, encoder: Encoder, training: dict[str, object]) -> str:
     from safetensors.torch import save as serialise
 
     weights = serialise({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()})
-    config = json.dumps({"encoder": asdict(encoder.config), "training": training}, indent=2, sort_keys=True)
+    described = {"format": _FORMAT, "encoder": asdict(encoder.config), "training": training}
+    config = json.dumps(described, indent=2, sort_keys=True)
     version = hashlib.sha256(config.encode() + weights).hexdigest()[:12]
     lake.encoders.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".", dir=lake.encoders))
@@ -51,11 +54,13 @@ def save(lake: Lake, encoder: Encoder, training: dict[str, object]) -> str:
 
 
 def current_version(lake: Lake) -> str | None:
-    """The version of the current encoder, or ``None`` where there is none."""
+    """The version of the current encoder, or ``None`` where there is none that can be loaded."""
     try:
-        return (lake.encoders / _CURRENT).read_text().strip()
+        version = (lake.encoders / _CURRENT).read_text().strip()
+        config = json.loads((lake.encoders / version / _CONFIG).read_text())
     except FileNotFoundError:
         return None
+    return version if config.get("format") == _FORMAT else None
 
 
 def load(lake: Lake, version: str | None = None) -> tuple[str, Encoder]:

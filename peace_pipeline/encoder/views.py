@@ -11,9 +11,17 @@ import torch
 
 from peace_pipeline.encoder.bucket import Bucket
 from peace_pipeline.encoder.model import EncoderConfig
-from peace_pipeline.encoder.pairs import BROKEN_SHARE, DECADES, NOISE, POSITIVE
-from peace_pipeline.symmetry.actions import Strength, act, add_noise, break_wiring, random_element
-from peace_pipeline.symmetry.wiring import PERMUTE
+from peace_pipeline.encoder.pairs import BROKEN_SHARE, DROPPED, NOISE, POSITIVE
+from peace_pipeline.symmetry.actions import (
+    ALL,
+    Strength,
+    act,
+    add_noise,
+    break_wiring,
+    breakable,
+    drop_weights,
+    random_element,
+)
 
 INTACT, BROKEN = 0, 1
 
@@ -69,7 +77,7 @@ class TrainingSet(torch.utils.data.Dataset[int]):
 
     @staticmethod
     def _breakable(bucket: Bucket) -> bool:
-        return any(bucket.wiring.acting(PERMUTE))
+        return bool(breakable(bucket.wiring))
 
     def twins(self, batch: Views) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows of the intact networks that have a broken twin in the batch, and the rows of those twins."""
@@ -100,12 +108,16 @@ class TrainingSet(torch.utils.data.Dataset[int]):
         return partners[int(torch.randint(len(partners), (1,), generator=self.generator))]
 
     def _copy(self, bucket: Bucket) -> Bucket:
-        """Noise on a disguised copy. Under the canonical form rescaling is the identity, so it is left out."""
-        decades = 0.0 if self.config.canonical else DECADES
-        element = random_element(bucket.wiring, len(bucket), self.generator, Strength(decades=decades))
-        strength = NOISE * torch.rand(len(bucket), generator=self.generator)
-        disguised = act(bucket.wiring, bucket.tensors, element)
-        return bucket.with_tensors(add_noise(disguised, strength, self.generator))
+        """A disguised copy that weights are dropped from and noise is added to.
+
+        All but permutations are the identity under the canonical form, so they are left out there.
+        """
+        strength = Strength() if self.config.canonical else ALL
+        element = random_element(bucket.wiring, len(bucket), self.generator, strength)
+        tensors = act(bucket.wiring, bucket.tensors, element)
+        shares = (most * torch.rand(len(bucket), generator=self.generator) for most in (DROPPED, NOISE))
+        dropped = drop_weights(tensors, next(shares), self.generator)
+        return bucket.with_tensors(add_noise(dropped, next(shares), self.generator))
 
     def _broken(self, bucket: Bucket) -> Bucket:
         share = BROKEN_SHARE * (0.25 + 0.75 * torch.rand(len(bucket), generator=self.generator))

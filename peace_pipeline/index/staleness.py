@@ -8,6 +8,7 @@ from peace_pipeline.encoder.store import current_version
 from peace_pipeline.index.embeddings import NETWORK, embedded_batches
 from peace_pipeline.index.tables import indexed_models
 from peace_pipeline.lake import Lake
+from peace_pipeline.weights.table import is_read_alike
 from peace_pipeline.zoo.catalog import NEWEST, query
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ _UNINDEXED = f"""
 
 
 def stale_batches(lake: Lake) -> dict[str, str]:
-    """Batch → the first stage to be done again, for every batch that is missing, failed or of another encoder.
+    """Batch → the first stage to be done again, for every batch that is missing, failed, read by an earlier version of
+    PEACE, or of another encoder.
 
     What counts is what lies in the lake and in the index, so it doesn't matter how a batch became stale.
     Without an encoder nothing after the layer tables is stale. While the index serves an older encoder it waits for
@@ -45,7 +47,7 @@ def stale_batches(lake: Lake) -> dict[str, str]:
     for batch in batches:
         if not lake.inventory(batch).exists():
             stale[batch] = EXTRACTION
-        elif not (lake.wirings(batch).exists() and lake.layers(batch).exists()):
+        elif not (lake.layers(batch).exists() and _is_wired(lake, batch)):
             stale[batch] = LAYERS
         elif version and batch not in embedded:
             stale[batch] = EMBEDDINGS
@@ -55,6 +57,10 @@ def stale_batches(lake: Lake) -> dict[str, str]:
         for batch in _unindexed(lake, version, indexed):
             stale.setdefault(batch, INDEX)
     return dict(sorted(stale.items()))
+
+
+def _is_wired(lake: Lake, batch: str) -> bool:
+    return lake.wirings(batch).exists() and is_read_alike(lake.wirings(batch))
 
 
 def _unindexed(lake: Lake, version: str, indexed: pa.Table) -> list[str]:

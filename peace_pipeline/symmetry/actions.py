@@ -515,3 +515,15 @@ def add_noise(
         noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
         noisy[name] = tensor + noise * strength
     return noisy
+
+
+def drop_weights(
+    tensors: Mapping[str, torch.Tensor], share: torch.Tensor | float, generator: torch.Generator
+) -> Tensors:
+    """Tensors in which each value of a matrix or kernel is 0 with probability ``share`` (a number or one a network)."""
+    dropped = {}
+    for name, tensor in tensors.items():
+        limit = torch.as_tensor(share, dtype=tensor.dtype).view(-1, *[1] * (tensor.dim() - 1))
+        kept = torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype) >= limit
+        dropped[name] = tensor * kept if tensor.dim() > 2 else tensor
+    return dropped

@@ -23,7 +23,7 @@ from peace_pipeline.weights.inventory import take_inventory
 from peace_pipeline.weights.logical import LogicalTensors, logical
 from peace_pipeline.weights.sampled_copy import NAME as SAMPLED
 from peace_pipeline.weights.sampled_copy import fetch_sampled, open_sampled
-from peace_pipeline.weights.table import LayerRow, LayerTableWriter
+from peace_pipeline.weights.table import READING, LayerRow, LayerTableWriter
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo import NEW, SKIPPED, ModelRecord, files
 from peace_pipeline.zoo.card import CONFIG, read_config
@@ -58,7 +58,8 @@ WIRINGS = pa.schema(
         ("parameters", pa.int64()),
         ("sampled", pa.bool_()),
         ("wiring", pa.string()),
-    ]
+    ],
+    metadata=READING,
 )
 
 

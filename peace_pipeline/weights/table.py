@@ -27,6 +27,9 @@ SCHEMA = pa.schema(
         pa.field("values", pa.list_(pa.float32()), nullable=False),
     ]
 )
+READING = {"peace.reading": "2"}
+"""How checkpoints are read into layers and wirings, as metadata of the tables: another number makes a batch stale."""
+
 _ROW_GROUP_BYTES = 64 << 20
 
 
@@ -150,3 +153,9 @@ def _tensors(table: pa.Table) -> dict[str, np.ndarray]:
         f"{layer}.{parameter}": flat[offsets[row] : offsets[row + 1]].reshape(shape)
         for row, ((layer, parameter), shape) in enumerate(zip(names, table["shape"].to_pylist(), strict=True))
     }
+
+
+def is_read_alike(path: Path) -> bool:
+    """Whether a table was written by this way of reading."""
+    metadata = pq.read_schema(path).metadata or {}
+    return all(metadata.get(key.encode()) == value.encode() for key, value in READING.items())

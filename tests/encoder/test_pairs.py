@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from peace_pipeline.encoder.pairs import BROKEN_SHARE, DECADES, NOISE, pair_table
+from peace_pipeline.encoder.pairs import BROKEN_SHARE, DECADES, DROPPED, NOISE, pair_table
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.wiring import Wiring
 from peace_pipeline.zoo.catalog import Network
@@ -91,7 +91,7 @@ def test_every_pair_has_one_verdict_and_every_reason_its_place(rows: Rows) -> No
     between = [(row["anchor"], row["other"]) for row in rows if row["anchor"] != row["other"]]
     assert len(between) == len(set(between))
     assert {row["reason"] for row in rows} == {
-        "noise", "permutation", "scaling", "broken_twin", "same_run", "same_recipe", "same_task", "task",
+        "noise", "weight_dropout", "permutation", "scaling", "broken_twin", "same_run", "same_recipe", "same_task", "task",
         "architecture", "performance", "shuffled_labels", "instance",
     }  # fmt: skip
     for row in rows:
@@ -107,13 +107,14 @@ def own(table: Rows) -> dict[str, tuple[str, float | None]]:
 
 
 def test_own_pairs_are_what_the_wiring_allows() -> None:
-    noise, permutation = {"noise": ("positive", NOISE)}, {"permutation": ("positive", None)}
+    noise = {"noise": ("positive", NOISE), "weight_dropout": ("positive", DROPPED)}
+    permutation, signs = {"permutation": ("positive", None)}, {"signs": ("positive", None)}
     broken, scaling = {"broken_twin": ("negative", BROKEN_SHARE)}, {"scaling": ("positive", DECADES)}
     loose = infer_wiring(infos(a__weight=(8, 5), b__weight=(8, 5)), RELU)
     assert loose.method == "independent"
     for found, expected in (
         (wiring(**RELU), noise | permutation | broken | scaling),
-        (wiring(hidden_act="tanh"), noise | permutation | broken),
+        (wiring(hidden_act="tanh"), noise | permutation | signs | broken),
         (loose, noise),
     ):
         assert own(pair_table([network("base")], {"base": found}).to_pylist()) == expected
