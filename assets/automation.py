@@ -10,7 +10,7 @@ import dagster as dg
 from assets.encoder import contrastive_pairs, peace_encoder
 from assets.index import embeddings, lancedb_index
 from assets.partitions import register
-from assets.reports import retrieval_report
+from assets.reports import provenance_report, retrieval_report
 from assets.weights import extracted_weights, layer_tensors
 from assets.zoo import zoo_crawl
 from resources import LakeResource
@@ -36,7 +36,12 @@ train_job = dg.define_asset_job(
     [contrastive_pairs, peace_encoder],
     description="Draw pairs and train an encoder on what is in the lake.",
 )
-report_job = dg.define_asset_job("reports", [retrieval_report], description="Write every report.")
+report_job = dg.define_asset_job(
+    "reports", [retrieval_report], description="Write what a new encoder changes."
+)
+provenance_job = dg.define_asset_job(
+    "provenance", [provenance_report], description="Fit the thresholds of `peace compare` to the trained zoo."
+)
 
 daily_crawl = dg.ScheduleDefinition(
     name="daily_crawl",

@@ -23,3 +23,20 @@ def retrieval_report(lake: LakeResource) -> dg.MaterializeResult:
     except NothingToEvaluate as reason:
         return dg.MaterializeResult(metadata={"not written": str(reason)})
     return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(report.path)), **report.figures})
+
+
+@dg.asset(deps=["layer_tensors"], group_name="reports", kinds={"python", "plotly", "mlflow"})
+def provenance_report(lake: LakeResource) -> dg.MaterializeResult:
+    """Verdicts on pairs of networks whose relation is known: error rates on held-out runs, and the thresholds that
+    `peace compare` then uses.
+
+    Where the lake has no trained zoo there is no page, and the materialization says so.
+    """
+    from peace_pipeline.evaluation.provenance import NothingToCompare
+    from peace_pipeline.evaluation.provenance import provenance_report as evaluate
+
+    try:
+        report = evaluate(lake.open(), progress=track("Comparing"))
+    except NothingToCompare as reason:
+        return dg.MaterializeResult(metadata={"not written": str(reason)})
+    return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(report.path)), **report.figures})

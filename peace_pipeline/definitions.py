@@ -14,7 +14,13 @@ __all__ = ["Pass", "PassFailed", "PassSummary", "defs"]
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([zoo, weights, encoder, index, reports]),
     asset_checks=list(all_checks()),
-    jobs=[automation.crawl_job, automation.batch_job, automation.train_job, automation.report_job],
+    jobs=[
+        automation.crawl_job,
+        automation.batch_job,
+        automation.train_job,
+        automation.report_job,
+        automation.provenance_job,
+    ],
     schedules=[automation.daily_crawl],
     sensors=[automation.stale_batches],
     resources={"lake": LakeResource(), "zoo": ZooResource()},

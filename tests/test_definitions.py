@@ -30,6 +30,7 @@ GROUPS = {
     "network_embeddings": "embeddings",
     "lancedb_index": "index",
     "retrieval_report": "reports",
+    "provenance_report": "reports",
 }
 LOADS = """
 import sys

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,8 @@ def measure(a: Network, b: Network, thresholds: Thresholds, *, seed: int = 0) ->
     if parts is None:
         return Measured((), whole, (len(a.wiring.layers), len(b.wiring.layers)), tolerance), None
     read_a, read_b = a.layers(parts.a, dtype), b.layers(parts.b, dtype)
+    if dtype == torch.float64:  # small: every layer is asked for several times
+        read_a, read_b = cache(read_a), cache(read_b)
     aligned = match(parts.a, read_a, read_b)
     pairs = tuple(
         LayerPair(x.layer.name, y.layer.name, a.size(x), *_apart(aligned, position))
