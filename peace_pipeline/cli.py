@@ -49,6 +49,7 @@ Budget = Annotated[
     ),
 ]
 
+_NETWORK = "A weight file, a folder in Hub layout, hf://org/name@revision, or a model id of the lake."
 _SHOWN = 50
 _HITS = ("rank", "model_id", "revision", "source", "task", "architecture", "similarity")
 _DEMO = """\
@@ -264,6 +265,21 @@ def transform(
     emit(done.as_dict(), as_json, lambda console: _show_transformation(console, destination, done))
 
 
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help=_NETWORK)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """What two networks have to do with each other: identical, equivalent, derived or unrelated."""
+    from peace_pipeline.index import comparison
+
+    with working():
+        document = comparison.compare(_lake(home), a, b)
+    emit(document, as_json, lambda console: _show_comparison(console, document))
+
+
 def _lake(home: Path | None) -> Lake:
     from peace_pipeline.lake import Lake
 
@@ -340,6 +356,20 @@ def _show_transformation(console: Console, destination: Path, done: Transformati
         console.print(table("Actions", ("action", "groups", "names"), rows))
     noise = f", then noise of {done.noise:g} deviations: not the same function" if done.noise else ""
     console.print(f"{destination} is written (seed {done.seed}{noise}).", highlight=False)
+
+
+def _show_comparison(console: Console, document: dict[str, Any]) -> None:
+    console.print(f"[bold]{document['verdict']}[/bold]: {document['reason']}.", highlight=False)
+    layers = document["layers"]
+    if layers:
+        rows = [(row["a"], row["b"], row["similarity"], row.get("evidence")) for row in layers[:_SHOWN]]
+        console.print(table("Layers", ("A", "B", "similarity", "evidence"), rows))
+    if len(layers) > _SHOWN:
+        console.print(f"… and {len(layers) - _SHOWN} more: --json lists them all")
+    orders = document.get("permutations", {})
+    moved = [(name, len(order)) for name, order in orders.items() if order != sorted(order)]
+    if moved:
+        console.print(table("Groups in another order: --json has the permutations", ("name", "size"), moved))
 
 
 _METHODS = {
