@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from peace_pipeline.index.evidence import (
     Evidence,
     distance,
     few_levels,
+    on_grid,
     pruned,
     relation_of,
     rounded,
@@ -34,7 +35,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.infer import independent
 from peace_pipeline.symmetry.layering import folded_layer
-from peace_pipeline.symmetry.matching import Aligned, Layers, match
+from peace_pipeline.symmetry.matching import Aligned, Layers, like, match
 from peace_pipeline.symmetry.wiring import INDEPENDENT, WiredLayer, Wiring
 from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
@@ -177,13 +178,31 @@ class _Counterparts:
 class Form:
     """Two networks in one form."""
 
+    networks: tuple[Network, Network]
     parts: _Counterparts
     aligned: tuple[Aligned, Aligned]
 
-    def rounded(self, network: Network, side: int, rounding: Rounding, position: int) -> Tensors:
-        """A layer of one of them in that form, after its stored values were rounded."""
-        wiring = (self.parts.a, self.parts.b)[side]
-        return self.aligned[side].of(network.layers(wiring, torch.float64, rounding)).layer(position)
+    @cached_property
+    def versions(self) -> list[tuple[str, Aligned, Aligned]]:
+        """Each of them rounded in each way of ``ROUNDINGS``, in that form, and the other."""
+        wirings = (self.parts.a, self.parts.b)
+        return [
+            (text, like(own, network.layers(wiring, torch.float64, rounding)), other)
+            for network, wiring, own, other in zip(
+                self.networks, wirings, self.aligned, self.aligned[::-1], strict=True
+            )
+            for text, (_, rounding) in ROUNDINGS.items()
+        ]
+
+    def stored(self, position: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """A layer's tensors as both files have them, the weight first."""
+        a, b = (wiring.layers[position] for wiring in (self.parts.a, self.parts.b))
+        roles = sorted(a.layer.tensors, key=lambda role: a.layer.tensors[role] != a.weight)
+        first, second = (
+            [network.tensors.read(wired.layer.tensors[role], None) for role in roles]
+            for network, wired in zip(self.networks, (a, b), strict=True)
+        )
+        return first, second
 
 
 def compare(lake: Lake, a: str, b: str) -> dict[str, Any]:
@@ -211,7 +230,7 @@ def describe(a: Network, b: Network, thresholds: Thresholds) -> dict[str, Any]:
     }
     found: list[Evidence] = []
     if verdict == DERIVED and form:
-        found = [_evidence(a, b, form, position) for position in range(len(measured.pairs))]
+        found = [_evidence(form, position) for position in range(len(measured.pairs))]
         document["relation"] = relation_of(zip(found, (p.size for p in measured.pairs), strict=True))
     document["reason"] = _reason(measured, verdict, thresholds, document.get("relation"))
     document["layers"] = [
@@ -283,7 +302,7 @@ def measure(a: Network, b: Network, thresholds: Thresholds, *, seed: int = 0) ->
         by_chance = match(parts.a, read_a, _shuffled(read_b, seed))
         chances = [max(0.0, _apart(by_chance, position)[0]) for position in range(len(pairs))]
         pairs = tuple(replace(pair, chance=chance) for pair, chance in zip(pairs, chances, strict=True))
-    return replace(found, pairs=pairs), Form(parts, aligned)
+    return replace(found, pairs=pairs), Form((a, b), parts, aligned)
 
 
 def _tolerance(a: Network, b: Network, thresholds: Thresholds) -> float:
@@ -390,27 +409,34 @@ def _missing(part: Wiring, whole: Wiring) -> int:
     return len({layer.name for layer in _layers_of(whole)} - {layer.name for layer in _layers_of(part)})
 
 
-def _evidence(a: Network, b: Network, form: Form, position: int) -> Evidence:
-    """What happened to a layer; rounding is looked for in the values of each network as they are stored."""
+def _evidence(form: Form, position: int) -> Evidence:
+    """What happened to a layer: first as its values are stored, then in one form."""
     first, second = (side.layer(position) for side in form.aligned)
-    apart = distance(first, second)
+    apart, stored = distance(first, second), form.stored(position)
     if apart <= EQUAL:
         return Evidence(None, "unchanged")
-    versions = [
-        (text, distance(form.rounded(network, side, rounding, position), other))
-        for side, (network, other) in enumerate(((a, second), (b, first)))
-        for text, (_, rounding) in ROUNDINGS.items()
-    ]
-    weights = (
-        network.tensors.read(wiring.layers[position].weight, None)
-        for network, wiring in ((a, form.parts.a), (b, form.parts.b))
-    )
     return (
-        pruned(first, second)
-        or rounded(apart, versions)
-        or few_levels(*weights)
-        or trained(first["weight"], second["weight"])
+        on_grid(*stored)
+        or pruned(first, second)
+        or few_levels(stored[0][0], stored[1][0])
+        or rounded(
+            apart,
+            [
+                (text, distance(own.layer(position), other.layer(position)))
+                for text, own, other in form.versions
+            ],
+        )
+        or trained(*_nearer(stored, first["weight"], second["weight"]))
     )
+
+
+def _nearer(
+    stored: tuple[list[torch.Tensor], list[torch.Tensor]], a: torch.Tensor, b: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two weights as they are stored where these are about as near as those in one form, whose scales hide ranks."""
+    x, y = stored[0][0].double(), stored[1][0].double()
+    is_near = distance({"": x}, {"": y}) <= 1.5 * distance({"": a}, {"": b})
+    return (x, y) if is_near else (a, b)
 
 
 def _reason(measured: Measured, verdict: str, thresholds: Thresholds, relation: str | None) -> str:

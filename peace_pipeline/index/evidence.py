@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,6 +76,16 @@ def pruned(a: Tensors, b: Tensors) -> Evidence | None:
         return None
     moved = float((y - x)[kept].norm() / x[kept].norm())
     return Evidence(PRUNED, f"{max(shares):.0%} zeros") if moved < _OLD_VALUES else None
+
+
+def on_grid(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> Evidence | None:
+    """Whether the tensors of one are exactly those of the other after rounding."""
+    pairs = [(x.double(), y.double()) for x, y in zip(a, b, strict=True)]
+    for text, (relation, rounding) in ROUNDINGS.items():
+        for one in (pairs, [(y, x) for x, y in pairs]):
+            if all(torch.equal(rounding(x), y) for x, y in one):
+                return Evidence(relation, text)
+    return None
 
 
 def rounded(apart: float, versions: Iterable[tuple[str, float]]) -> Evidence | None:

@@ -45,13 +45,6 @@ class Aligned:
         self.flips: Tensors = {}
         self.alive: Tensors = {}
 
-    def of(self, layers: Layers) -> Aligned:
-        """Another network of this wiring under the same element."""
-        other = Aligned(self.wiring, layers)
-        for kind in (*(kind.name for kind in fields(Element)), "alive"):
-            setattr(other, kind, getattr(self, kind))
-        return other
-
     def layer(self, position: int) -> Tensors:
         """The layer's ``weight`` and ``bias`` after the element acted on it."""
         wired, tensors = self.wiring.layers[position], self._layers(position)
@@ -91,6 +84,21 @@ def match(wiring: Wiring, a: Layers, b: Layers) -> tuple[Aligned, Aligned]:
     matching = _Matching(folded, Aligned(folded, a), Aligned(folded, b))
     matching.run()
     return matching.a, matching.b
+
+
+def like(aligned: Aligned, layers: Layers) -> Aligned:
+    """A network that is nearly equal to an aligned one, under the same element but with unit norms of its own."""
+    other = Aligned(aligned.wiring, layers)
+    for kind in (*(kind.name for kind in fields(Element)), "alive"):
+        getattr(other, kind).update(getattr(aligned, kind))
+    matching = _Matching(aligned.wiring, other, other)
+    for name, old in aligned.scales.items():
+        group = aligned.wiring.groups[name]
+        if {w.SCALE, w.NORMALISED} & {*group.actions}:
+            del other.scales[name]
+            matching.scale(group)
+            other.scales[name] = other.scales[name] * old.sign()
+    return other
 
 
 @dataclass(frozen=True)
@@ -152,14 +160,14 @@ class _Matching:
             if root not in self._settled:
                 self._settle(root)
         if name not in self._done and (is_last or self._is_ready(self.wiring.groups[name])):
-            self._scale(self.wiring.groups[name])
+            self.scale(self.wiring.groups[name])
             self._finish(self.wiring.groups[name])
 
     def _settle(self, root: str) -> None:
         """Match the units of a root, and what is free beside their order in those groups that can be read."""
         members = [group for group in self._members[root] if self._is_ready(group)]
         for group in members:
-            self._scale(group)
+            self.scale(group)
         self._permute(self.wiring.groups[root], members)
         self._settled.add(root)
         for group in members:
@@ -235,7 +243,7 @@ class _Matching:
         count = group.entries // (group.bundle if axis.bundled else 1)
         return torch.cat(columns, 1)[place.start : place.start + count]
 
-    def _scale(self, group: Group) -> None:
+    def scale(self, group: Group) -> None:
         """Unit norms in, by the first layer that writes the group; of normalised units as a whole."""
         if not {w.SCALE, w.NORMALISED} & {*group.actions}:
             return
@@ -244,7 +252,7 @@ class _Matching:
         if not first:
             return
         is_only = len({place.position for place in writing}) == 1
-        for side in (self.a, self.b):
+        for side in {self.a, self.b}:
             norms = torch.cat([self._rows(side, place, group) for place in first], 1).norm(dim=1)
             if w.NORMALISED in group.actions:
                 units = norms.view(-1, group.width).norm(dim=1)
