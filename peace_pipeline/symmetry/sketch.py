@@ -289,6 +289,8 @@ class Sketch:
                 raise WiringMismatch(f"layer {own.name} is used twice")
             used.add(own.name)
         if before:
+            if not before.is_norm or "gain" not in before.tensors:
+                raise WiringMismatch(f"{before.name} is no norm with a gain")
             used.add(before.name)
         if any(axis.dim >= len(layer.shape) for axis in (link.out, link.into) if axis):
             raise WiringMismatch(f"layer {layer.name} has no input axis")
@@ -315,6 +317,8 @@ class Sketch:
 
     def _add(self, groups: dict[str, Group], axis: Axis, length: int, layer: WiredLayer) -> None:
         group = self._groups.get(axis.group) or self._implied(axis.group)
+        if not group.width:
+            raise WiringMismatch(f"{group.name} has more units than entries")
         units = length // group.width * (group.bundle if axis.bundled else 1)
         for other in (*group.parts, *filter(None, [group.along])):
             declared = self._groups.get(other) or self._implied(other)
@@ -360,6 +364,8 @@ def _with_blocks(wired: WiredLayer, groups: Mapping[str, Group]) -> WiredLayer:
             raise WiringMismatch(f"{wired.layer.name} doesn't have the size of {axis.group}")
         return replace(axis, block=length // entries)
 
+    if wired.before and wired.into and wired.before.shape != (groups[wired.into.group].entries,):
+        raise WiringMismatch(f"{wired.before.name} doesn't have the size of what it norms")
     may_repeat = len(shape) == 2 and not wired.is_diagonal
     into = wired.into and fitted(wired.into, may_repeat)
     return replace(wired, out=fitted(wired.out, False), into=into)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from peace_pipeline.symmetry.actions import act, random_element
 from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.wiring import Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint
+from peace_pipeline.weights.logical import views_of
 from peace_pipeline.weights.tensors import TensorInfo
 
 from .models import FAMILIES, Specimen
@@ -230,6 +235,30 @@ def test_a_tensor_left_out_is_caught(saved: tuple[str, Saved], tmp_path: Path) -
     seen = {name: change for name, change in changes.items() if not FREE.fullmatch(name)}
     assert seen
     assert min(seen.values()) > 10 * TOLERANCE[torch.float64]
+
+
+@settings(max_examples=5)
+@given(data=st.data())
+def test_a_damaged_checkpoint_is_no_error(saved: tuple[str, Saved], data: st.DataObject) -> None:
+    """Missing tensors, other shapes and other configs give a wiring that fits, if only ``independent``."""
+    _, specimen = saved
+    config = specimen.specimen.config()
+    shapes = {name: tuple(tensor.shape) for name, tensor in specimen.module.state_dict().items()}
+    names, keys = st.sampled_from(sorted(shapes)), st.sampled_from(sorted(config) or ["model_type"])
+    sizes = st.lists(st.sampled_from([0, 1, 2, 7, 24, 1000]), max_size=4).map(tuple)
+    values = st.sampled_from([None, 0, -1, 1, 5, 1000, 10**30, "x", [], {}, [1, 2], True, 1.5])
+    shapes |= data.draw(st.dictionaries(names, sizes, max_size=2))
+    missing = data.draw(st.sets(names, max_size=2))
+    config |= data.draw(st.dictionaries(keys, values, max_size=2))
+    stored = [TensorInfo(name, shape, "float32") for name, shape in shapes.items() if name not in missing]
+    infos = [replace(view.info, name=name) for name, view in views_of(stored, config).items()]
+    assume(any(info.is_floating and info.shape and 0 not in info.shape for info in infos))
+    wiring = infer_wiring(infos, config)
+    tensors = {info.name: torch.rand(1, *info.shape) for info in infos}
+    acted = act(
+        wiring, tensors, random_element(wiring, 1, torch.Generator().manual_seed(0), STRENGTHS["all"])
+    )
+    assert {name: x.shape for name, x in acted.items()} == {name: x.shape for name, x in tensors.items()}
 
 
 def test_norms_of_single_images_are_not_folded() -> None:

@@ -14,7 +14,7 @@ Pair = tuple[str, str]
 """A convolution and the BatchNorm after it."""
 
 
-@family("resnet", timm=r"resnet\d+$")
+@family("resnet", timm=r"(wide_)?resnet\d+(_2)?$")
 def resnet(net: Sketch) -> None:
     """Residual CNNs (He et al. 2016): basic and bottleneck blocks.
 
@@ -219,13 +219,18 @@ def _of_timm(net: Sketch) -> _Mobile | None:
 
 def _of_torchvision(net: Sketch) -> _Mobile:
     """Blocks have one sequence ``conv``: expansion (but in the first), depthwise convolution, projection, norm."""
-    stem, *features, last = net.numbered("features.")
+    features = net.numbered("features.")
     blocks = []
-    for block in features:
-        *parts, convolution, norm = net.numbered(f"{block}.conv.")
-        *expand, depthwise = ((f"{part}.0", f"{part}.1") for part in parts)
-        blocks.append(_Block(expand[0] if expand else _NONE, depthwise, _NONE, (convolution, norm)))
-    return _Mobile((f"{stem}.0", f"{stem}.1"), blocks, (f"{last}.0", f"{last}.1"), "classifier.1")
+    for block in features[1:-1]:
+        parts = net.numbered(f"{block}.conv.")
+        if len(parts) not in (3, 4):
+            raise WiringMismatch(f"{block} is no inverted residual")
+        *expand, depthwise = ((f"{part}.0", f"{part}.1") for part in parts[:-2])
+        blocks.append(_Block(expand[0] if expand else _NONE, depthwise, _NONE, (parts[-2], parts[-1])))
+    if not blocks:
+        raise WiringMismatch("no blocks")
+    stem, last = ((f"{part}.0", f"{part}.1") for part in (features[0], features[-1]))
+    return _Mobile(stem, blocks, last, "classifier.1")
 
 
 class _ConvNeXt(NamedTuple):
