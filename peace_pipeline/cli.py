@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from peace_pipeline.terminal import Commands, byte_count, emit, positive, table, working
+from peace_pipeline.terminal import Commands, byte_count, columns, emit, positive, table, working
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from peace_pipeline.definitions import PassSummary
-    from peace_pipeline.index.checkpoints import EmbeddedCheckpoint
+    from peace_pipeline.index.checkpoints import EmbeddedCheckpoint, WiringReport
     from peace_pipeline.index.search import Hit
     from peace_pipeline.lake import Lake
     from peace_pipeline.symmetry.transforming import Transformation
@@ -202,13 +202,26 @@ def report(
 
 
 @app.command()
-def wiring(path: Checkpoint, home: Home = None, as_json: AsJson = False) -> None:
+def wiring(
+    path: Checkpoint,
+    out: Annotated[
+        Path | None, typer.Option(help="Also draw it into this .html or .svg file.", metavar="FILE")
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
     """How PEACE reads a checkpoint: its neuron groups, their symmetries, and the layers between them."""
+    if out and out.suffix.lower() not in (".html", ".svg"):
+        raise typer.BadParameter(f"{out.name} is no .html or .svg file", param_hint="--out")
     from peace_pipeline.index.checkpoints import describe_wiring
 
     with working():
-        document = describe_wiring(_lake(home), path)
-    emit(document, as_json, lambda console: _show_wiring(console, document))
+        report = describe_wiring(_lake(home), path)
+        if out:
+            from peace_pipeline.symmetry.picture import draw
+
+            draw(report.wiring, out, path, report.reason)
+    emit(report.as_dict(), as_json, lambda console: _show_wiring(console, report))
 
 
 @app.command()
@@ -372,23 +385,15 @@ def _show_comparison(console: Console, document: dict[str, Any]) -> None:
         console.print(table("Groups in another order: --json has the permutations", ("name", "size"), moved))
 
 
-_METHODS = {
-    "family": "its config names a family whose wiring is known, and all names and shapes fit",
-    "traced": "its graph was traced",
-    "chain": "its layers make one plain chain by names and shapes, and in no other way",
-    "independent": "how its layers are coupled is not known, so no symmetry is claimed",
-}
+def _show_wiring(console: Console, report: WiringReport) -> None:
+    from peace_pipeline.symmetry.drawing import lines, steps
 
-
-def _show_wiring(console: Console, document: dict[str, Any]) -> None:
-    method, family = document["method"], document["family"]
-    console.print(f"Read as {method}{f' ({family})' if family else ''}: {_METHODS[method]}.")
-    groups = [
-        (row["name"], row["size"], row["kind"], ", ".join(row["actions"])) for row in document["groups"]
-    ]
-    console.print(table("Neuron groups", ("name", "size", "kind", "actions"), groups))
-    layers = [
-        (row["name"], row["kind"], "×".join(map(str, row["shape"])), row["in_group"], row["out_group"])
-        for row in document["layers"]
-    ]
-    console.print(table("Layers", ("name", "kind", "shape", "reads", "writes"), layers))
+    wiring = report.wiring
+    family = f" ({wiring.family})" if wiring.family else ""
+    console.print(f"Read as {wiring.method}{family}: {report.reason}.\n", highlight=False)
+    console.print(
+        "● a group of neurons, its size and symmetries (○ again); below it the layers that write it ← what they read\n",
+        highlight=False,
+    )
+    for line in columns(lines(steps(wiring)), console.width):
+        console.print(line, soft_wrap=True)

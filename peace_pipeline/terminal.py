@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
@@ -15,6 +16,7 @@ from typing import Any, TextIO
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from typer.core import TyperGroup
 
 from peace_pipeline.progress import listening
@@ -23,6 +25,7 @@ TRACEBACK = "PEACE_TRACEBACK"
 _REASON, _ID = 40, 32
 _NUMBERS = ("rank", "similarity", "parameters", "size")
 _INTERRUPTED = 130
+_FRAME = "│ "
 _OWN = ("peace_pipeline.", "assets.", "resources.")
 
 
@@ -79,6 +82,23 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
     for row in cells:
         shown.add_row(*row)
     return shown
+
+
+def columns(rows: Iterable[tuple[str, str]], width: int) -> Iterator[Text]:
+    """Text in two columns, a line each, in ``width`` characters; a frame (│) on the left goes on where lines break."""
+    rows = list(rows)
+    left = max((len(text) for text, _ in rows if len(text) <= 0.6 * width), default=0)
+    for text, more in rows:
+        inner = text.lstrip(_FRAME)
+        frame, style = text[: len(text) - len(inner)], "bold" if inner.startswith("●") else ""
+        after = textwrap.wrap(more, width - left - 2) or [""]
+        if len(text) <= left:
+            yield Text(f"{text:{left}}  {after.pop(0)}".rstrip(), style)
+        else:
+            yield from (
+                Text(part, style) for part in textwrap.wrap(text, width, subsequent_indent=f"{frame}    ")
+            )
+        yield from (Text(f"{frame:{left}}  {part}", style) for part in filter(None, after))
 
 
 def _cell(value: object) -> str:

@@ -15,7 +15,7 @@ from peace_pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from peace_pipeline.encoder.model import Encoder
-    from peace_pipeline.symmetry.wiring import Wiring
+    from peace_pipeline.symmetry.wiring import Group, WiredLayer, Wiring
     from peace_pipeline.weights.checkpoint import Checkpoint
     from peace_pipeline.weights.logical import LogicalTensors
 
@@ -93,31 +93,59 @@ def write_embedded(rows: Iterable[EmbeddedCheckpoint], path: Path, dtype: str = 
     write_parquet(pa.Table.from_pylist([vars(row) for row in rows], schema=schema), path)
 
 
-def describe_wiring(lake: Lake, path: str) -> dict[str, Any]:
-    """How PEACE reads a checkpoint: method, family, groups and layers as a JSON object.
+@dataclass(frozen=True)
+class WiringReport:
+    """How PEACE reads a checkpoint, and in words why so."""
+
+    wiring: Wiring
+    reason: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Method, family, reason, groups and layers as a JSON object; what is as usual is left out of a group."""
+        return {
+            "method": self.wiring.method,
+            "family": self.wiring.family,
+            "reason": self.reason,
+            "groups": [_group_as_dict(group) for group in self.wiring.groups.values()],
+            "layers": [_layer_as_dict(wired) for wired in self.wiring.layers],
+        }
+
+
+def describe_wiring(lake: Lake, path: str) -> WiringReport:
+    """How PEACE reads a checkpoint.
 
     Raises:
         UnreadableCheckpoint: where it can't be read.
     """
-    with _opened(lake, path) as (_, wiring):
-        return {
-            "method": wiring.method,
-            "family": wiring.family,
-            "groups": [
-                {"name": group.name, "size": group.size, "kind": group.kind, "actions": list(group.actions)}
-                for group in wiring.groups.values()
-            ],
-            "layers": [
-                {
-                    "name": wired.layer.name,
-                    "kind": wired.layer.kind,
-                    "shape": list(wired.layer.shape),
-                    "out_group": wired.out.group,
-                    "in_group": wired.into.group if wired.into else None,
-                }
-                for wired in wiring.layers
-            ],
-        }
+    from peace_pipeline.symmetry.extraction import config_beside
+    from peace_pipeline.symmetry.infer import explained_wiring
+    from peace_pipeline.symmetry.wiring import WiringMismatch
+    from peace_pipeline.weights.errors import UnreadableCheckpoint
+    from peace_pipeline.weights.logical import logical
+
+    with open_model(lake, path) as (checkpoint, folder):
+        config = config_beside(folder)
+        try:
+            return WiringReport(*explained_wiring(logical(checkpoint, config).tensors.values(), config))
+        except WiringMismatch as error:
+            raise UnreadableCheckpoint(str(error)) from error
+
+
+def _group_as_dict(group: Group) -> dict[str, Any]:
+    unusual = {"width": 1, "bundle": 1, "along": None, "parts": ()}
+    more = {key: getattr(group, key) for key, usual in unusual.items() if getattr(group, key) != usual}
+    return {"name": group.name, "size": group.size, "kind": group.kind, "actions": list(group.actions)} | more
+
+
+def _layer_as_dict(wired: WiredLayer) -> dict[str, Any]:
+    norms = {"norm": wired.norm, "before": wired.before}
+    return {
+        "name": wired.layer.name,
+        "kind": wired.layer.kind,
+        "shape": list(wired.layer.shape),
+        "out_group": wired.out.group,
+        "in_group": wired.into.group if wired.into else None,
+    } | {key: norm.name for key, norm in norms.items() if norm}
 
 
 @contextmanager

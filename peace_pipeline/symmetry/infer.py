@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby, permutations
 from typing import Any
 
-from peace_pipeline.symmetry.families import family_of
+from peace_pipeline.symmetry.families import Family, family_of
 from peace_pipeline.symmetry.families.adapters import adapter_of, draw_pairs
 from peace_pipeline.symmetry.sketch import NOT_POOLED, Sketch, activation
 from peace_pipeline.symmetry.wiring import (
@@ -32,19 +32,43 @@ def infer_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> Wirin
     Raises:
         WiringMismatch: where no tensor belongs to a layer.
     """
+    return explained_wiring(tensors, config)[0]
+
+
+def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> tuple[Wiring, str]:
+    """The wiring of a checkpoint, and in words why it is this one.
+
+    Raises:
+        WiringMismatch: where no tensor belongs to a layer.
+    """
     layers = layers_of(tensors)
     if not layers:
         raise WiringMismatch("no layers")
-    family = adapter_of({layer.name for layer in layers}) or family_of(config)
+    adapter = adapter_of({layer.name for layer in layers})
+    family = adapter or family_of(config)
+    found = "its parameters are" if adapter else "its config names"
+    unfit = "its config names no family whose wiring is known"
     if family:
-        sketch = Sketch(layers, config)
         try:
-            family.draw(sketch)
-            draw_pairs(sketch)
-            return sketch.wiring("family", family.name)
-        except WiringMismatch:
-            pass
-    return chain(layers, config) or independent(layers)
+            return _by_family(family, layers, config), (
+                f"{found} {family.name}, a family whose wiring is known, and all names and shapes fit"
+            )
+        except WiringMismatch as mismatch:
+            unfit = f"{found} {family.name}, but {mismatch}"
+    if in_chain := chain(layers, config):
+        return in_chain, (
+            f"{unfit}; its layers make one plain chain by names and shapes, and in no other way"
+        )
+    return independent(layers), (
+        f"{unfit}; how its layers are coupled is not known, so no symmetry is claimed"
+    )
+
+
+def _by_family(family: Family, layers: list[Layer], config: dict[str, Any]) -> Wiring:
+    sketch = Sketch(layers, config)
+    family.draw(sketch)
+    draw_pairs(sketch)
+    return sketch.wiring("family", family.name)
 
 
 def chain(layers: list[Layer], config: dict[str, Any]) -> Wiring | None:
