@@ -5,7 +5,7 @@ A checkpoint is changed as ``peace transform`` changes one: through its logical 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,9 +70,20 @@ class Saved:
         """The checkpoint after an element acted on it, written to ``folder`` and loaded."""
         with self._opened() as (network, wiring):
             new = _new_values(network, wiring, element)
+        return self.with_tensors(new, folder)
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """The logical tensors, float64, as a batch of one."""
+        with self._opened() as (network, _):
+            return {name: network.read(name, torch.float64)[None] for name in network.tensors}
+
+    def with_tensors(self, new: Mapping[str, Tensor], folder: Path) -> Saved:
+        """The checkpoint with new logical tensors (a batch of one), written to ``folder`` and loaded."""
+        with self._opened() as (network, _):
 
             def values(name: str, old: Tensor) -> Tensor | None:
-                return new.get(name)
+                return new[name][0] if name in new else None
 
             rewrite(self.folder, folder, self._weights, lambda stored: network.rewritten(stored, values))
         return Saved(self.specimen, folder, self.specimen.load(folder))
@@ -121,7 +132,7 @@ def _new_values(network: LogicalTensors, wiring: Wiring, element: Element) -> di
         acted |= action.layer(wired, read)
     for group in dict.fromkeys(wired.into.group for wired in wiring.layers if wired.into and wired.before):
         acted |= action.norm(group, read)
-    return {name: values[0] for name, values in acted.items()}
+    return acted
 
 
 def _change(before: Tensor, after: Tensor) -> float:
