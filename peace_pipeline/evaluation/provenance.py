@@ -134,9 +134,9 @@ def pairs_of(records: Records, base: Listed, side: Sequence[Listed], seed: int) 
             made.append(
                 (kind, DERIVED if is_same_run else UNRELATED, FINE_TUNED if is_same_run else None, other)
             )
-    for kind, truth, relation, other in made:
-        yield Pair(kind, False, truth, first, other, relation)
-        yield Pair(kind, True, truth, first, disguised(other, seed + 1), relation)
+    for kind, truth, of, other in made:
+        yield Pair(kind, False, truth, first, other, of)
+        yield Pair(kind, True, truth, first, disguised(other, seed + 1), of)
 
 
 def partners(base: Listed, side: Sequence[Listed]) -> dict[str, list[Listed]]:

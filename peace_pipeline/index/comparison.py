@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib import resources
@@ -250,19 +250,30 @@ def open_network(lake: Lake, name: str) -> Iterator[Network]:
     Raises:
         UnreadableCheckpoint: where it stands for none.
     """
+    with ExitStack() as stack:
+        try:
+            network = Network.of(*stack.enter_context(_opened(lake, name)))
+        except UnreadableCheckpoint as error:
+            raise UnreadableCheckpoint(f"{name}: {error}") from error
+        yield network
+
+
+@contextmanager
+def _opened(lake: Lake, name: str) -> Iterator[tuple[Checkpoint, dict[str, Any]]]:
+    """A checkpoint and its config.json."""
     is_id = not name.startswith("hf://") and not Path(name).expanduser().exists()
     record = newest_records(lake).get(name) if is_id else None
     if record is None:
         with open_model(lake, name) as (checkpoint, folder):
-            yield Network.of(checkpoint, config_beside(folder))
+            yield checkpoint, config_beside(folder)
         return
     try:
         folder = local_folder(record)
     except FetchError as error:
-        raise UnreadableCheckpoint(f"{name}: {error}") from error
+        raise UnreadableCheckpoint(str(error)) from error
     weights = [folder / file.path for file in record.files if files.is_weights(file.path)]
     with open_checkpoint(weights) as checkpoint:
-        yield Network.of(checkpoint, config_beside(folder))
+        yield checkpoint, config_beside(folder)
 
 
 def is_identical(a: Checkpoint, b: Checkpoint) -> bool:

@@ -1,0 +1,99 @@
+"""The provenance report on a small trained zoo, and the thresholds that it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from peace_pipeline.evaluation.provenance import NothingToCompare, cut, provenance_report
+from peace_pipeline.evaluation.reports import Report, list_reports
+from peace_pipeline.evaluation.variants import Specimen, disguised, pruned, specimen, trained_on
+from peace_pipeline.index.comparison import Thresholds, measure
+from peace_pipeline.lake import Lake
+from peace_pipeline.zoo import ZooConfig
+from peace_pipeline.zoo.catalog import networks, newest_records
+from peace_pipeline.zoo.trained import PLANS, build
+from peace_pipeline.zoo.trained.demo import DEMO
+from tests.conftest import ingest
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake of two chunks of a zoo like the demo's: two architectures on one task."""
+    root = tmp_path_factory.mktemp("provenance")
+    lake = Lake.open(root / "home")
+    steps = {"mlp": 150, "cnn": 80, "resnet": 80}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PLANS, "brief", replace(DEMO, name="brief", tasks={"digits": steps}))
+        ingest(lake, ZooConfig(({"kind": "trained", "recipe": "brief", "networks": 38},), root))
+    return lake
+
+
+@pytest.fixture(scope="module")
+def report(trained: Lake) -> Report:
+    return provenance_report(trained, bases=2)
+
+
+@pytest.fixture
+def network(trained: Lake) -> Specimen:
+    listed = {each.model_id: each for each in networks(trained)}
+    return specimen(newest_records(trained), listed["trained:brief/digits-mlp-000-s0"])
+
+
+def test_pairs_of_test_runs_are_judged(report: Report) -> None:
+    figures = report.figures
+    assert figures["pairs"] > figures["test_pairs"] > 30
+    assert figures["error"] < 0.1
+    assert figures["plain_cosine/error_disguised"] > 0.4
+    counted = sum(value for name, value in figures.items() if name.startswith("confusion/"))
+    assert counted == figures["test_pairs"]
+    for kind in ("itself", "bfloat16_disguised", "80_pruned", "trained_further_disguised", "another_recipe"):
+        assert f"error/{kind}" in figures
+
+
+def test_its_thresholds_are_those_in_use(report: Report, trained: Lake, tmp_path: Path) -> None:
+    assert Thresholds.of(trained).derived == report.figures["derived"]
+    assert Thresholds.of(trained).tolerance == report.figures["tolerance"]
+    assert Thresholds.of(Lake.open(tmp_path)) != Thresholds.of(trained)
+
+
+def test_the_page(report: Report, trained: Lake) -> None:
+    page = report.path.read_text()
+    for text in ("Kinds of pairs", "80% pruned, disguised", "another recipe", "unrelated"):
+        assert text in page
+    assert json.loads((report.path.parent / "figures.json").read_text()) == report.figures
+    assert "provenance" in [each["name"] for each in list_reports(trained)]
+
+
+def test_a_lake_without_a_trained_zoo(lake: Lake) -> None:
+    with pytest.raises(NothingToCompare):
+        provenance_report(lake)
+
+
+def outputs(made: Specimen) -> torch.Tensor:
+    module = build(made.config).eval()
+    module.load_state_dict(made.state)
+    x = torch.randn(8, *made.config["input_shape"], generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return module(x)
+
+
+def test_variants_are_what_they_are_called(network: Specimen) -> None:
+    torch.testing.assert_close(outputs(disguised(network, 1)), outputs(network), rtol=1e-3, atol=1e-3)
+    assert not torch.equal(disguised(network, 1).state["layers.0.weight"], network.state["layers.0.weight"])
+    zeros = (pruned(network, 0.5).state["layers.0.weight"] == 0).float().mean()
+    assert 0.49 < float(zeros) < 0.51
+    further = trained_on(network, network.task, rate=0.1, steps=0.2, seed=0)
+    assert not torch.equal(outputs(further), outputs(network))
+    assert measure(network.network(), further.network(), Thresholds(0, 0))[0].similarity > 0.8
+
+
+def test_the_cut_between_two_samples() -> None:
+    assert cut([0, 1, 2], [8, 9]) == 5
+    low, high = [i / 100 for i in range(100)], [i / 100 + 0.5 for i in range(100)]
+    assert 0.4 < cut(low, high) < 1.1
+    assert cut([0.1, 0.2, 0.9], [0.8, 0.7, 1.0]) == pytest.approx(0.45)
