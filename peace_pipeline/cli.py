@@ -50,7 +50,7 @@ Budget = Annotated[
 ]
 
 _NETWORK = "A weight file, a folder in Hub layout, hf://org/name@revision, or a model id of the lake."
-_SHOWN = 50
+_SHOWN, _NAMES = 50, 3
 _HITS = ("rank", "model_id", "revision", "source", "task", "architecture", "similarity")
 _DEMO = """\
 # What `peace run` crawls. Paths are relative to this file.
@@ -360,11 +360,16 @@ def _show_reports(console: Console, lake: Lake) -> None:
     console.print(table("Reports", ("name", "path", "created_at"), rows))
 
 
+def _some(names: list[str]) -> str:
+    more = f", … {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return ", ".join(names[:_NAMES]) + more
+
+
 def _show_transformation(console: Console, destination: Path, done: Transformation) -> None:
     by_action: dict[str, list[str]] = {}
     for group, action in done.actions:
         by_action.setdefault(action, []).append(group)
-    rows = [(action, len(groups), ", ".join(groups)) for action, groups in by_action.items()]
+    rows = [(action, len(groups), _some(groups)) for action, groups in by_action.items()]
     if rows:
         console.print(table("Actions", ("action", "groups", "names"), rows))
     noise = f", then noise of {done.noise:g} deviations: not the same function" if done.noise else ""

@@ -435,8 +435,8 @@ def _applied(weight: torch.Tensor, wired: WiredLayer, values: torch.Tensor) -> t
 
 def take(tensor: torch.Tensor, axis: int, index: torch.Tensor) -> torch.Tensor:
     """Entries of ``tensor`` (batch, …) along ``axis`` by a separate ``index`` (batch, n) for each network."""
-    if len(index) == 1:
-        return tensor.index_select(axis, index[0])
+    if len(index) == 1:  # PyTorch takes columns four times as fast where no dimension of size 1 is in front
+        return tensor[0].index_select(axis - 1, index[0])[None]
     shape = [1] * tensor.dim()
     shape[0], shape[axis] = index.shape
     size = list(tensor.shape)
