@@ -1,4 +1,5 @@
-"""Which wiring a checkpoint has: by family, else a plain chain by names and shapes, else ``independent``."""
+"""Which wiring a checkpoint has: by family, else a plain chain by names and shapes, else by tracing the module that an
+installed library builds from the config, else ``independent``."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 from peace_pipeline.symmetry.families import Family, family_of
 from peace_pipeline.symmetry.families.adapters import adapter_of, draw_pairs
 from peace_pipeline.symmetry.sketch import NOT_POOLED, Sketch, activation
+from peace_pipeline.symmetry.tracing.libraries import traced
 from peace_pipeline.symmetry.wiring import (
     FIXED,
     INDEPENDENT,
@@ -41,6 +43,7 @@ def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> t
     Raises:
         WiringMismatch: where no tensor belongs to a layer.
     """
+    tensors = list(tensors)
     layers = layers_of(tensors)
     if not layers:
         raise WiringMismatch("no layers")
@@ -58,6 +61,11 @@ def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> t
     if in_chain := chain(layers, config):
         return in_chain, (
             f"{unfit}; its layers make one plain chain by names and shapes, and in no other way"
+        )
+    if seen := traced(tensors, config):
+        return seen, (
+            f"{unfit}; {config['architectures'][0]} of transformers has the same tensors, and what it does with them"
+            " was followed"
         )
     return independent(layers), (
         f"{unfit}; how its layers are coupled is not known, so no symmetry is claimed"
