@@ -29,7 +29,7 @@ from peace_pipeline.weights.tensors import TensorInfo
 
 SECONDS, PATIENCE = 60, 180
 """How long the helper may compute, and how long it is waited for; PyTorch and transformers load in 10 seconds."""
-MEMORY = 4 << 30
+MEMORY = 2 << 30
 _OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
