@@ -26,6 +26,8 @@ Layers = Callable[[int], Tensors]
 WIDEST = 1024
 """Columns that units are compared on: wider layers are projected to so many at random."""
 
+_PLAIN = 1e-3
+"""Where a permutation with signs and scales agrees but for so much, no other linear map is looked for."""
 _SMALLEST = 1e-6
 """Singular values of a product of factors, relative to the largest, below which they are taken to be this large."""
 
@@ -241,7 +243,8 @@ class _Matching:
         if axis is wired.out and "bias" in tensors and not is_constant:
             columns.append(tensors["bias"][:, None])
         count = group.entries // (group.bundle if axis.bundled else 1)
-        return torch.cat(columns, 1)[place.start : place.start + count]
+        rows = torch.cat(columns, 1) if len(columns) > 1 else columns[0]
+        return rows[place.start : place.start + count]
 
     def scale(self, group: Group) -> None:
         """Unit norms in, by the first layer that writes the group; of normalised units as a whole."""
@@ -310,6 +313,8 @@ class _Matching:
             return
         agreed = sum(view.weight * float((view.a * view.b).sum()) for view in plain)
         fit = agreed / sum(view.weight * view.norms for view in plain)
+        if 1 - fit <= _PLAIN:
+            return
         kinds = (self.a.permutations, self.a.scales, self.b.scales, self.a.alive, self.b.alive)
         kept = [kind.pop(group.name, None) for kind in kinds]
         found = self._whole(group)
@@ -318,11 +323,13 @@ class _Matching:
                 if value is not None:
                     kind[group.name] = value
         else:
-            self.a.maps[group.name], self.b.maps[group.name] = found[0][None], found[1][None]
+            for side, maps in zip((self.a, self.b), found[:2], strict=True):
+                if maps is not None:
+                    side.maps[group.name] = maps[None]
             if found[3] < group.entries:
                 self.a.alive[group.name] = self.b.alive[group.name] = torch.arange(group.entries) < found[3]
 
-    def _whole(self, group: Group) -> tuple[torch.Tensor, torch.Tensor, float, int] | None:
+    def _whole(self, group: Group) -> tuple[torch.Tensor, torch.Tensor | None, float, int] | None:
         """Maps of both networks, the cosine under them, and how many entries they leave alive."""
         views = list(self._views(group))
         if w.LINEAR in group.actions:
@@ -333,7 +340,7 @@ class _Matching:
         cross = torch.stack([view.weight * (view.a @ view.b.mT).double() for view in views]).sum(0)
         turn, agreed = _procrustes(cross)
         fit = float(agreed) / sum(view.weight * view.norms for view in views)
-        return turn[None], torch.eye(len(turn), dtype=turn.dtype)[None], fit, group.entries
+        return turn[None], None, fit, group.entries
 
     def _move(self, group: Group) -> None:
         """Constants that readers take up, or that nothing sees: none."""
