@@ -62,7 +62,7 @@ def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> t
         return in_chain, (
             f"{unfit}; its layers make one plain chain by names and shapes, and in no other way"
         )
-    if seen := traced(tensors, config):
+    if family is None and (seen := traced(tensors, config)):
         return seen, (
             f"{unfit}; {config['architectures'][0]} of transformers has the same tensors, and what it does with them"
             " was followed"
