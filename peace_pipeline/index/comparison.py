@@ -24,6 +24,7 @@ from peace_pipeline.index.evidence import (
     ROUNDINGS,
     Evidence,
     distance,
+    dot,
     few_levels,
     on_grid,
     pruned,
@@ -326,10 +327,10 @@ def _apart(aligned: tuple[Aligned, Aligned], position: int) -> tuple[float, floa
     """Cosine and relative distance of a layer in both networks."""
     a, b = (side.layer(position) for side in aligned)
     first, second = (torch.cat([value.flatten() for value in side.values()]) for side in (a, b))
-    norms = float(first.norm()), float(second.norm())
+    norms = dot(first, first) ** 0.5, dot(second, second) ** 0.5
     if not min(norms):
         return float(norms == (0, 0)), distance(a, b)
-    return float(first / norms[0] @ (second / norms[1])), distance(a, b)
+    return dot(first, second) / (norms[0] * norms[1]), distance(a, b)
 
 
 def _shuffled(layers: Layers, seed: int) -> Layers:

@@ -14,6 +14,7 @@ _NEW_ZEROS, _OLD_VALUES = 0.05, 0.1
 _NEARER = 0.5
 """A network is the rounded version of another if it lies nearer to that version than to the other by this factor."""
 _LEVELS = 256
+_PART = 1 << 20
 _ENERGY, _LOW_RANK, _LARGEST_SVD = 0.999, 0.25, 2048
 
 Tensors = dict[str, torch.Tensor]
@@ -61,10 +62,16 @@ def relation_of(found: Iterable[tuple[Evidence, int]]) -> str:
 def distance(a: Tensors, b: Tensors) -> float:
     """The norm of a layer's difference over the larger of both norms."""
     moved, first, second = (
-        torch.cat([value.flatten() for value in values]).norm()
+        sum(dot(value.flatten(), value.flatten()) for value in values) ** 0.5
         for values in ([a[role] - b[role] for role in a], a.values(), b.values())
     )
-    return float(moved) / max(float(first), float(second), 1e-300)
+    return moved / max(first, second, 1e-300)
+
+
+def dot(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Inner product of two vectors, summed in float64 part by part."""
+    parts = zip(a.split(_PART), b.split(_PART), strict=True)
+    return sum(float(x.double() @ y.double()) for x, y in parts)
 
 
 def pruned(a: Tensors, b: Tensors) -> Evidence | None:
