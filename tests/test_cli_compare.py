@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from tests.conftest import write_model, write_network
@@ -48,3 +49,13 @@ def test_a_derived_and_an_unrelated_network(here: Workplace, tmp_path: Path) -> 
 def test_what_cannot_be_read(here: Workplace, tmp_path: Path) -> None:
     failed = here.peace("compare", str(tmp_path / "a"), str(tmp_path / "nothing"), code=1)
     assert failed.err.strip() == f"peace: {tmp_path / 'nothing'}: no such file or folder"
+
+
+def test_names_that_a_terminal_would_obey(here: Workplace, tmp_path: Path) -> None:
+    for name, value in (("one", 1.0), ("other", 2.0)):
+        write_model(
+            tmp_path / name, {"[/x]:ox:\x1b[31m.weight": torch.eye(4), "b.weight": torch.eye(3) * value}
+        )
+    shown = here.peace("compare", str(tmp_path / "one"), str(tmp_path / "other")).out
+    assert "[/x]:ox:\\x1b[31m" in shown
+    assert "[/x]:ox:\\x1b[31m" in here.peace("wiring", str(tmp_path / "one")).out
