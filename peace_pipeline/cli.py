@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.text import Text
 
 from peace_pipeline.terminal import Commands, byte_count, columns, emit, positive, table, working
 
@@ -349,7 +350,7 @@ def _show_example(console: Console, lake: Lake) -> None:
 
     model_id = example(lake)
     if model_id:
-        console.print(f"\n[bold]peace search {model_id} -k 5[/bold]", highlight=False)
+        console.print(f"\npeace search {model_id} -k 5", style="bold", highlight=False)
         console.print(_hits(f"Nearest to {model_id}", find(lake, model_id, k=5)))
 
 
@@ -377,7 +378,7 @@ def _show_transformation(console: Console, destination: Path, done: Transformati
 
 
 def _show_comparison(console: Console, document: dict[str, Any]) -> None:
-    console.print(f"[bold]{document['verdict']}[/bold]: {document['reason']}.", highlight=False)
+    console.print(Text(document["verdict"], "bold") + Text(f": {document['reason']}."))
     layers = document["layers"]
     if layers:
         rows = [(row["a"], row["b"], row["similarity"], row.get("evidence")) for row in layers[:_SHOWN]]

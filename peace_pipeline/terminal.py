@@ -62,7 +62,20 @@ def emit(document: Any, as_json: bool, show: Callable[[Console], None]) -> None:
     if as_json:
         typer.echo(json.dumps(document))
     else:
-        show(Console())
+        show(_Screen(markup=False, emoji=False))
+
+
+class _Screen(Console):
+    """Prints strings as they are: what a file names is neither markup nor a command to the terminal."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """See :meth:`Console.render_str`."""
+        return super().render_str("\n".join(map(_visible, text.split("\n"))), **options)
+
+
+def _visible(text: str) -> str:
+    """Text with characters that a terminal obeys or doesn't show as escapes (``\\x1b``)."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
@@ -86,7 +99,7 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
 
 def columns(rows: Iterable[tuple[str, str]], width: int) -> Iterator[Text]:
     """Text in two columns, a line each, in ``width`` characters; a frame (│) on the left goes on where lines break."""
-    rows = list(rows)
+    rows = [(_visible(text), more) for text, more in rows]
     left = max((len(text) for text, _ in rows if len(text) <= 0.6 * width), default=0)
     for text, more in rows:
         inner = text.lstrip(_FRAME)
