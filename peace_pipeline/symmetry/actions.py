@@ -342,8 +342,9 @@ class Action:
         maps = self._maps(over.group, inverse=over.charge < 0)
         if maps is None or over.charge == 0:
             return tensor
-        if not over.bundled and maps.shape[1] > 1:
-            maps = maps.repeat_interleave(self.wiring.groups[over.group].size // maps.shape[1], 1)
+        if not over.bundled:
+            units = self.wiring.groups[over.group].entries // maps.shape[2]
+            maps = maps.repeat_interleave(units // maps.shape[1], 1)
         front = tensor.movedim(dim, 1)
         rows = front.reshape(len(front), maps.shape[1], maps.shape[2], -1)
         return (maps.to(tensor.dtype) @ rows).reshape(front.shape).movedim(1, dim)
@@ -434,9 +435,12 @@ def _applied(weight: torch.Tensor, wired: WiredLayer, values: torch.Tensor) -> t
 
 
 def take(tensor: torch.Tensor, axis: int, index: torch.Tensor) -> torch.Tensor:
-    """Entries of ``tensor`` (batch, …) along ``axis`` by a separate ``index`` (batch, n) for each network."""
-    if len(index) == 1:  # PyTorch takes columns four times as fast where no dimension of size 1 is in front
+    """Entries of ``tensor`` (batch, …) along ``axis`` by a separate ``index`` (batch, n) for each network, or one
+    (1, n) for all of them."""
+    if len(tensor) == len(index) == 1:  # columns four times as fast as with a dimension of size 1 in front
         return tensor[0].index_select(axis - 1, index[0])[None]
+    if len(index) == 1:
+        return tensor.index_select(axis, index[0])
     shape = [1] * tensor.dim()
     shape[0], shape[axis] = index.shape
     size = list(tensor.shape)

@@ -163,6 +163,8 @@ def test_arguments_are_left_as_they_are() -> None:
 def test_taking_by_hand() -> None:
     tensor, index = torch.tensor([[[1, 2, 3]], [[4, 5, 6]]]), torch.tensor([[2, 0], [1, 1]])
     assert take(tensor, 2, index).tolist() == [[[3, 1]], [[5, 5]]]
+    assert take(tensor, 2, index[:1]).tolist() == [[[3, 1]], [[6, 4]]]
+    assert take(tensor[:1], 2, index[:1]).tolist() == [[[3, 1]]]
     assert entries(torch.tensor([[2, 0]]), 3).tolist() == [[6, 7, 8, 0, 1, 2]]
 
 
