@@ -10,7 +10,7 @@ import dagster as dg
 from assets.encoder import contrastive_pairs, peace_encoder
 from assets.index import embeddings, lancedb_index
 from assets.partitions import register
-from assets.reports import provenance_report, retrieval_report
+from assets.reports import provenance_report, retrieval_report, symmetry_report
 from assets.weights import extracted_weights, layer_tensors
 from assets.zoo import zoo_crawl
 from resources import LakeResource
@@ -41,6 +41,9 @@ report_job = dg.define_asset_job(
 )
 provenance_job = dg.define_asset_job(
     "provenance", [provenance_report], description="Fit the thresholds of `peace compare` to the trained zoo."
+)
+symmetry_job = dg.define_asset_job(
+    "symmetry", [symmetry_report], description="Measure the encoder on every action of every family."
 )
 
 daily_crawl = dg.ScheduleDefinition(

@@ -40,3 +40,13 @@ def provenance_report(lake: LakeResource) -> dg.MaterializeResult:
     except NothingToCompare as reason:
         return dg.MaterializeResult(metadata={"not written": str(reason)})
     return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(report.path)), **report.figures})
+
+
+@dg.asset(deps=[lancedb_index], group_name="reports", kinds={"python", "plotly", "mlflow"})
+def symmetry_report(lake: LakeResource) -> dg.MaterializeResult:
+    """How still embeddings stay under every action on every family, and how far broken twins move them."""
+    from peace_pipeline.evaluation.symmetries import symmetry_report as evaluate
+
+    report = evaluate(lake.open(), progress=track("Acting on every family"))
+    headline = {name: value for name, value in report.figures.items() if name.count("/") < 2}
+    return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(report.path)), **headline})

@@ -20,6 +20,7 @@ defs = dg.Definitions(
         automation.train_job,
         automation.report_job,
         automation.provenance_job,
+        automation.symmetry_job,
     ],
     schedules=[automation.daily_crawl],
     sensors=[automation.stale_batches],

@@ -31,6 +31,7 @@ GROUPS = {
     "lancedb_index": "index",
     "retrieval_report": "reports",
     "provenance_report": "reports",
+    "symmetry_report": "reports",
 }
 LOADS = """
 import sys

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 
@@ -14,6 +14,7 @@ from peace_pipeline.encoder.networks import NetworkTensors
 from peace_pipeline.encoder.pairs import DECADES
 from peace_pipeline.evaluation.population import Stack, stacks
 from peace_pipeline.symmetry.actions import (
+    ALL,
     Strength,
     Tensors,
     act,
@@ -21,50 +22,43 @@ from peace_pipeline.symmetry.actions import (
     break_wiring,
     random_element,
 )
+from peace_pipeline.symmetry.layering import folded_layer
 
+SYMMETRIES: dict[str, Strength] = {
+    "permutation": Strength(heads=False),
+    "heads": Strength(permute=False),
+    "scale": Strength(permute=False, heads=False, decades=DECADES),
+    "signs": Strength(permute=False, heads=False, signs=True),
+    "mix": Strength(permute=False, heads=False, mix=True),
+    "all": ALL,
+}
+"""The kinds of random elements that are measured, each alone and then all at once."""
 SHARES = (0.25, 0.5, 0.75, 1.0)
 NOISE = 0.01
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-3}
 MOVED_AT_LEAST, NOISE_AT_MOST = 0.5, 0.1
+
 Change = Callable[[Stack, torch.Generator], Tensors]
-
-
-def _act(permute: bool, decades: float, stack: Stack, generator: torch.Generator) -> Tensors:
-    dtype = next(iter(stack.tensors.values())).dtype
-    strength = Strength(permute=permute, heads=permute, decades=decades)
-    element = random_element(stack.wiring, len(stack), generator, strength, dtype=dtype)
-    return act(stack.wiring, stack.tensors, element)
-
-
-def _broken(share: float, stack: Stack, generator: torch.Generator) -> Tensors:
-    return break_wiring(stack.wiring, stack.tensors, share, generator)
-
-
-def _noisy(stack: Stack, generator: torch.Generator) -> Tensors:
-    return add_noise(stack.tensors, NOISE, generator)
-
-
-SYMMETRIES: dict[str, Change] = {
-    "permutation": partial(_act, True, 0.0),
-    "scaling": partial(_act, False, DECADES),
-    "both": partial(_act, True, DECADES),
-}
 
 
 @dataclass(frozen=True)
 class Invariance:
-    """Movements of the embedding in units of ``std``, the spread over ``networks`` untransformed networks.
+    """Movements of the embedding in units of the spread over ``networks`` untransformed networks.
 
-    ``symmetries`` are the largest movements of any coordinate of any network, by name of the transformation;
-    ``broken`` are mean movements by share of broken units, ``noise`` that under 1% weight noise.
+    ``still`` are the largest movements of any coordinate of any network, by dtype and symmetry; a symmetry that
+    none of the networks has is left out. ``broken`` are mean movements by share of broken units, ``noise`` that
+    under 1% weight noise, both in float32. ``std`` is the spread in float64.
     """
 
     networks: int
-    dtype: torch.dtype
     std: float
-    symmetries: dict[str, float]
+    still: dict[torch.dtype, dict[str, float]]
     broken: dict[float, float]
     noise: float
+
+    def misses(self, dtype: torch.dtype) -> list[str]:
+        """The symmetries that move the embedding by more than the tolerance (or by what is no number)."""
+        return [name for name, moved in self.still[dtype].items() if not moved <= TOLERANCE[dtype]]
 
     @property
     def sees_broken(self) -> bool:
@@ -79,68 +73,120 @@ class Invariance:
 
 
 class Movements:
-    """Measures how far changes of networks (key, wiring, folded tensors; two at least) move their embeddings.
+    """Measures how far changes of networks (two at least) move their embeddings.
 
     With embeddings z (networks, dimension) and z' of the changed networks, movements are |z' − z| / std, where std
-    is the mean over coordinates of the standard deviation of z over networks. Networks are changed raw and then
-    go the way of any network: canonical form, reduction, encoder.
+    is the mean over coordinates of the standard deviation of z over networks. Symmetries act on the tensors as they
+    are given; networks then go the way of any network: norms folded in, canonical form, reduction, encoder.
     """
 
-    def __init__(
-        self, encoder: Encoder, networks: Sequence[NetworkTensors], dtype: torch.dtype, seed: int
-    ) -> None:
-        self.encoder, self.networks, self.dtype, self.seed = encoder, networks, dtype, seed
-        self.stacks = stacks(networks, dtype)
-        self.original = self._embed(self.stacks)
+    def __init__(self, encoder: Encoder, sample: Sequence[Stack], dtype: torch.dtype, seed: int) -> None:
+        self.encoder, self.dtype, self.seed = encoder, dtype, seed
+        self.stacks = [_cast(stack, dtype) for stack in sample]
+        self.folded = [folded(stack) for stack in self.stacks]
+        self.original = self._embed(self.folded)
         self.std = float(self.original.std(0).mean())
 
-    def under(self, change: Change) -> torch.Tensor:
-        """Movements (networks, dimension).
+    def still(self) -> dict[str, float]:
+        """The largest movement under each symmetry that any of the networks has."""
+        return {
+            name: float(
+                self._moved([folded(stack) for stack in self._changed(self.stacks, _acted(strength))]).max()
+            )
+            for name, strength in SYMMETRIES.items()
+            if any(_acts(strength, stack) for stack in self.stacks)
+        }
 
-        Every change begins with the same seed: of two shares, the larger breaks what the smaller does and more.
-        """
+    def broken(self, share: float) -> float:
+        """The mean movement of broken twins: a larger share breaks what a smaller does and more."""
+        return self._mean(lambda stack, random: break_wiring(stack.wiring, stack.tensors, share, random))
+
+    def noise(self) -> float:
+        """The mean movement under small weight noise."""
+        return self._mean(lambda stack, random: add_noise(stack.tensors, NOISE, random))
+
+    def _mean(self, change: Change) -> float:
+        return float(self._moved(self._changed(self.folded, change)).mean())
+
+    def _changed(self, stacked: Sequence[Stack], change: Change) -> list[Stack]:
+        """Every change begins with the same seed."""
         generator = torch.Generator().manual_seed(self.seed)
-        changed = [replace(stack, tensors=change(stack, generator)) for stack in self.stacks]
+        return [replace(stack, tensors=change(stack, generator)) for stack in stacked]
+
+    def _moved(self, changed: Sequence[Stack]) -> torch.Tensor:
+        """Movements (networks, dimension)."""
         return (self._embed(changed) - self.original).abs() / self.std
 
-    def symmetries(self) -> dict[str, float]:
-        """The largest movement under random permutations, under scaling log-uniform in 10^±2, under both."""
-        return {name: float(self.under(change).max()) for name, change in SYMMETRIES.items()}
-
     def _embed(self, stacked: Sequence[Stack]) -> torch.Tensor:
-        """Embeddings (networks, dimension), in the order of the networks."""
+        """Embeddings (networks, dimension), in the order of the stacks."""
         inputs = (
-            (
-                str(place),
-                self.networks[place][1],
-                {name: values[row] for name, values in stack.tensors.items()},
-            )
-            for stack in stacked
-            for row, place in enumerate(stack.places)
+            (f"{number}/{row}", stack.wiring, {name: values[row] for name, values in stack.tensors.items()})
+            for number, stack in enumerate(stacked)
+            for row in range(len(stack))
         )
         vectors = {
             each.key: torch.from_numpy(each.network) for each in embed(self.encoder, inputs, self.dtype)
         }
-        return torch.stack([vectors[str(place)] for place in range(len(self.networks))])
+        return torch.stack([
+            vectors[f"{number}/{row}"] for number, stack in enumerate(stacked) for row in range(len(stack))
+        ])  # fmt: skip
 
 
-def measure(
-    encoder: Encoder, networks: Sequence[NetworkTensors], dtype: torch.dtype, seed: int
-) -> Invariance:
-    """Invariance and false invariance of an encoder on ``networks``."""
-    movements = Movements(encoder, networks, dtype, seed)
-    symmetries = movements.symmetries()
-    broken = {share: float(movements.under(partial(_broken, share)).mean()) for share in SHARES}
+def measure(encoder: Encoder, sample: Sequence[Stack], seed: int) -> Invariance:
+    """Invariance and false invariance of an encoder (which stays as it is) on the networks of ``sample``."""
+    by_dtype = {dtype: Movements(deepcopy(encoder), sample, dtype, seed) for dtype in TOLERANCE}
+    single = by_dtype[torch.float32]
     return Invariance(
-        len(networks), dtype, movements.std, symmetries, broken, float(movements.under(_noisy).mean())
+        networks=sum(map(len, sample)),
+        std=by_dtype[torch.float64].std,
+        still={dtype: movements.still() for dtype, movements in by_dtype.items()},
+        broken={share: single.broken(share) for share in SHARES},
+        noise=single.noise(),
     )
 
 
 def assert_invariant(
     encoder: Encoder, networks: Sequence[NetworkTensors], dtype: torch.dtype = torch.float64, seed: int = 0
 ) -> None:
-    """Assert that permutations and scaling move the embedding of ``networks`` within the dtype's tolerance."""
-    found = Movements(encoder, networks, dtype, seed).symmetries()
+    """Assert that no symmetry moves the embedding of ``networks`` by more than the dtype's tolerance."""
+    found = Movements(encoder, stacks(networks, dtype), dtype, seed).still()
     assert max(found.values()) <= TOLERANCE[dtype], (
         f"max|Δ|/std {found} exceeds {TOLERANCE[dtype]} in {dtype}"
     )
+
+
+def folded(stack: Stack) -> Stack:
+    """The same networks with their norms folded in."""
+    wiring = stack.wiring.folded
+    if wiring == stack.wiring:
+        return stack
+
+    rows = [_folded(stack, row) for row in range(len(stack))]
+    return replace(
+        stack, wiring=wiring, tensors={name: torch.stack([r[name] for r in rows]) for name in rows[0]}
+    )
+
+
+def _folded(stack: Stack, row: int) -> Tensors:
+    return {
+        f"{position}.{role}": value
+        for position, wired in enumerate(stack.wiring.layers)
+        for role, value in folded_layer(wired, lambda name: stack.tensors[name][row]).items()
+    }
+
+
+def _cast(stack: Stack, dtype: torch.dtype) -> Stack:
+    return replace(stack, tensors={name: tensor.to(dtype) for name, tensor in stack.tensors.items()})
+
+
+def _acts(strength: Strength, stack: Stack) -> bool:
+    return any(strength.drawn(stack.wiring, group) for group in stack.wiring.groups.values())
+
+
+def _acted(strength: Strength) -> Change:
+    def change(stack: Stack, generator: torch.Generator) -> Tensors:
+        dtype = next(iter(stack.tensors.values())).dtype
+        element = random_element(stack.wiring, len(stack), generator, strength, dtype=dtype)
+        return act(stack.wiring, stack.tensors, element)
+
+    return change

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from peace_pipeline.encoder import store
@@ -16,7 +13,6 @@ from peace_pipeline.encoder.embed import embed
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.evaluation import cards  # noqa: F401  registers the baselines that read cards
 from peace_pipeline.evaluation.baselines import BASELINES
-from peace_pipeline.evaluation.invariance import TOLERANCE, Invariance, measure
 from peace_pipeline.evaluation.population import Member, disguise, read_members
 from peace_pipeline.evaluation.reports import Report, publish
 from peace_pipeline.evaluation.retrieval_page import Results, render
@@ -33,7 +29,6 @@ from peace_pipeline.zoo import DELETED
 from peace_pipeline.zoo.catalog import TEST, TRAIN, Network, known_models, networks
 
 NAME = "retrieval"
-INVARIANCE_NETWORKS = 64
 
 
 class NothingToEvaluate(Exception):
@@ -60,8 +55,7 @@ def retrieval_report(lake: Lake, *, seed: int = 0, progress: Progress | None = N
     relevant, excluded = relevance(members)
     if not (relevant & ~excluded).any():
         raise NothingToEvaluate("no two training runs of the test split share a task")
-    samples = invariance_samples(current, seed)
-    done = _counter(progress, 1 + len(samples) * len(TOLERANCE) + _methods(True) + _methods(False))
+    done = _counter(progress, 1 + _methods(True) + _methods(False))
 
     disguised = disguise(members, seed)
     hidden, _ = embed_members(encoder, disguised)
@@ -80,7 +74,6 @@ def retrieval_report(lake: Lake, *, seed: int = 0, progress: Progress | None = N
         vectors=vectors,
         same_function=grades[0],
         same_task=grades[1],
-        invariance=_invariances(lake, encoder, samples, seed, done),
         population=_population(lake, current, members, rate),
     )
     return publish(lake, NAME, render(results), results.figures())
@@ -92,38 +85,6 @@ def embed_members(encoder: Encoder, members: Sequence[Member]) -> tuple[NDArray[
     vectors = {each.key: each.network for each in embed(encoder, (member.as_input() for member in members))}
     rate = len(members) / (time.perf_counter() - start)
     return np.stack([vectors[member.network.model_id] for member in members]).astype(np.float64), rate
-
-
-def invariance_samples(
-    current: Sequence[Network], seed: int, count: int = INVARIANCE_NETWORKS
-) -> dict[str, list[Network]]:
-    """Up to ``count`` networks of each architecture whose symmetries are known.
-
-    Networks that were not trained on are taken first, at random; training networks only where these are too few.
-    """
-    by_architecture: dict[str, list[Network]] = defaultdict(list)
-    for network in random.Random(seed).sample(list(current), len(current)):
-        if network.method != "independent":
-            by_architecture[network.architecture or network.method].append(network)
-    return {
-        name: sorted(alike, key=lambda network: network.split == TRAIN)[:count]
-        for name, alike in sorted(by_architecture.items())
-        if len(alike) > 1
-    }
-
-
-def _invariances(
-    lake: Lake, encoder: Encoder, samples: dict[str, list[Network]], seed: int, done: Callable[[], None]
-) -> dict[str, list[Invariance]]:
-    """By architecture, one measurement a dtype."""
-    found: dict[str, list[Invariance]] = defaultdict(list)
-    for name, sample in samples.items():
-        inputs = [member.as_input() for member in read_members(lake, sample)]
-        for dtype in TOLERANCE:
-            found[name].append(measure(encoder, inputs, dtype, seed))
-            done()
-    encoder.to(torch.float32)
-    return found
 
 
 def _population(

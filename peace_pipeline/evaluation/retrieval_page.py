@@ -6,22 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from peace_pipeline.evaluation import retrieval_plots as plots
 from peace_pipeline.evaluation.baselines import BASELINES
-from peace_pipeline.evaluation.invariance import (
-    MOVED_AT_LEAST,
-    NOISE,
-    NOISE_AT_MOST,
-    SHARES,
-    SYMMETRIES,
-    TOLERANCE,
-    Invariance,
-)
 from peace_pipeline.evaluation.metrics import CUTOFFS, Estimate
-from peace_pipeline.evaluation.page import Html, Section, build_page, table, verdict
+from peace_pipeline.evaluation.page import Html, Section, build_page, table
 from peace_pipeline.evaluation.population import Member
 from peace_pipeline.evaluation.scoring import ALL, PEACE, Grade
 
@@ -38,7 +28,6 @@ class Results:
     vectors: NDArray[np.float64]
     same_function: Grade
     same_task: Grade
-    invariance: Mapping[str, Sequence[Invariance]]
     population: Mapping[str, float]
 
     def figures(self) -> dict[str, float]:
@@ -47,12 +36,6 @@ class Results:
         flat |= {"seed": float(self.seed)} | self.same_function.figures() | self.same_task.figures()
         lead = self.same_task.difference(PEACE, self.same_task.best_of_weights())
         flat |= {f"{PEACE}/same_task/lead{end}": value for end, value in _ends(lead).items()}
-        for architecture, measured in self.invariance.items():
-            for each in measured:
-                flat |= {
-                    f"invariance/{architecture}/{name}{_suffix(each)}": value
-                    for name, value in _movements(each).items()
-                }
         return flat
 
 
@@ -60,31 +43,11 @@ def _ends(estimate: Estimate) -> dict[str, float]:
     return {"": estimate.mean, "_low": estimate.low, "_high": estimate.high}
 
 
-def _suffix(measured: Invariance) -> str:
-    return "" if measured.dtype == torch.float64 else f"_{_dtype(measured)}"
-
-
-def _dtype(measured: Invariance) -> str:
-    return str(measured.dtype).removeprefix("torch.")
-
-
-def _movements(measured: Invariance) -> dict[str, float]:
-    return {
-        "networks": float(measured.networks),
-        "std": measured.std,
-        **measured.symmetries,
-        **{f"broken_{share:g}": value for share, value in measured.broken.items()},
-        "noise": measured.noise,
-    }
-
-
 def render(results: Results) -> str:
     """The whole page."""
     sections = [_task_section(results)]
     if results.same_function.scopes:
         sections.append(_function_section(results))
-    if results.invariance:
-        sections.append(_invariance_section(results))
     sections += [_map_section(results), _method_section(results)]
     return build_page(TITLE, summary(results), _facts(results), sections)
 
@@ -170,43 +133,10 @@ def _function_section(results: Results) -> Section:
         [
             "Each test network is permuted at random and rescaled by up to 10^±2, and looks for its original among "
             f"all {len(results.members)} test networks. Recall@1, by architecture and by how PEACE found the "
-            f"symmetries.{apart}",
+            f"symmetries.{apart} How little embeddings move under every symmetry is in the report `symmetry`.",
             table(["Method", *names], rows, lead=_title(PEACE)),
         ],
     )
-
-
-def _invariance_section(results: Results) -> Section:
-    header = ["Architecture", "Networks", "Dtype", *(name.capitalize() for name in SYMMETRIES)]
-    header += [*(f"Broken {share:.0%}" for share in SHARES), f"{NOISE:.0%} noise"]
-    rows: list[list[str | Html]] = [
-        [architecture, str(each.networks), _dtype(each), *_invariance_cells(each)]
-        for architecture, measured in results.invariance.items()
-        for each in measured
-    ]
-    bounds = " and ".join(f"{bound:g} in {str(dtype)[6:]}" for dtype, bound in TOLERANCE.items())
-    return Section(
-        "Still under symmetries, moved by what changes the function",
-        [
-            "How far the embedding moves, in units of the spread between networks. Symmetries (largest movement) must "
-            f"stay within {bounds}. Broken twins keep every layer's statistics and lose the function: with all "
-            f"units broken the mean movement must reach {MOVED_AT_LEAST:g}, growing with the share; small weight "
-            f"noise must stay within {NOISE_AT_MOST:g}. Networks that were not trained on come first, then "
-            "training networks.",
-            table(header, rows),
-            plots.broken_curve(results.invariance),
-        ],
-    )
-
-
-def _invariance_cells(measured: Invariance) -> list[str | Html]:
-    bound = TOLERANCE[measured.dtype]
-    still = [
-        verdict(f"{measured.symmetries[name]:.1e}", measured.symmetries[name] <= bound) for name in SYMMETRIES
-    ]
-    broken: list[str | Html] = [f"{measured.broken[share]:.2f}" for share in SHARES[:-1]]
-    broken.append(verdict(f"{measured.broken[SHARES[-1]]:.2f}", measured.sees_broken))
-    return [*still, *broken, verdict(f"{measured.noise:.3f}", measured.ignores_noise)]
 
 
 def _map_section(results: Results) -> Section:

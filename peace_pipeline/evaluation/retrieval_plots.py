@@ -11,7 +11,6 @@ from plotly.subplots import make_subplots
 from sklearn.decomposition import PCA
 
 from peace_pipeline.evaluation.baselines import BASELINES
-from peace_pipeline.evaluation.invariance import MOVED_AT_LEAST, SHARES, Invariance
 from peace_pipeline.evaluation.metrics import CUTOFFS
 from peace_pipeline.evaluation.page import ACCENT, MUTED, PALE, PALETTE, WARM, styled
 from peace_pipeline.evaluation.population import Member
@@ -96,37 +95,6 @@ def by_architecture(grade: Grade, title: Title) -> go.Figure:
     figure.update_yaxes(range=[0, 1.02], title="MAP")
     figure.update_layout(barmode="group", bargap=0.18)
     return _legend_below(styled(figure, 460))
-
-
-def broken_curve(invariance: Mapping[str, Sequence[Invariance]]) -> go.Figure:
-    """Mean movement by share of broken units, with that under noise at the left."""
-    figure = go.Figure()
-    for color, marker, (architecture, measured) in zip(
-        _cycled(PALETTE, len(invariance)), _cycled(MARKERS, len(invariance)), invariance.items(), strict=True
-    ):
-        figure.add_scatter(
-            x=list(SHARES),
-            y=[measured[0].broken[share] for share in SHARES],
-            name=architecture,
-            mode="lines+markers",
-            line={"color": color},
-            marker={"symbol": marker, "size": 9},
-        )
-        figure.add_scatter(
-            x=[0],
-            y=[measured[0].noise],
-            mode="markers",
-            showlegend=False,
-            marker={"color": color, "symbol": f"{marker}-open", "size": 10},
-        )
-    figure.add_hline(
-        MOVED_AT_LEAST, line={"dash": "dash", "color": MUTED}, annotation_text="target with all units broken"
-    )
-    figure.update_xaxes(
-        title="share of broken units (hollow: 1% noise instead)", tickformat=".0%", range=[-0.05, 1.05]
-    )
-    figure.update_yaxes(title="mean movement / spread", rangemode="tozero")
-    return styled(figure, 400)
 
 
 def embedding_map(members: Sequence[Member], vectors: NDArray[np.float64]) -> go.Figure:

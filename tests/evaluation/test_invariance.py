@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from torch import nn
 
 from peace_pipeline.encoder.bucket import Bucket
 from peace_pipeline.encoder.model import Embedded, Encoder, EncoderConfig
-from peace_pipeline.evaluation.invariance import SHARES, assert_invariant, measure
+from peace_pipeline.evaluation.invariance import TOLERANCE, Invariance, assert_invariant, measure
+from peace_pipeline.evaluation.population import stacks
 
 from .conftest import MODULES, networks_of
 
@@ -62,23 +64,34 @@ def test_reading_a_coordinate_is_caught(wrong: type[Wrong]) -> None:
 
 
 def test_each_symmetry_is_measured_apart() -> None:
-    found = measure(Statistics(canonical=False), networks_of("mlp", 16), torch.float64, 0)
-    assert found.symmetries["permutation"] < 1e-10
-    assert found.symmetries["scaling"] > 1
-    assert found.symmetries["both"] > 1
+    found = of("mlp", Statistics(canonical=False)).still[torch.float64]
+    assert found["permutation"] < 1e-10
+    assert found["scale"] > 1
+    assert found["all"] > 1
+
+
+def test_what_the_networks_do_not_have_is_left_out() -> None:
+    assert of("mlp", Encoder()).still[torch.float32].keys() == {"permutation", "scale", "all"}
+
+
+def test_each_dtype_has_its_bound() -> None:
+    found = of("mlp", Encoder())
+    between = replace(found, still={dtype: {"all": 5e-4} for dtype in TOLERANCE})
+    assert between.misses(torch.float64) == ["all"]
+    assert between.misses(torch.float32) == []
+    assert replace(found, still={torch.float64: {"all": float("nan")}}).misses(torch.float64) == ["all"]
 
 
 def test_statistics_do_not_see_broken_twins() -> None:
-    found = measure(Statistics(canonical=False), networks_of("cnn", 16), torch.float64, 0)
-    assert max(found.broken.values()) < 1e-10
+    found = of("cnn", Statistics(canonical=False))
+    assert max(found.broken.values()) < 1e-5
     assert not found.sees_broken
     assert found.ignores_noise
 
 
 def test_the_encoder_sees_broken_twins_before_training_the_more_the_more_is_broken() -> None:
     torch.manual_seed(1)
-    found = measure(Encoder(), networks_of("mlp", 16), torch.float64, 0)
-    moved = [found.broken[share] for share in SHARES]
+    moved = list(of("mlp", Encoder()).broken.values())
     assert moved == sorted(moved)
     assert moved[0] > 1e-3
 
@@ -86,5 +99,10 @@ def test_the_encoder_sees_broken_twins_before_training_the_more_the_more_is_brok
 def test_networks_of_several_signatures_are_measured_together() -> None:
     torch.manual_seed(1)
     mixed = networks_of("mlp", 5) + networks_of("cnn", 5)
-    assert measure(Encoder(), mixed, torch.float64, 0).networks == 10
+    assert measure(Encoder(), stacks(mixed, torch.float64), 0).networks == 10
     assert_invariant(Encoder(), mixed)
+
+
+def of(architecture: str, encoder: nn.Module) -> Invariance:
+    """An encoder's measurement on 16 random networks of an architecture."""
+    return measure(encoder, stacks(networks_of(architecture, 16), torch.float64), 0)  # type: ignore[arg-type]

@@ -1,0 +1,296 @@
+"""The page of the symmetry report: a heat table of families and actions, and how far broken twins move."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+
+import plotly.graph_objects as go
+import torch
+
+from peace_pipeline.evaluation.invariance import (
+    MOVED_AT_LEAST,
+    NOISE,
+    NOISE_AT_MOST,
+    SHARES,
+    SYMMETRIES,
+    TOLERANCE,
+    Invariance,
+)
+from peace_pipeline.evaluation.page import MUTED, PALETTE, Html, Section, build_page, styled, table, verdict
+
+TITLE = "Symmetries of every family"
+_STILL, _LIMIT, _MISS = (46, 139, 87), (255, 246, 214), (200, 50, 40)
+"""Red, green and blue of a cell that doesn't move, that moves as far as it may, and that moves further."""
+_DIGITS = {torch.float64: 14, torch.float32: 6}
+"""Movements of 10^−digits count as none for the colour."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that the report shows: measurements of the families' random networks, and of the lake's own by
+    architecture, ``count`` networks each. ``too_few`` of the lake's networks are of architectures with fewer.
+    """
+
+    encoder_version: str
+    seed: int
+    count: int
+    families: Mapping[str, Invariance]
+    own: Mapping[str, Invariance]
+    too_few: int
+
+    def missed(self) -> list[str]:
+        """The promises that are not kept, a line each.
+
+        Symmetries must leave all networks where they are. Broken twins and noise are judged on the lake's own
+        networks: the encoder learned from such, not from random weights.
+        """
+        lines = [
+            f"{name}: {symmetry} moves it by {each.still[dtype][symmetry]:.1e} in {dtype_name(dtype)}"
+            for measured in (self.own, self.families)
+            for name, each in measured.items()
+            for dtype in TOLERANCE
+            for symmetry in each.misses(dtype)
+        ]
+        for name, each in self.own.items():
+            if not each.sees_broken:
+                lines.append(f"{name}: broken twins move it by {', '.join(_shares(each))}")
+            if not each.ignores_noise:
+                lines.append(f"{name}: {NOISE:.0%} noise moves it by {each.noise:.2f}")
+        return lines
+
+    def blind(self) -> list[str]:
+        """Families whose random networks' broken twins move too little, or not the more the more is broken."""
+        return [name for name, each in self.families.items() if not each.sees_broken]
+
+    def restless(self) -> list[str]:
+        """Families whose random networks move too far under small noise."""
+        return [name for name, each in self.families.items() if not each.ignores_noise]
+
+    def largest(self, dtype: torch.dtype) -> float:
+        """The largest movement under any symmetry of any network."""
+        return max(
+            moved
+            for measured in (self.own, self.families)
+            for each in measured.values()
+            for moved in each.still[dtype].values()
+        )
+
+    def figures(self) -> dict[str, float]:
+        """Flat figures: of each row the movement under each symmetry, and the largest in float32; all in all."""
+        flat = {
+            "seed": float(self.seed),
+            "networks": float(self.count),
+            "missed": float(len(self.missed())),
+            **{f"largest_{dtype_name(dtype)}": self.largest(dtype) for dtype in TOLERANCE},
+            "families/blind": float(len(self.blind())),
+            "families/restless": float(len(self.restless())),
+        }
+        for kind, measured in (("own", self.own), ("families", self.families)):
+            for name, each in measured.items():
+                values = {
+                    **each.still[torch.float64],
+                    "largest_float32": max(each.still[torch.float32].values()),
+                    **{f"broken_{share:g}": moved for share, moved in each.broken.items()},
+                    "noise": each.noise,
+                    "std": each.std,
+                }
+                flat |= {f"{kind}/{name}/{figure}": value for figure, value in values.items()}
+        return flat
+
+
+def render(results: Results) -> str:
+    """The whole page."""
+    missed = results.missed()
+    sections = [_missed_section(missed)] if missed else []
+    sections += [_still_section(results), _moved_section(results), _method_section(results)]
+    return build_page(TITLE, _summary(results), _facts(results), sections)
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """``torch.float32`` → ``float32``."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _summary(results: Results) -> str:
+    cells = {
+        dtype: [
+            moved <= TOLERANCE[dtype]
+            for measured in (results.own, results.families)
+            for each in measured.values()
+            for moved in each.still[dtype].values()
+        ]
+        for dtype in TOLERANCE
+    }
+    kept = " and ".join(
+        f"{sum(within)} of {len(within)} cells within {TOLERANCE[dtype]:g} in {dtype_name(dtype)} "
+        f"(largest {results.largest(dtype):.0e})"
+        for dtype, within in cells.items()
+    )
+    own = [name for name, each in results.own.items() if each.sees_broken and each.ignores_noise]
+    seen = len(results.families) - len(results.blind())
+    return (
+        f"Still under symmetries: {kept}. Moved by what changes the function: {len(own)} of {len(results.own)} "
+        f"architectures of the lake's own networks as promised; {seen} of {len(results.families)} families of random "
+        "ones."
+    )
+
+
+def _facts(results: Results) -> dict[str, str]:
+    return {
+        "families": str(len(results.families)),
+        "of the lake's architectures": str(len(results.own)),
+        "networks each": str(results.count),
+        "promises missed": str(len(results.missed())),
+        "encoder": results.encoder_version,
+        "seed": str(results.seed),
+    }
+
+
+def _missed_section(missed: list[str]) -> Section:
+    listed = "".join(f"<li>{escape(line)}</li>" for line in missed)
+    return Section("What misses", [Html(f'<ul class="fail">{listed}</ul>')])
+
+
+def _still_section(results: Results) -> Section:
+    bounds = " and ".join(f"{bound:g} in {dtype_name(dtype)}" for dtype, bound in TOLERANCE.items())
+    text = (
+        "The largest movement of any coordinate of any network's embedding, in units of the spread between networks. "
+        f"It must stay within {bounds}: green cells are far below, red ones miss. “–”: the family has no such symmetry."
+    )
+    return Section(
+        "Still under symmetries",
+        [
+            text,
+            "The lake's own networks, by architecture:",
+            _heat(results.own),
+            "Random networks of every family:",
+            _heat(results.families),
+        ],
+    )
+
+
+def _heat(measured: Mapping[str, Invariance]) -> Html:
+    names = "".join(f"<th>{escape(name)}</th>" for name in SYMMETRIES)
+    head = "".join(
+        f'<th colspan="{len(SYMMETRIES)}" style="text-align:center">{dtype_name(dtype)}, within {bound:g}</th>'
+        for dtype, bound in TOLERANCE.items()
+    )
+    body = "".join(
+        f"<tr><td>{escape(name)}</td>"
+        + "".join(
+            _cell(each.still[dtype].get(symmetry), dtype) for dtype in TOLERANCE for symmetry in SYMMETRIES
+        )
+        + "</tr>"
+        for name, each in measured.items()
+    )
+    return Html(
+        f'<div class="scroll"><table><thead><tr><th></th>{head}</tr><tr><th></th>{names * len(TOLERANCE)}</tr>'
+        f"</thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cell(moved: float | None, dtype: torch.dtype) -> str:
+    if moved is None:
+        return f'<td style="color:{MUTED}">–</td>'
+    if moved <= TOLERANCE[dtype]:
+        red, green, blue = _between(moved, dtype)
+        return f'<td style="background:rgb({red},{green},{blue},.75)">{_short(moved)}</td>'
+    red, green, blue = _MISS
+    return (
+        f'<td style="background:rgb({red},{green},{blue});color:#fff;font-weight:600">{_short(moved)} ✗</td>'
+    )
+
+
+def _between(moved: float, dtype: torch.dtype) -> tuple[int, int, int]:
+    """The colour of a movement within the bound, by its logarithm."""
+    low, high = -_DIGITS[dtype], math.log10(TOLERANCE[dtype])
+    share = min(max((math.log10(moved) - low) / (high - low), 0), 1) if moved else 0
+    red, green, blue = (round(a + share * (b - a)) for a, b in zip(_STILL, _LIMIT, strict=True))
+    return red, green, blue
+
+
+def _short(moved: float) -> str:
+    """``3e−13``."""
+    return f"{moved:.0e}".replace("e-0", "e-").replace("e+00", "").replace("e+0", "e").replace("-", "−")
+
+
+def _moved_section(results: Results) -> Section:
+    parts: list[str | Html | go.Figure] = [
+        "Broken twins keep every layer's statistics and lose the function. The mean movement must reach "
+        f"{MOVED_AT_LEAST:g} with all units broken, and grow with their share; {NOISE:.0%} weight noise must stay "
+        f"within {NOISE_AT_MOST:g}.",
+        "The lake's own networks, by architecture, which the promise is about:",
+        _movements(results.own),
+    ]
+    if results.own:
+        parts.append(_broken_curve(results.own))
+    parts += [
+        "Random networks of every family: the encoder has seen no such weights, so they are shown and counted, no "
+        f"more. {len(results.blind())} of {len(results.families)} move too little or not in order, "
+        f"{len(results.restless())} too far under noise.",
+        _movements(results.families),
+    ]
+    return Section("Moved by what changes the function", parts)
+
+
+def _movements(measured: Mapping[str, Invariance]) -> Html:
+    header = ["", *(f"{share:.0%} broken" for share in SHARES), f"{NOISE:.0%} noise"]
+    rows: list[list[str | Html]] = [
+        [
+            name,
+            *_shares(each)[:-1],
+            verdict(_shares(each)[-1], each.sees_broken),
+            verdict(f"{each.noise:.3f}", each.ignores_noise),
+        ]
+        for name, each in measured.items()
+    ]
+    return table(header, rows)
+
+
+def _shares(measured: Invariance) -> list[str]:
+    return [f"{measured.broken[share]:.2f}" for share in SHARES]
+
+
+def _broken_curve(measured: Mapping[str, Invariance]) -> go.Figure:
+    """Mean movement by share of broken units."""
+    figure = go.Figure()
+    for place, (name, each) in enumerate(measured.items()):
+        figure.add_scatter(
+            x=list(SHARES),
+            y=[each.broken[share] for share in SHARES],
+            name=name,
+            mode="lines+markers",
+            line={"color": PALETTE[place % len(PALETTE)]},
+        )
+    figure.add_hline(
+        MOVED_AT_LEAST, line={"dash": "dash", "color": MUTED}, annotation_text="target with all units broken"
+    )
+    figure.update_xaxes(title="share of broken units", tickformat=".0%", range=[0, 1.05])
+    figure.update_yaxes(title="mean movement / spread", rangemode="tozero")
+    return styled(figure, 360)
+
+
+def _method_section(results: Results) -> Section:
+    few = (
+        f" {results.too_few} networks whose symmetries are known are of architectures with fewer: they are left out."
+        if results.too_few
+        else ""
+    )
+    return Section(
+        "How this was measured",
+        [
+            f"For each row {results.count} networks. The spread is the mean over coordinates of the standard deviation "
+            "over the untransformed networks. Every network is moved by its own random element: permutations of "
+            "units; of heads; positive scales of 10^±2; signs; mixed bases (gains, shifts, maps of each head, "
+            "rotations, orthogonal and linear maps); all at once.",
+            "Random networks have the tensors that the family's library saves (a small model's). Their weights differ "
+            "in the decay of their spectrum and their rank, tails, sparsity, correlation of rows, smoothness of "
+            "kernels, and the size of units and layers; norms and biases are random too. Actions change the tensors "
+            "as files hold them, before norms are folded in.",
+            f"The lake's own networks: those that were not trained on first, by architecture.{few} Actions change "
+            "what the lake holds of them: norms are folded in and large layers reduced already.",
+        ],
+    )
