@@ -10,7 +10,7 @@ import torch
 
 from peace_pipeline.symmetry.actions import Tensors, take
 from peace_pipeline.symmetry.canonical import canonical
-from peace_pipeline.symmetry.cutting import cut_group, positions, root, spaced
+from peace_pipeline.symmetry.cutting import cut_group, norms_in_form, positions, root, spaced
 from peace_pipeline.symmetry.wiring import FIXED, Axis, Group, Wiring
 
 MAX_UNITS = 256
@@ -112,13 +112,9 @@ def _ranked(wiring: Wiring, tensors: Tensors, group: Group) -> torch.Tensor:
     """Indices (batch, ``MAX_UNITS``) of the neurons to keep."""
     index = spaced(group.entries, MAX_UNITS)
     batch = next(iter(tensors.values())).shape[0]
-    axes = [(layer, axis) for layer in wiring.layers for axis in layer.axes if axis.group == group.name]
-    whole = [(layer, axis) for layer, axis in axes if not axis.bundled]
-    if group.kind == FIXED or not whole:
+    if group.kind == FIXED:
         return index.expand(batch, -1)
-    layer, axis = next(((layer, axis) for layer, axis in whole if axis.dim), whole[0])
-    weight = tensors[layer.weight].transpose(1, 1 + axis.dim).unflatten(1, (group.entries, -1))
-    return weight.double().flatten(2).norm(dim=2).argsort(1)[:, index]
+    return norms_in_form(wiring, tensors, group.name).argsort(1)[:, index]
 
 
 def unbundled(

@@ -11,7 +11,7 @@ from peace_pipeline.symmetry import wiring as w
 from peace_pipeline.symmetry.actions import Tensors, entries, take
 from peace_pipeline.symmetry.wiring import Axis, Group, WiredLayer, Wiring
 
-_OF_WHOLE_GROUPS = frozenset({w.MIX, w.ROTATE, w.LINEAR, w.ORTHOGONAL, w.NORMALISED, w.SHIFT, w.FREE})
+_OF_WHOLE_GROUPS = frozenset({w.FLIP, w.MIX, w.ROTATE, w.LINEAR, w.ORTHOGONAL, w.NORMALISED, w.SHIFT, w.FREE})
 
 
 def root(wiring: Wiring, name: str) -> str:
@@ -22,9 +22,43 @@ def root(wiring: Wiring, name: str) -> str:
     return name
 
 
-def is_mixed(group: Group) -> bool:
-    """Whether the group's canonical form needs all of its neurons at once, and layers on both sides of it."""
-    return group.width > 1 or w.LINEAR in group.actions
+def roots(wiring: Wiring, name: str) -> tuple[str, ...]:
+    """The group that a group is along, and those that it is a concatenation of."""
+    own = root(wiring, name)
+    return own, *wiring.groups[own].parts
+
+
+def is_mixed(wiring: Wiring, name: str) -> bool:
+    """Whether the canonical form of a group needs all of its neurons at once, and layers on both sides of it: where
+    maps or flips are free, or scales beside those that its neurons have as parts of others or in units along them."""
+    group = wiring.groups[name]
+    if group.width > 1 or w.LINEAR in group.actions or w.FLIP in group.actions:
+        return True
+    if w.SCALE not in group.actions:
+        return False
+    others = [other for other in wiring.groups.values() if other.name != name]
+    is_part = any(name in other.parts for other in others)
+    return is_part or any(w.SCALE in other.actions and root(wiring, other.name) == name for other in others)
+
+
+def norms_in_form(wiring: Wiring, tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
+    """Norms (batch, neurons) of a group's neurons in canonical form: in the first matrix that reads them, as writing
+    them may have unit norms there; else in what writes them."""
+    touching = [
+        (layer, axis) for layer in wiring.layers for axis in layer.axes if name in roots(wiring, axis.group)
+    ]
+    layer, axis = next(((layer, axis) for layer, axis in touching if axis.dim), touching[0])
+    weight = tensors[layer.weight].transpose(1, 1 + axis.dim)
+    group = wiring.groups[axis.group]
+    neurons = group.entries // (group.bundle if axis.bundled else 1)
+    norms = weight.unflatten(1, (neurons, -1)).double().flatten(2).norm(dim=2)
+    if axis.bundled:
+        norms = norms.unflatten(1, (-1, group.width)).repeat_interleave(group.bundle, 1).flatten(1)
+    _, *parts = roots(wiring, axis.group)
+    if name not in parts:
+        return norms
+    pieces = norms.split([wiring.groups[part].entries for part in parts], 1)
+    return pieces[parts.index(name)]
 
 
 def spaced(count: int, kept: int) -> torch.Tensor:

@@ -20,7 +20,17 @@ import torch
 
 from peace_pipeline.symmetry import wiring as w
 from peace_pipeline.symmetry.canonical import anchors, canonical, stream_basis, to_unit
-from peace_pipeline.symmetry.cutting import cut_group, index_of, is_mixed, positions, resized, root, spaced
+from peace_pipeline.symmetry.cutting import (
+    cut_group,
+    index_of,
+    is_mixed,
+    norms_in_form,
+    positions,
+    resized,
+    root,
+    roots,
+    spaced,
+)
 from peace_pipeline.symmetry.layering import folded_layer
 from peace_pipeline.symmetry.wiring import FIXED, SCALE, Axis, Group, WiredLayer, Wiring
 from peace_pipeline.weights.errors import ExcessiveSize
@@ -54,8 +64,8 @@ class Reduction:
         self._sizes |= {name: len(neurons) for name, neurons in self._had.items()}
         self._kept = _kept_sizes(resized(self._folded, self._sizes), self._sizes)
         self._cut = {name for name, size in self._kept.items() if size < self._sizes[name]}
-        self._mixed = {name for name in self._cut if is_mixed(self._group(name)) and name not in self._had}
-        self._alone = _touched_once(self._folded)
+        self._mixed = {name for name in self._cut - self._had.keys() if is_mixed(self._folded, name)}
+        self._alone = _touched_once(self._folded) - self._mixed
         self.wiring = resized(wiring, self._kept)
 
     def is_sampled(self, position: int) -> bool:
@@ -90,15 +100,9 @@ class Reduction:
         tensors = {f"{i}.{role}": tensor[None] for i, layer in layers for role, tensor in layer.items()}
         tensors = canonical(wiring, tensors)
         for name in self._mixed:
-            _, axis, weight = next(
-                (layer, axis, tensors[layer.weight])
-                for layer in wiring.layers
-                for axis in layer.axes
-                if root(wiring, axis.group) == name and axis.charge and not axis.bundled
-            )
-            norms = _column_norms(weight[0], axis.block) if axis.dim else _row_norms(weight[0])
-            index = norms.argsort()[spaced(len(norms), self._kept[name])]
-            wiring, tensors = cut_group(wiring, tensors, name, index[None])
+            norms = norms_in_form(wiring, tensors, name)
+            index = norms.argsort(1)[:, spaced(norms.shape[1], self._kept[name])]
+            wiring, tensors = cut_group(wiring, tensors, name, index)
         for position, wired in enumerate(wiring.layers):
             yield position, {role: tensors[name][0] for role, name in wired.layer.tensors.items()}
 
@@ -134,7 +138,7 @@ class Reduction:
             layer["weight"] = layer["weight"].index_select(1, where)
         if axes.out.group in bases:
             layer = {
-                role: (bases[axes.out.group] @ tensor.flatten(1)).reshape(-1, *tensor.shape[1:])
+                role: (bases[axes.out.group] @ _matrix(tensor)).reshape(-1, *tensor.shape[1:])
                 for role, tensor in layer.items()
             }
         if axes.into and axes.into.group in bases:
@@ -214,7 +218,8 @@ class Reduction:
         for position in range(len(self._folded.layers)):
             if wanted - chosen.keys():
                 self._sweep(position, read, wanted, scales, chosen)
-        return chosen, bases
+        left = wanted - chosen.keys()  # a byte budget left no whole layer beside them
+        return chosen | {name: spaced(self._sizes[name], self._kept[name]) for name in left}, bases
 
     def _sweep(self, position: int, read: ReadAs, wanted: set[str], scales: Tensors, chosen: Tensors) -> None:
         """Choose the neurons of the groups that a layer runs over, as far as it tells their norms.
@@ -228,8 +233,8 @@ class Reduction:
         by_rows = out in wanted - chosen.keys() and (
             SCALE not in self._group(out).actions or axes.out.charge == 0
         )
-        by_rows = by_rows and not (into and is_mixed(self._group(into)))
-        by_columns = into in wanted - chosen.keys() and not is_mixed(self._group(out))
+        by_rows = by_rows and not (into and is_mixed(self._folded, into))
+        by_columns = into in wanted - chosen.keys() and not is_mixed(self._folded, out)
         if not (is_first or by_rows or by_columns):
             return
         layer = self._read(position, read, torch.float32 if self._is_folded(position) else None)
@@ -285,7 +290,9 @@ _SLICED = ("float64", "float32", "float16", "bfloat16")
 
 def _touched_once(wiring: Wiring) -> set[str]:
     """Groups that a single axis runs over."""
-    touching = Counter(root(wiring, axis.group) for wired in wiring.layers for axis in wired.axes)
+    touching = Counter(
+        name for wired in wiring.layers for axis in wired.axes for name in roots(wiring, axis.group)
+    )
     return {name for name, count in touching.items() if count == 1}
 
 

@@ -126,13 +126,14 @@ class Sketch:
         self._groups[name] = Group(name, 0, w.FIXED)
         return name
 
-    def normed(self, stream: str, norm: str, *, absorbed: bool = True) -> str:
-        """What a norm of the stream gives. ``absorbed``: only linear layers read it, so its gain may move there."""
+    def normed(self, stream: str, norm: str, *, absorbed: bool = True, padded: bool = False) -> str:
+        """What a norm of the stream gives. ``absorbed``: only linear layers read it, so its gain may move there;
+        ``padded``: beside zeros, so its shift may not."""
         if not absorbed:
             self.vector(norm, Axis(stream, charge=0))
             return stream
         self._norms[norm] = norm
-        return self.group(norm, w.GAIN, w.SHIFT, along=stream)
+        return self.group(norm, w.GAIN, *(() if padded else (w.SHIFT,)), along=stream)
 
     def dense(self, name: str, out: str | Axis, into: str | Axis, norm: str | None = None) -> None:
         """A layer (out, in, *kernel)."""
@@ -223,6 +224,8 @@ class Sketch:
         own = shared or self.group(f"{o}.heads", w.PERMUTE, bundle=bundle)
         properties = {"size": heads, "bundle": bundle, "along": own}
         width, value_width = self.rows(q) // heads, self.rows(v) * bundle // heads
+        if rotary % 2 or rotary > width:
+            raise WiringMismatch(f"rotary positions can't turn {rotary} of {width} entries of a head")
         values = self.group(f"{v}.values", w.MIX, w.SHIFT, width=value_width, **properties)
         if norms is None:
             free = (w.FREE,) if not rotary and "bias" in self._named(k).tensors else ()

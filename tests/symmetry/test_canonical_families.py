@@ -9,17 +9,27 @@ from pathlib import Path
 import pytest
 import torch
 
+import peace_pipeline.encoder.bucket as bucket_module
+import peace_pipeline.symmetry.reduction as reduction_module
+from peace_pipeline.encoder.bucket import stack
 from peace_pipeline.symmetry.actions import ALL, Strength, Tensors, act, random_element
 from peace_pipeline.symmetry.canonical import balance, canonical
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.layering import folded_layer
+from peace_pipeline.symmetry.reduction import Reduction
 from peace_pipeline.symmetry.wiring import Wiring, oriented
 from peace_pipeline.weights.layers import Layer
+from peace_pipeline.weights.tensors import TensorInfo
 from tests.conftest import infos_of
 
 from .models import FAMILIES
+from .models.pretrained import GROUPED, TransformersSpecimen, tokens
 from .running import TOLERANCE, Saved
 
+F64 = torch.float64
+ONE_KEY_HEAD = TransformersSpecimen(
+    tokens, "LlamaForCausalLM", GROUPED | {"num_key_value_heads": 1, "attention_bias": True}
+)
 CLOSE = {torch.float64: 1e-9, torch.float32: 2e-3}
 CONTINUOUS = Strength(permute=False, heads=False, decades=2.0, signs=True, mix=True)
 
@@ -69,6 +79,28 @@ def test_one_form_for_all_disguises(saved: dict[str, Saved], name: str, dtype: t
     assert apart(expected, form(wiring, disguised(wiring, raw, ALL)), in_order=False) < CLOSE[dtype]
     if any(set(group.actions) - {"permute"} for group in wiring.groups.values()):
         assert apart(raw, continuous, in_order=True) > 0.1
+
+
+def cut(wiring: Wiring, raw: Tensors) -> Tensors:
+    """What an encoder is given of a network."""
+    infos = {name: TensorInfo(name, tuple(value.shape[1:]), "float64") for name, value in raw.items()}
+    reduction = Reduction(wiring, infos)
+    (bucket,) = stack([("network", reduction.wiring, reduction.tensors(lambda name, _: raw[name][0], F64))])
+    shapes = [wired.layer.shape for wired in bucket.wiring.layers]
+    assert [bucket.tensors[wired.weight].shape[1:] for wired in bucket.wiring.layers] == shapes
+    return bucket.tensors
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "llama of one key head"])
+def test_disguised_networks_of_every_family_are_cut_to_the_same(
+    saved: dict[str, Saved], name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(reduction_module, "LARGE_LAYER", 30)
+    monkeypatch.setattr(reduction_module, "MOST_UNITS", 5)
+    monkeypatch.setattr(bucket_module, "MAX_UNITS", 4)
+    one = saved[name] if name in saved else Saved.build(ONE_KEY_HEAD, tmp_path / "original")
+    wiring, raw = one.wiring, one.tensors
+    assert apart(cut(wiring, raw), cut(wiring, disguised(wiring, raw, ALL)), in_order=False) < CLOSE[F64]
 
 
 def unfolded(wiring: Wiring, raw: Tensors, tensors: Tensors) -> Tensors:

@@ -183,6 +183,8 @@ HEADS: dict[str, Specimen] = {
         ("", TransformersSpecimen(tokens, "GPTNeoXModel", NEOX, STATES)),
         (" serial", TransformersSpecimen(
             tokens, "GPTNeoXForCausalLM", NEOX | {"rotary_pct": 0.5, "use_parallel_residual": False})),
+        (" odd", TransformersSpecimen(
+            tokens, "GPTNeoXForCausalLM", NEOX | {"hidden_size": 40, "rotary_pct": 0.5})),
         ("", TransformersSpecimen(tokens, "GPTNeoXForSequenceClassification", NEOX)),
         ("", TransformersSpecimen(tokens, "GPTNeoXForTokenClassification", NEOX)),
         ("", TransformersSpecimen(tokens, "LlamaModel", GROUPED, STATES)),
@@ -191,6 +193,10 @@ HEADS: dict[str, Specimen] = {
         ("", TransformersSpecimen(tokens, "LlamaForQuestionAnswering", GROUPED, SPAN)),
         (" biased", TransformersSpecimen(
             tokens, "LlamaForCausalLM", GROUPED | {"attention_bias": True, "mlp_bias": True})),
+        (" of one key head", TransformersSpecimen(
+            tokens, "LlamaForCausalLM", GROUPED | {"num_key_value_heads": 1, "attention_bias": True})),
+        (" partly rotary", TransformersSpecimen(  # which the library takes no notice of
+            tokens, "Qwen3ForCausalLM", GROUPED | {"head_dim": 8, "partial_rotary_factor": 0.5})),
         (" untied", TransformersSpecimen(tokens, "GemmaForCausalLM", GROUPED | {"head_dim": 8})),
         ("", TransformersSpecimen(tokens, "Gemma2ForCausalLM", GEMMA)),
         ("", TransformersSpecimen(tokens, "Gemma3ForCausalLM", GEMMA)),

@@ -80,11 +80,14 @@ def with_lora(name: str, *targets: str) -> Specimen:
 
 def bare(model: str, like: str, **more: object) -> Specimen:
     """A specimen of transformers without its classifier."""
+    return replace(other(like, **more), model=model, read=("last_hidden_state", "pooler_output"))
+
+
+def other(like: str, **more: object) -> TransformersSpecimen:
+    """A specimen of transformers with other settings."""
     base = FAMILIES[like]
     assert isinstance(base, TransformersSpecimen)
-    return TransformersSpecimen(
-        base.feed, model, base.settings | more, ("last_hidden_state", "pooler_output")
-    )
+    return replace(base, settings=base.settings | more)
 
 
 SPECIMENS = FAMILIES | {
@@ -103,6 +106,9 @@ SPECIMENS = FAMILIES | {
     "convnext_bare": bare("ConvNextModel", "convnext_hf"),
     "vit_bare": TransformersSpecimen(images(12), "ViTModel", VISION, ("last_hidden_state", "pooler_output")),
     "swin_bare": bare("SwinModel", "swin_hf", use_absolute_embeddings=True),
+    "resnet_tanh_hf": other("resnet_bottleneck_hf", hidden_act="tanh"),
+    "efficientnet_max_pooled": other("efficientnet_hf", hidden_act="tanh", pooling_type="max"),
+    "swin_padded": replace(other("swin_hf", image_size=20, patch_size=4), feed=images(20)),
     "vit_lora": with_lora("vit_timm", "qkv", "fc1"),
     "gpt_neox_lora": with_lora("gpt_neox", "query_key_value"),
     "mlp_tanh_lora": with_lora("mlp_tanh", "0", "1"),
@@ -132,7 +138,7 @@ CLAIMS = {
     "convnext_timm": ("convnext", "3 gain, 5 gain shift, 5 permute"),
     "convnext": ("convnext", "5 gain shift, 5 permute, 3 scale sign"),
     "vit_timm": ("vit", "5 gain shift, 2 mix free, 2 mix shift, 5 permute"),
-    "swin_timm": ("swin", "1 gain, 9 gain shift, 4 mix free, 4 mix shift, 10 permute"),
+    "swin_timm": ("swin", "5 gain, 5 gain shift, 4 mix free, 4 mix shift, 10 permute"),
     "lstm": ("lstm", "2 permute sign"),
     "lstm_bidirectional": ("lstm", "4 permute sign"),
     "gru": ("gru", "2 permute sign"),
@@ -149,7 +155,7 @@ CLAIMS = {
     "convnext_hf": ("convnext", "3 gain, 5 gain shift, 5 permute"),
     "vit_hf": ("vit", "5 gain shift, 2 mix free, 2 mix shift, 5 permute"),
     "deit_hf": ("deit", "5 gain shift, 2 mix free, 2 mix shift, 5 permute"),
-    "swin_hf": ("swin", "1 gain, 9 gain shift, 4 mix free, 4 mix shift, 10 permute"),
+    "swin_hf": ("swin", "5 gain, 5 gain shift, 4 mix free, 4 mix shift, 10 permute"),
     "llama_lora": (
         "llama",
         "5 gain, 2 mix, 2 permute, 2 permute scale sign, 8 permute scale sign linear, "
@@ -167,7 +173,12 @@ CLAIMS = {
     "efficientnet_bare": ("efficientnet", "13 gain, 8 permute, 3 permute scale sign linear"),
     "convnext_bare": ("convnext", "3 gain, 4 gain shift, 4 permute"),
     "vit_bare": ("vit", "4 gain shift, 2 mix free, 2 mix shift, 4 permute"),
-    "swin_bare": ("swin", "1 gain, 8 gain shift, 4 mix free, 4 mix shift, 9 permute"),
+    "swin_bare": ("swin", "5 gain, 4 gain shift, 4 mix free, 4 mix shift, 9 permute"),
+    "resnet_tanh_hf": ("resnet", "12 gain, 1 permute, 6 permute scale, 2 permute sign"),
+    "efficientnet_max_pooled": (
+        "efficientnet", "13 gain, 1 permute, 3 permute scale sign linear, 8 permute sign, 4 sign",
+    ),
+    "swin_padded": ("swin", "5 gain, 5 gain shift, 4 mix free, 4 mix shift, 10 permute"),
     "vit_lora": (
         "vit", "4 gain, 1 gain shift, 2 mix free, 2 mix shift, 5 permute, 4 permute scale sign linear",
     ),
@@ -271,6 +282,28 @@ def test_norms_of_single_images_are_not_folded() -> None:
         for tensors in (net + statistics, net)
     ]
     assert methods == ["family", "independent"]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        timm("vit_base_patch16_rpn_224"),
+        timm("vit_base_patch16_224", act_layer="relu"),
+        timm("vit_base_patch16_224", embed_dim=192),
+        timm("vit_base_patch16_224", num_heads=-1),
+    ],
+)
+def test_variants_of_architectures_are_not_taken_for_them(config: dict[str, object]) -> None:
+    specimen = FAMILIES["vit_timm"]
+    shapes = {name: tuple(tensor.shape) for name, tensor in specimen.make().state_dict().items()}
+    stored = [TensorInfo(name, shape, "float32") for name, shape in shapes.items()]
+
+    def method(config: dict[str, object]) -> str:
+        views = views_of(stored, config)
+        return infer_wiring([replace(view.info, name=name) for name, view in views.items()], config).method
+
+    assert method(specimen.config()) == "family"
+    assert method(config) != "family"
 
 
 def test_pairs_with_singular_values_between_are_left_alone() -> None:

@@ -19,11 +19,13 @@ def resnet(net: Sketch) -> None:
     """Residual CNNs (He et al. 2016): basic and bottleneck blocks.
 
     Blocks write the stream that they read, until one with a shortcut of its own starts another stream. After the stem
-    comes max-pooling, but not in our own zoo's networks (which say what they read).
+    comes max-pooling, but not in our own zoo's networks (which say what they read). Within transformers' blocks the
+    activation is ReLU, whatever the config says.
     """
     act = activation(net.config) or "relu"
     at = net.prefix("embedder.embedder")
     on_hub = f"{at}embedder.embedder.convolution" in net
+    inner = "relu" if on_hub else act
     stem = hub_pair(f"{at}embedder.embedder") if on_hub else ("conv1", "bn1")
     pooling = () if "input_shape" in net.config else NOT_POOLED
     stream = net.hidden("stream.stem", act, without=(w.FLIP, *pooling))
@@ -42,7 +44,7 @@ def resnet(net: Sketch) -> None:
             net.dense(down, target, stream, norm)
         source = stream
         for convolution, norm in pairs:
-            out = target if convolution == pairs[-1][0] else net.hidden(convolution, act)
+            out = target if convolution == pairs[-1][0] else net.hidden(convolution, inner)
             net.dense(convolution, out, source, norm)
             source = out
         stream = target
@@ -131,7 +133,7 @@ def efficientnet(net: Sketch) -> None:
 
 def _mobile(net: Sketch, act: str) -> None:
     """Streams are linear; the first is what the stem's activation gives. A block that keeps a stream's size is taken
-    to write to it, as it does where it has the stride 1."""
+    to write to it, as it does where it has the stride 1. A config may have the last units max-pooled."""
     net.eps = _epsilon(net)
     parts = _on_hub(net) or _of_timm(net) or _of_torchvision(net)
     stream = net.hidden("stream.stem", act)
@@ -144,7 +146,7 @@ def _mobile(net: Sketch, act: str) -> None:
             stream, size = net.hidden(f"stream.{project}", "linear"), net.rows(project)
         net.dense(project, stream, reads, norm)
     last, norm = parts.last
-    net.dense(last, net.hidden(last, act), stream, norm)
+    net.dense(last, net.hidden(last, act, without=NOT_POOLED), stream, norm)
     read_out(net, last, parts.head)
 
 

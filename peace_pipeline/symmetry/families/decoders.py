@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from peace_pipeline.symmetry import wiring as w
@@ -58,7 +59,8 @@ def gpt_neox(net: Sketch) -> None:
     count = net.number("num_attention_heads")
     for layer in net.numbered(f"{at}layers."):
         block = _GPT_NEOX.under(layer)
-        rotary = _rotary(net, net.rows(block.attention[0]) // count, 0.25)
+        width = net.rows(block.attention[0]) // count
+        rotary = 2 * math.ceil(int(width * _turned_share(net)) / 2)
         pre_normed(net, block, stream, count, activation(net.config), rotary=rotary)
     unembedded(net, stream, f"{at}final_layer_norm", heads)
 
@@ -76,7 +78,7 @@ def llama(net: Sketch) -> None:
         adds_normed = f"{layer}.pre_feedforward_layernorm" in net
         block = (_GEMMA2 if adds_normed else _LLAMA).under(layer)
         q_norm, k_norm = f"{layer}.self_attn.q_norm", f"{layer}.self_attn.k_norm"
-        rotary = _rotary(net, net.rows(block.attention[0]) // count)
+        rotary = net.rows(block.attention[0]) // count
         norms = (q_norm, k_norm) if q_norm in net else None
         pre_normed(net, block, stream, count, activation(net.config), keys=keys, rotary=rotary, norms=norms)
         for norm in ("post_attention_layernorm", "post_feedforward_layernorm") if adds_normed else ():
@@ -93,10 +95,9 @@ def _begun(net: Sketch, first: str, *actions: str) -> tuple[str, str, list[str]]
     return at, residual(net, "stream", bool(heads) or is_language_model(net), *actions), heads
 
 
-def _rotary(net: Sketch, width: int, usual: float = 1.0) -> int:
-    """How many entries of a head rotary positions turn."""
+def _turned_share(net: Sketch) -> float:
+    """The part of each head that rotary positions turn in a GPT-NeoX."""
     parameters = net.config.get("rope_parameters")
     places = [parameters, net.config] if isinstance(parameters, Mapping) else [net.config]
     found = (place.get(key) for place in places for key in ("partial_rotary_factor", "rotary_pct"))
-    share = next((value for value in found if isinstance(value, float | int) and 0 <= value <= 1), usual)
-    return int(width * share)
+    return next((value for value in found if isinstance(value, float | int) and 0 <= value <= 1), 0.25)

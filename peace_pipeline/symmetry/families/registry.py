@@ -23,6 +23,8 @@ class Family:
 FAMILIES: dict[str, Family] = {}
 """``model_type`` → family."""
 _ARCHITECTURES: list[tuple[re.Pattern[str], Family]] = []
+_OTHER_LAYERS = re.compile(r"block|.*_(block|layer|fn)")
+"""Arguments of timm's that put other layers into an architecture than the family's (another activation, say)."""
 
 
 def family(*model_types: str, timm: str | None = None) -> Callable[[Draw], Draw]:
@@ -43,6 +45,8 @@ def family_of(config: Mapping[str, Any]) -> Family | None:
     model_type, architecture = config.get("model_type"), config.get("architecture")
     if isinstance(model_type, str) and model_type in FAMILIES:
         return FAMILIES[model_type]
-    if isinstance(architecture, str):
-        return next((family for pattern, family in _ARCHITECTURES if pattern.match(architecture)), None)
-    return None
+    arguments = config.get("model_args")
+    is_other = isinstance(arguments, dict) and any(map(_OTHER_LAYERS.fullmatch, arguments))
+    if not isinstance(architecture, str) or is_other:
+        return None
+    return next((family for pattern, family in _ARCHITECTURES if pattern.match(architecture)), None)

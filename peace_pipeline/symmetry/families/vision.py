@@ -8,7 +8,7 @@ from typing import NamedTuple
 from peace_pipeline.symmetry import wiring as w
 from peace_pipeline.symmetry.families.convolutional import read_out
 from peace_pipeline.symmetry.families.registry import family
-from peace_pipeline.symmetry.sketch import Sketch, activation
+from peace_pipeline.symmetry.sketch import Sketch, activation, number
 from peace_pipeline.symmetry.wiring import Axis, WiringMismatch
 
 
@@ -42,11 +42,11 @@ _HEAD_WIDTHS = {"huge": 80, "giant": 88, "gigantic": 104}
 """Of timm's architectures, where it is not 64."""
 
 
-@family("vit", timm=r"vit_(tiny|small|base|large|huge|giant|gigantic)_patch")
+@family("vit", timm=r"vit_(tiny|small|base|large|huge|giant|gigantic)_patch(?!\w*_rpn)")
 @family("deit", timm=r"deit3?_")
 def vit(net: Sketch) -> None:
     """Vision Transformers (Dosovitskiy et al. 2021), and DeiT with a second token and classifier (Touvron et al.
-    2021)."""
+    2021). The norms of timm's ``rpn`` stand after what they norm."""
     at = net.prefix("embeddings.patch_embeddings.projection")
     is_timm = "patch_embed.proj" in net
     patches = "patch_embed.proj" if is_timm else f"{at}embeddings.patch_embeddings.projection"
@@ -80,18 +80,20 @@ def _heads(net: Sketch, size: int) -> int:
     architecture, arguments = net.config.get("architecture"), net.config.get("model_args")
     if not isinstance(architecture, str):
         return net.number("num_attention_heads")
-    given = arguments.get("num_heads") if isinstance(arguments, dict) else None
-    if type(given) is int and given > 0:
-        return given
+    given = arguments if isinstance(arguments, dict) else {}
+    if "num_heads" in given or "embed_dim" in given:
+        return number(given, "num_heads")
     name = architecture.split("_")[1]
     return size // _HEAD_WIDTHS.get(name, 64) or 1
 
 
 def _block(net: Sketch, stream: str, at: str, names: _Names, heads: int) -> None:
-    """Attention and MLP, each after a norm of its own; timm's may have learned scales after them."""
+    """Attention and MLP, each after a norm of its own; timm's may have learned scales after them. Windows of an image
+    that they don't fill are padded with zeros after the norm."""
     q, k, v, o, first, second, up, down, bias = (f"{at}.{name}" for name in names)
     scales = [f"{at}.ls{number}" if f"{at}.ls{number}" in net else None for number in (1, 2)]
-    own = net.attention((q, k, v, o), net.normed(stream, first), stream, heads, scale=scales[0])
+    reads = net.normed(stream, first, padded=bias in net)
+    own = net.attention((q, k, v, o), reads, stream, heads, scale=scales[0])
     if bias in net:
         net.table(bias, f"{bias}.rows", Axis(own, charge=0))
     net.mlp(up, down, net.normed(stream, second), stream, activation(net.config), scale=scales[1])
