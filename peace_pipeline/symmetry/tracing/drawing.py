@@ -14,7 +14,6 @@ from peace_pipeline.weights.layers import Layer
 from peace_pipeline.weights.views import Stored, Taken, Transposed, View, Views
 
 Axes = Mapping[str, list[ParameterAxis]]
-_CLAIMED = (w.SCALE, w.SIGN, w.FLIP, w.LINEAR)
 
 
 @dataclass(eq=False)
