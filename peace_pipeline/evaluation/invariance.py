@@ -150,7 +150,7 @@ def assert_invariant(
 ) -> None:
     """Assert that no symmetry moves the embedding of ``networks`` by more than the dtype's tolerance."""
     found = Movements(encoder, stacks(networks, dtype), dtype, seed).still()
-    assert max(found.values()) <= TOLERANCE[dtype], (
+    assert max(found.values(), default=0.0) <= TOLERANCE[dtype], (
         f"max|Δ|/std {found} exceeds {TOLERANCE[dtype]} in {dtype}"
     )
 

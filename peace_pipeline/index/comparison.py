@@ -108,14 +108,6 @@ class Network:
         names = (name for layer in wired.own for name in layer.tensors.values())
         return sum(self.tensors.tensors[name].size for name in names)
 
-    @property
-    def precision(self) -> float:
-        """The machine epsilon of most of its values as they are stored."""
-        sizes: dict[str, int] = defaultdict(int)
-        for info in self.tensors.tensors.values():
-            sizes[info.dtype] += info.size if info.is_floating else 0
-        return float(torch.finfo(getattr(torch, max(sizes, key=sizes.__getitem__))).eps)
-
 
 @dataclass(frozen=True)
 class LayerPair:
@@ -131,8 +123,8 @@ class LayerPair:
 
     @property
     def similarity(self) -> float:
-        """How far the cosine lies above chance; 1 where the layers are equal."""
-        return (self.cosine - self.chance) / max(1 - self.chance, 1e-9)
+        """How far the cosine lies above chance; 1 where the layers are equal, at least −1 (chance may be near 1)."""
+        return max(-1.0, (self.cosine - self.chance) / max(1 - self.chance, 1e-9))
 
 
 @dataclass(frozen=True)
@@ -294,7 +286,7 @@ def measure(a: Network, b: Network, thresholds: Thresholds, *, seed: int = 0) ->
     What chance gives is only measured where they are not equal up to symmetry.
     """
     whole = min(sum(map(each.size, each.wiring.layers)) for each in (a, b))
-    tolerance = _tolerance(a, b, thresholds)
+    tolerance = thresholds.tolerance
     largest = max(a.tensors.parameters, b.tensors.parameters)
     dtype = torch.float64 if largest <= _SMALL_NETWORK else torch.float32
     parts = _counterparts(a, b, thresholds)
@@ -315,12 +307,6 @@ def measure(a: Network, b: Network, thresholds: Thresholds, *, seed: int = 0) ->
         chances = [max(0.0, _apart(by_chance, position)[0]) for position in range(len(pairs))]
         pairs = tuple(replace(pair, chance=chance) for pair, chance in zip(pairs, chances, strict=True))
     return replace(found, pairs=pairs), Form((a, b), parts, aligned)
-
-
-def _tolerance(a: Network, b: Network, thresholds: Thresholds) -> float:
-    """Networks that are both stored in half precision may differ by two roundings of it."""
-    stored = min(a.precision, b.precision)
-    return max(thresholds.tolerance, 2 * stored)
 
 
 def _apart(aligned: tuple[Aligned, Aligned], position: int) -> tuple[float, float]:

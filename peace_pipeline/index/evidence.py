@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-CAST, PRUNED, QUANTISED, FINE_TUNED = RELATIONS = ("cast", "pruned", "quantised", "fine-tuned")
+CAST, PRUNED, QUANTISED, FINE_TUNED = ("cast", "pruned", "quantised", "fine-tuned")
 _NEW_ZEROS, _OLD_VALUES = 0.05, 0.1
 """A pruned layer has so large a share of new zeros, and its other values have moved by no more than this."""
 _NEARER = 0.5
@@ -119,6 +119,7 @@ def trained(a: torch.Tensor, b: torch.Tensor) -> Evidence:
 
 def _levels(weight: torch.Tensor) -> int:
     """Different values of a matrix, or the most in any row where these are fewer."""
+    weight = weight.float()
     rows = weight.flatten(1) if weight.dim() > 1 else weight[None]
     everything = weight.unique().numel()
     if everything <= _LEVELS or rows.shape[1] < 2 * _LEVELS:

@@ -14,7 +14,8 @@ from peace_pipeline.encoder.bucket import MAX_UNITS, reduce, stack
 from peace_pipeline.encoder.embed import Embedding, embed
 from peace_pipeline.encoder.model import VARIANTS, Encoder, EncoderConfig
 from peace_pipeline.encoder.networks import NetworkTensors
-from peace_pipeline.evaluation.invariance import assert_invariant, measure
+from peace_pipeline.evaluation.invariance import Movements, assert_invariant
+from peace_pipeline.evaluation.population import stacks
 from peace_pipeline.lake import Lake
 from tests.conftest import RELU, as_input, networks_of
 
@@ -112,7 +113,8 @@ def test_reduction_does_not_hang_on_rounding(bias: float, dtype: torch.dtype, bo
         (key, wiring, {name: t * bias if "bias" in name else t for name, t in tensors.items()})
         for key, wiring, tensors in wide(4, MAX_UNITS + 80)
     ]
-    assert max(measure(encoder_of(), networks, dtype, seed=0).symmetries.values()) <= bound
+    moved = Movements(encoder_of(), stacks(networks, torch.float64), dtype, seed=0).still()
+    assert max(moved.values()) <= bound
 
 
 def test_every_parameter_is_used() -> None:

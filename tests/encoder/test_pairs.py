@@ -91,8 +91,8 @@ def test_every_pair_has_one_verdict_and_every_reason_its_place(rows: Rows) -> No
     between = [(row["anchor"], row["other"]) for row in rows if row["anchor"] != row["other"]]
     assert len(between) == len(set(between))
     assert {row["reason"] for row in rows} == {
-        "noise", "weight_dropout", "permutation", "scaling", "broken_twin", "same_run", "same_recipe", "same_task", "task",
-        "architecture", "performance", "shuffled_labels", "instance",
+        "noise", "weight_dropout", "permutation", "scaling", "broken_twin", "same_run", "same_recipe", "same_task",
+        "task", "architecture", "performance", "shuffled_labels", "instance",
     }  # fmt: skip
     for row in rows:
         a, b = MEMBERS[row["anchor"]], MEMBERS[row["other"]]

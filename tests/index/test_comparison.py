@@ -23,7 +23,7 @@ from peace_pipeline.index.comparison import (
 )
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.actions import ALL
-from tests.conftest import directory, ingest, write_model, write_network
+from tests.conftest import RELU, directory, ingest, module_of, write_model, write_network
 from tests.symmetry.models import FAMILIES
 from tests.symmetry.running import Saved
 
@@ -132,3 +132,17 @@ def test_every_family_under_everything_that_it_allows(name: str, lake: Lake, tmp
     FAMILIES[name].save(FAMILIES[name].build(1), tmp_path / "c")
     with open_network(lake, str(tmp_path / "a")) as a, open_network(lake, str(tmp_path / "c")) as c:
         assert describe(a, c, thresholds)["verdict"] == UNRELATED
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_small_change_in_half_precision_is_no_symmetry(
+    tmp_path: Path, lake: Lake, dtype: torch.dtype
+) -> None:
+    state = {name: value.to(dtype) for name, value in module_of("mlp").state_dict().items()}
+    generator = torch.Generator().manual_seed(0)
+    tuned = {
+        name: (value + 0.01 * value.float().std() * torch.randn(value.shape, generator=generator)).to(dtype)
+        for name, value in state.items()
+    }
+    paths = [write_model(tmp_path / name, each, RELU) for name, each in (("a", state), ("b", tuned))]
+    assert compare(lake, *map(str, paths))["verdict"] == "derived"
