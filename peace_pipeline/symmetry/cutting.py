@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -36,28 +36,46 @@ def is_mixed(wiring: Wiring, name: str) -> bool:
         return True
     if w.SCALE not in group.actions:
         return False
-    others = [other for other in wiring.groups.values() if other.name != name]
-    is_part = any(name in other.parts for other in others)
-    return is_part or any(w.SCALE in other.actions and root(wiring, other.name) == name for other in others)
+    is_part = any(name in other.parts for other in wiring.following(name))
+    return is_part or any(w.SCALE in other.actions for other in _along(wiring, name))
+
+
+def _along(wiring: Wiring, name: str) -> Iterator[Group]:
+    """Groups that are along a group neuron for neuron."""
+    for other in wiring.following(name):
+        if other.along == name and root(wiring, other.name) == root(wiring, name):
+            yield other
+            yield from _along(wiring, other.name)
 
 
 def norms_in_form(wiring: Wiring, tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
-    """Norms (batch, neurons) of a group's neurons in canonical form: in the first matrix that reads them, as writing
-    them may have unit norms there; else in what writes them."""
+    """Norms (batch, neurons) of a group's neurons in canonical form: in the first matrix that reads them, and in the
+    one that writes them where it hasn't unit norms there."""
     touching = [
         (layer, axis) for layer in wiring.layers for axis in layer.axes if name in roots(wiring, axis.group)
     ]
-    layer, axis = next(((layer, axis) for layer, axis in touching if axis.dim), touching[0])
+    reading = next((pair for pair in touching if pair[1].dim), None)
+    writing = next((pair for pair in touching if not pair[1].dim), None)
+    if reading and w.SCALE in wiring.groups[name].actions:
+        writing = None
+    squares = [_squares(wiring, tensors, name, *pair) for pair in (reading, writing) if pair]
+    return torch.stack(squares).sum(0).sqrt()
+
+
+def _squares(
+    wiring: Wiring, tensors: Mapping[str, torch.Tensor], name: str, layer: WiredLayer, axis: Axis
+) -> torch.Tensor:
+    """Squared norms (batch, neurons) of a group's neurons in one weight."""
     weight = tensors[layer.weight].transpose(1, 1 + axis.dim)
     group = wiring.groups[axis.group]
     neurons = group.entries // (group.bundle if axis.bundled else 1)
-    norms = weight.unflatten(1, (neurons, -1)).double().flatten(2).norm(dim=2)
+    squares = weight.unflatten(1, (neurons, -1)).double().square().flatten(2).sum(2)
     if axis.bundled:
-        norms = norms.unflatten(1, (-1, group.width)).repeat_interleave(group.bundle, 1).flatten(1)
+        squares = squares.unflatten(1, (-1, group.width)).repeat_interleave(group.bundle, 1).flatten(1)
     _, *parts = roots(wiring, axis.group)
     if name not in parts:
-        return norms
-    pieces = norms.split([wiring.groups[part].entries for part in parts], 1)
+        return squares
+    pieces = squares.split([wiring.groups[part].entries for part in parts], 1)
     return pieces[parts.index(name)]
 
 

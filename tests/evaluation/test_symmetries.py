@@ -43,10 +43,7 @@ def test_sheets_say_what_the_files_hold(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_no_action_moves_the_embedding(name: str, request: pytest.FixtureRequest) -> None:
-    if name == "efficientnet_hf":
-        reason = "of units that the sparse classifier doesn't read, the reduction keeps whichever come first"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_no_action_moves_the_embedding(name: str) -> None:
     torch.manual_seed(1)
     movements = Movements(Encoder(), [ALL_SHEETS[name].draw(4, 0)], torch.float64, 0)
     found = movements.still()
