@@ -42,17 +42,18 @@ class Results:
     too_few: int
 
     def missed(self) -> list[str]:
-        """The promises that are not kept, a line each.
+        """The promises that are not kept: a line for each row, dtype and kind of change.
 
         Symmetries must leave all networks where they are. Broken twins and noise are judged on the lake's own
         networks: the encoder learned from such, not from random weights.
         """
         lines = [
-            f"{name}: {symmetry} moves it by {each.still[dtype][symmetry]:.1e} in {dtype_name(dtype)}"
+            f"{name}: {', '.join(f'{symmetry} {each.still[dtype][symmetry]:.0e}' for symmetry in moving)} "
+            f"in {dtype_name(dtype)}"
             for measured in (self.own, self.families)
             for name, each in measured.items()
             for dtype in TOLERANCE
-            for symmetry in each.misses(dtype)
+            if (moving := each.misses(dtype))
         ]
         for name, each in self.own.items():
             if not each.sees_broken:
@@ -187,7 +188,8 @@ def _heat(measured: Mapping[str, Invariance]) -> Html:
         for name, each in measured.items()
     )
     return Html(
-        f'<div class="scroll"><table><thead><tr><th></th>{head}</tr><tr><th></th>{names * len(TOLERANCE)}</tr>'
+        f'<div class="scroll"><table style="font-size:.78rem"><thead><tr><th></th>{head}</tr>'
+        f"<tr><th></th>{names * len(TOLERANCE)}</tr>"
         f"</thead><tbody>{body}</tbody></table></div>"
     )
 

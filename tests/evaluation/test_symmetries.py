@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,14 +95,15 @@ def test_structured_kernels_are_smooth_in_part() -> None:
 def report(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Report:
     """Of an untrained encoder, on three families and the small lake's own networks."""
     torch.manual_seed(0)
-    store.save(small_lake, Encoder(), {})
+    lake = Lake.open(shutil.copytree(small_lake.root, tmp_path_factory.mktemp("symmetry") / "home"))
+    store.save(lake, Encoder(), {})
     few = tmp_path_factory.mktemp("sheets") / "few.json"
     chosen = ("mlp_relu", "mlp_leaky_relu", "llama")
     few.write_text(json.dumps({name: _fields(ALL_SHEETS[name]) for name in chosen}))
     steps: list[tuple[int, int]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(symmetries, "SHEETS", few)
-        found = symmetry_report(small_lake, count=8, progress=lambda *step: steps.append(step))
+        found = symmetry_report(lake, count=8, progress=lambda *step: steps.append(step))
     assert [done for done, _ in steps] == list(range(1, steps[0][1] + 1))
     return found
 
