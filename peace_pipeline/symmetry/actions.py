@@ -318,6 +318,8 @@ class Action:
         return self.element.flips.get(group.name) if offset is None else offset
 
     def _permuted(self, tensor: torch.Tensor, dim: int, over: Axis) -> torch.Tensor:
+        if not self.element.permutations:
+            return tensor
         parts = self.wiring.groups[over.group].parts or self._parts_along(over)
         if parts:
             return self._by_part(tensor, dim, over, parts, self._permuted)

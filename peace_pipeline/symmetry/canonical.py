@@ -222,20 +222,19 @@ class _Sides:
         self._pieces: dict[int, list[tuple[str, Axis]]] = {1: [], -1: []}
         seen: dict[int, list[torch.Tensor]] = {1: [], -1: []}
         self._through = False
-        for layer in wiring.layers:
-            for axis in layer.axes:
-                if axis.group != group.name or not axis.charge:
-                    continue
-                self._pieces[axis.charge].append((layer.weight, axis))
-                product = None if whole else _product(wiring, tensors, layer, axis)
-                self._through |= product is not None
-                seen[axis.charge].append(
-                    self._columns(tensors[layer.weight] if product is None else product, axis)
-                )
-                bias = layer.layer.tensors.get("bias") if axis is layer.out else None
-                if bias:
-                    self._pieces[axis.charge].append((bias, axis))
-                    seen[axis.charge].append(self._columns(tensors[bias], axis))
+        for layer, axis in wiring.touching(group.name):
+            if not axis.charge:
+                continue
+            self._pieces[axis.charge].append((layer.weight, axis))
+            product = None if whole else _product(wiring, tensors, layer, axis)
+            self._through |= product is not None
+            seen[axis.charge].append(
+                self._columns(tensors[layer.weight] if product is None else product, axis)
+            )
+            bias = layer.layer.tensors.get("bias") if axis is layer.out else None
+            if bias:
+                self._pieces[axis.charge].append((bias, axis))
+                seen[axis.charge].append(self._columns(tensors[bias], axis))
         self.written, self.read = (torch.cat(seen[charge], -1) for charge in (1, -1))
 
     def _columns(self, tensor: torch.Tensor, axis: Axis) -> torch.Tensor:
@@ -277,22 +276,23 @@ def _act(wiring: Wiring, tensors: Tensors, group: Group, element: Element) -> Te
     """The tensors that an element which acts on one group changes."""
     action = Action(wiring, element)
     acted: Tensors = {}
-    for layer in wiring.layers:
-        if any(_runs_over(wiring, axis.group, group.name) for axis in layer.axes):
-            acted |= action.layer(layer, tensors.__getitem__)
+    for layer in {id(layer): layer for layer, _ in _running_over(wiring, group)}.values():
+        acted |= action.layer(layer, tensors.__getitem__)
     return acted
 
 
-def _runs_over(wiring: Wiring, name: str, group: str) -> bool:
-    return name == group or group in wiring.groups[name].parts
+def _running_over(wiring: Wiring, group: Group) -> Iterator[tuple[WiredLayer, Axis]]:
+    """Layers with an axis over a group, then those over a concatenation that it is a part of."""
+    yield from wiring.touching(group.name)
+    for other in wiring.following(group.name):
+        if group.name in other.parts:
+            yield from wiring.touching(other.name)
 
 
 def _first_writer(wiring: Wiring, group: Group) -> WiredLayer:
     """The first layer that the group's maps act on as they are."""
     return next(
-        layer
-        for layer in wiring.layers
-        if layer.out.charge == 1 and _runs_over(wiring, layer.out.group, group.name)
+        layer for layer, axis in _running_over(wiring, group) if axis is layer.out and axis.charge == 1
     )
 
 

@@ -376,9 +376,9 @@ def _with_blocks(wired: WiredLayer, groups: Mapping[str, Group]) -> WiredLayer:
 
 def _allowed(wiring: Wiring, group: Group) -> Group:
     """The group with the actions that its layers allow."""
-    touching = [(layer, axis) for layer in wiring.layers for axis in layer.axes if axis.group == group.name]
+    touching = wiring.touching(group.name)
     writers, readers = wiring.writers(group.name), wiring.readers(group.name)
-    holding = [other for other in wiring.groups.values() if group.name in other.parts]
+    holding = [other for other in wiring.following(group.name) if group.name in other.parts]
     is_hidden = bool(writers) and any(wiring.readers(name) for name in _following(wiring, group.name))
     if group.parts:
         is_fixed = all(wiring.groups[part].kind == w.FIXED for part in group.parts)
@@ -406,9 +406,8 @@ def _allowed(wiring: Wiring, group: Group) -> Group:
 def _following(wiring: Wiring, name: str) -> Iterator[str]:
     """A group, and all that are permuted with it."""
     yield name
-    for other in wiring.groups.values():
-        if name in other.parts or name == other.along:
-            yield from _following(wiring, other.name)
+    for other in wiring.following(name):
+        yield from _following(wiring, other.name)
 
 
 def _is_pointwise(wired: WiredLayer) -> bool:

@@ -144,13 +144,37 @@ class Wiring:
     layers: tuple[WiredLayer, ...]
     family: str | None = None
 
+    def touching(self, group: str) -> list[tuple[WiredLayer, Axis]]:
+        """Layers with an axis over ``group``, each with that axis."""
+        return self._touching.get(group, [])
+
     def writers(self, group: str) -> list[WiredLayer]:
         """Layers whose out axis runs over ``group``."""
-        return [layer for layer in self.layers if layer.out.group == group]
+        return [layer for layer, axis in self.touching(group) if axis is layer.out]
 
     def readers(self, group: str) -> list[WiredLayer]:
         """Layers whose in axis runs over ``group``."""
-        return [layer for layer in self.layers if layer.into and layer.into.group == group]
+        return [layer for layer, axis in self.touching(group) if axis is layer.into]
+
+    def following(self, group: str) -> list[Group]:
+        """Groups that are along ``group``, or that it is a part of."""
+        return self._following.get(group, [])
+
+    @cached_property
+    def _touching(self) -> dict[str, list[tuple[WiredLayer, Axis]]]:
+        found: dict[str, list[tuple[WiredLayer, Axis]]] = {}
+        for layer in self.layers:
+            for axis in layer.axes:
+                found.setdefault(axis.group, []).append((layer, axis))
+        return found
+
+    @cached_property
+    def _following(self) -> dict[str, list[Group]]:
+        found: dict[str, list[Group]] = {}
+        for group in self.groups.values():
+            for name in dict.fromkeys(_mentioned(group)):
+                found.setdefault(name, []).append(group)
+        return found
 
     def acting(self, *actions: str) -> Iterator[Group]:
         """Groups that one of ``actions`` acts on, first touched first."""
@@ -170,10 +194,11 @@ class Wiring:
         """The same wiring after folding: layer i has ``i.weight`` (out, in, *kernel) and ``i.bias``, and no norm."""
         layers = tuple(self._folded(position, wired) for position, wired in enumerate(self.layers))
         kept = {axis.group for wired in layers for axis in wired.axes}
+        kept |= {name for other in kept for name in _mentioned(self.groups[other])}
         groups = {
             name: replace(group, actions=tuple(action for action in group.actions if action != GAIN))
             for name, group in self.groups.items()
-            if name in kept or any(name in _mentioned(self.groups[other]) for other in kept)
+            if name in kept
         }
         return replace(self, groups=groups, layers=layers)
 
