@@ -58,7 +58,7 @@ def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> t
             )
         except WiringMismatch as mismatch:
             unfit = f"{found} {family.name}, but {mismatch}"
-    if in_chain := chain(layers, config):
+    if family is None and (in_chain := chain(layers, config)):
         return in_chain, (
             f"{unfit}; its layers make one plain chain by names and shapes, and in no other way"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from time import process_time
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.wiring import Wiring, WiringMismatch
+from peace_pipeline.weights.tensors import TensorInfo
 from tests.conftest import CONFIGS, RELU, WIRED_AS, config_of, infos, infos_of, module_of
 
 
@@ -132,8 +134,8 @@ def test_what_is_not_certain_is_independent_and_claims_nothing(case: str) -> Non
 
 
 def test_a_family_that_does_not_fit_falls_back() -> None:
-    chain = wiring_of({"model_type": "resnet"}, a__0__weight=(8, 5), a__1__weight=(3, 8))
-    assert (chain.method, chain.family) == ("chain", None)
+    other = wiring_of({"model_type": "resnet"}, a__0__weight=(8, 5), a__1__weight=(3, 8))
+    assert (other.method, other.family) == ("independent", None)
     state = module_of("resnet").state_dict() | {"extra.weight": torch.ones(3, 5)}
     assert infer_wiring(infos_of(state), config_of("resnet")).method == "independent"
     state = module_of("resnet").state_dict() | {"layer1.0.conv2.weight": torch.ones(7, 6, 3, 3)}
@@ -177,3 +179,35 @@ def test_signatures_are_equal_for_what_can_be_stacked() -> None:
     assert named("fc", 5, 8, 8, 3) != base
     assert named("fc", 5, 8, 3, bias=False) != base
     assert named("fc", 5, 8, 3, config={}) != base
+
+
+def residual_network(blocks: int, *, normed: bool) -> list[TensorInfo]:
+    """A ResNet, or one whose norms were folded into its convolutions."""
+    convolutions = [f"layer1.{block}.conv{k}" for block in range(blocks) for k in (1, 2)]
+    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (4, 3, 1, 1), "fc.weight": (2, 4), "fc.bias": (2,)}
+    shapes |= {f"{name}.weight": (4, 4, 1, 1) for name in convolutions}
+    statistics = ("weight", "bias", "running_mean", "running_var")
+    for name in ("conv1", *convolutions):
+        norm = name.replace("conv", "bn")
+        shapes |= {f"{norm}.{one}": (4,) for one in statistics} if normed else {f"{name}.bias": (4,)}
+    return infos(**shapes)
+
+
+def test_a_network_of_a_family_is_no_chain() -> None:
+    """Shapes alone would make one of it, without its shortcuts."""
+    assert infer_wiring(residual_network(2, normed=True), {"model_type": "resnet"}).method == "family"
+    folded = residual_network(2, normed=False)
+    assert infer_wiring(folded, {"model_type": "resnet"}).method == "independent"
+    assert infer_wiring(folded, {}).method == "chain"
+
+
+def test_the_time_to_wire_a_network_grows_as_its_layers() -> None:
+    def seconds(blocks: int) -> float:
+        stored = residual_network(blocks, normed=True)
+        begun = process_time()
+        wiring = infer_wiring(stored, {"model_type": "resnet"})
+        assert wiring.method == "family"
+        assert wiring.signature
+        return process_time() - begun
+
+    assert seconds(1000) < 30 * seconds(100)
