@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+from string import digits
 from typing import Any
 
 from peace_pipeline.symmetry import wiring as w
@@ -84,8 +87,16 @@ class Sketch:
 
     def numbered(self, prefix: str) -> list[str]:
         """The different ``{prefix}{number}`` (or ``{prefix}{number}.…``) that layers' names begin with, in order."""
-        pattern = re.compile(re.escape(prefix) + r"\d+(?=\.|$)")
-        return sorted({found[0] for name in self.layers if (found := pattern.match(name))}, key=natural)
+        return sorted(self._numbered.get(prefix, ()), key=natural)
+
+    @cached_property
+    def _numbered(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for name in self.layers:
+            for begun in accumulate(name.split("."), "{}.{}".format):
+                if (prefix := begun.rstrip(digits)) != begun:
+                    found.setdefault(prefix, set()).add(begun)
+        return found
 
     def prefix(self, name: str) -> str:
         """What stands before ``name`` at the beginning of the first layer's name that has it; else nothing."""

@@ -210,4 +210,4 @@ def test_the_time_to_wire_a_network_grows_as_its_layers() -> None:
         assert wiring.signature
         return process_time() - begun
 
-    assert seconds(1000) < 30 * seconds(100)
+    assert min(seconds(800) for _ in range(3)) < 30 * min(seconds(80) for _ in range(3))
