@@ -171,7 +171,7 @@ def test_the_encoder_knows_every_kind() -> None:
     for kind in KINDS:
         wired = independent([Layer("a", kind, (4,), {})]).layers[0]
         assert KINDS[kind_index(wired)] == kind
-    for kind in ("attention_q", "attention_qkv", "recurrent", "lora_a", "grouped"):
+    for kind in ("attention_qkv", "grouped", "gate"):
         for known, shape in shapes.items():
             wired = independent([Layer("a", kind, shape, {})]).layers[0]
             assert KINDS[kind_index(wired)] == known
