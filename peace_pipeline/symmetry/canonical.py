@@ -94,15 +94,38 @@ def _without_constant(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors
 def _balanced(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
     """The two sides of a group on which any invertible map (of each unit, or of all entries) is free."""
     sides = _Sides(wiring, tensors, group)
-    chained = [layer for layer in wiring.readers(group.name) if _is_chained(wiring, layer)]
-    if not chained:
-        return sides.put(*balance(sides.written, sides.read))
-    onward = [_onward(wiring, tensors, layer) for layer in wiring.readers(group.name)]
-    form, _ = balance(sides.written, torch.cat(onward, 1).mT[:, None])
-    values = form.square().sum(-1, keepdim=True)
-    alive = values > values.amax(-2, keepdim=True) * torch.finfo(values.dtype).eps
-    inverse = torch.where(alive, form, 0) / torch.where(alive, values, 1)
-    return sides.put(form, inverse @ (sides.written.mT @ sides.read))
+    readers = wiring.readers(group.name)
+    if any(_is_chained(wiring, layer) for layer in readers):
+        onward = [_onward(wiring, tensors, layer) for layer in readers]
+        form, _ = balance(sides.written, torch.cat(onward, 1).mT[:, None])
+        values = form.square().sum(-1, keepdim=True)
+        alive = values > values.amax(-2, keepdim=True) * torch.finfo(values.dtype).eps
+        inverse = torch.where(alive, form, 0) / torch.where(alive, values, 1)
+        return sides.put(form, inverse @ (sides.written.mT @ sides.read))
+    if w.LINEAR in group.actions and any(
+        {w.SCALE, w.SIGN, w.FLIP} & {*wiring.groups[layer.out.group].actions} for layer in readers
+    ):
+        return _act(
+            wiring, tensors, group, Element(maps={group.name: _by_first_writer(wiring, tensors, group)})
+        )
+    return sides.put(*balance(sides.written, sides.read))
+
+
+def _by_first_writer(wiring: Wiring, tensors: Tensors, group: Group) -> torch.Tensor:
+    """The map (batch, 1, n, n) that balances a linear group whose readers' units may still have any scale and sign.
+
+    Only the first writer counts, as later ones read such units too, and each unit of the readers by the norm of its
+    product with that writer, which neither its scale nor the map changes.
+    """
+    written = _rows(wiring, tensors, group, _first_writer(wiring, group))
+    units = []
+    for reader in wiring.readers(group.name):
+        unit = tensors[reader.weight].unflatten(2, (group.entries, -1)).flatten(3).transpose(2, 3)
+        norm = _norm((unit @ written[:, None]).flatten(2))
+        units.append((unit * to_unit(norm)[..., None, None]).flatten(1, 2))
+    form, _ = balance(written, torch.cat(units, 1).mT)
+    form = form * _sign(_cubes(form))[..., None]
+    return torch.linalg.lstsq(written.mT, form.mT).solution.mT[:, None]
 
 
 def _is_chained(wiring: Wiring, layer: WiredLayer) -> bool:

@@ -290,7 +290,7 @@ class Sketch:
             for layer in wired
             if layer.norm and "gain" in layer.norm.tensors
         }
-        layers = tuple(_with_blocks(layer, groups) for layer in wired)
+        layers = tuple(_with_blocks(layer, groups, may_flatten=family is None) for layer in wired)
         drawn = Wiring(method, groups, layers, family)
         return replace(drawn, groups={name: _allowed(drawn, group) for name, group in groups.items()})
 
@@ -366,8 +366,9 @@ def _turned(into: Axis) -> Axis:
     return replace(into, charge=-into.charge)
 
 
-def _with_blocks(wired: WiredLayer, groups: Mapping[str, Group]) -> WiredLayer:
-    """The layer with the number of positions that each entry of its groups owns."""
+def _with_blocks(wired: WiredLayer, groups: Mapping[str, Group], *, may_flatten: bool) -> WiredLayer:
+    """The layer with the number of positions that each entry of its groups owns: more than one where channels were
+    flattened with their places. No family does that: there such a width is something else (two kinds of pooling)."""
     shape = wired.layer.shape
 
     def fitted(axis: Axis, may_repeat: bool) -> Axis:
@@ -380,7 +381,7 @@ def _with_blocks(wired: WiredLayer, groups: Mapping[str, Group]) -> WiredLayer:
 
     if wired.before and wired.into and wired.before.shape != (groups[wired.into.group].entries,):
         raise WiringMismatch(f"{wired.before.name} doesn't have the size of what it norms")
-    may_repeat = len(shape) == 2 and not wired.is_diagonal
+    may_repeat = may_flatten and len(shape) == 2 and not wired.is_diagonal
     into = wired.into and fitted(wired.into, may_repeat)
     return replace(wired, out=fitted(wired.out, False), into=into)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -101,6 +102,24 @@ def test_disguised_networks_of_every_family_are_cut_to_the_same(
     one = saved[name] if name in saved else Saved.build(ONE_KEY_HEAD, tmp_path / "original")
     wiring, raw = one.wiring, one.tensors
     assert apart(cut(wiring, raw), cut(wiring, disguised(wiring, raw, ALL)), in_order=False) < CLOSE[F64]
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("name", ["mobilenet_v2_hf", "efficientnet_hf"])
+def test_linear_streams_beside_units_of_any_scale_or_sign(name: str, activation: str, tmp_path: Path) -> None:
+    specimen = FAMILIES[name]
+    assert isinstance(specimen, TransformersSpecimen)
+    specimen = replace(specimen, settings=specimen.settings | {"hidden_act": activation})
+    one = Saved.build(specimen, tmp_path / "one")
+    expected = form(one.wiring, one.tensors)
+    assert {"linear", "scale" if activation == "relu" else "sign"} <= {
+        action for group in one.wiring.groups.values() for action in group.actions
+    }
+    for strength in (CONTINUOUS, ALL):
+        other = form(one.wiring, disguised(one.wiring, one.tensors, strength))
+        assert apart(expected, other, in_order=strength is CONTINUOUS) < 1e-7
+    new = unfolded(one.wiring, one.tensors, expected)
+    assert one.change(one.with_tensors(new, tmp_path / "form")) < TOLERANCE[torch.float64]
 
 
 def unfolded(wiring: Wiring, raw: Tensors, tensors: Tensors) -> Tensors:
