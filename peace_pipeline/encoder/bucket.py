@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from peace_pipeline.symmetry.actions import Tensors, take
+from peace_pipeline.symmetry.actions import take
 from peace_pipeline.symmetry.canonical import canonical
 from peace_pipeline.symmetry.cutting import cut_group, norms_in_form, positions, root, spaced
+from peace_pipeline.symmetry.elements import Tensors
 from peace_pipeline.symmetry.wiring import FIXED, Axis, Group, Wiring
 
 MAX_UNITS = 256

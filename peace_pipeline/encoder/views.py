@@ -12,16 +12,9 @@ import torch
 from peace_pipeline.encoder.bucket import Bucket
 from peace_pipeline.encoder.model import EncoderConfig
 from peace_pipeline.encoder.pairs import BROKEN_SHARE, DROPPED, NOISE, POSITIVE
-from peace_pipeline.symmetry.actions import (
-    ALL,
-    Strength,
-    act,
-    add_noise,
-    break_wiring,
-    breakable,
-    drop_weights,
-    random_element,
-)
+from peace_pipeline.symmetry.actions import act
+from peace_pipeline.symmetry.changes import add_noise, break_wiring, breakable, drop_weights
+from peace_pipeline.symmetry.elements import ALL, Strength, random_element
 
 INTACT, BROKEN = 0, 1
 

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from peace_pipeline.index.comparison import Network
 from peace_pipeline.index.evidence import CAST, FINE_TUNED, PRUNED, QUANTISED, ROUNDINGS
-from peace_pipeline.symmetry.actions import ALL, act, random_element
+from peace_pipeline.symmetry.actions import act
+from peace_pipeline.symmetry.elements import ALL, random_element
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 from peace_pipeline.zoo.card import CONFIG

@@ -1,4 +1,4 @@
-"""Group elements and how they act on a network's tensors: the exact maps, and two that break the function.
+"""How group elements act on a network's tensors.
 
 Tensors are a mapping name → (batch, *shape): ``batch`` networks of one wiring at a time. All functions return
 a new mapping and leave the given one as it is.
@@ -6,90 +6,17 @@ a new mapping and leave the given one as it is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 
 from peace_pipeline.symmetry import wiring as w
-from peace_pipeline.symmetry.wiring import Axis, Group, WiredLayer, Wiring
+from peace_pipeline.symmetry.elements import Element, Tensors
+from peace_pipeline.symmetry.wiring import Axis, WiredLayer, Wiring
 from peace_pipeline.weights.folding import affine
 
-Tensors = dict[str, torch.Tensor]
-Values = Mapping[str, torch.Tensor]
 Read = Callable[[str], torch.Tensor]
-Actions = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Element:
-    """An element of the symmetry group, for a batch of networks, by group name.
-
-    The new unit i is the old unit ``permutations[i]`` (batch, units); its entries are then mapped by ``maps``
-    (batch, maps, n, n: one for all units, for each, or for each bundle of them), multiplied by ``scales`` (batch,
-    entries; of any sign) and moved by ``offsets`` (batch, entries). Units of a group that is ``along`` another follow
-    its permutation and its maps. Where ``flips`` (batch, entries) is 1 a sigmoid's input has another sign.
-    """
-
-    permutations: Values = field(default_factory=dict)
-    scales: Values = field(default_factory=dict)
-    maps: Values = field(default_factory=dict)
-    offsets: Values = field(default_factory=dict)
-    flips: Values = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Strength:
-    """Which random elements are drawn, by kind of symmetry; scales are log-uniform in 10^±``decades``."""
-
-    permute: bool = True
-    heads: bool = True
-    decades: float = 0.0
-    signs: bool = False
-    mix: bool = False
-
-    def drawn(self, wiring: Wiring, group: Group) -> Actions:
-        """The actions on a group that elements are drawn from."""
-        moves = self.heads if is_of_heads(wiring, group) else self.permute
-        scales = bool(self.decades)
-        wanted = {
-            w.PERMUTE: moves,
-            w.SCALE: scales,
-            w.NORMALISED: scales,
-            w.SIGN: self.signs,
-            w.FLIP: self.signs,
-        }
-        return tuple(action for action in group.actions if wanted.get(action, self.mix))
-
-
-_ACTIONS = (
-    w.PERMUTE, w.SCALE, w.SIGN, w.FLIP, w.MIX, w.ROTATE, w.LINEAR, w.ORTHOGONAL, w.NORMALISED, w.GAIN, w.SHIFT, w.FREE
-)  # fmt: skip
-ALL = Strength(decades=2.0, signs=True, mix=True)
-_GAIN_DECADES = 0.5
-
-
-def random_element(
-    wiring: Wiring,
-    batch: int,
-    generator: torch.Generator,
-    strength: Strength = Strength(),
-    *,
-    dtype: torch.dtype = torch.float32,
-) -> Element:
-    """A random element of the symmetry group: uniform permutations and signs, log-uniform scales, maps of a condition
-    number of at most 10, normal offsets."""
-    draw = _Draw(batch, generator, strength.decades, dtype)
-    kinds = (draw.permutation, draw.scale, draw.map, draw.offset, draw.flip)
-    element: list[dict[str, torch.Tensor]] = [{} for _ in kinds]
-    for group in wiring.acting(*_ACTIONS):
-        actions = strength.drawn(wiring, group)
-        for values, kind in zip(element, kinds, strict=True):
-            value = kind(group, actions)
-            if value is not None:
-                values[group.name] = value
-    return Element(*element)
 
 
 def inverse(wiring: Wiring, element: Element) -> Element:
@@ -125,92 +52,6 @@ def _undone(back: Action, name: str, maps: torch.Tensor, scale: torch.Tensor | N
         rows = back._permuted(undone[:, 0], 1, Axis(name))
         return back._permuted(rows, 2, Axis(name))[:, None]
     return back._permuted(undone.flatten(1, 2), 1, Axis(name, bundled=True)).view_as(maps)
-
-
-@dataclass(frozen=True)
-class _Draw:
-    """Draws what the ``actions`` of an element do to a group."""
-
-    batch: int
-    generator: torch.Generator
-    decades: float
-    dtype: torch.dtype
-
-    def permutation(self, group: Group, actions: Actions) -> torch.Tensor | None:
-        if w.PERMUTE not in actions:
-            return None
-        bundles = self._uniform(group.size // group.bundle).argsort(1)
-        within = self._uniform(group.size // group.bundle, group.bundle).argsort(2)
-        return (bundles[..., None] * group.bundle + within).flatten(1)
-
-    def map(self, group: Group, actions: Actions) -> torch.Tensor | None:
-        units = group.size // group.bundle
-        if w.ORTHOGONAL in actions:
-            return self._orthogonal(1, group.entries)
-        if w.LINEAR in actions:
-            return self._invertible(1, group.entries)
-        if w.MIX in actions:
-            return self._invertible(units, group.width)
-        return self._rotation(units, group) if w.ROTATE in actions else None
-
-    def scale(self, group: Group, actions: Actions) -> torch.Tensor | None:
-        scale = None
-        if w.SCALE in actions:
-            scale = 10 ** (self.decades * (2 * self._uniform(group.entries) - 1))
-        if w.SIGN in actions:
-            scale = self._sign(group.entries) * (1 if scale is None else scale)
-        if w.GAIN in actions:
-            scale = self._sign(group.entries) * 10 ** (_GAIN_DECADES * (2 * self._uniform(group.entries) - 1))
-        if w.NORMALISED in actions:
-            factors = 10 ** (self.decades * self._uniform(group.size // group.bundle))
-            scale = factors.repeat_interleave(group.bundle * group.width, 1)
-        return scale
-
-    def offset(self, group: Group, actions: Actions) -> torch.Tensor | None:
-        if not {w.SHIFT, w.FREE} & {*actions}:
-            return None
-        offsets = self._normal(group.size // group.bundle, group.width)
-        return offsets.repeat_interleave(group.bundle, 1).flatten(1)
-
-    def flip(self, group: Group, actions: Actions) -> torch.Tensor | None:
-        return (self._sign(group.entries) + 1) / 2 if w.FLIP in actions else None
-
-    def _uniform(self, *size: int) -> torch.Tensor:
-        return torch.rand(self.batch, *size, generator=self.generator, dtype=self.dtype)
-
-    def _normal(self, *size: int) -> torch.Tensor:
-        return torch.randn(self.batch, *size, generator=self.generator, dtype=self.dtype)
-
-    def _sign(self, size: int) -> torch.Tensor:
-        return 1 - 2 * torch.randint(2, (self.batch, size), generator=self.generator).to(self.dtype)
-
-    def _orthogonal(self, count: int, size: int) -> torch.Tensor:
-        return torch.linalg.qr(self._normal(count, size, size))[0]
-
-    def _invertible(self, count: int, size: int) -> torch.Tensor:
-        """Matrices (batch, count, size, size) with singular values log-uniform in 10^±½."""
-        values = 10 ** (self._uniform(count, size) - 0.5)
-        return (self._orthogonal(count, size) * values[..., None, :]) @ self._orthogonal(count, size)
-
-    def _rotation(self, count: int, group: Group) -> torch.Tensor:
-        """Complex factors of modulus 10^±½ for the pairs of entries (j, j + rotary/2); the rest is mixed."""
-        half = group.rotary // 2
-        angle = 2 * math.pi * self._uniform(count, half)
-        radius = 10 ** (self._uniform(count, half) - 0.5)
-        real, imaginary = torch.diag_embed(radius * angle.cos()), torch.diag_embed(radius * angle.sin())
-        turned = torch.cat([torch.cat([real, -imaginary], -1), torch.cat([imaginary, real], -1)], -2)
-        rest = group.width - group.rotary
-        if not rest:
-            return turned
-        maps = turned.new_zeros(self.batch, count, group.width, group.width)
-        maps[..., : group.rotary, : group.rotary] = turned
-        maps[..., group.rotary :, group.rotary :] = self._invertible(count, rest)
-        return maps
-
-
-def is_of_heads(wiring: Wiring, group: Group) -> bool:
-    """Whether the units of a group are attention heads."""
-    return any(other.along == group.name and other.width > 1 for other in wiring.groups.values())
 
 
 class Action:
@@ -460,76 +301,3 @@ def along(values: torch.Tensor, tensor: torch.Tensor, axis: int, block: int = 1)
     shape = [1] * tensor.dim()
     shape[0], shape[axis] = values.shape[0], values.shape[1] * block
     return values.repeat_interleave(block, 1).view(shape)
-
-
-def break_wiring(
-    wiring: Wiring,
-    tensors: Mapping[str, torch.Tensor],
-    share: torch.Tensor | float,
-    generator: torch.Generator,
-) -> Tensors:
-    """A broken twin: another function with the same statistics in every layer.
-
-    In the first reader of each hidden group, the axis that reads it is permuted alone, among a random ``share``
-    (a number or one for each network) of the neurons.
-    """
-    broken = dict(tensors)
-    for reader, axis in breakable(wiring).values():
-        weight = reader.weight
-        size = wiring.groups[axis.group].entries
-        moved = torch.as_tensor(share).expand(len(broken[weight])).mul(size).round().long()
-        index = _partial_permutation(len(broken[weight]), size, moved, generator)
-        broken[weight] = take(broken[weight], 1 + axis.dim, entries(index, axis.block))
-    return broken
-
-
-def breakable(wiring: Wiring) -> dict[str, tuple[WiredLayer, Axis]]:
-    """Hidden group → the first layer that reads it (queries read what keys write), and the axis that does."""
-    found: dict[str, tuple[WiredLayer, Axis]] = {}
-    for wired in wiring.layers:
-        for axis in wired.axes:
-            group = wiring.groups[axis.group]
-            source = group.along if axis.group != wired.out.group and w.GAIN in group.actions else group.name
-            hidden = wiring.groups[source or group.name]
-            if axis.charge < 0 and hidden.kind == w.PERMUTABLE and not hidden.parts and hidden.entries > 1:
-                found.setdefault(hidden.name, (wired, axis))
-    return found
-
-
-def _partial_permutation(
-    batch: int, size: int, moved: torch.Tensor, generator: torch.Generator
-) -> torch.Tensor:
-    """Indices (batch, size) in which ``moved`` random units go round in a random cycle and the others stay."""
-    order = torch.rand(batch, size, generator=generator).argsort(1)
-    position = torch.arange(size).expand(batch, size)
-    successor = torch.where(position + 1 < moved[:, None], position + 1, 0)
-    target = torch.where(position < moved[:, None], order.gather(1, successor), order)
-    return torch.empty_like(order).scatter(1, order, target)
-
-
-def add_noise(
-    tensors: Mapping[str, torch.Tensor], sigma: torch.Tensor | float, generator: torch.Generator
-) -> Tensors:
-    """Every tensor with Gaussian noise of ``sigma`` (a number or one a network) times its own deviation."""
-    noisy = {}
-    for name, tensor in tensors.items():
-        flat = tensor.flatten(1)
-        deviation = flat.std(1) if flat.shape[1] > 1 else flat.abs().flatten()
-        strength = (deviation * torch.as_tensor(sigma, dtype=tensor.dtype)).view(
-            -1, *[1] * (tensor.dim() - 1)
-        )
-        noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
-        noisy[name] = tensor + noise * strength
-    return noisy
-
-
-def drop_weights(
-    tensors: Mapping[str, torch.Tensor], share: torch.Tensor | float, generator: torch.Generator
-) -> Tensors:
-    """Tensors in which each value of a matrix or kernel is 0 with probability ``share`` (a number or one a network)."""
-    dropped = {}
-    for name, tensor in tensors.items():
-        limit = torch.as_tensor(share, dtype=tensor.dtype).view(-1, *[1] * (tensor.dim() - 1))
-        kept = torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype) >= limit
-        dropped[name] = tensor * kept if tensor.dim() > 2 else tensor
-    return dropped

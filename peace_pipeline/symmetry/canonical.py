@@ -25,7 +25,8 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from peace_pipeline.symmetry import wiring as w
-from peace_pipeline.symmetry.actions import Action, Element, Tensors, along
+from peace_pipeline.symmetry.actions import Action, along
+from peace_pipeline.symmetry.elements import Element, Tensors
 from peace_pipeline.symmetry.wiring import Axis, Group, WiredLayer, Wiring
 
 DEAD = 1e-30

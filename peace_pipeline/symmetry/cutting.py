@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 
 from peace_pipeline.symmetry import wiring as w
-from peace_pipeline.symmetry.actions import Tensors, entries, take
+from peace_pipeline.symmetry.actions import entries, take
+from peace_pipeline.symmetry.elements import Tensors
 from peace_pipeline.symmetry.wiring import Axis, Group, WiredLayer, Wiring
 
 _OF_WHOLE_GROUPS = frozenset({w.FLIP, w.MIX, w.ROTATE, w.LINEAR, w.ORTHOGONAL, w.NORMALISED, w.SHIFT, w.FREE})

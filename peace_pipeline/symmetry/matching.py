@@ -13,23 +13,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from peace_pipeline.symmetry import wiring as w
-from peace_pipeline.symmetry.actions import Action, Element, Tensors, along, entries
+from peace_pipeline.symmetry.actions import Action, along, entries
 from peace_pipeline.symmetry.canonical import DEAD, to_unit
+from peace_pipeline.symmetry.elements import Element, Tensors
+from peace_pipeline.symmetry.fitting import View, assigned, mixings, procrustes, rank, rotations, score, sides
 from peace_pipeline.symmetry.wiring import Axis, Group, WiredLayer, Wiring
 
 Layers = Callable[[int], Tensors]
 """Position of a layer → its folded tensors (``weight`` (out, in, *kernel), ``bias`` (out,)), without a batch."""
 
-WIDEST = 1024
-"""Columns that units are compared on: wider layers are projected to so many at random."""
-
 _PLAIN = 1e-3
 """Where a permutation with signs and scales agrees but for so much, no other linear map is looked for."""
-_SMALLEST = 1e-6
-"""Singular values of a product of factors, relative to the largest, below which they are taken to be this large."""
 
 
 class Aligned:
@@ -111,28 +107,6 @@ class _Place:
     axis: Axis
     group: str
     start: int
-
-
-@dataclass(frozen=True)
-class _View:
-    """What both networks have at one place: matrices (entries, columns). ``weight`` makes layers count by the number
-    of their values, whatever their norms; ``charge`` is that of the axis."""
-
-    a: torch.Tensor
-    b: torch.Tensor
-    charge: int
-    bundled: bool
-    weight: float
-    norms: float
-
-    def projected(self) -> _View:
-        """The same in fewer columns."""
-        columns = self.a.shape[1]
-        if columns <= WIDEST:
-            return self
-        generator = torch.Generator().manual_seed(columns)
-        onto = torch.randn(columns, WIDEST, generator=generator, dtype=self.a.dtype) / WIDEST**0.5
-        return _View(self.a @ onto, self.b @ onto, self.charge, self.bundled, self.weight, self.norms)
 
 
 class _Matching:
@@ -221,7 +195,7 @@ class _Matching:
                 else:
                     yield _Place(position, axis, axis.group, 0)
 
-    def _views(self, group: Group) -> Iterator[_View]:
+    def _views(self, group: Group) -> Iterator[View]:
         """What is known of a group: its places in layers whose other axis is settled."""
         for place in self._places:
             wired = self.wiring.layers[place.position]
@@ -231,7 +205,7 @@ class _Matching:
                 continue
             a, b = (self._rows(side, place, group) for side in (self.a, self.b))
             norms = float(a.norm() * b.norm())
-            yield _View(a, b, place.axis.charge, place.axis.bundled, a.numel() / max(norms, 1e-300), norms)
+            yield View(a, b, place.axis.charge, place.axis.bundled, a.numel() / max(norms, 1e-300), norms)
 
     def _rows(self, side: Aligned, place: _Place, group: Group) -> torch.Tensor:
         """The group's entries at a place (entries, columns), with their biases where the layer writes them."""
@@ -267,10 +241,10 @@ class _Matching:
     def _permute(self, root: Group, members: list[Group]) -> None:
         if w.PERMUTE not in root.actions:
             return
-        score = torch.zeros(root.size, root.size, dtype=torch.float64)
+        agreed = torch.zeros(root.size, root.size, dtype=torch.float64)
         for group in members:
-            score += _score(group, [view.projected() for view in self._views(group)])
-        order = _assigned(score, root.bundle)
+            agreed += score(group, [view.projected() for view in self._views(group)])
+        order = assigned(agreed, root.bundle)
         self.a.permutations[root.name] = order[None]
         for group in members:
             index = entries(order[None], group.width)[0]
@@ -298,10 +272,10 @@ class _Matching:
         if not {w.MIX, w.ROTATE} & {*group.actions}:
             return
         count = group.size // group.bundle
-        factors = _sides(list(self._views(group)), count, group)
+        factors = sides(list(self._views(group)), count, group)
         if factors:
             a, b = factors
-            found = _rotations(a, b, group.rotary) if w.ROTATE in group.actions else _mixings(a, b)
+            found = rotations(a, b, group.rotary) if w.ROTATE in group.actions else mixings(a, b)
             self.a.maps[group.name], self.b.maps[group.name] = found[0][None], found[1][None]
 
     def _map_whole(self, group: Group) -> None:
@@ -333,12 +307,12 @@ class _Matching:
         """Maps of both networks, the cosine under them, and how many entries they leave alive."""
         views = list(self._views(group))
         if w.LINEAR in group.actions:
-            factors = _sides(views, 1, group)
-            if factors is None or (_rank(factors[0]) < group.entries and len(self._writing(group)) > 1):
+            factors = sides(views, 1, group)
+            if factors is None or (rank(factors[0]) < group.entries and len(self._writing(group)) > 1):
                 return None
-            return _mixings(*factors)
+            return mixings(*factors)
         cross = torch.stack([view.weight * (view.a @ view.b.mT).double() for view in views]).sum(0)
-        turn, agreed = _procrustes(cross)
+        turn, agreed = procrustes(cross)
         fit = float(agreed) / sum(view.weight * view.norms for view in views)
         return turn[None], None, fit, group.entries
 
@@ -380,170 +354,3 @@ def _involved(wiring: Wiring, name: str) -> Iterator[str]:
     yield name
     for other in (*group.parts, *filter(None, [group.along])):
         yield from _involved(wiring, other)
-
-
-def _score(group: Group, views: list[_View]) -> torch.Tensor:
-    """How well each unit of the first network (rows) agrees with each of the second."""
-    if {w.MIX, w.ROTATE} & {*group.actions}:
-        return _score_of_products(group, views)
-    signed = torch.zeros(group.size, group.size, dtype=torch.float64)
-    plain = signed.clone()
-    for view in views:
-        a, b = (_in_units(side, group, view.bundled).flatten(1) for side in (view.a, view.b))
-        (signed if view.charge else plain).add_((a @ b.mT).double(), alpha=view.weight)
-    return plain + (signed.abs() if {w.SIGN, w.FLIP} & {*group.actions} else signed)
-
-
-def _score_of_products(group: Group, views: list[_View]) -> torch.Tensor:
-    """Inner products of WᵀR of two units, W what writes their entries and R what reads them: no map changes them."""
-    sides = _sides(views, group.size, group)
-    if sides is None:
-        return torch.zeros(group.size, group.size, dtype=torch.float64)
-    a, b = sides
-    total = sum(view.a.numel() for view in views)
-    norms = [float(_products(group, each, each).diagonal().clamp_min(0).sum()) ** 0.5 for each in (a, b)]
-    return _products(group, a, b).double() * total / max(norms[0] * norms[1], 1e-300)
-
-
-def _products(group: Group, a: _Factors, b: _Factors) -> torch.Tensor:
-    """Σ (W Wᵀ′)(R Rᵀ′) over the entries that a map takes to each other, for each two units."""
-    rotary = group.rotary if w.ROTATE in group.actions else 0
-    found = torch.zeros(len(a[0]), len(b[0]), dtype=a[0].dtype)
-    if rotary:
-        written, read = (
-            torch.einsum("ipc,jpc->ijp", _pairs(x, rotary), _pairs(y, rotary).conj())
-            for x, y in zip(a, b, strict=True)
-        )
-        found += (written * read.conj()).real.sum(-1)
-    if rotary < group.width:
-        written, read = (
-            torch.einsum("ipc,jqc->ijpq", x[:, rotary:], y[:, rotary:]) for x, y in zip(a, b, strict=True)
-        )
-        found += (written * read).sum((2, 3))
-    return found
-
-
-def _pairs(units: torch.Tensor, rotary: int) -> torch.Tensor:
-    """The pairs of entries that rotary positions turn, as complex numbers (units, pairs, columns)."""
-    return torch.complex(units[:, : rotary // 2], units[:, rotary // 2 : rotary])
-
-
-def _in_units(rows: torch.Tensor, group: Group, bundled: bool) -> torch.Tensor:
-    """Rows (entries, columns) as (units, width, columns)."""
-    units = rows.unflatten(0, (-1, group.width))
-    return units.repeat_interleave(group.bundle, 0) if bundled else units
-
-
-_Factors = tuple[torch.Tensor, torch.Tensor]
-"""What writes the entries of units and what reads them: (units, width, columns) each."""
-
-
-def _sides(views: list[_View], count: int, group: Group) -> tuple[_Factors, _Factors] | None:
-    """Both networks' factors for ``count`` maps; one that is not known yet has no columns. ``None`` without any."""
-    width = group.entries if w.LINEAR in group.actions else group.width
-    found: dict[str, list[torch.Tensor]] = {"a": [], "b": []}
-    for side, factors in found.items():
-        for charge in (1, -1):
-            alike = [getattr(view, side) for view in views if view.charge == charge]
-            units = [_shared(rows.unflatten(0, (-1, width)), count) for rows in alike]
-            factors.append(torch.cat(units, 2) if units else torch.zeros(count, width, 0))
-    if not _rank((found["a"][0], found["a"][1])):
-        return None
-    return (found["a"][0], found["a"][1]), (found["b"][0], found["b"][1])
-
-
-def _rank(factors: _Factors) -> int:
-    """How many entries the number of columns allows to differ in what they write and what reads them."""
-    columns = [factor.shape[2] for factor in factors if factor.shape[2]]
-    return min(factors[0].shape[1], *columns) if columns else 0
-
-
-def _shared(units: torch.Tensor, count: int) -> torch.Tensor:
-    """Units (…, width, columns) as those of ``count`` maps, columns of units that share one side by side."""
-    if len(units) < count:
-        units = units.repeat_interleave(count // len(units), 0)
-    return units.unflatten(0, (count, -1)).transpose(1, 2).flatten(2)
-
-
-def _mixings(a: _Factors, b: _Factors) -> tuple[torch.Tensor, torch.Tensor, float, int]:
-    """Maps (units, width, width) that bring both networks' factors into one form, the cosine in that form, and how
-    many entries then count.
-
-    Balanced factors are unique up to an orthogonal map; the first network's is turned onto the second's.
-    """
-    rank = _rank(a)
-    (map_a, *form_a), (map_b, *form_b) = _balanced(*a), _balanced(*b)
-    turn, agreed = _procrustes(torch.stack([x @ y.mT for x, y in zip(form_a, form_b, strict=True)]).sum(0))
-    norms = [sum(float(side.square().sum()) for side in form) ** 0.5 for form in (form_a, form_b)]
-    map_a = torch.cat([turn @ map_a[:, :rank], map_a[:, rank:]], 1)
-    return map_a, map_b, float(agreed.sum()) / max(norms[0] * norms[1], 1e-300), rank
-
-
-def _balanced(written: torch.Tensor, read: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A map whose first entries make the Gram matrices of both factors equal and diagonal, and the factors there.
-
-    With Wᵀ = Q₁R₁ and Rᵀ = Q₂R₂ the product WᵀR is Q₁(R₁R₂ᵀ)Q₂ᵀ, and R₁R₂ᵀ = USVᵀ gives the maps S^-½VᵀR₂ of what is
-    written and S^-½UᵀR₁ of what reads it, which are inverse to each other. The map of one factor that stands alone
-    makes its rows orthonormal. Entries that the product doesn't have are mapped to what the others don't touch.
-    """
-    written, read = written.double(), read.double()
-    r1, r2 = (torch.linalg.qr(side.mT, mode="r")[1] for side in (written, read))
-    if written.shape[2] and read.shape[2]:
-        left, values, right = torch.linalg.svd(r1 @ r2.mT, full_matrices=False)
-        root = values.clamp_min(float(values.max()) * _SMALLEST + 1e-300).rsqrt()[..., None]
-        maps, inverse = root * (right @ r2), root * (left.mT @ r1)
-    else:
-        _, values, right = torch.linalg.svd(r1 if written.shape[2] else r2, full_matrices=False)
-        values = values.clamp_min(float(values.max()) * _SMALLEST + 1e-300)[..., None]
-        maps, inverse = (right / values, right * values)[:: 1 if written.shape[2] else -1]
-    missing = torch.linalg.svd(inverse)[2][:, inverse.shape[1] :]
-    return torch.cat([maps, missing], 1), maps @ written, inverse @ read
-
-
-def _procrustes(cross: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The orthogonal map Q that makes tr(Q · cross) largest, and that trace (Schönemann 1966)."""
-    left, values, right = torch.linalg.svd(cross)
-    return (left @ right).mT, values.sum(-1)
-
-
-def _rotations(a: _Factors, b: _Factors, rotary: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Complex factors for pairs of entries, as maps (units, width, width); the entries beyond are mixed."""
-    balanced = []
-    for written, read in (a, b):
-        key, query = _pairs(written.double(), rotary), _pairs(read.double(), rotary)
-        ratio = (_length(query) / _length(key)).sqrt()[..., None]
-        balanced.append((ratio, key * ratio, query / ratio))
-    (ratio_a, *form_a), (ratio_b, *form_b) = balanced
-    agreed = torch.stack([(x.conj() * y).sum(-1) for x, y in zip(form_a, form_b, strict=True)]).sum(0)
-    phase = torch.polar(torch.ones(agreed.shape, dtype=torch.float64), agreed.angle())
-    factors = phase * ratio_a[..., 0], ratio_b[..., 0] + 0j
-    if rotary == a[0].shape[1]:
-        return _as_map(factors[0], None), _as_map(factors[1], None)
-    others = _mixings((a[0][:, rotary:], a[1][:, rotary:]), (b[0][:, rotary:], b[1][:, rotary:]))
-    return _as_map(factors[0], others[0]), _as_map(factors[1], others[1])
-
-
-def _as_map(factors: torch.Tensor, rest: torch.Tensor | None) -> torch.Tensor:
-    real, imaginary = torch.diag_embed(factors.real), torch.diag_embed(factors.imag)
-    turn = torch.cat([torch.cat([real, -imaginary], -1), torch.cat([imaginary, real], -1)], -2)
-    if rest is None:
-        return turn
-    return torch.stack([torch.block_diag(x, y) for x, y in zip(turn, rest, strict=True)])
-
-
-def _length(pairs: torch.Tensor) -> torch.Tensor:
-    return torch.linalg.vector_norm(pairs, dim=-1).clamp_min(DEAD)
-
-
-def _assigned(score: torch.Tensor, bundle: int) -> torch.Tensor:
-    """The unit of the first network for each of the second; units of one bundle stay together."""
-    if bundle == 1:
-        return torch.from_numpy(linear_sum_assignment(score.mT.numpy(), maximize=True)[1])
-    blocks = score.mT.unflatten(0, (-1, bundle)).unflatten(2, (-1, bundle)).transpose(1, 2)
-    inner = [[_assigned(block.mT, 1) for block in row] for row in blocks]
-    best = torch.stack([
-        torch.stack([block[torch.arange(bundle), order].sum() for block, order in zip(row, orders, strict=True)])
-        for row, orders in zip(blocks, inner, strict=True)
-    ])  # fmt: skip
-    outer = _assigned(best.mT, 1)
-    return torch.cat([outer[i] * bundle + inner[i][outer[i]] for i in range(len(outer))])

@@ -13,7 +13,9 @@ import torch
 
 from peace_pipeline.progress import Progress
 from peace_pipeline.symmetry import wiring as w
-from peace_pipeline.symmetry.actions import ALL, Action, Element, Strength, Tensors, add_noise, random_element
+from peace_pipeline.symmetry.actions import Action
+from peace_pipeline.symmetry.changes import add_noise
+from peace_pipeline.symmetry.elements import ALL, Element, Strength, Tensors, random_element
 from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.wiring import Group, Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files

@@ -22,7 +22,7 @@ from peace_pipeline.index.comparison import (
     open_network,
 )
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.actions import ALL
+from peace_pipeline.symmetry.elements import ALL
 from tests.conftest import RELU, directory, ingest, module_of, write_model, write_network
 from tests.symmetry.models import FAMILIES
 from tests.symmetry.running import Saved

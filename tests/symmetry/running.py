@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from peace_pipeline.symmetry.actions import ALL, Action, Element, Strength, random_element
+from peace_pipeline.symmetry.actions import Action
+from peace_pipeline.symmetry.elements import ALL, Element, Strength, random_element
 from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.wiring import Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peace_pipeline.symmetry import wiring as w
-from peace_pipeline.symmetry.actions import is_of_heads
+from peace_pipeline.symmetry.elements import is_of_heads
 from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.wiring import Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files

@@ -11,17 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call
 
-from peace_pipeline.symmetry.actions import (
-    Element,
-    Strength,
-    Tensors,
-    act,
-    add_noise,
-    break_wiring,
-    entries,
-    random_element,
-    take,
-)
+from peace_pipeline.symmetry.actions import act, entries, take
+from peace_pipeline.symmetry.changes import add_noise, break_wiring
+from peace_pipeline.symmetry.elements import Element, Strength, Tensors, random_element
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.wiring import Wiring
 from tests.conftest import (

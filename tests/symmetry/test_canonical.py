@@ -9,8 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peace_pipeline.symmetry.actions import Strength, Tensors, act, random_element
+from peace_pipeline.symmetry.actions import act
 from peace_pipeline.symmetry.canonical import canonical
+from peace_pipeline.symmetry.elements import Strength, Tensors, random_element
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.wiring import Wiring
 from tests.conftest import CONFIGS, RELU, infos_of, inputs_of, module_of, networks_of

@@ -13,8 +13,9 @@ import torch
 import peace_pipeline.encoder.bucket as bucket_module
 import peace_pipeline.symmetry.reduction as reduction_module
 from peace_pipeline.encoder.bucket import stack
-from peace_pipeline.symmetry.actions import ALL, Strength, Tensors, act, random_element
+from peace_pipeline.symmetry.actions import act
 from peace_pipeline.symmetry.canonical import balance, canonical
+from peace_pipeline.symmetry.elements import ALL, Strength, Tensors, random_element
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.layering import folded_layer
 from peace_pipeline.symmetry.reduction import Reduction

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from peace_pipeline.symmetry.actions import Element, Tensors, act, inverse
+from peace_pipeline.symmetry.actions import act, inverse
+from peace_pipeline.symmetry.elements import Element, Tensors
 from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from tests.conftest import folded_tensors

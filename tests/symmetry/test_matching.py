@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peace_pipeline.encoder.networks import NetworkTensors
-from peace_pipeline.symmetry.actions import ALL, Element, Tensors, act, add_noise, random_element
+from peace_pipeline.symmetry.actions import act
+from peace_pipeline.symmetry.changes import add_noise
+from peace_pipeline.symmetry.elements import ALL, Element, Tensors, random_element
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.matching import Aligned, Layers, match
 from peace_pipeline.symmetry.wiring import Wiring

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from peace_pipeline.encoder.embed import embed
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.symmetry import reduction as reduction_module
-from peace_pipeline.symmetry.actions import Strength, act, random_element
+from peace_pipeline.symmetry.actions import act
+from peace_pipeline.symmetry.elements import Strength, random_element
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.reduction import LEAST_UNITS, MOST_UNITS, Reduction
 from peace_pipeline.symmetry.wiring import Wiring

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from peace_pipeline.symmetry import wiring as w
-from peace_pipeline.symmetry.actions import act, is_of_heads, random_element
+from peace_pipeline.symmetry.actions import act
+from peace_pipeline.symmetry.elements import is_of_heads, random_element
 from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.tracing import trace

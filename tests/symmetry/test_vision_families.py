@@ -14,7 +14,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from peace_pipeline.symmetry.actions import act, random_element
+from peace_pipeline.symmetry.actions import act
+from peace_pipeline.symmetry.elements import random_element
 from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.infer import infer_wiring
 from peace_pipeline.symmetry.wiring import Wiring
