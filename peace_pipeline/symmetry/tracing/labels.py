@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from peace_pipeline.symmetry import wiring as w
@@ -182,13 +182,28 @@ def same(a: Factor, b: Factor) -> Factor:
     return Factor(a.size)
 
 
-def together(one: Dim, other: Dim) -> Dim:
-    """Two dimensions whose places are acted on alike; where one has size 1 the other may be permuted only."""
+def together(
+    one: Dim, other: Dim, meet: Callable[[Factor, Factor], Factor] = same, alone: frozenset[str] = NOTHING
+) -> Dim:
+    """Two dimensions whose places ``meet`` one by one: as they do where they are acted on alike. Where one has size 1
+    the other keeps the actions ``alone``."""
     if not one or not other:
-        restrict((one, other), NOTHING)
+        restrict((one, other), alone)
         return one or other
     found = pairs(one, other)
     if found is None:
         fix((one, other))
         return plain([math.prod(factor.size for factor in one)])[0]
-    return tuple(same(a, b) for a, b in found)
+    return tuple(meet(a, b) for a, b in found)
+
+
+def position(dim: int, label: Label) -> int:
+    """A dimension of a label, counted from the front."""
+    return dim % len(label)
+
+
+def positions(dims: int | Sequence[int] | None, label: Label) -> set[int]:
+    """Dimensions of a label, counted from the front; all where none is given."""
+    if dims is None or dims == []:
+        return set(range(len(label)))
+    return {position(dim, label) for dim in ([dims] if isinstance(dims, int) else dims)}

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from peace_pipeline.symmetry.tracing import contractions, operations, shaping  # noqa: F401 (they register)
 from peace_pipeline.symmetry.tracing.labels import (
     Label,
     ParameterAxis,
@@ -20,7 +21,7 @@ from peace_pipeline.symmetry.tracing.labels import (
     plain,
     shape_of,
 )
-from peace_pipeline.symmetry.tracing.operations import CREATED, OPERATIONS, Arguments
+from peace_pipeline.symmetry.tracing.registry import CREATED, OPERATIONS, Arguments
 from peace_pipeline.symmetry.wiring import WiringMismatch
 
 SECONDS = 30.0
