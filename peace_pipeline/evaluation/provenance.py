@@ -22,12 +22,12 @@ from peace_pipeline.index.comparison import (
     THRESHOLDS,
     UNRELATED,
     Measured,
-    Network,
     Thresholds,
     describe,
     is_identical,
     measure,
 )
+from peace_pipeline.index.counterparts import Network
 from peace_pipeline.index.evidence import FINE_TUNED
 from peace_pipeline.lake import Lake, atomic
 from peace_pipeline.progress import Progress

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
-from peace_pipeline.index.comparison import Network
+from peace_pipeline.index.counterparts import Network
 from peace_pipeline.index.evidence import CAST, FINE_TUNED, PRUNED, QUANTISED, ROUNDINGS
 from peace_pipeline.symmetry.actions import act
 from peace_pipeline.symmetry.elements import ALL, random_element

@@ -7,8 +7,7 @@ gives, where the second network's values are shuffled within each layer and matc
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -17,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from peace_pipeline.index.checkpoints import open_model
+from peace_pipeline.index.counterparts import Counterparts, Network, Tensors, counterparts
 from peace_pipeline.index.evidence import (
     ROUNDINGS,
     Evidence,
@@ -33,15 +32,10 @@ from peace_pipeline.index.evidence import (
     trained,
 )
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
-from peace_pipeline.symmetry.infer import independent
-from peace_pipeline.symmetry.layering import folded_layer
+from peace_pipeline.symmetry.extraction import config_beside
 from peace_pipeline.symmetry.matching import Aligned, Layers, like, match
-from peace_pipeline.symmetry.wiring import INDEPENDENT, WiredLayer, Wiring
 from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
-from peace_pipeline.weights.layers import Layer
-from peace_pipeline.weights.logical import LogicalTensors
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.catalog import newest_records
 from peace_pipeline.zoo.source import FetchError, local_folder
@@ -50,12 +44,8 @@ IDENTICAL, EQUIVALENT, DERIVED, UNRELATED = VERDICTS = ("identical", "equivalent
 THRESHOLDS = "thresholds.json"
 EQUAL = 1e-7
 """Relative distance of layers below which nothing happened to them."""
-Rounding = Callable[[torch.Tensor], torch.Tensor]
-Tensors = dict[str, torch.Tensor]
 _SMALL_NETWORK = 1 << 25
 """Values. Larger networks are compared in float32."""
-_SKETCH = 4096
-"""Values of a layer that tell which other layer it is, where names don't."""
 
 
 @dataclass(frozen=True)
@@ -72,41 +62,6 @@ class Thresholds:
         shipped = resources.files("peace_pipeline.index") / THRESHOLDS
         found = json.loads(own.read_text() if own.is_file() else shipped.read_text())
         return cls(found["tolerance"], found["derived"])
-
-
-@dataclass(frozen=True)
-class Network:
-    """An open network: its checkpoint, its logical tensors, and how it is wired."""
-
-    checkpoint: Checkpoint
-    tensors: LogicalTensors
-    wiring: Wiring
-
-    @classmethod
-    def of(cls, checkpoint: Checkpoint, config: dict[str, Any]) -> Network:
-        """Wire a checkpoint.
-
-        Raises:
-            UnreadableCheckpoint: where that can't be done.
-        """
-        return cls(checkpoint, *wire_checkpoint(checkpoint, config))
-
-    def layers(
-        self, wiring: Wiring, dtype: torch.dtype, rounding: Rounding = lambda values: values
-    ) -> Layers:
-        """Reads the folded layers of ``wiring``, which names this network's tensors, after ``rounding``."""
-
-        def read(position: int) -> Tensors:
-            return folded_layer(
-                wiring.layers[position], lambda name: rounding(self.tensors.read(name, dtype))
-            )
-
-        return read
-
-    def size(self, wired: WiredLayer) -> int:
-        """Number of values of a layer and the norm after it."""
-        names = (name for layer in wired.own for name in layer.tensors.values())
-        return sum(self.tensors.tensors[name].size for name in names)
 
 
 @dataclass(frozen=True)
@@ -156,23 +111,11 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class _Counterparts:
-    """What two networks have in common: parts of their wirings whose layers stand for each other in order."""
-
-    a: Wiring
-    b: Wiring
-
-    def missing(self, a: Network, b: Network) -> tuple[int, int]:
-        """How many layers of each have no counterpart."""
-        return _missing(self.a, a.wiring), _missing(self.b, b.wiring)
-
-
-@dataclass(frozen=True)
 class Form:
     """Two networks in one form."""
 
     networks: tuple[Network, Network]
-    parts: _Counterparts
+    parts: Counterparts
     aligned: tuple[Aligned, Aligned]
 
     @cached_property
@@ -289,7 +232,7 @@ def measure(a: Network, b: Network, thresholds: Thresholds, *, seed: int = 0) ->
     tolerance = thresholds.tolerance
     largest = max(a.tensors.parameters, b.tensors.parameters)
     dtype = torch.float64 if largest <= _SMALL_NETWORK else torch.float32
-    parts = _counterparts(a, b, thresholds)
+    parts = counterparts(a, b, thresholds.derived)
     if parts is None:
         return Measured((), whole, (len(a.wiring.layers), len(b.wiring.layers)), tolerance), None
     read_a, read_b = a.layers(parts.a, dtype), b.layers(parts.b, dtype)
@@ -330,81 +273,6 @@ def _shuffled(layers: Layers, seed: int) -> Layers:
         }
 
     return read
-
-
-def _counterparts(a: Network, b: Network, thresholds: Thresholds) -> _Counterparts | None:
-    """What can be compared of two networks: all of it in the order of data flow where they are wired alike, what has
-    the same names and shapes, or what has the same shapes and most similar values.
-
-    ``None`` where even equal layers would make too little of the smaller network for it to be derived.
-    """
-    are_known = INDEPENDENT not in (a.wiring.method, b.wiring.method)
-    if are_known and a.wiring.signature == b.wiring.signature:
-        return _Counterparts(a.wiring, b.wiring)
-    whole = min(sum(map(each.size, each.wiring.layers)) for each in (a, b))
-    by_name = _by_name(a, b) if b.wiring.method == INDEPENDENT else _by_name(b, a)
-    for found in (_Counterparts(by_name, by_name), _by_content(a, b)):
-        if sum(map(a.size, found.a.layers)) >= max(1, thresholds.derived * whole):
-            return found
-    return None
-
-
-def _by_name(a: Network, b: Network) -> Wiring:
-    """The part of a network's wiring whose tensors another has too."""
-
-    def is_shared(wired: WiredLayer) -> bool:
-        layers = [*wired.own, *filter(None, [wired.before])]
-        names = [name for layer in layers for name in layer.tensors.values()]
-        shapes = [
-            [each.tensors.tensors[name].shape for name in names] for each in (a, b) if _has(each, names)
-        ]
-        return len(shapes) == 2 and shapes[0] == shapes[1]
-
-    return replace(a.wiring, layers=tuple(wired for wired in a.wiring.layers if is_shared(wired)))
-
-
-def _has(network: Network, names: Sequence[str]) -> bool:
-    return all(name in network.tensors.tensors for name in names)
-
-
-def _by_content(a: Network, b: Network) -> _Counterparts:
-    """Layers of one shape in two networks, paired so that their values agree most."""
-    groups: dict[tuple[object, ...], tuple[list[Layer], list[Layer]]] = defaultdict(lambda: ([], []))
-    for side, network in enumerate((a, b)):
-        for layer in _layers_of(network.wiring):
-            groups[(layer.shape, *sorted(layer.tensors))][side].append(layer)
-    pairs = [pair for alike in groups.values() if all(alike) for pair in _assigned(a, b, *alike)]
-    first, second = ([pair[side] for pair in pairs] for side in (0, 1))
-    return _Counterparts(independent(first), independent(second))
-
-
-def _assigned(
-    a: Network, b: Network, first: list[Layer], second: list[Layer]
-) -> Iterator[tuple[Layer, Layer]]:
-    if len(first) == len(second) == 1:
-        yield first[0], second[0]
-        return
-    one = torch.stack([_sketch(a, layer) for layer in first])
-    other = torch.stack([_sketch(b, layer) for layer in second])
-    for i, j in zip(*linear_sum_assignment((one @ other.mT).numpy(), maximize=True), strict=True):
-        yield first[i], second[j]
-
-
-def _sketch(network: Network, layer: Layer) -> torch.Tensor:
-    """Evenly spaced values of a layer's tensors, of unit norm."""
-    values = torch.cat([network.tensors.read(name).flatten() for _, name in sorted(layer.tensors.items())])
-    chosen = values[:: -(-len(values) // _SKETCH)].double()
-    return chosen / chosen.norm().clamp_min(1e-300)
-
-
-def _layers_of(wiring: Wiring) -> Iterator[Layer]:
-    """All layers that a wiring names, each once."""
-    every = (layer for wired in wiring.layers for layer in (*wired.own, wired.before) if layer)
-    yield from {layer.name: layer for layer in every}.values()
-
-
-def _missing(part: Wiring, whole: Wiring) -> int:
-    return len({layer.name for layer in _layers_of(whole)} - {layer.name for layer in _layers_of(part)})
 
 
 def _evidence(form: Form, position: int) -> Evidence:
