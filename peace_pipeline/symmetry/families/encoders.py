@@ -53,10 +53,7 @@ def bert(net: Sketch) -> None:
             net, _BERT.under(block), stream, net.number("num_attention_heads"), activation(net.config)
         )
     pooled = _pooled(net, f"{at}{pooler}", stream)
-    if "classifier" in net:
-        outputs(net, _classified(net, stream, pooled), "classifier")
-    outputs(net, pooled, "cls.seq_relationship")
-    outputs(net, stream, "qa_outputs")
+    _with_heads(net, stream, pooled, "cls.seq_relationship")
     if "classifier.dense" in net:
         net.dense("classifier.dense", net.hidden("classifier.hidden", "tanh"), stream)
         outputs(net, "classifier.hidden", "classifier.out_proj")
@@ -105,10 +102,7 @@ def albert(net: Sketch) -> None:
                 net, _ALBERT.under(block), stream, net.number("num_attention_heads"), activation(net.config)
             )
     pooled = _pooled(net, f"{at}pooler", stream)
-    if "classifier" in net:
-        outputs(net, _classified(net, stream, pooled), "classifier")
-    outputs(net, pooled, "sop_classifier.classifier")
-    outputs(net, stream, "qa_outputs")
+    _with_heads(net, stream, pooled, "sop_classifier.classifier")
     names = ("predictions.dense", "predictions.LayerNorm", "predictions.decoder")
     predicted(net, names, ("predictions",), stream, embedding)
 
@@ -126,6 +120,14 @@ def _pooled(net: Sketch, pooler: str, stream: str) -> str:
         return stream
     net.dense(pooler, net.hidden(f"{pooler}.hidden", "tanh"), stream)
     return f"{pooler}.hidden"
+
+
+def _with_heads(net: Sketch, stream: str, pooled: str, relation: str) -> None:
+    """Classifier, head of two sequences' ``relation`` and head of answers, as far as there are any."""
+    if "classifier" in net:
+        outputs(net, _classified(net, stream, pooled), "classifier")
+    outputs(net, pooled, relation)
+    outputs(net, stream, "qa_outputs")
 
 
 def _classified(net: Sketch, stream: str, pooled: str) -> str:
