@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from peace_pipeline.index.comparison import (
     UNRELATED,
     Measured,
     Thresholds,
-    describe,
+    evidence,
     is_identical,
     measure,
 )
@@ -35,8 +35,8 @@ from peace_pipeline.zoo.catalog import TEST, TRAIN, networks, newest_records
 from peace_pipeline.zoo.catalog import Network as Listed
 
 NAME = "provenance"
-BASES = 42
-"""Networks of each split from which pairs are made: about 25 of each."""
+BASES = {TRAIN: 42, TEST: 84}
+"""Networks of each split from which pairs are made: about 25 of each, so more than 2,000 of test runs."""
 _EVERYTHING = Thresholds(0.0, 0.0)
 
 
@@ -79,7 +79,7 @@ class Judged:
 
 
 def provenance_report(
-    lake: Lake, *, seed: int = 0, bases: int = BASES, progress: Progress | None = None
+    lake: Lake, *, seed: int = 0, bases: Mapping[str, int] = BASES, progress: Progress | None = None
 ) -> Report:
     """Fit the thresholds to pairs of training runs, judge pairs of test runs by them, and write both down.
 
@@ -90,7 +90,7 @@ def provenance_report(
     sides = {split: [each for each in listed if each.split == split] for split in (TRAIN, TEST)}
     if not all(len({each.recipe for each in side}) > 1 for side in sides.values()):
         raise NothingToCompare("no trained zoo with several recipes among training and test runs")
-    chosen = {split: _bases(side, bases, seed) for split, side in sides.items()}
+    chosen = {split: _bases(side, bases[split], seed) for split, side in sides.items()}
     records = newest_records(lake)
     total, done = sum(map(len, chosen.values())), 0
     judged: list[Judged] = []
@@ -161,8 +161,8 @@ def judge(pair: Pair, split: str) -> Judged:
     fields = (pair.kind, pair.disguised, pair.truth, split, pair.a.listed.architecture or "")
     if is_identical(a.checkpoint, b.checkpoint):
         return Judged(*fields, None, 1.0)
-    measured, _ = measure(a, b, _EVERYTHING)
-    found = describe(a, b, _EVERYTHING)["relation"] if split == TEST and pair.relation else None
+    measured, form = measure(a, b, _EVERYTHING)
+    found = evidence(measured, form)[1] if split == TEST and pair.relation and form else None
     return Judged(*fields, measured, plain_cosine(a, b), pair.relation, found)
 
 

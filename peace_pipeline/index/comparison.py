@@ -166,8 +166,7 @@ def describe(a: Network, b: Network, thresholds: Thresholds) -> dict[str, Any]:
     }
     found: list[Evidence] = []
     if verdict == DERIVED and form:
-        found = [_evidence(form, position) for position in range(len(measured.pairs))]
-        document["relation"] = relation_of(zip(found, (p.size for p in measured.pairs), strict=True))
+        found, document["relation"] = evidence(measured, form)
     document["reason"] = _reason(measured, verdict, thresholds, document.get("relation"))
     document["layers"] = [
         {"a": pair.a, "b": pair.b, "similarity": round(pair.similarity, 6)} for pair in measured.pairs
@@ -273,6 +272,12 @@ def _shuffled(layers: Layers, seed: int) -> Layers:
         }
 
     return read
+
+
+def evidence(measured: Measured, form: Form) -> tuple[list[Evidence], str]:
+    """What happened to each layer of a derived network, and to the whole."""
+    found = [_evidence(form, position) for position in range(len(measured.pairs))]
+    return found, relation_of(zip(found, (pair.size for pair in measured.pairs), strict=True))
 
 
 def _evidence(form: Form, position: int) -> Evidence:

@@ -15,7 +15,7 @@ from peace_pipeline.evaluation.variants import Specimen, disguised, pruned, spec
 from peace_pipeline.index.comparison import Thresholds, measure
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import ZooConfig
-from peace_pipeline.zoo.catalog import networks, newest_records
+from peace_pipeline.zoo.catalog import TEST, TRAIN, networks, newest_records
 from peace_pipeline.zoo.trained import PLANS, build
 from peace_pipeline.zoo.trained.demo import DEMO
 from tests.conftest import ingest
@@ -35,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 @pytest.fixture(scope="module")
 def report(trained: Lake) -> Report:
-    return provenance_report(trained, bases=2)
+    return provenance_report(trained, bases={TRAIN: 2, TEST: 2})
 
 
 @pytest.fixture
