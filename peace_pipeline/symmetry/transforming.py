@@ -84,9 +84,8 @@ def transform(
         RefusedTransformation: where one of ``wanted`` applies to no group (``lenient``: where none does), would have
             to round below float32 (``lenient``: what would is left out), or gives values that its dtype can't hold;
             where the wiring isn't known; where only a part of the checkpoint is there.
-        FileExistsError: where the destination exists.
+        RefusedDestination: where the destination exists or doesn't suit.
         UnreadableCheckpoint: where the source can't be read, or is stored in a way that can't be overwritten.
-        ValueError: where the destination lies within the source, or is named as a file of another format.
     """
     paths = weight_files(source)
     with memory_errors(), open_checkpoint(paths) as checkpoint:

@@ -6,7 +6,6 @@ values are asked for, written and forgotten before the next one's.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
@@ -20,7 +19,7 @@ import torch
 from peace_pipeline.lake import atomic
 from peace_pipeline.weights.blob import Blob, OverwritableBlob, overwritable_blob
 from peace_pipeline.weights.checkpoint import finite, open_file
-from peace_pipeline.weights.errors import UnsupportedFormat
+from peace_pipeline.weights.errors import RefusedDestination, UnsupportedFormat
 from peace_pipeline.weights.formats import zips
 from peace_pipeline.weights.places import Place
 from peace_pipeline.weights.tensors import ByPosition, TensorInfo, dtype_name
@@ -38,13 +37,12 @@ def rewrite(source: Path, destination: Path, weights: Iterable[Path], new_values
     values; so are hidden folders and links to folders. The destination appears when it is whole.
 
     Raises:
-        FileExistsError: where the destination exists.
+        RefusedDestination: where the destination exists, lies within the source, or is a file named for another format.
         UnsupportedFormat: where a file, or a tensor that is to change, is stored in a way that can't be overwritten,
             or where tensors that share values are to get different ones.
         NotFinite: where new values are NaN or infinite.
         UnreadableCheckpoint: where a weight file can't be read.
-        ValueError: where new values have another shape or dtype, or the destination lies within the source, or has a
-            file name of another format.
+        ValueError: where new values have another shape or dtype.
         OSError: where files can't be read or written (a full disk). Nothing is left then.
     """
     _check(source, destination)
@@ -65,11 +63,13 @@ def rewrite(source: Path, destination: Path, weights: Iterable[Path], new_values
 
 def _check(source: Path, destination: Path) -> None:
     if os.path.lexists(destination):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(destination))
+        raise RefusedDestination(f"{destination} exists")
     if destination.resolve().is_relative_to(source.resolve()):
-        raise ValueError(f"{destination} lies within {source}")
+        raise RefusedDestination(f"{destination} lies within {source}")
     if source.is_file() and destination.suffix.lower() != source.suffix.lower():
-        raise ValueError(f"{destination.name} is not named as a {source.suffix} file, which it would be")
+        raise RefusedDestination(
+            f"{destination.name} is not named as a {source.suffix} file, which it would be"
+        )
 
 
 @contextmanager

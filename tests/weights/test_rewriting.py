@@ -24,7 +24,7 @@ from torch import nn
 
 from peace_pipeline.weights import places
 from peace_pipeline.weights.checkpoint import open_checkpoint
-from peace_pipeline.weights.errors import NotFinite, UnsupportedFormat
+from peace_pipeline.weights.errors import NotFinite, RefusedDestination, UnsupportedFormat
 from peace_pipeline.weights.logical import NewValues, logical
 from peace_pipeline.weights.rewriting import rewrite
 from tests.weights.reading import read_all
@@ -326,7 +326,7 @@ def test_a_folder_of_shards(tmp_path: Path) -> None:
 def test_an_existing_destination_is_refused(kind: str, tmp_path: Path) -> None:
     source, copy = write_safetensors(tmp_path / "m.safetensors"), tmp_path / "copy.safetensors"
     {"file": copy.touch, "folder": copy.mkdir, "link": lambda: copy.symlink_to("nowhere")}[kind]()
-    with pytest.raises(FileExistsError, match=r"copy\.safetensors"):
+    with pytest.raises(RefusedDestination, match=r"copy\.safetensors"):
         rewritten(source, copy)
     assert not source.samefile(copy) if kind != "link" else copy.is_symlink()
 
