@@ -103,30 +103,45 @@ def _balanced(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
         alive = values > values.amax(-2, keepdim=True) * torch.finfo(values.dtype).eps
         inverse = torch.where(alive, form, 0) / torch.where(alive, values, 1)
         return sides.put(form, inverse @ (sides.written.mT @ sides.read))
+    free = {w.SCALE, w.SIGN, w.FLIP}
     if w.LINEAR in group.actions and any(
-        {w.SCALE, w.SIGN, w.FLIP} & {*wiring.groups[layer.out.group].actions} for layer in readers
+        free & {*wiring.groups[layer.out.group].actions} for layer in readers
     ):
-        return _act(
-            wiring, tensors, group, Element(maps={group.name: _by_first_writer(wiring, tensors, group)})
-        )
+        return sides.put(*_balanced_with_first(wiring, sides, group))
     return sides.put(*balance(sides.written, sides.read))
 
 
-def _by_first_writer(wiring: Wiring, tensors: Tensors, group: Group) -> torch.Tensor:
-    """The map (batch, 1, n, n) that balances a linear group whose readers' units may still have any scale and sign.
+def _balanced_with_first(wiring: Wiring, sides: _Sides, group: Group) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two sides of a linear group whose readers' units may still have any scale and sign.
 
     Only the first writer counts, as later ones read such units too, and each unit of the readers by the norm of its
     product with that writer, which neither its scale nor the map changes.
     """
-    written = _rows(wiring, tensors, group, _first_writer(wiring, group))
-    units = []
-    for reader in wiring.readers(group.name):
-        unit = tensors[reader.weight].unflatten(2, (group.entries, -1)).flatten(3).transpose(2, 3)
-        norm = _norm((unit @ written[:, None]).flatten(2))
-        units.append((unit * to_unit(norm)[..., None, None]).flatten(1, 2))
-    form, _ = balance(written, torch.cat(units, 1).mT)
-    form = form * _sign(_cubes(form))[..., None]
-    return torch.linalg.lstsq(written.mT, form.mT).solution.mT[:, None]
+    first = math.prod(_first_writer(wiring, group).layer.shape) // group.entries
+    first += "bias" in _first_writer(wiring, group).layer.tensors
+    written, later = sides.written[..., :first], sides.written[..., first:]
+    products = (sides.read.mT @ written).split(
+        [layer.layer.shape[0] * _places(layer, group) for layer in wiring.readers(group.name)], -2
+    )
+    norms = [
+        _norm(product.unflatten(-2, (layer.layer.shape[0], -1)).flatten(-2)).repeat_interleave(
+            _places(layer, group), -1
+        )
+        for product, layer in zip(products, wiring.readers(group.name), strict=True)
+    ]
+    norm = torch.cat(norms, -1)[..., None, :]
+    read = sides.read * to_unit(norm)
+    form, other = balance(written, read)
+    form, other = (side * _sign(_cubes(form))[..., None] for side in (form, other))
+    values = other.square().sum(-1, keepdim=True)
+    alive = values > values.amax(-2, keepdim=True) * torch.finfo(values.dtype).eps
+    inverse = torch.where(alive, other, 0) / torch.where(alive, values, 1)
+    return torch.cat([form, inverse @ (read.mT @ later)], -1), other / to_unit(norm)
+
+
+def _places(layer: WiredLayer, group: Group) -> int:
+    """Number of weights between two neurons."""
+    return math.prod(layer.layer.shape[1:]) // group.entries
 
 
 def _is_chained(wiring: Wiring, layer: WiredLayer) -> bool:
