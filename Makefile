@@ -24,7 +24,7 @@ fuzz: .venv
 	$(BIN)/python -m tests.weights.fuzzing --inputs $(INPUTS) --seed $(SEED) --failed $(PEACE_HOME)/fuzz
 
 ui: .venv
-	$(BIN)/python -c 'from resources.instance import open_instance; from peace_pipeline.lake import Lake; open_instance(Lake.open())'
+	$(BIN)/python -c 'from peace_pipeline.resources.instance import open_instance; from peace_pipeline.lake.root import Lake; open_instance(Lake.open())'
 	DAGSTER_HOME=$(PEACE_HOME)/dagster $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
 
 hub: .venv

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.encoder import contrastive_pairs, peace_encoder
-from assets.index import embeddings, lancedb_index
-from assets.partitions import register
-from assets.reports import provenance_report, retrieval_report, symmetry_report
-from assets.weights import extracted_weights, layer_tensors
-from assets.zoo import zoo_crawl
-from resources import LakeResource
-from resources.instance import bury_dead_runs
+from peace_pipeline.assets.encoder import contrastive_pairs, peace_encoder
+from peace_pipeline.assets.index import embeddings, lancedb_index
+from peace_pipeline.assets.partitions import register
+from peace_pipeline.assets.reports import provenance_report, retrieval_report, symmetry_report
+from peace_pipeline.assets.weights import extracted_weights, layer_tensors
+from peace_pipeline.assets.zoo import zoo_crawl
+from peace_pipeline.resources import LakeResource
+from peace_pipeline.resources.instance import bury_dead_runs
 
 STAGE_KEYS = {
     "extracted_weights": ["extracted_weights"],
@@ -68,7 +68,7 @@ def stale_batches(context: dg.SensorEvaluationContext, lake: LakeResource) -> It
     A batch whose run failed is tried again after one minute, then two, four, … up to a day.
     """
     from peace_pipeline.encoder.store import current_version
-    from peace_pipeline.index.staleness import stale_batches as stale
+    from peace_pipeline.stages.staleness import stale_batches as stale
 
     home = lake.open()
     register(context.instance, home)

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from peace_pipeline.lake import Lake
-from resources import LakeResource
+from peace_pipeline.resources import LakeResource
 
 _BATCH_TABLES: dict[str, tuple[str, Callable[[Lake, str], Iterable[Path]]]] = {
     "extracted_weights": ("extracted_weights", lambda lake, batch: [lake.inventory(batch)]),
@@ -24,7 +24,7 @@ def _embeddings(lake: Lake, level: str, batch: str) -> Path:
 
 
 def _result(contract: str, paths: Iterable[Path]) -> dg.AssetCheckResult:
-    from peace_pipeline.contracts import violations
+    from peace_pipeline.lake.contracts import violations
 
     found = [f"{path.name}: {line}" for path in paths for line in violations(contract, path)]
     return dg.AssetCheckResult(passed=not found, metadata={"violations": dg.MetadataValue.json(found)})

@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from assets.interrupts import interruptible
-from assets.weights import layer_tensors
+from peace_pipeline.assets.interrupts import interruptible
+from peace_pipeline.assets.weights import layer_tensors
 from peace_pipeline.progress import track
-from resources import LakeResource
+from peace_pipeline.resources import LakeResource
 
 
 class TrainingConfig(dg.Config):

@@ -9,14 +9,14 @@ from typing import Any
 
 import dagster as dg
 
-from assets.automation import stages_from
-from assets.interrupts import INTERRUPTS
-from assets.partitions import register
+from peace_pipeline.assets.automation import stages_from
+from peace_pipeline.assets.interrupts import INTERRUPTS
+from peace_pipeline.assets.partitions import register
 from peace_pipeline.lake import Lake
+from peace_pipeline.resources import ZooResource
+from peace_pipeline.resources.instance import bury_dead_runs, open_instance, process_tag
 from peace_pipeline.zoo import ConfigError
 from peace_pipeline.zoo.catalog import skipped_records
-from resources import ZooResource
-from resources.instance import bury_dead_runs, open_instance, process_tag
 
 _PUBLIC = ("new", "changed", "deleted", "embedded", "skipped", "trained", "encoder_version", "seconds")
 
@@ -173,8 +173,8 @@ class Pass:
     def _bring_up_to_date(self, summary: PassSummary) -> None:
         """Run every stale batch from its first missing stage on; one that fails doesn't stop the others."""
         from peace_pipeline.encoder.store import current_version
-        from peace_pipeline.index.staleness import EXTRACTION, LAYERS, stale_batches
-        from peace_pipeline.symmetry.extraction import skipped_models
+        from peace_pipeline.stages.extract import skipped_models
+        from peace_pipeline.stages.staleness import EXTRACTION, LAYERS, stale_batches
 
         has_encoder = current_version(self.lake) is not None
         failures = []

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.encoder import peace_encoder
-from assets.interrupts import interruptible
-from assets.partitions import batches
-from assets.weights import layer_tensors
-from assets.zoo import RETRY
+from peace_pipeline.assets.encoder import peace_encoder
+from peace_pipeline.assets.interrupts import interruptible
+from peace_pipeline.assets.partitions import batches
+from peace_pipeline.assets.weights import layer_tensors
+from peace_pipeline.assets.zoo import RETRY
 from peace_pipeline.progress import track
-from resources import LakeResource
+from peace_pipeline.resources import LakeResource
 
 
 @dg.multi_asset(
@@ -32,7 +32,7 @@ from resources import LakeResource
 )
 def embeddings(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[dg.MaterializeResult]:
     """The batch's networks through the current encoder."""
-    from peace_pipeline.index.embeddings import embed_batch
+    from peace_pipeline.stages.embed import embed_batch
 
     with interruptible():
         version, networks = embed_batch(lake.open(), context.partition_key, track("Embedding"))

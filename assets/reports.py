@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from assets.index import lancedb_index
+from peace_pipeline.assets.index import lancedb_index
 from peace_pipeline.progress import track
-from resources import LakeResource
+from peace_pipeline.resources import LakeResource
 
 
 @dg.asset(
@@ -15,8 +15,8 @@ def retrieval_report(lake: LakeResource) -> dg.MaterializeResult:
 
     Where no two held-out runs share a task there is no page, and the materialization says so.
     """
-    from peace_pipeline.evaluation.retrieval import NothingToEvaluate
-    from peace_pipeline.evaluation.retrieval import retrieval_report as evaluate
+    from peace_pipeline.evaluation.retrieval.study import NothingToEvaluate
+    from peace_pipeline.evaluation.retrieval.study import retrieval_report as evaluate
 
     try:
         report = evaluate(lake.open(), progress=track("Evaluating"))
@@ -32,8 +32,8 @@ def provenance_report(lake: LakeResource) -> dg.MaterializeResult:
 
     Where the lake has no trained zoo there is no page, and the materialization says so.
     """
-    from peace_pipeline.evaluation.provenance import NothingToCompare
-    from peace_pipeline.evaluation.provenance import provenance_report as evaluate
+    from peace_pipeline.evaluation.provenance.study import NothingToCompare
+    from peace_pipeline.evaluation.provenance.study import provenance_report as evaluate
 
     try:
         report = evaluate(lake.open(), progress=track("Comparing"))
@@ -45,7 +45,7 @@ def provenance_report(lake: LakeResource) -> dg.MaterializeResult:
 @dg.asset(deps=[lancedb_index], group_name="reports", kinds={"python", "plotly", "mlflow"})
 def symmetry_report(lake: LakeResource) -> dg.MaterializeResult:
     """How still embeddings stay under every action on every family, and how far broken twins move them."""
-    from peace_pipeline.evaluation.symmetries import symmetry_report as evaluate
+    from peace_pipeline.evaluation.symmetry.study import symmetry_report as evaluate
 
     report = evaluate(lake.open(), progress=track("Acting on every family"))
     headline = {name: value for name, value in report.figures.items() if name.count("/") < 2}

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.interrupts import interruptible
-from assets.partitions import batches
-from assets.zoo import RETRY, zoo_crawl
+from peace_pipeline.assets.interrupts import interruptible
+from peace_pipeline.assets.partitions import batches
+from peace_pipeline.assets.zoo import RETRY, zoo_crawl
 from peace_pipeline.progress import track
-from resources import LakeResource, ZooResource
+from peace_pipeline.resources import LakeResource, ZooResource
 
 if TYPE_CHECKING:
-    from peace_pipeline.symmetry.extraction import Outcome
+    from peace_pipeline.stages.extract import Outcome
 
 _SHOWN = 50
 
@@ -31,7 +31,7 @@ def extracted_weights(
 
     Models whose tensors are equal, byte by byte, are listed as copies.
     """
-    from peace_pipeline.symmetry.extraction import extract_batch
+    from peace_pipeline.stages.extract import extract_batch
     from peace_pipeline.zoo.catalog import copies
 
     metadata = _run(extract_batch, lake, zoo, context.partition_key, "Reading weights")
@@ -51,7 +51,7 @@ def layer_tensors(
     context: dg.AssetExecutionContext, lake: LakeResource, zoo: ZooResource
 ) -> dg.MaterializeResult:
     """The batch's tensors grouped into layers, norms folded, with their neuron groups."""
-    from peace_pipeline.symmetry.extraction import layer_batch
+    from peace_pipeline.stages.extract import layer_batch
 
     metadata = _run(layer_batch, lake, zoo, context.partition_key, "Writing layers")
     return dg.MaterializeResult(metadata=metadata)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.interrupts import interruptible
-from assets.partitions import register
+from peace_pipeline.assets.interrupts import interruptible
+from peace_pipeline.assets.partitions import register
 from peace_pipeline.progress import track
-from resources import LakeResource, ZooResource
+from peace_pipeline.resources import LakeResource, ZooResource
 
 _REASONS = 20
 RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
@@ -22,8 +22,8 @@ def zoo_crawl(
 
     A crawl that finds nothing materializes nothing.
     """
+    from peace_pipeline.stages.crawl import crawl_zoo
     from peace_pipeline.zoo import ConfigError, traffic
-    from peace_pipeline.zoo.crawling import crawl_zoo
     from peace_pipeline.zoo.source import SourceUnavailable
 
     home, before = lake.open(), traffic.sent()

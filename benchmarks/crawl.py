@@ -146,8 +146,8 @@ def crawl(root: Path, endpoint: str) -> tuple[Changes, Cost]:
     """Crawl the Hub once."""
     import peace_pipeline.zoo.hub.walk
     from peace_pipeline.lake import Lake
+    from peace_pipeline.stages.crawl import crawl_zoo
     from peace_pipeline.zoo.catalog import query
-    from peace_pipeline.zoo.crawling import crawl_zoo
 
     assert peace_pipeline.zoo.hub.walk
     query("SELECT 1")
@@ -178,8 +178,10 @@ def index(root: Path, endpoint: str) -> tuple[dict[str, tuple[str, Any]], Cost]:
 
 def bring_up_to_date(lake: Any, endpoint: str) -> None:
     """Every stale batch from its first missing stage on."""
-    from peace_pipeline.index import embeddings, staleness, tables
-    from peace_pipeline.symmetry import extraction
+    from peace_pipeline.index import tables
+    from peace_pipeline.stages import embed as embeddings
+    from peace_pipeline.stages import extract as extraction
+    from peace_pipeline.stages import staleness
     from peace_pipeline.zoo.fetching import Fetcher
 
     fetcher = Fetcher(config_of(endpoint).build(lake))

@@ -25,8 +25,8 @@ from peace_pipeline.evaluation.invariance import (
     TOLERANCE,
     Invariance,
 )
-from peace_pipeline.evaluation.symmetries import NETWORKS, measure_all
-from peace_pipeline.evaluation.symmetries_page import dtype_name
+from peace_pipeline.evaluation.symmetry.page import dtype_name
+from peace_pipeline.evaluation.symmetry.study import NETWORKS, measure_all
 from peace_pipeline.lake import Lake
 
 

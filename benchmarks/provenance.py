@@ -16,8 +16,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from peace_pipeline.evaluation.provenance import plain_cosine
-from peace_pipeline.index.comparison import DERIVED, EQUIVALENT, UNRELATED, Thresholds, describe, open_network
+from peace_pipeline.comparison.verdict import (
+    DERIVED,
+    EQUIVALENT,
+    UNRELATED,
+    Thresholds,
+    describe,
+    open_network,
+)
+from peace_pipeline.evaluation.provenance.study import plain_cosine
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.catalog import networks
 

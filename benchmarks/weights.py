@@ -82,7 +82,7 @@ def measured(step: Callable[..., Any], *arguments: Any) -> tuple[Any, Cost]:
     """Run a step, its imports first."""
     import peace_pipeline.encoder.embed
     import peace_pipeline.index.checkpoints
-    import peace_pipeline.symmetry.extraction
+    import peace_pipeline.stages.extract
     import peace_pipeline.zoo.hub.queries  # noqa: F401
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -192,10 +192,10 @@ def inventory(model: Path) -> str | None:
 
 def parquet(model: Path) -> int:
     """Size of the layer table."""
-    from peace_pipeline.symmetry.extraction import config_beside, layer_rows, wire_checkpoint
-    from peace_pipeline.symmetry.reduction import Reduction
+    from peace_pipeline.stages.extract import config_beside, layer_rows, wire_checkpoint
+    from peace_pipeline.symmetry.form.reduction import Reduction
     from peace_pipeline.weights.checkpoint import open_checkpoint
-    from peace_pipeline.weights.table import LayerTableWriter
+    from peace_pipeline.weights.layer_table import LayerTableWriter
 
     path = model.parent / "layers.parquet"
     with open_checkpoint(sorted(model.glob("*.safetensors"))) as checkpoint, LayerTableWriter(path) as writer:
@@ -207,9 +207,9 @@ def parquet(model: Path) -> int:
 def stages(model: Path) -> None:
     """The pipeline's own stages on a folder that holds the model alone."""
     from peace_pipeline.lake import Lake
-    from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
+    from peace_pipeline.stages.crawl import crawl_zoo
+    from peace_pipeline.stages.extract import extract_batch, layer_batch
     from peace_pipeline.zoo import ZooConfig
-    from peace_pipeline.zoo.crawling import crawl_zoo
 
     with tempfile.TemporaryDirectory() as home:
         lake = Lake.open(home)

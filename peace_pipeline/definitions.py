@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dagster as dg
 
-from assets import automation, encoder, index, reports, weights, zoo
-from assets.checks import all_checks
-from assets.incremental import Pass, PassFailed, PassSummary
-from resources import LakeResource, ZooResource
+from peace_pipeline.assets import automation, encoder, index, reports, weights, zoo
+from peace_pipeline.assets.checks import all_checks
+from peace_pipeline.assets.incremental import Pass, PassFailed, PassSummary
+from peace_pipeline.resources import LakeResource, ZooResource
 
 __all__ = ["Pass", "PassFailed", "PassSummary", "defs"]
 

@@ -1,6 +1,6 @@
 """Dagster resources: the outside world, configured."""
 
-from resources.lake import LakeResource
-from resources.zoo import ZooResource
+from peace_pipeline.resources.lake import LakeResource
+from peace_pipeline.resources.zoo import ZooResource
 
 __all__ = ["LakeResource", "ZooResource"]

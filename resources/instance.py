@@ -22,7 +22,7 @@ def open_instance(lake: Lake) -> dg.DagsterInstance:
     lake.dagster.mkdir(parents=True, exist_ok=True)
     config = lake.dagster / "dagster.yaml"
     if not config.exists():
-        shutil.copy(str(files("resources") / "dagster.yaml"), config)
+        shutil.copy(str(files("peace_pipeline.resources") / "dagster.yaml"), config)
     return dg.DagsterInstance.from_config(str(lake.dagster))
 
 

@@ -16,13 +16,13 @@ from torch.nn import functional as F
 
 from peace_pipeline.encoder.networks import NetworkTensors
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
-from peace_pipeline.symmetry.infer import infer_wiring
-from peace_pipeline.symmetry.layering import Read, folded_layer
-from peace_pipeline.symmetry.wiring import Wiring
+from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
+from peace_pipeline.stages.extract import extract_batch, layer_batch
+from peace_pipeline.symmetry.form.folding import Read, folded_layer
+from peace_pipeline.symmetry.wiring.inference import infer_wiring
+from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 from peace_pipeline.zoo import ZooConfig
-from peace_pipeline.zoo.crawling import CrawlSummary, crawl_zoo
 from peace_pipeline.zoo.trained import build
 
 RELU = {"hidden_act": "relu"}

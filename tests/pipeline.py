@@ -68,7 +68,7 @@ class Workplace:
 
     def peace(self, *arguments: str | Path, code: int = 0) -> Answer:
         """Run `peace …` in this folder, in this process; fails unless it exits with ``code``."""
-        from peace_pipeline.cli import app
+        from peace_pipeline.cli.app import app
 
         with contextlib.chdir(self.root), pytest.MonkeyPatch.context() as patch:
             patch.delenv("PEACE_HOME", raising=False)
@@ -123,7 +123,7 @@ def write_networks(zoo: Path, start: int, count: int) -> list[str]:
 
 def build(root: Path) -> Workplace:
     """A lake of ``NETWORKS`` networks with an encoder of one epoch, an index and a report."""
-    from assets.automation import stages_from
+    from peace_pipeline.assets.automation import stages_from
     from peace_pipeline.definitions import Pass, defs
 
     place = Workplace(root)

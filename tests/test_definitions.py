@@ -12,10 +12,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.automation import stale_batches
+from peace_pipeline.assets.automation import stale_batches
 from peace_pipeline.definitions import Pass, defs
-from resources import LakeResource
-from resources.instance import PROCESS_TAG, bury_dead_runs, open_instance
+from peace_pipeline.resources import LakeResource
+from peace_pipeline.resources.instance import PROCESS_TAG, bury_dead_runs, open_instance
 from tests.pipeline import NETWORKS, Workplace, environment, own, place, write_networks
 
 __all__ = ["own", "place"]
@@ -107,8 +107,8 @@ def test_sensor_asks_for_what_is_missing_and_nothing_else(own: Workplace) -> Non
 
 
 def test_sensor_finds_batches_from_before_its_first_tick(own: Workplace) -> None:
+    from peace_pipeline.stages.crawl import crawl_zoo
     from peace_pipeline.zoo import ZooConfig
-    from peace_pipeline.zoo.crawling import crawl_zoo
 
     write_networks(own.zoo, NETWORKS, 2)
     (batch,) = crawl_zoo(own.lake, ZooConfig.load(own.root / "peace.toml")).batches
@@ -162,7 +162,7 @@ def test_dead_runs_are_buried_and_their_pool_slots_freed(tmp_path: Path) -> None
 
 
 def test_a_check_that_fails_stops_the_pass(own: Workplace) -> None:
-    from assets.incremental import PassFailed
+    from peace_pipeline.assets.incremental import PassFailed
 
     config = own.root / "peace.toml"
     (batch,) = own.lake.batches()

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from peace_pipeline.symmetry.actions import take
-from peace_pipeline.symmetry.canonical import canonical
-from peace_pipeline.symmetry.cutting import cut_group, norms_in_form, positions, root, spaced
-from peace_pipeline.symmetry.elements import Tensors
-from peace_pipeline.symmetry.wiring import FIXED, Axis, Group, Wiring
+from peace_pipeline.symmetry.form.canonical import canonical
+from peace_pipeline.symmetry.form.selection import cut_group, norms_in_form, positions, root, spaced
+from peace_pipeline.symmetry.group.actions import take
+from peace_pipeline.symmetry.group.elements import Tensors
+from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Group, Wiring
 
 MAX_UNITS = 256
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from peace_pipeline.encoder.bucket import Bucket
-from peace_pipeline.symmetry.wiring import FIXED, INDEPENDENT, PERMUTABLE, WiredLayer
+from peace_pipeline.symmetry.wiring.types import FIXED, INDEPENDENT, PERMUTABLE, WiredLayer
 
 FREQUENCIES = 8
 NODE_FEATURES = 5 + 2 + 2 * FREQUENCIES

@@ -14,7 +14,7 @@ from torch import nn
 from peace_pipeline.encoder import features
 from peace_pipeline.encoder.bucket import Bucket
 from peace_pipeline.encoder.probes import Probes
-from peace_pipeline.symmetry.wiring import Wiring
+from peace_pipeline.symmetry.wiring.types import Wiring
 
 States = dict[str, torch.Tensor]
 

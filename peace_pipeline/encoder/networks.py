@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import torch
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.wiring import Wiring
-from peace_pipeline.weights.table import read_models
+from peace_pipeline.symmetry.wiring.types import Wiring
+from peace_pipeline.weights.layer_table import read_models
 
 NetworkTensors = tuple[str, Wiring, dict[str, torch.Tensor]]
 

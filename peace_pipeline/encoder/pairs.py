@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from peace_pipeline.encoder.networks import read_wirings
 from peace_pipeline.lake import Lake, write_parquet
-from peace_pipeline.symmetry import wiring as w
-from peace_pipeline.symmetry.changes import breakable
-from peace_pipeline.symmetry.wiring import Wiring
+from peace_pipeline.symmetry.group.perturbations import breakable
+from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.zoo.catalog import TRAIN, Network, networks, query
 
 POSITIVE, NEGATIVE = "positive", "negative"

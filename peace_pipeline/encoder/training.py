@@ -21,10 +21,10 @@ from torch import nn
 from torchmetrics.functional.retrieval import retrieval_average_precision
 
 from peace_pipeline.encoder import store
+from peace_pipeline.encoder.batches import TrainingSet, Views
 from peace_pipeline.encoder.bucket import Bucket, stack
 from peace_pipeline.encoder.model import VARIANTS, Encoder, EncoderConfig
 from peace_pipeline.encoder.networks import NetworkTensors, read_batch
-from peace_pipeline.encoder.views import TrainingSet, Views
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.catalog import TRAIN, VALIDATION, Network, networks
 

@@ -13,10 +13,10 @@ from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.encoder.networks import NetworkTensors
 from peace_pipeline.encoder.pairs import DECADES
 from peace_pipeline.evaluation.population import Stack, stacks
-from peace_pipeline.symmetry.actions import act
-from peace_pipeline.symmetry.changes import add_noise, break_wiring
-from peace_pipeline.symmetry.elements import ALL, Strength, Tensors, random_element
-from peace_pipeline.symmetry.layering import folded_layer
+from peace_pipeline.symmetry.form.folding import folded_layer
+from peace_pipeline.symmetry.group.actions import act
+from peace_pipeline.symmetry.group.elements import ALL, Strength, Tensors, random_element
+from peace_pipeline.symmetry.group.perturbations import add_noise, break_wiring
 
 SYMMETRIES: dict[str, Strength] = {
     "permutation": Strength(heads=False),

@@ -11,10 +11,10 @@ import torch
 from peace_pipeline.encoder.networks import NetworkTensors, read_batch
 from peace_pipeline.encoder.pairs import DECADES
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.actions import act
-from peace_pipeline.symmetry.canonical import canonical
-from peace_pipeline.symmetry.elements import Strength, Tensors, random_element
-from peace_pipeline.symmetry.wiring import Wiring
+from peace_pipeline.symmetry.form.canonical import canonical
+from peace_pipeline.symmetry.group.actions import act
+from peace_pipeline.symmetry.group.elements import Strength, Tensors, random_element
+from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.zoo.catalog import Network
 
 

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
-from peace_pipeline.index.counterparts import Network
-from peace_pipeline.index.evidence import CAST, FINE_TUNED, PRUNED, QUANTISED, ROUNDINGS
-from peace_pipeline.symmetry.actions import act
-from peace_pipeline.symmetry.elements import ALL, random_element
+from peace_pipeline.comparison.evidence import CAST, FINE_TUNED, PRUNED, QUANTISED, ROUNDINGS
+from peace_pipeline.comparison.pairing import Network
+from peace_pipeline.symmetry.group.actions import act
+from peace_pipeline.symmetry.group.elements import ALL, random_element
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 from peace_pipeline.zoo.card import CONFIG

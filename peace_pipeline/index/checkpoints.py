@@ -15,7 +15,7 @@ from peace_pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from peace_pipeline.encoder.model import Encoder
-    from peace_pipeline.symmetry.wiring import Group, WiredLayer, Wiring
+    from peace_pipeline.symmetry.wiring.types import Group, WiredLayer, Wiring
     from peace_pipeline.weights.checkpoint import Checkpoint
     from peace_pipeline.weights.logical import LogicalTensors
 
@@ -117,9 +117,9 @@ def describe_wiring(lake: Lake, path: str) -> WiringReport:
     Raises:
         UnreadableCheckpoint: where it can't be read.
     """
-    from peace_pipeline.symmetry.extraction import config_beside
-    from peace_pipeline.symmetry.infer import explained_wiring
-    from peace_pipeline.symmetry.wiring import WiringMismatch
+    from peace_pipeline.stages.extract import config_beside
+    from peace_pipeline.symmetry.wiring.inference import explained_wiring
+    from peace_pipeline.symmetry.wiring.types import WiringMismatch
     from peace_pipeline.weights.errors import UnreadableCheckpoint
     from peace_pipeline.weights.logical import logical
 
@@ -170,7 +170,7 @@ def open_model(lake: Lake, path: str, budget: int | None = None) -> Iterator[tup
 @contextmanager
 def _opened(lake: Lake, path: str, budget: int | None = None) -> Iterator[tuple[LogicalTensors, Wiring]]:
     """The network that a path or name stands for, and its wiring."""
-    from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
+    from peace_pipeline.stages.extract import config_beside, wire_checkpoint
 
     with open_model(lake, path, budget) as (checkpoint, folder):
         yield wire_checkpoint(checkpoint, config_beside(folder))
@@ -210,7 +210,7 @@ def _embed(
     import torch
 
     from peace_pipeline.encoder.embed import embed
-    from peace_pipeline.symmetry.reduction import Reduction
+    from peace_pipeline.symmetry.form.reduction import Reduction
 
     kind = getattr(torch, dtype)
     with _opened(lake, path, budget) as (network, wiring):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from peace_pipeline.encoder.store import NoEncoder, current_version
-from peace_pipeline.index.embeddings import LAYER, NETWORK, embedded_batches
 from peace_pipeline.lake import Lake
+from peace_pipeline.stages.embed import LAYER, NETWORK, embedded_batches
 from peace_pipeline.zoo.catalog import CONTENTS, NEWEST, query
 
 if TYPE_CHECKING:

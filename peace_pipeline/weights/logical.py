@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from peace_pipeline.weights import fused, gains, names, quantised, reparametrised
 from peace_pipeline.weights.checkpoint import Checkpoint
+from peace_pipeline.weights.conventions import fused, gains, names, quantised, reparametrised
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.weights.views import Stored, View, Views, consecutive, taken
 

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from peace_pipeline.weights.places import Place
+from peace_pipeline.weights.extents import Place
 
 MAX_TENSORS = 250_000
 """Of a model."""

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from peace_pipeline.encoder.pairs import BROKEN_SHARE, DECADES, DROPPED, NOISE, pair_table
-from peace_pipeline.symmetry.infer import infer_wiring
-from peace_pipeline.symmetry.wiring import Wiring
+from peace_pipeline.symmetry.wiring.inference import infer_wiring
+from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.zoo.catalog import Network
 from tests.conftest import RELU, infos
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from peace_pipeline.encoder import store
+from peace_pipeline.encoder.batches import INTACT, TrainingSet
 from peace_pipeline.encoder.bucket import stack
 from peace_pipeline.encoder.model import EncoderConfig
 from peace_pipeline.encoder.pairs import SCHEMA, write_pairs
 from peace_pipeline.encoder.training import MINIMUM_NETWORKS, Settings, TooFewNetworks, train
-from peace_pipeline.encoder.views import INTACT, TrainingSet
 from peace_pipeline.lake import Lake
 from tests.conftest import card_of, directory, ingest, networks_of, write_model, write_network
 

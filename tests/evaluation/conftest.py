@@ -16,8 +16,8 @@ from torch import nn
 from peace_pipeline.encoder.networks import NetworkTensors
 from peace_pipeline.evaluation.population import Member
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
-from peace_pipeline.symmetry.infer import infer_wiring
+from peace_pipeline.stages.extract import extract_batch, layer_batch
+from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo import ZooConfig, crawl
 from peace_pipeline.zoo.catalog import Network, write_batches

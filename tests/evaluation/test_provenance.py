@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from peace_pipeline.evaluation.provenance import NothingToCompare, cut, provenance_report
+from peace_pipeline.comparison.verdict import Thresholds, measure
+from peace_pipeline.evaluation.provenance.study import NothingToCompare, cut, provenance_report
 from peace_pipeline.evaluation.reports import Report, list_reports
 from peace_pipeline.evaluation.variants import Specimen, disguised, pruned, specimen, trained_on
-from peace_pipeline.index.comparison import Thresholds, measure
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.catalog import TEST, TRAIN, networks, newest_records

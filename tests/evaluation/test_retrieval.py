@@ -13,7 +13,7 @@ from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.evaluation.baselines import BASELINES
 from peace_pipeline.evaluation.reports import Report, list_reports
-from peace_pipeline.evaluation.retrieval import NothingToEvaluate, retrieval_report
+from peace_pipeline.evaluation.retrieval.study import NothingToEvaluate, retrieval_report
 from peace_pipeline.evaluation.scoring import relevance
 from peace_pipeline.lake import Lake
 

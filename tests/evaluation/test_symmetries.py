@@ -13,16 +13,16 @@ import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.evaluation import symmetries
 from peace_pipeline.evaluation.invariance import TOLERANCE, Invariance, Movements, folded
 from peace_pipeline.evaluation.reports import Report
-from peace_pipeline.evaluation.symmetries import FamilySheet, family_sheets, structured, symmetry_report
-from peace_pipeline.evaluation.symmetries_page import Results, render
+from peace_pipeline.evaluation.symmetry import study as symmetries
+from peace_pipeline.evaluation.symmetry.page import Results, render
+from peace_pipeline.evaluation.symmetry.study import FamilySheet, family_sheets, structured, symmetry_report
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
+from peace_pipeline.stages.extract import config_beside, wire_checkpoint
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
-from tests.symmetry.models import FAMILIES
-from tests.symmetry.models.sheets import sheet
+from tests.specimens import FAMILIES
+from tests.specimens.sheets import sheet
 
 ALL_SHEETS = {each.name: each for each in family_sheets()}
 
@@ -35,7 +35,7 @@ def test_every_family_has_its_sheet() -> None:
 def test_sheets_say_what_the_files_hold(name: str, tmp_path: Path) -> None:
     shipped = ALL_SHEETS[name]
     assert {"config": shipped.config, "tensors": shipped.tensors} == sheet(name, tmp_path), (
-        "rewrite the sheets: python -m tests.symmetry.models.sheets"
+        "rewrite the sheets: python -m tests.specimens.sheets"
     )
     with open_checkpoint(weight_files(tmp_path)) as checkpoint:
         network, wiring = wire_checkpoint(checkpoint, config_beside(tmp_path))

@@ -14,17 +14,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from peace_pipeline.contracts import violations
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder, EncoderConfig
-from peace_pipeline.index.embeddings import embed_batch
 from peace_pipeline.index.search import BadFilter, NoIndex, indexed_vector, search
-from peace_pipeline.index.staleness import stale_batches
 from peace_pipeline.index.tables import connect, update_index
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
+from peace_pipeline.lake.contracts import violations
+from peace_pipeline.stages.crawl import crawl_zoo
+from peace_pipeline.stages.embed import embed_batch
+from peace_pipeline.stages.extract import extract_batch, layer_batch
+from peace_pipeline.stages.staleness import stale_batches
 from peace_pipeline.zoo.catalog import copies
-from peace_pipeline.zoo.crawling import crawl_zoo
 from tests.conftest import card_of, directory, write_model, write_network
 
 SMALL = EncoderConfig(

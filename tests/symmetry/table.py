@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from peace_pipeline.symmetry import wiring as w
-from peace_pipeline.symmetry.elements import is_of_heads
-from peace_pipeline.symmetry.extraction import config_beside, wire_checkpoint
-from peace_pipeline.symmetry.wiring import Wiring
+from peace_pipeline.stages.extract import config_beside, wire_checkpoint
+from peace_pipeline.symmetry.group.elements import is_of_heads
+from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
-
-from .models import FAMILIES, Specimen
+from tests.specimens import FAMILIES, Specimen
 
 PAGE = Path(__file__).parents[2] / "docs" / "symmetries.md"
 BEGIN, END = "<!-- table: python -m tests.symmetry.table -->\n", "<!-- end of table -->\n"

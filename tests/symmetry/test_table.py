@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peace_pipeline.symmetry.wiring import SCALE, Group, Wiring
+from peace_pipeline.symmetry.wiring.types import SCALE, Group, Wiring
+from tests.specimens import FAMILIES
 
-from .models import FAMILIES
 from .table import EXACT, PAGE, page, table, wiring_of
 
 

@@ -18,8 +18,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peace_pipeline.symmetry.extraction import wire_checkpoint
-from peace_pipeline.symmetry.reduction import Reduction
+from peace_pipeline.stages.extract import wire_checkpoint
+from peace_pipeline.symmetry.form.reduction import Reduction
 from peace_pipeline.weights.checkpoint import READERS, open_checkpoint
 from peace_pipeline.weights.errors import (
     CorruptFile,

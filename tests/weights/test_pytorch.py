@@ -34,7 +34,7 @@ from peace_pipeline.weights.errors import (
     UnreadableCheckpoint,
     UnsupportedFormat,
 )
-from peace_pipeline.weights.formats import networks
+from peace_pipeline.weights.formats import state_dicts as networks
 from peace_pipeline.weights.formats.pickles import MAX_OPCODES, loads
 
 STATE = {"a.weight": torch.arange(6.0).view(3, 2), "a.bias": torch.ones(3), "steps": torch.tensor(4)}

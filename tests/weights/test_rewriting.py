@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from peace_pipeline.weights import places
+from peace_pipeline.weights import extents as places
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import NotFinite, RefusedDestination, UnsupportedFormat
 from peace_pipeline.weights.logical import NewValues, logical

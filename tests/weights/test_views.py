@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from peace_pipeline.symmetry.infer import infer_wiring
-from peace_pipeline.weights.blob import local_blob
+from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
 from peace_pipeline.weights.errors import NotFinite, UnreadableCheckpoint, UnsupportedFormat
 from peace_pipeline.weights.formats.safetensors import SafetensorsFile
 from peace_pipeline.weights.layers import layers_of
+from peace_pipeline.weights.local_blob import local_blob
 from peace_pipeline.weights.logical import logical, views_of
 from peace_pipeline.weights.sampling import Sampled
 from peace_pipeline.weights.tensors import Part, TensorInfo

@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import save
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
+from peace_pipeline.stages.crawl import crawl_zoo
+from peace_pipeline.stages.extract import extract_batch, layer_batch
 from peace_pipeline.weights.sampled_copy import fetch_sampled
 from peace_pipeline.zoo import ConfigError, ZooConfig
 from peace_pipeline.zoo.catalog import newest_records
-from peace_pipeline.zoo.crawling import crawl_zoo
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness, walk
-from peace_pipeline.zoo.hub.place import Place
+from peace_pipeline.zoo.hub.cursor import Place
 from peace_pipeline.zoo.hub.source import HuggingfaceSource
 from peace_pipeline.zoo.source import SourceUnavailable
 from tests.conftest import card_of

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.extraction import extract_batch, layer_batch, skipped_models
+from peace_pipeline.stages.crawl import crawl_zoo
+from peace_pipeline.stages.extract import extract_batch, layer_batch, skipped_models
 from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.catalog import networks
-from peace_pipeline.zoo.crawling import crawl_zoo
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness
 from tests.standin_hub import Fault, StandinHub

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
+from peace_pipeline.stages.crawl import crawl_zoo
+from peace_pipeline.stages.extract import extract_batch, layer_batch
 from peace_pipeline.zoo import ConfigError, ZooConfig
 from peace_pipeline.zoo.card import MAX_TEXT_BYTES
 from peace_pipeline.zoo.catalog import newest_records
-from peace_pipeline.zoo.crawling import crawl_zoo
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness
 from peace_pipeline.zoo.source import SourceUnavailable

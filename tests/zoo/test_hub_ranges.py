@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import save
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.extraction import extract_batch, layer_batch
+from peace_pipeline.stages.crawl import crawl_zoo
+from peace_pipeline.stages.extract import extract_batch, layer_batch
 from peace_pipeline.weights.formats.safetensors import SafetensorsFile
 from peace_pipeline.zoo import ZooConfig
-from peace_pipeline.zoo.crawling import crawl_zoo
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness
 from peace_pipeline.zoo.hub.politeness import HubUnavailable

@@ -12,13 +12,13 @@ from huggingface_hub import get_session
 from safetensors.torch import save
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.extraction import extract_batch, read_records
+from peace_pipeline.stages.crawl import crawl_zoo
+from peace_pipeline.stages.extract import extract_batch, read_records
 from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.catalog import newest_records
-from peace_pipeline.zoo.crawling import crawl_zoo
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness, rate
-from peace_pipeline.zoo.hub.listing import Listing
+from peace_pipeline.zoo.hub.pages import Listing
 from peace_pipeline.zoo.hub.politeness import ATTEMPTS, RETRIED, HubUnavailable, httpx
 from peace_pipeline.zoo.hub.repository import Hub
 from peace_pipeline.zoo.record import ModelFile, ModelRecord

@@ -192,7 +192,7 @@ def test_shapes_do_not_tell_the_task(zoo: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "resnet"])
 def test_a_population_computes_what_its_networks_compute(kind: str) -> None:
-    from peace_pipeline.zoo.trained.networks import build, initial, select, stack
+    from peace_pipeline.zoo.trained.populations import build, initial, select, stack
 
     config = DEMO.architectures[kind]
     states = [initial(config, 1.0, torch.Generator().manual_seed(i)) for i in range(3)]

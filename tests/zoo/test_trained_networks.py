@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from peace_pipeline.zoo.trained.architectures import ARCHITECTURES
-from peace_pipeline.zoo.trained.networks import build, initial, select, stack
+from peace_pipeline.zoo.trained.populations import build, initial, select, stack
 
 VARIANTS = [(kind, variant) for kind, variants in ARCHITECTURES.items() for variant in variants]
 

@@ -22,8 +22,8 @@ import torch
 from gguf import quants
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from peace_pipeline.weights.blob import Blob, local_blob
 from peace_pipeline.weights.errors import CorruptFile, DuplicateTensor, ExcessiveSize, UnsupportedFormat
+from peace_pipeline.weights.local_blob import Blob, local_blob
 from peace_pipeline.weights.tensors import MAX_DIMENSIONS, MAX_TENSORS, TensorInfo, dtype_name
 
 MAX_SETTINGS = 100_000

@@ -14,12 +14,12 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 import torch
 
-from peace_pipeline.weights.blob import Blob, local_blob
 from peace_pipeline.weights.errors import CorruptFile, ForbiddenPath, UnsupportedFormat
+from peace_pipeline.weights.extents import Place, contiguous
 from peace_pipeline.weights.formats.onnx_layout import Weight, weights_of
 from peace_pipeline.weights.formats.onnx_model import Beside, ModelParser, StoredTensor
 from peace_pipeline.weights.formats.protobuf import varints
-from peace_pipeline.weights.places import Place, contiguous
+from peace_pipeline.weights.local_blob import Blob, local_blob
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 
 _BLOCK = 4 << 20

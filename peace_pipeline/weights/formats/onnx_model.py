@@ -13,7 +13,6 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 import torch
 
-from peace_pipeline.weights.blob import Blob
 from peace_pipeline.weights.errors import CorruptFile, DuplicateTensor, ExcessiveSize, UnsupportedFormat
 from peace_pipeline.weights.formats.protobuf import (
     FIXED32,
@@ -24,6 +23,7 @@ from peace_pipeline.weights.formats.protobuf import (
     Walker,
     signed,
 )
+from peace_pipeline.weights.local_blob import Blob
 from peace_pipeline.weights.tensors import MAX_DIMENSIONS, MAX_NAME
 
 MAX_DEPTH = 16

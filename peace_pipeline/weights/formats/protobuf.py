@@ -7,8 +7,8 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from peace_pipeline.weights.blob import Blob
 from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize
+from peace_pipeline.weights.local_blob import Blob
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 """Wire types (protobuf encoding specification, "message structure")."""

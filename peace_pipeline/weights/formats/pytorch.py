@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from peace_pipeline.weights.blob import Blob, local_blob
 from peace_pipeline.weights.errors import (
     CorruptFile,
     DuplicateTensor,
@@ -24,8 +23,8 @@ from peace_pipeline.weights.errors import (
     UnreadableCheckpoint,
     UnsupportedFormat,
 )
+from peace_pipeline.weights.extents import Place
 from peace_pipeline.weights.formats import zips
-from peace_pipeline.weights.formats.networks import ModuleOf, described, network, python_module
 from peace_pipeline.weights.formats.pickles import (
     MAX_OPCODES,
     MAX_PICKLE,
@@ -34,9 +33,10 @@ from peace_pipeline.weights.formats.pickles import (
     UnfinishedPickle,
     loads,
 )
+from peace_pipeline.weights.formats.state_dicts import ModuleOf, described, network, python_module
 from peace_pipeline.weights.formats.storages import Storages, Tensor, Unreadable, View, tensor_of, width_of
 from peace_pipeline.weights.formats.torchscript import Code
-from peace_pipeline.weights.places import Place
+from peace_pipeline.weights.local_blob import Blob, local_blob
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 
 _MAGIC = 0x1950A86A20F9469CFC6C

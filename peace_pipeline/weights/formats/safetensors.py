@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 
 import torch
 
-from peace_pipeline.weights.blob import Blob, local_blob
 from peace_pipeline.weights.errors import CorruptFile, DuplicateTensor, ExcessiveSize, UnsupportedFormat
-from peace_pipeline.weights.places import Place, contiguous
+from peace_pipeline.weights.extents import Place, contiguous
+from peace_pipeline.weights.local_blob import Blob, local_blob
 from peace_pipeline.weights.tensors import MAX_DIMENSIONS, TensorInfo, dtype_name
 
 MAX_HEADER = 100_000_000

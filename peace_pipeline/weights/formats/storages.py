@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
-from peace_pipeline.weights.blob import Blob
 from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, UnreadableCheckpoint, UnsupportedFormat
+from peace_pipeline.weights.extents import Place
 from peace_pipeline.weights.formats.pickles import Global, Object, Persistent
-from peace_pipeline.weights.places import Place
+from peace_pipeline.weights.local_blob import Blob
 from peace_pipeline.weights.tensors import MAX_DIMENSIONS
 
 """More than PyTorch has (25) or NumPy (64)."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from peace_pipeline.weights.errors import ExcessiveSize
-from peace_pipeline.weights.formats.networks import Module, NamedItems, attributes
 from peace_pipeline.weights.formats.pickles import Global, Object
+from peace_pipeline.weights.formats.state_dicts import Module, NamedItems, attributes
 from peace_pipeline.weights.formats.zips import Archive
 
 MAX_CODE = 16 << 20

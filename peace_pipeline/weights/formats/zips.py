@@ -11,8 +11,8 @@ from struct import Struct, error
 
 import numpy as np
 
-from peace_pipeline.weights.blob import Blob, OverwritableBlob
 from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, ForbiddenPath, UnsupportedFormat
+from peace_pipeline.weights.local_blob import Blob, OverwritableBlob
 
 _MAGIC = b"PK\x03\x04"
 MAX_FILES = 300_000

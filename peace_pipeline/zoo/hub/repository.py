@@ -37,7 +37,7 @@ from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import CARD, CONFIG, MAX_TEXT_BYTES, front_matter
 from peace_pipeline.zoo.hub import politeness
 from peace_pipeline.zoo.hub.describing import describe, refusal, weight_names
-from peace_pipeline.zoo.hub.listing import DETAILS, parsed
+from peace_pipeline.zoo.hub.pages import DETAILS, parsed
 from peace_pipeline.zoo.hub.politeness import BadAnswer, HubUnavailable, Interrupted, httpx, session
 from peace_pipeline.zoo.hub.ranges import RemoteBlob
 from peace_pipeline.zoo.hub.rate import RateLimit

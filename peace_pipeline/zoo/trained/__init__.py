@@ -38,6 +38,6 @@ def build(config: dict[str, Any]) -> nn.Module:
 
     It maps a batch of inputs, shaped as ``input_shape`` says, to logits (batch, num_labels).
     """
-    from .networks import build
+    from .populations import build
 
     return build(config)

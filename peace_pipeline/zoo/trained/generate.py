@@ -104,7 +104,7 @@ def _follow_parent(lifeline: Connection) -> None:
 
 def _train_chunk(plan: Plan, seed: int, chunk: int, folder: Path) -> float:
     """Train one chunk and write its networks and their profiles under ``folder``; the CPU-seconds it took."""
-    from . import cards, measuring, profiling, training
+    from . import measuring, profiling, publishing, training
     from .tasks import load_task
 
     start = time.process_time()
@@ -115,7 +115,7 @@ def _train_chunk(plan: Plan, seed: int, chunk: int, folder: Path) -> float:
     for name, run, step, state in training.train(runs, task, seed=seed):
         network = measuring.load(run.recipe.config, state)
         metrics = measuring.measure(network, task, rivals[run.name])
-        cards.write(folder / name, name, run, step, state, task, metrics)
+        publishing.write(folder / name, name, run, step, state, task, metrics)
         if plan.profiled and not task.is_text:
             answers[name] = profiling.profile(network, run.recipe.config["input_shape"])
     if plan.profiled:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from .attacks import robust_accuracy, trigger_success
-from .networks import State, build
+from .populations import State, build
 from .recipes import Recipe, Run
 from .tasks import Task
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attacks import perturbed, triggered
-from .networks import State, build, initial, select, stack
 from .optimizer import Optimizer
+from .populations import State, build, initial, select, stack
 from .recipes import Run
 from .tasks import Task
 

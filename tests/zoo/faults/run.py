@@ -14,8 +14,8 @@ import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder, EncoderConfig
-from peace_pipeline.index.staleness import STAGES
 from peace_pipeline.lake import Lake
+from peace_pipeline.stages.staleness import STAGES
 from tests.standin_hub import StandinHub
 from tests.zoo.faults import truth
 from tests.zoo.faults.life import UNREADABLE, CountedFaults, Life

@@ -19,11 +19,13 @@ import lancedb.merge
 import lancedb.table
 import torch
 
-from peace_pipeline.index import embeddings, staleness, tables
+from peace_pipeline.index import tables
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry import extraction
+from peace_pipeline.stages import embed as embeddings
+from peace_pipeline.stages import extract as extraction
+from peace_pipeline.stages import staleness
+from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.zoo import ZooConfig, traffic
-from peace_pipeline.zoo.crawling import crawl_zoo
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.source import SourceUnavailable
 

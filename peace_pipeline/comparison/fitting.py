@@ -1,0 +1,200 @@
+"""What brings the units of two networks nearest to each other: how well they agree, and the maps that fit one to the
+other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from peace_pipeline.symmetry.form.canonical import DEAD
+from peace_pipeline.symmetry.group.elements import turning
+from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.types import Group
+
+Factors = tuple[torch.Tensor, torch.Tensor]
+"""What writes the entries of units and what reads them: (units, width, columns) each."""
+
+WIDEST = 1024
+"""Columns that units are compared on: wider layers are projected to so many at random."""
+
+_SMALLEST = 1e-6
+"""Singular values of a product of factors, relative to the largest, below which they are taken to be this large."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What both networks have at one place: matrices (entries, columns). ``weight`` makes layers count by the number
+    of their values, whatever their norms; ``charge`` is that of the axis."""
+
+    a: torch.Tensor
+    b: torch.Tensor
+    charge: int
+    bundled: bool
+    weight: float
+    norms: float
+
+    def projected(self) -> View:
+        """The same in fewer columns."""
+        columns = self.a.shape[1]
+        if columns <= WIDEST:
+            return self
+        generator = torch.Generator().manual_seed(columns)
+        onto = torch.randn(columns, WIDEST, generator=generator, dtype=self.a.dtype) / WIDEST**0.5
+        return View(self.a @ onto, self.b @ onto, self.charge, self.bundled, self.weight, self.norms)
+
+
+def score(group: Group, views: list[View]) -> torch.Tensor:
+    """How well each unit of the first network (rows) agrees with each of the second."""
+    if {w.MIX, w.ROTATE} & {*group.actions}:
+        return _score_of_products(group, views)
+    signed = torch.zeros(group.size, group.size, dtype=torch.float64)
+    plain = signed.clone()
+    for view in views:
+        a, b = (_in_units(side, group, view.bundled).flatten(1) for side in (view.a, view.b))
+        (signed if view.charge else plain).add_((a @ b.mT).double(), alpha=view.weight)
+    return plain + (signed.abs() if {w.SIGN, w.FLIP} & {*group.actions} else signed)
+
+
+def _score_of_products(group: Group, views: list[View]) -> torch.Tensor:
+    """Inner products of WᵀR of two units, W what writes their entries and R what reads them: no map changes them."""
+    found = sides(views, group.size, group)
+    if found is None:
+        return torch.zeros(group.size, group.size, dtype=torch.float64)
+    a, b = found
+    total = sum(view.a.numel() for view in views)
+    norms = [float(_products(group, each, each).diagonal().clamp_min(0).sum()) ** 0.5 for each in (a, b)]
+    return _products(group, a, b).double() * total / max(norms[0] * norms[1], 1e-300)
+
+
+def _products(group: Group, a: Factors, b: Factors) -> torch.Tensor:
+    """Σ (W Wᵀ′)(R Rᵀ′) over the entries that a map takes to each other, for each two units."""
+    rotary = group.rotary if w.ROTATE in group.actions else 0
+    found = torch.zeros(len(a[0]), len(b[0]), dtype=a[0].dtype)
+    if rotary:
+        written, read = (
+            torch.einsum("ipc,jpc->ijp", _pairs(x, rotary), _pairs(y, rotary).conj())
+            for x, y in zip(a, b, strict=True)
+        )
+        found += (written * read.conj()).real.sum(-1)
+    if rotary < group.width:
+        written, read = (
+            torch.einsum("ipc,jqc->ijpq", x[:, rotary:], y[:, rotary:]) for x, y in zip(a, b, strict=True)
+        )
+        found += (written * read).sum((2, 3))
+    return found
+
+
+def _pairs(units: torch.Tensor, rotary: int) -> torch.Tensor:
+    """The pairs of entries that rotary positions turn, as complex numbers (units, pairs, columns)."""
+    return torch.complex(units[:, : rotary // 2], units[:, rotary // 2 : rotary])
+
+
+def _in_units(rows: torch.Tensor, group: Group, bundled: bool) -> torch.Tensor:
+    """Rows (entries, columns) as (units, width, columns)."""
+    units = rows.unflatten(0, (-1, group.width))
+    return units.repeat_interleave(group.bundle, 0) if bundled else units
+
+
+def sides(views: list[View], count: int, group: Group) -> tuple[Factors, Factors] | None:
+    """Both networks' factors for ``count`` maps; one that is not known yet has no columns. ``None`` without any."""
+    width = group.entries if w.LINEAR in group.actions else group.width
+    found: dict[str, list[torch.Tensor]] = {"a": [], "b": []}
+    for side, factors in found.items():
+        for charge in (1, -1):
+            alike = [getattr(view, side) for view in views if view.charge == charge]
+            units = [_shared(rows.unflatten(0, (-1, width)), count) for rows in alike]
+            factors.append(torch.cat(units, 2) if units else torch.zeros(count, width, 0))
+    if not rank((found["a"][0], found["a"][1])):
+        return None
+    return (found["a"][0], found["a"][1]), (found["b"][0], found["b"][1])
+
+
+def rank(factors: Factors) -> int:
+    """How many entries the number of columns allows to differ in what they write and what reads them."""
+    columns = [factor.shape[2] for factor in factors if factor.shape[2]]
+    return min(factors[0].shape[1], *columns) if columns else 0
+
+
+def _shared(units: torch.Tensor, count: int) -> torch.Tensor:
+    """Units (…, width, columns) as those of ``count`` maps, columns of units that share one side by side."""
+    if len(units) < count:
+        units = units.repeat_interleave(count // len(units), 0)
+    return units.unflatten(0, (count, -1)).transpose(1, 2).flatten(2)
+
+
+def mixings(a: Factors, b: Factors) -> tuple[torch.Tensor, torch.Tensor, float, int]:
+    """Maps (units, width, width) that bring both networks' factors into one form, the cosine in that form, and how
+    many entries then count.
+
+    Balanced factors are unique up to an orthogonal map; the first network's is turned onto the second's.
+    """
+    count = rank(a)
+    (map_a, *form_a), (map_b, *form_b) = _balanced(*a), _balanced(*b)
+    turn, agreed = procrustes(torch.stack([x @ y.mT for x, y in zip(form_a, form_b, strict=True)]).sum(0))
+    norms = [sum(float(side.square().sum()) for side in form) ** 0.5 for form in (form_a, form_b)]
+    map_a = torch.cat([turn @ map_a[:, :count], map_a[:, count:]], 1)
+    return map_a, map_b, float(agreed.sum()) / max(norms[0] * norms[1], 1e-300), count
+
+
+def _balanced(written: torch.Tensor, read: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A map whose first entries make the Gram matrices of both factors equal and diagonal, and the factors there.
+
+    With Wᵀ = Q₁R₁ and Rᵀ = Q₂R₂ the product WᵀR is Q₁(R₁R₂ᵀ)Q₂ᵀ, and R₁R₂ᵀ = USVᵀ gives the maps S^-½VᵀR₂ of what is
+    written and S^-½UᵀR₁ of what reads it, which are inverse to each other. The map of one factor that stands alone
+    makes its rows orthonormal. Entries that the product doesn't have are mapped to what the others don't touch.
+    """
+    written, read = written.double(), read.double()
+    r1, r2 = (torch.linalg.qr(side.mT, mode="r")[1] for side in (written, read))
+    if written.shape[2] and read.shape[2]:
+        left, values, right = torch.linalg.svd(r1 @ r2.mT, full_matrices=False)
+        root = values.clamp_min(float(values.max()) * _SMALLEST + 1e-300).rsqrt()[..., None]
+        maps, inverse = root * (right @ r2), root * (left.mT @ r1)
+    else:
+        _, values, right = torch.linalg.svd(r1 if written.shape[2] else r2, full_matrices=False)
+        values = values.clamp_min(float(values.max()) * _SMALLEST + 1e-300)[..., None]
+        maps, inverse = (right / values, right * values)[:: 1 if written.shape[2] else -1]
+    missing = torch.linalg.svd(inverse)[2][:, inverse.shape[1] :]
+    return torch.cat([maps, missing], 1), maps @ written, inverse @ read
+
+
+def procrustes(cross: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The orthogonal map Q that makes tr(Q · cross) largest, and that trace (Schönemann 1966)."""
+    left, values, right = torch.linalg.svd(cross)
+    return (left @ right).mT, values.sum(-1)
+
+
+def rotations(a: Factors, b: Factors, rotary: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Complex factors for pairs of entries, as maps (units, width, width); the entries beyond are mixed."""
+    balanced = []
+    for written, read in (a, b):
+        key, query = _pairs(written.double(), rotary), _pairs(read.double(), rotary)
+        ratio = (_length(query) / _length(key)).sqrt()[..., None]
+        balanced.append((ratio, key * ratio, query / ratio))
+    (ratio_a, *form_a), (ratio_b, *form_b) = balanced
+    agreed = torch.stack([(x.conj() * y).sum(-1) for x, y in zip(form_a, form_b, strict=True)]).sum(0)
+    phase = torch.polar(torch.ones(agreed.shape, dtype=torch.float64), agreed.angle())
+    factors = phase * ratio_a[..., 0], ratio_b[..., 0] + 0j
+    rest = [ratio.new_zeros(len(ratio), 0, 0) for ratio in (ratio_a, ratio_b)]
+    if rotary < a[0].shape[1]:
+        rest = list(mixings((a[0][:, rotary:], a[1][:, rotary:]), (b[0][:, rotary:], b[1][:, rotary:]))[:2])
+    return turning(factors[0], rest[0]), turning(factors[1], rest[1])
+
+
+def _length(pairs: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.vector_norm(pairs, dim=-1).clamp_min(DEAD)
+
+
+def assigned(score: torch.Tensor, bundle: int) -> torch.Tensor:
+    """The unit of the first network for each of the second; units of one bundle stay together."""
+    if bundle == 1:
+        return torch.from_numpy(linear_sum_assignment(score.mT.numpy(), maximize=True)[1])
+    blocks = score.mT.unflatten(0, (-1, bundle)).unflatten(2, (-1, bundle)).transpose(1, 2)
+    inner = [[assigned(block.mT, 1) for block in row] for row in blocks]
+    best = torch.stack([
+        torch.stack([block[torch.arange(bundle), order].sum() for block, order in zip(row, orders, strict=True)])
+        for row, orders in zip(blocks, inner, strict=True)
+    ])  # fmt: skip
+    outer = assigned(best.mT, 1)
+    return torch.cat([outer[i] * bundle + inner[i][outer[i]] for i in range(len(outer))])

@@ -1,0 +1,365 @@
+"""Weight matching: the elements of the symmetry group that bring two networks of one wiring nearest to each other.
+
+Groups are matched in the order of data flow: a group's units are assigned to each other by what they read and write
+along axes that are matched already (weight matching of Ainsworth et al. 2023, §3.2, whose order is random). The
+continuous symmetries are taken away pair by pair, so that a small change of a network is a small change of what is
+found: scales by unit norms in, signs by agreement, what mixes the entries of a unit by balancing its two factors and
+an orthogonal Procrustes fit of one network's to the other's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+
+import torch
+
+from peace_pipeline.comparison.fitting import (
+    View,
+    assigned,
+    mixings,
+    procrustes,
+    rank,
+    rotations,
+    score,
+    sides,
+)
+from peace_pipeline.symmetry.form.canonical import DEAD, to_unit
+from peace_pipeline.symmetry.group.actions import Action, along, entries
+from peace_pipeline.symmetry.group.elements import Element, Tensors
+from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.types import Axis, Group, WiredLayer, Wiring
+
+Layers = Callable[[int], Tensors]
+"""Position of a layer → its folded tensors (``weight`` (out, in, *kernel), ``bias`` (out,)), without a batch."""
+
+_PLAIN = 1e-3
+"""Where a permutation with signs and scales agrees but for so much, no other linear map is looked for."""
+
+
+class Aligned:
+    """One of two networks under the element that was found for it; values are those of a batch of one.
+
+    ``alive`` says of a group's entries which ones count: nothing goes into the others.
+    """
+
+    def __init__(self, wiring: Wiring, layers: Layers) -> None:
+        self.wiring, self._layers = wiring, layers
+        self.permutations: Tensors = {}
+        self.scales: Tensors = {}
+        self.maps: Tensors = {}
+        self.offsets: Tensors = {}
+        self.flips: Tensors = {}
+        self.alive: Tensors = {}
+
+    def layer(self, position: int) -> Tensors:
+        """The layer's ``weight`` and ``bias`` after the element acted on it."""
+        wired, tensors = self.wiring.layers[position], self._layers(position)
+        named = {name: tensors[role][None] for role, name in wired.layer.tensors.items()}
+        acted = Action(self.wiring, self._on(wired)).layer(wired, named.__getitem__)
+        found = {role: acted[name] for role, name in wired.layer.tensors.items()}
+        for axis in wired.axes:
+            alive = self._alive_along(axis.group)
+            if alive is not None:
+                for role in ("weight", "bias") if axis is wired.out and "bias" in found else ("weight",):
+                    dim = 1 + (axis.dim if role == "weight" else 0)
+                    found[role] = found[role] * along(alive[None], found[role], dim, axis.block)
+        return {role: value[0] for role, value in found.items()}
+
+    def _alive_along(self, name: str) -> torch.Tensor | None:
+        group = self.wiring.groups[name]
+        parts = [self._alive_along(part) for part in group.parts]
+        if all(part is None for part in parts):
+            return self.alive.get(name)
+        return torch.cat([
+            torch.ones(self.wiring.groups[part].entries, dtype=torch.bool) if alive is None else alive
+            for part, alive in zip(group.parts, parts, strict=True)
+        ])  # fmt: skip
+
+    def _on(self, wired: WiredLayer) -> Element:
+        """The part of the element that acts on a layer."""
+        names = {name for axis in wired.axes for name in _involved(self.wiring, axis.group)}
+        return Element(**{
+            kind.name: {name: value for name, value in getattr(self, kind.name).items() if name in names}
+            for kind in fields(Element)
+        })  # fmt: skip
+
+
+def match(wiring: Wiring, a: Layers, b: Layers) -> tuple[Aligned, Aligned]:
+    """Two networks of one wiring brought into one form: ``b`` keeps the order of its units, ``a`` follows it."""
+    folded = wiring.folded
+    matching = _Matching(folded, Aligned(folded, a), Aligned(folded, b))
+    matching.run()
+    return matching.a, matching.b
+
+
+def like(aligned: Aligned, layers: Layers) -> Aligned:
+    """A network that is nearly equal to an aligned one, under the same element but with unit norms of its own."""
+    other = Aligned(aligned.wiring, layers)
+    for kind in (*(kind.name for kind in fields(Element)), "alive"):
+        getattr(other, kind).update(getattr(aligned, kind))
+    matching = _Matching(aligned.wiring, other, other)
+    for name, old in aligned.scales.items():
+        group = aligned.wiring.groups[name]
+        if {w.SCALE, w.NORMALISED} & {*group.actions}:
+            del other.scales[name]
+            matching.scale(group)
+            other.scales[name] = other.scales[name] * old.sign()
+    return other
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a group occurs: from entry ``start`` on along an axis of the layer at ``position``."""
+
+    position: int
+    axis: Axis
+    group: str
+    start: int
+
+
+class _Matching:
+    """Two networks on the way into one form, and the groups that are settled."""
+
+    def __init__(self, folded: Wiring, a: Aligned, b: Aligned) -> None:
+        self.wiring, self.a, self.b = folded, a, b
+        self._members: dict[str, list[Group]] = {}
+        for group in folded.groups.values():
+            self._members.setdefault(_root(folded, group.name), []).append(group)
+        self._places = list(self._all_places())
+        self._settled = {
+            root for root, members in self._members.items() if not any(m.actions for m in members)
+        }
+        self._done: set[str] = set()
+
+    def run(self) -> None:
+        """Settle every group: those of which a writer reads settled ones first."""
+        for is_last in (False, True):
+            for wired in self.wiring.layers:
+                if is_last or wired.is_diagonal or not wired.into or self._is_settled(wired.into.group):
+                    for axis in reversed(wired.axes) if wired.is_diagonal or is_last else [wired.out]:
+                        self._settle_along(axis.group, is_last=is_last)
+
+    def _settle_along(self, name: str, *, is_last: bool = False) -> None:
+        for root, _ in _pieces(self.wiring, name):
+            if root not in self._settled:
+                self._settle(root)
+        if name not in self._done and (is_last or self._is_ready(self.wiring.groups[name])):
+            self.scale(self.wiring.groups[name])
+            self._finish(self.wiring.groups[name])
+
+    def _settle(self, root: str) -> None:
+        """Match the units of a root, and what is free beside their order in those groups that can be read."""
+        members = [group for group in self._members[root] if self._is_ready(group)]
+        for group in members:
+            self.scale(group)
+        self._permute(self.wiring.groups[root], members)
+        self._settled.add(root)
+        for group in members:
+            self._finish(group)
+
+    def _finish(self, group: Group) -> None:
+        """Settle what is free in a group whose units are matched and scaled."""
+        self._sign(group)
+        self._mix(group)
+        self._map_whole(group)
+        self._move(group)
+        self._done.add(group.name)
+
+    def _is_ready(self, group: Group) -> bool:
+        """Whether what the first layer reads that writes a group is settled."""
+        writing = self._writing(group)
+        return not writing or self._is_readable(self.wiring.layers[writing[0].position])
+
+    def _is_readable(self, wired: WiredLayer) -> bool:
+        if wired.into and wired.is_diagonal:
+            free = {*self.wiring.groups[wired.into.group].actions}
+            is_scaled = w.SCALE not in free or wired.into.group in self.a.scales
+            return wired.into.group in self._done or (is_scaled and not {w.SIGN, w.FLIP} & free)
+        return wired.into is None or self._is_settled(wired.into.group)
+
+    def _writing(self, group: Group) -> list[_Place]:
+        return [
+            place
+            for place in self._places
+            if place.group == group.name
+            and place.axis.charge == 1
+            and place.axis is self.wiring.layers[place.position].out
+        ]
+
+    def _is_settled(self, name: str) -> bool:
+        """Whether a group's order and all that is free in it beside are known, as of those that it is made of."""
+        group = self.wiring.groups[name]
+        roots = all(root in self._settled for root, _ in _pieces(self.wiring, name))
+        is_free = not {*group.actions} <= {w.PERMUTE} and name not in self._done
+        return roots and not is_free and all(map(self._is_settled, group.parts))
+
+    def _all_places(self) -> Iterator[_Place]:
+        for position, wired in enumerate(self.wiring.layers):
+            for axis in [wired.out] if wired.is_diagonal else wired.axes:
+                root = self.wiring.groups[_root(self.wiring, axis.group)]
+                if root.parts and axis.group == root.name:
+                    for part, start in _pieces(self.wiring, root.name):
+                        yield _Place(position, axis, part, start)
+                else:
+                    yield _Place(position, axis, axis.group, 0)
+
+    def _views(self, group: Group) -> Iterator[View]:
+        """What is known of a group: its places in layers whose other axis is settled."""
+        for place in self._places:
+            wired = self.wiring.layers[place.position]
+            others = [axis.group for axis in wired.axes if axis is not place.axis]
+            is_known = self._is_readable(wired) if wired.is_diagonal else all(map(self._is_settled, others))
+            if place.group != group.name or not is_known:
+                continue
+            a, b = (self._rows(side, place, group) for side in (self.a, self.b))
+            norms = float(a.norm() * b.norm())
+            yield View(a, b, place.axis.charge, place.axis.bundled, a.numel() / max(norms, 1e-300), norms)
+
+    def _rows(self, side: Aligned, place: _Place, group: Group) -> torch.Tensor:
+        """The group's entries at a place (entries, columns), with their biases where the layer writes them."""
+        tensors, axis = side.layer(place.position), place.axis
+        wired = self.wiring.layers[place.position]
+        front = tensors["weight"].movedim(axis.dim, 0)
+        columns = [front.reshape(len(front) // axis.block, -1)]
+        is_constant = axis.charge == 1 and {w.SHIFT, w.FREE} & {*group.actions}
+        if axis is wired.out and "bias" in tensors and not is_constant:
+            columns.append(tensors["bias"][:, None])
+        count = group.entries // (group.bundle if axis.bundled else 1)
+        rows = torch.cat(columns, 1) if len(columns) > 1 else columns[0]
+        return rows[place.start : place.start + count]
+
+    def scale(self, group: Group) -> None:
+        """Unit norms in, by the first layer that writes the group; of normalised units as a whole."""
+        if not {w.SCALE, w.NORMALISED} & {*group.actions}:
+            return
+        writing = self._writing(group)
+        first = [place for place in writing if place.position == writing[0].position]
+        if not first:
+            return
+        is_only = len({place.position for place in writing}) == 1
+        for side in {self.a, self.b}:
+            norms = torch.cat([self._rows(side, place, group) for place in first], 1).norm(dim=1)
+            if w.NORMALISED in group.actions:
+                units = norms.view(-1, group.width).norm(dim=1)
+                norms = units.repeat_interleave(group.entries // len(units))
+            elif is_only and not bool((norms > DEAD).all()):
+                side.alive[group.name] = norms > DEAD
+            side.scales[group.name] = to_unit(norms)[None]
+
+    def _permute(self, root: Group, members: list[Group]) -> None:
+        if w.PERMUTE not in root.actions:
+            return
+        agreed = torch.zeros(root.size, root.size, dtype=torch.float64)
+        for group in members:
+            agreed += score(group, [view.projected() for view in self._views(group)])
+        order = assigned(agreed, root.bundle)
+        self.a.permutations[root.name] = order[None]
+        for group in members:
+            index = entries(order[None], group.width)[0]
+            if group.name in self.a.scales:
+                self.a.scales[group.name] = self.a.scales[group.name][:, index]
+            if group.name in self.a.alive:
+                self.a.alive[group.name] = self.a.alive[group.name][index]
+
+    def _sign(self, group: Group) -> None:
+        if not {w.SIGN, w.FLIP} & {*group.actions}:
+            return
+        agreement = torch.zeros(group.entries, dtype=torch.float64)
+        for view in self._views(group):
+            if view.charge:
+                agreement += view.weight * (view.a * view.b).sum(1)
+        negative = (agreement < 0)[None]
+        if w.FLIP in group.actions:
+            self.a.flips[group.name] = negative.double()
+        else:
+            old = self.a.scales.get(group.name, torch.ones_like(negative, dtype=torch.float64))
+            self.a.scales[group.name] = torch.where(negative, -old, old)
+
+    def _mix(self, group: Group) -> None:
+        """Maps of units whose entries are mixed."""
+        if not {w.MIX, w.ROTATE} & {*group.actions}:
+            return
+        count = group.size // group.bundle
+        factors = sides(list(self._views(group)), count, group)
+        if factors:
+            a, b = factors
+            found = rotations(a, b, group.rotary) if w.ROTATE in group.actions else mixings(a, b)
+            self.a.maps[group.name], self.b.maps[group.name] = found[0][None], found[1][None]
+
+    def _map_whole(self, group: Group) -> None:
+        """A linear map of all entries, where a permutation with scales and signs leaves more than twice as much."""
+        if not {w.LINEAR, w.ORTHOGONAL} & {*group.actions}:
+            return
+        plain = [view for view in self._views(group) if view.charge]
+        if not plain:
+            return
+        agreed = sum(view.weight * float((view.a * view.b).sum()) for view in plain)
+        fit = agreed / sum(view.weight * view.norms for view in plain)
+        if 1 - fit <= _PLAIN:
+            return
+        kinds = (self.a.permutations, self.a.scales, self.b.scales, self.a.alive, self.b.alive)
+        kept = [kind.pop(group.name, None) for kind in kinds]
+        found = self._whole(group)
+        if found is None or 1 - fit <= 2 * (1 - found[2]) + 1e-9:
+            for kind, value in zip(kinds, kept, strict=True):
+                if value is not None:
+                    kind[group.name] = value
+        else:
+            for side, maps in zip((self.a, self.b), found[:2], strict=True):
+                if maps is not None:
+                    side.maps[group.name] = maps[None]
+            if found[3] < group.entries:
+                self.a.alive[group.name] = self.b.alive[group.name] = torch.arange(group.entries) < found[3]
+
+    def _whole(self, group: Group) -> tuple[torch.Tensor, torch.Tensor | None, float, int] | None:
+        """Maps of both networks, the cosine under them, and how many entries they leave alive."""
+        views = list(self._views(group))
+        if w.LINEAR in group.actions:
+            factors = sides(views, 1, group)
+            if factors is None or (rank(factors[0]) < group.entries and len(self._writing(group)) > 1):
+                return None
+            return mixings(*factors)
+        cross = torch.stack([view.weight * (view.a @ view.b.mT).double() for view in views]).sum(0)
+        turn, agreed = procrustes(cross)
+        fit = float(agreed) / sum(view.weight * view.norms for view in views)
+        return turn[None], None, fit, group.entries
+
+    def _move(self, group: Group) -> None:
+        """Constants that readers take up, or that nothing sees: none."""
+        if not {w.SHIFT, w.FREE} & {*group.actions}:
+            return
+        for position, wired in enumerate(self.wiring.layers):
+            if wired.out.group == group.name and wired.out.charge == 1 and "bias" in wired.layer.tensors:
+                for side in (self.a, self.b):
+                    bias = side.layer(position)["bias"]
+                    if wired.out.bundled:
+                        units = bias.view(-1, group.width)
+                        bias = units.repeat_interleave(group.bundle, 0).flatten()
+                    side.offsets[group.name] = -bias[None]
+                return
+
+
+def _root(wiring: Wiring, name: str) -> str:
+    """The group whose order a group has."""
+    above = wiring.groups[name].along
+    return name if above is None else _root(wiring, above)
+
+
+def _pieces(wiring: Wiring, name: str) -> Iterator[tuple[str, int]]:
+    """The groups that an axis' order is made of, and the entries where they begin."""
+    root, start = wiring.groups[_root(wiring, name)], 0
+    if not root.parts:
+        yield root.name, 0
+    for part in root.parts:
+        for piece, offset in _pieces(wiring, part):
+            yield piece, start + offset
+        start += wiring.groups[part].entries
+
+
+def _involved(wiring: Wiring, name: str) -> Iterator[str]:
+    """A group and all that can act on its entries."""
+    group = wiring.groups[name]
+    yield name
+    for other in (*group.parts, *filter(None, [group.along])):
+        yield from _involved(wiring, other)

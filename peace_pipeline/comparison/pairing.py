@@ -1,0 +1,147 @@
+"""Networks that are to be compared, and which of their layers stand for each other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from peace_pipeline.comparison.matching import Layers
+from peace_pipeline.stages.extract import wire_checkpoint
+from peace_pipeline.symmetry.form.folding import folded_layer
+from peace_pipeline.symmetry.wiring.inference import independent
+from peace_pipeline.symmetry.wiring.types import INDEPENDENT, WiredLayer, Wiring
+from peace_pipeline.weights.checkpoint import Checkpoint
+from peace_pipeline.weights.layers import Layer
+from peace_pipeline.weights.logical import LogicalTensors
+
+Rounding = Callable[[torch.Tensor], torch.Tensor]
+Tensors = dict[str, torch.Tensor]
+_SKETCH = 4096
+"""Values of a layer that tell which other layer it is, where names don't."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """An open network: its checkpoint, its logical tensors, and how it is wired."""
+
+    checkpoint: Checkpoint
+    tensors: LogicalTensors
+    wiring: Wiring
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, config: dict[str, Any]) -> Network:
+        """Wire a checkpoint.
+
+        Raises:
+            UnreadableCheckpoint: where that can't be done.
+        """
+        return cls(checkpoint, *wire_checkpoint(checkpoint, config))
+
+    def layers(
+        self, wiring: Wiring, dtype: torch.dtype, rounding: Rounding = lambda values: values
+    ) -> Layers:
+        """Reads the folded layers of ``wiring``, which names this network's tensors, after ``rounding``."""
+
+        def read(position: int) -> Tensors:
+            return folded_layer(
+                wiring.layers[position], lambda name: rounding(self.tensors.read(name, dtype))
+            )
+
+        return read
+
+    def size(self, wired: WiredLayer) -> int:
+        """Number of values of a layer and the norm after it."""
+        names = (name for layer in wired.own for name in layer.tensors.values())
+        return sum(self.tensors.tensors[name].size for name in names)
+
+
+@dataclass(frozen=True)
+class Counterparts:
+    """What two networks have in common: parts of their wirings whose layers stand for each other in order."""
+
+    a: Wiring
+    b: Wiring
+
+    def missing(self, a: Network, b: Network) -> tuple[int, int]:
+        """How many layers of each have no counterpart."""
+        return _missing(self.a, a.wiring), _missing(self.b, b.wiring)
+
+
+def counterparts(a: Network, b: Network, least: float) -> Counterparts | None:
+    """What can be compared of two networks: all of it in the order of data flow where they are wired alike, what has
+    the same names and shapes, or what has the same shapes and most similar values.
+
+    ``None`` where even equal layers would make less than ``least`` of the smaller network.
+    """
+    are_known = INDEPENDENT not in (a.wiring.method, b.wiring.method)
+    if are_known and a.wiring.signature == b.wiring.signature:
+        return Counterparts(a.wiring, b.wiring)
+    whole = min(sum(map(each.size, each.wiring.layers)) for each in (a, b))
+    by_name = _by_name(a, b) if b.wiring.method == INDEPENDENT else _by_name(b, a)
+    for found in (Counterparts(by_name, by_name), _by_content(a, b)):
+        if sum(map(a.size, found.a.layers)) >= max(1, least * whole):
+            return found
+    return None
+
+
+def _by_name(a: Network, b: Network) -> Wiring:
+    """The part of a network's wiring whose tensors another has too."""
+
+    def is_shared(wired: WiredLayer) -> bool:
+        layers = [*wired.own, *filter(None, [wired.before])]
+        names = [name for layer in layers for name in layer.tensors.values()]
+        shapes = [
+            [each.tensors.tensors[name].shape for name in names] for each in (a, b) if _has(each, names)
+        ]
+        return len(shapes) == 2 and shapes[0] == shapes[1]
+
+    return replace(a.wiring, layers=tuple(wired for wired in a.wiring.layers if is_shared(wired)))
+
+
+def _has(network: Network, names: Sequence[str]) -> bool:
+    return all(name in network.tensors.tensors for name in names)
+
+
+def _by_content(a: Network, b: Network) -> Counterparts:
+    """Layers of one shape in two networks, paired so that their values agree most."""
+    groups: dict[tuple[object, ...], tuple[list[Layer], list[Layer]]] = defaultdict(lambda: ([], []))
+    for side, network in enumerate((a, b)):
+        for layer in _layers_of(network.wiring):
+            groups[(layer.shape, *sorted(layer.tensors))][side].append(layer)
+    pairs = [pair for alike in groups.values() if all(alike) for pair in _assigned(a, b, *alike)]
+    first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+    return Counterparts(independent(first), independent(second))
+
+
+def _assigned(
+    a: Network, b: Network, first: list[Layer], second: list[Layer]
+) -> Iterator[tuple[Layer, Layer]]:
+    if len(first) == len(second) == 1:
+        yield first[0], second[0]
+        return
+    one = torch.stack([_sketch(a, layer) for layer in first])
+    other = torch.stack([_sketch(b, layer) for layer in second])
+    for i, j in zip(*linear_sum_assignment((one @ other.mT).numpy(), maximize=True), strict=True):
+        yield first[i], second[j]
+
+
+def _sketch(network: Network, layer: Layer) -> torch.Tensor:
+    """Evenly spaced values of a layer's tensors, of unit norm."""
+    values = torch.cat([network.tensors.read(name).flatten() for _, name in sorted(layer.tensors.items())])
+    chosen = values[:: -(-len(values) // _SKETCH)].double()
+    return chosen / chosen.norm().clamp_min(1e-300)
+
+
+def _layers_of(wiring: Wiring) -> Iterator[Layer]:
+    """All layers that a wiring names, each once."""
+    every = (layer for wired in wiring.layers for layer in (*wired.own, wired.before) if layer)
+    yield from {layer.name: layer for layer in every}.values()
+
+
+def _missing(part: Wiring, whole: Wiring) -> int:
+    return len({layer.name for layer in _layers_of(whole)} - {layer.name for layer in _layers_of(part)})

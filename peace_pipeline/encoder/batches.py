@@ -1,0 +1,134 @@
+"""Training batches: networks, their noisy copies and their broken twins, with who is like whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from peace_pipeline.encoder.bucket import Bucket
+from peace_pipeline.encoder.model import EncoderConfig
+from peace_pipeline.encoder.pairs import BROKEN_SHARE, DROPPED, NOISE, POSITIVE
+from peace_pipeline.symmetry.group.actions import act
+from peace_pipeline.symmetry.group.elements import ALL, Strength, random_element
+from peace_pipeline.symmetry.group.perturbations import add_noise, break_wiring, breakable, drop_weights
+
+INTACT, BROKEN = 0, 1
+
+
+@dataclass(frozen=True)
+class Views:
+    """A training batch. For each row of the buckets, in order: ``member`` (which network) and ``view``."""
+
+    buckets: list[Bucket]
+    member: torch.Tensor
+    view: torch.Tensor
+
+
+class TrainingSet(torch.utils.data.Dataset[int]):
+    """The training networks in memory, stacked; an item is a network's number, a batch is :class:`Views`."""
+
+    def __init__(self, buckets: Sequence[Bucket], pairs: pa.Table, config: EncoderConfig, seed: int) -> None:
+        self.buckets = list(buckets)
+        self.config = config
+        self.keys = [key for bucket in buckets for key in bucket.keys]
+        self.relation = _relation(self.keys, pairs)
+        self.generator = torch.Generator().manual_seed(seed)
+        self._starts = np.cumsum([0, *(len(bucket) for bucket in buckets)])
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, member: int) -> int:
+        return member
+
+    def collate(self, anchors: list[int]) -> Views:
+        """The anchors and a positive partner of each, all as disguised noisy copies, and the anchors' broken twins.
+
+        The partner of an anchor that has no other positive is a second copy of itself.
+        """
+        partners = [self._partner(anchor) for anchor in anchors]
+        alone = [anchor for anchor, partner in zip(anchors, partners, strict=True) if anchor == partner]
+        intact = sorted([*set(anchors) | set(partners), *alone])
+        buckets, members, views = [], [], []
+        for number, bucket in enumerate(self.buckets):
+            start, end = self._starts[number : number + 2]
+            own = [member for member in intact if start <= member < end]
+            if not own:
+                continue
+            parts = [self._copy(bucket.select([member - start for member in own]))]
+            twins = sorted(set(own) & set(anchors)) if self._breakable(bucket) else []
+            if twins:
+                parts.append(self._broken(self._copy(bucket.select([member - start for member in twins]))))
+            buckets.append(_join(parts))
+            members += own + twins
+            views += [INTACT] * len(own) + [BROKEN] * len(twins)
+        return Views(buckets, torch.tensor(members), torch.tensor(views))
+
+    @staticmethod
+    def _breakable(bucket: Bucket) -> bool:
+        return bool(breakable(bucket.wiring))
+
+    def twins(self, batch: Views) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of the intact networks that have a broken twin in the batch, and the rows of those twins."""
+        broken = (batch.view == BROKEN).nonzero().flatten()
+        intact = (batch.view == INTACT).nonzero().flatten()
+        row_of = dict(zip(batch.member[intact].tolist(), intact.tolist(), strict=True))
+        return torch.tensor(
+            [row_of[member] for member in batch.member[broken].tolist()], dtype=torch.long
+        ), broken
+
+    def masks(self, batch: Views) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positive and negative masks (rows, rows). Broken twins are negatives of all, and no anchors."""
+        related = self.relation[batch.member][:, batch.member]
+        intact = batch.view != BROKEN
+        both = intact[:, None] & intact[None, :]
+        itself = torch.eye(len(intact), dtype=torch.bool)
+        positive = both & (related > 0) & ~itself
+        negative = (both & (related < 0)) | (intact[:, None] & ~intact[None, :])
+        return positive, negative
+
+    def _partner(self, anchor: int) -> int:
+        """A random positive of the anchor; itself where it has no other."""
+        partners = [
+            member for member in (self.relation[anchor] > 0).nonzero().flatten().tolist() if member != anchor
+        ]
+        if not partners:
+            return anchor
+        return partners[int(torch.randint(len(partners), (1,), generator=self.generator))]
+
+    def _copy(self, bucket: Bucket) -> Bucket:
+        """A disguised copy that weights are dropped from and noise is added to.
+
+        All but permutations are the identity under the canonical form, so they are left out there.
+        """
+        strength = Strength() if self.config.canonical else ALL
+        element = random_element(bucket.wiring, len(bucket), self.generator, strength)
+        tensors = act(bucket.wiring, bucket.tensors, element)
+        shares = (most * torch.rand(len(bucket), generator=self.generator) for most in (DROPPED, NOISE))
+        dropped = drop_weights(tensors, next(shares), self.generator)
+        return bucket.with_tensors(add_noise(dropped, next(shares), self.generator))
+
+    def _broken(self, bucket: Bucket) -> Bucket:
+        share = BROKEN_SHARE * (0.25 + 0.75 * torch.rand(len(bucket), generator=self.generator))
+        return bucket.with_tensors(break_wiring(bucket.wiring, bucket.tensors, share, self.generator))
+
+
+def _relation(keys: list[str], pairs: pa.Table) -> torch.Tensor:
+    """Matrix (networks, networks): 1 for positives and for each network itself, −1 for negatives, else 0."""
+    number = {key: index for index, key in enumerate(keys)}
+    relation = torch.zeros(len(keys), len(keys), dtype=torch.int8)
+    columns = (pairs[name].to_pylist() for name in ("anchor", "other", "relation"))
+    for anchor, other, kind in zip(*columns, strict=True):
+        if anchor != other and anchor in number and other in number:
+            relation[number[anchor], number[other]] = 1 if kind == POSITIVE else -1
+    return relation.fill_diagonal_(1)
+
+
+def _join(parts: list[Bucket]) -> Bucket:
+    tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors}
+    keys = tuple(key for part in parts for key in part.keys)
+    return Bucket(parts[0].wiring, keys, tensors, parts[0].sizes)

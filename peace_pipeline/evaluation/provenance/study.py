@@ -1,0 +1,200 @@
+"""The provenance report: verdicts on pairs of networks whose relation is known, and the thresholds that they give."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from peace_pipeline.comparison.evidence import FINE_TUNED
+from peace_pipeline.comparison.pairing import Network
+from peace_pipeline.comparison.verdict import (
+    DERIVED,
+    EQUIVALENT,
+    IDENTICAL,
+    THRESHOLDS,
+    UNRELATED,
+    Measured,
+    Thresholds,
+    evidence,
+    is_identical,
+    measure,
+)
+from peace_pipeline.evaluation.provenance.page import Results, render
+from peace_pipeline.evaluation.reports import Report, publish
+from peace_pipeline.evaluation.variants import DERIVED as VARIANTS
+from peace_pipeline.evaluation.variants import Records, Specimen, disguised, specimen
+from peace_pipeline.lake import Lake, atomic
+from peace_pipeline.progress import Progress
+from peace_pipeline.zoo.catalog import TEST, TRAIN, networks, newest_records
+from peace_pipeline.zoo.catalog import Network as Listed
+
+NAME = "provenance"
+BASES = {TRAIN: 42, TEST: 84}
+"""Networks of each split from which pairs are made: about 25 of each, so more than 2,000 of test runs."""
+_EVERYTHING = Thresholds(0.0, 0.0)
+
+
+class NothingToCompare(Exception):
+    """The lake has too few networks of a trained zoo."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two networks whose relation is known."""
+
+    kind: str
+    disguised: bool
+    truth: str
+    a: Specimen
+    b: Specimen
+    relation: str | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A pair without its weights, with what was measured: ``plain`` is the cosine of all values in the order in which
+    they are stored."""
+
+    kind: str
+    disguised: bool
+    truth: str
+    split: str
+    architecture: str
+    measured: Measured | None
+    plain: float
+    relation: str | None = None
+    found_relation: str | None = None
+
+    def verdict(self, thresholds: Thresholds) -> str:
+        """What ``peace compare`` says."""
+        if self.measured is None:
+            return IDENTICAL
+        return replace(self.measured, tolerance=thresholds.tolerance).verdict(thresholds)
+
+
+def provenance_report(
+    lake: Lake, *, seed: int = 0, bases: Mapping[str, int] = BASES, progress: Progress | None = None
+) -> Report:
+    """Fit the thresholds to pairs of training runs, judge pairs of test runs by them, and write both down.
+
+    Raises:
+        NothingToCompare: where the lake has no trained zoo with runs on both sides of the split.
+    """
+    listed = [network for network in networks(lake) if network.source == "trained"]
+    sides = {split: [each for each in listed if each.split == split] for split in (TRAIN, TEST)}
+    if not all(len({each.recipe for each in side}) > 1 for side in sides.values()):
+        raise NothingToCompare("no trained zoo with several recipes among training and test runs")
+    chosen = {split: _bases(side, bases[split], seed) for split, side in sides.items()}
+    records = newest_records(lake)
+    total, done = sum(map(len, chosen.values())), 0
+    judged: list[Judged] = []
+    for split, side in sides.items():
+        for base in chosen[split]:
+            judged += [judge(pair, split) for pair in pairs_of(records, base, side, seed + done)]
+            done += 1
+            if progress:
+                progress(done, total)
+    thresholds = fit([each for each in judged if each.split == TRAIN])
+    results = Results(thresholds, seed, judged)
+    report = publish(lake, NAME, render(results), results.figures())
+    with atomic(report.path.parent / THRESHOLDS) as temporary:
+        temporary.write_text(json.dumps(vars(thresholds)) + "\n")
+    return report
+
+
+def _bases(side: Sequence[Listed], count: int, seed: int) -> list[Listed]:
+    """Networks at random, as many of each architecture as there are."""
+    by_architecture: dict[str | None, list[Listed]] = defaultdict(list)
+    for each in random.Random(seed).sample(list(side), len(side)):
+        by_architecture[each.architecture].append(each)
+    turns = range(max(map(len, by_architecture.values())))
+    order = [alike[turn] for turn in turns for alike in by_architecture.values() if turn < len(alike)]
+    return order[:count]
+
+
+def pairs_of(records: Records, base: Listed, side: Sequence[Listed], seed: int) -> Iterator[Pair]:
+    """Every kind of pair with one network, its partners from the same side of the split; each kind also disguised."""
+    rng = random.Random(seed)
+    first = specimen(records, base)
+    yield Pair("itself", False, IDENTICAL, first, first)
+    yield Pair("itself", True, EQUIVALENT, first, disguised(first, seed))
+    made: list[tuple[str, str, str | None, Specimen]] = []
+    for kind, (relation, make) in VARIANTS.items():
+        made.append((kind, DERIVED, relation, make(first, seed)))
+    for kind, candidates in partners(base, side).items():
+        if candidates:
+            other = specimen(records, rng.choice(candidates))
+            is_same_run = other.listed.run == base.run
+            made.append(
+                (kind, DERIVED if is_same_run else UNRELATED, FINE_TUNED if is_same_run else None, other)
+            )
+    for kind, truth, of, other in made:
+        yield Pair(kind, False, truth, first, other, of)
+        yield Pair(kind, True, truth, first, disguised(other, seed + 1), of)
+
+
+def partners(base: Listed, side: Sequence[Listed]) -> dict[str, list[Listed]]:
+    """Networks of the same side by what they have in common with one; partners of twins, which begin alike, are left
+    out."""
+    apart = [each for each in side if base.run not in (each.run, each.twin_of) and each.run != base.twin_of]
+    alike = [each for each in apart if each.architecture == base.architecture]
+    return {
+        "another checkpoint of the run": [
+            e for e in side if e.run == base.run and e.model_id != base.model_id
+        ],
+        "another seed": [each for each in alike if each.recipe == base.recipe],
+        "another recipe": [each for each in alike if each.task == base.task and each.recipe != base.recipe],
+        "another task's network": [each for each in alike if each.task != base.task],
+        "another architecture": [each for each in apart if each.architecture != base.architecture],
+    }
+
+
+def judge(pair: Pair, split: str) -> Judged:
+    """Measure a pair."""
+    a, b = pair.a.network(), pair.b.network()
+    fields = (pair.kind, pair.disguised, pair.truth, split, pair.a.listed.architecture or "")
+    if is_identical(a.checkpoint, b.checkpoint):
+        return Judged(*fields, None, 1.0)
+    measured, form = measure(a, b, _EVERYTHING)
+    found = evidence(measured, form)[1] if split == TEST and pair.relation and form else None
+    return Judged(*fields, measured, plain_cosine(a, b), pair.relation, found)
+
+
+def plain_cosine(a: Network, b: Network) -> float:
+    """Cosine of all values of the tensors that both have, in the order in which they are stored; 0 without any."""
+    shared = [n for n, info in a.tensors.tensors.items() if n in b.tensors.tensors and info.is_floating]
+    shared = [n for n in shared if a.tensors.tensors[n].shape == b.tensors.tensors[n].shape]
+    if not shared:
+        return 0.0
+    x, y = (torch.cat([each.tensors.read(n, torch.float64).flatten() for n in shared]) for each in (a, b))
+    return float(x @ y / (x.norm() * y.norm()).clamp_min(1e-300))
+
+
+def fit(judged: Sequence[Judged]) -> Thresholds:
+    """Thresholds of least balanced error: a tolerance between disguised copies and the slightest changes, a similarity
+    between derived and unrelated networks."""
+    measured = [(each.truth, each.measured) for each in judged if each.measured]
+    near, far = (
+        [np.log(max(m.distance, 1e-12)) for truth, m in measured if (truth == EQUIVALENT) == equal]
+        for equal in (True, False)
+    )
+    derived, unrelated = (
+        [m.similarity for truth, m in measured if truth == wanted] for wanted in (DERIVED, UNRELATED)
+    )
+    return Thresholds(float(np.exp(cut(near, far))), cut(unrelated, derived))
+
+
+def cut(low: Sequence[float], high: Sequence[float]) -> float:
+    """The value that best parts two samples, by the mean of both error rates; in the middle of the widest gap among
+    the best."""
+    values = np.unique([*low, *high])
+    places = (values[:-1] + values[1:]) / 2
+    errors = [np.mean(np.array(low) > place) + np.mean(np.array(high) <= place) for place in places]
+    best = np.isclose(errors, np.min(errors))
+    return float(places[best][np.argmax(np.diff(values)[best])])

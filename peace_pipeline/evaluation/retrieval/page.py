@@ -1,0 +1,186 @@
+"""The page of the retrieval report: what the figures say, in words, tables and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peace_pipeline.evaluation.baselines import BASELINES
+from peace_pipeline.evaluation.metrics import CUTOFFS, Estimate
+from peace_pipeline.evaluation.page import Html, Section, build_page, table
+from peace_pipeline.evaluation.population import Member
+from peace_pipeline.evaluation.retrieval import plots as plots
+from peace_pipeline.evaluation.scoring import ALL, PEACE, Grade
+
+TITLE = "Retrieval on held-out training runs"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that the report shows; ``vectors`` are the members' embeddings (members, dimension)."""
+
+    encoder_version: str
+    seed: int
+    members: Sequence[Member]
+    vectors: NDArray[np.float64]
+    same_function: Grade
+    same_task: Grade
+    population: Mapping[str, float]
+
+    def figures(self) -> dict[str, float]:
+        """All figures, flat."""
+        flat = {f"population/{name}": float(value) for name, value in self.population.items()}
+        flat |= {"seed": float(self.seed)} | self.same_function.figures() | self.same_task.figures()
+        lead = self.same_task.difference(PEACE, self.same_task.best_of_weights())
+        flat |= {f"{PEACE}/same_task/lead{end}": value for end, value in _ends(lead).items()}
+        return flat
+
+
+def _ends(estimate: Estimate) -> dict[str, float]:
+    return {"": estimate.mean, "_low": estimate.low, "_high": estimate.high}
+
+
+def render(results: Results) -> str:
+    """The whole page."""
+    sections = [_task_section(results)]
+    if results.same_function.scopes:
+        sections.append(_function_section(results))
+    sections += [_map_section(results), _method_section(results)]
+    return build_page(TITLE, summary(results), _facts(results), sections)
+
+
+def summary(results: Results) -> str:
+    """Two sentences on what the figures say, whichever way they fall."""
+    task = results.same_task
+    best = task.best_of_weights()
+    lead, ours = task.difference(PEACE, best), task.estimate(PEACE, "map")
+    standing = "ahead of" if lead.low > 0 else "behind" if lead.high < 0 else "not clearly apart from"
+    rival = task.estimate(best, "map")
+    second = (
+        f"Asked for networks of the same task from other training runs, PEACE reaches a MAP of {_text(ours)}, "
+        f"{standing} the best method that reads only weights ({_title(best)}: {_text(rival)}; difference "
+        f"{lead.mean:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}])."
+    )
+    return f"{_function_sentence(results.same_function)} {second}"
+
+
+def _function_sentence(function: Grade) -> str:
+    if not function.scopes:
+        return "No test network has known symmetries, so none was disguised."
+    found = function.estimate(PEACE, "recall_at_1").mean
+    count = len(function.scopes[ALL][PEACE].queries)
+    share = "all" if found == 1 else f"{found:.1%} of"
+    return f"Permuted at random and rescaled by up to 10^±2, {share} {count} test networks find their original first."
+
+
+def _facts(results: Results) -> dict[str, str]:
+    population = results.population
+    return {
+        "networks in the lake": f"{population['networks']:,.0f}",
+        "skipped": f"{population['skipped']:,.0f}",
+        "test networks with a task": f"{population['test_networks']:,.0f}",
+        "test runs": f"{population['test_runs']:,.0f}",
+        "tasks": f"{population['test_tasks']:,.0f}",
+        "embedded a second": f"{population['networks_per_second']:,.0f}",
+        "encoder": results.encoder_version,
+        "seed": str(results.seed),
+    }
+
+
+def _task_section(results: Results) -> Section:
+    grade = results.same_task
+    scored = grade.scopes[ALL][PEACE]
+    metrics = ["map", *(f"precision_at_{k}" for k in CUTOFFS), *(f"recall_at_{k}" for k in CUTOFFS)]
+    header = ["Method", "MAP", *(f"P@{k}" for k in CUTOFFS), *(f"R@{k}" for k in CUTOFFS)]
+    rows: list[list[str | Html]] = [
+        [_title(method), *(_cell(grade.estimate(method, metric)) for metric in metrics)]
+        for method in _ordered(grade)
+    ]
+    return Section(
+        "Same task, another training run",
+        [
+            f"{len(scored.queries)} queries; {scored.left_out} networks ask nothing, because they were trained on "
+            "shuffled labels or because no other run has their task. A query's own run is no part of its gallery. "
+            "BM25 reads cards, not weights, and a card that names the task answers the question: it stands beside.",
+            plots.map_bars(grade, _title),
+            table(header, rows, lead=_title(PEACE)),
+            plots.at_k(grade, _title),
+            "Within one architecture, queries and gallery both:",
+            plots.by_architecture(grade, _title),
+        ],
+    )
+
+
+def _function_section(results: Results) -> Section:
+    grade = results.same_function
+    scopes = list(grade.scopes)
+    names = ["All", *(scope.removeprefix("wiring_") for scope in scopes[1:])]
+    rows: list[list[str | Html]] = [
+        [_title(method), *(_cell(grade.estimate(method, "recall_at_1", scope)) for scope in scopes)]
+        for method in _ordered(grade)
+    ]
+    left_out = results.population["test_independent"]
+    apart = (
+        f" {left_out:.0f} networks have no known symmetries: they are in the gallery only."
+        if left_out
+        else ""
+    )
+    return Section(
+        "Same function, in disguise",
+        [
+            "Each test network is permuted at random and rescaled by up to 10^±2, and looks for its original among "
+            f"all {len(results.members)} test networks. Recall@1, by architecture and by how PEACE found the "
+            f"symmetries.{apart} How little embeddings move under every symmetry is in the report `symmetry`.",
+            table(["Method", *names], rows, lead=_title(PEACE)),
+        ],
+    )
+
+
+def _map_section(results: Results) -> Section:
+    return Section(
+        "The test networks on a map",
+        [
+            "The first two principal components of the embeddings: colour is the task, shape the architecture, hollow "
+            "marks are networks trained on shuffled labels.",
+            plots.embedding_map(results.members, results.vectors),
+        ],
+    )
+
+
+def _method_section(results: Results) -> Section:
+    return Section(
+        "How this was measured",
+        [
+            "Splits are by training run: 60% train, 15% validate, 25% test. Intervals are 95% bootstrap intervals "
+            "over queries, ties are broken at random, and whatever a method can't compare ranks last. Baselines that "
+            "learn (LDA, standardisation) learn from the training split, as the encoder does. Unless said otherwise "
+            "they read weights as they were trained, with BatchNorm folded in.",
+            *(f"{b.title}: {_first_sentence(b.similarity.__doc__ or '')}" for b in BASELINES.values()),
+        ],
+    )
+
+
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split("\n\n")[0].replace("``", "").split())
+
+
+def _ordered(grade: Grade) -> list[str]:
+    """PEACE, then the methods that read weights, best first, then those that read cards."""
+    names = [name for name in grade.scopes[ALL] if name != PEACE]
+    names.sort(key=lambda name: (not BASELINES[name].weights_only, -grade.estimate(name, "map").mean))
+    return [PEACE, *names]
+
+
+def _title(method: str) -> str:
+    return "PEACE" if method == PEACE else BASELINES[method].title
+
+
+def _text(estimate: Estimate) -> str:
+    return f"{estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _cell(estimate: Estimate) -> Html:
+    return Html(f"{estimate.mean:.3f}<br><small>{estimate.low:.2f}–{estimate.high:.2f}</small>")

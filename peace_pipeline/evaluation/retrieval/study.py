@@ -1,0 +1,118 @@
+"""The retrieval report: PEACE and every baseline on held-out training runs, in one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peace_pipeline.encoder import store
+from peace_pipeline.encoder.embed import embed
+from peace_pipeline.encoder.model import Encoder
+from peace_pipeline.evaluation import cards  # noqa: F401  registers the baselines that read cards
+from peace_pipeline.evaluation.baselines import BASELINES
+from peace_pipeline.evaluation.population import Member, disguise, read_members
+from peace_pipeline.evaluation.reports import Report, publish
+from peace_pipeline.evaluation.retrieval.page import Results, render
+from peace_pipeline.evaluation.scoring import (
+    PEACE,
+    baseline_similarities,
+    relevance,
+    same_function,
+    same_task,
+)
+from peace_pipeline.lake import Lake
+from peace_pipeline.progress import Progress
+from peace_pipeline.zoo import DELETED
+from peace_pipeline.zoo.catalog import TEST, TRAIN, Network, known_models, networks
+
+NAME = "retrieval"
+
+
+class NothingToEvaluate(Exception):
+    """No query in the test split has anything to find."""
+
+
+def retrieval_report(lake: Lake, *, seed: int = 0, progress: Progress | None = None) -> Report:
+    """Evaluate the current encoder and all baselines, write the page and its figures, log them to MLflow.
+
+    Queries and gallery are the networks of test runs that have a task; the baselines learn from those of training
+    runs. The tensors of both splits are held in memory.
+
+    Raises:
+        NoEncoder: where the lake has no encoder.
+        NothingToEvaluate: where fewer than two test runs share a task.
+    """
+    version, encoder = store.load(lake)
+    current = networks(lake)
+    with_task = [network for network in current if network.task]
+    members, train = (
+        list(read_members(lake, [network for network in with_task if network.split == split]))
+        for split in (TEST, TRAIN)
+    )
+    relevant, excluded = relevance(members)
+    if not (relevant & ~excluded).any():
+        raise NothingToEvaluate("no two training runs of the test split share a task")
+    done = _counter(progress, 1 + _methods(True) + _methods(False))
+
+    disguised = disguise(members, seed)
+    hidden, _ = embed_members(encoder, disguised)
+    vectors, rate = embed_members(encoder, members)
+    done()
+    function = baseline_similarities(disguised, members, train, weights_only=True, done=done)
+    task = baseline_similarities(members, members, train, weights_only=False, done=done)
+    grades = (
+        same_function(members, {PEACE: hidden @ vectors.T, **function}, seed),
+        same_task(members, {PEACE: vectors @ vectors.T, **task}, seed),
+    )
+    results = Results(
+        encoder_version=version,
+        seed=seed,
+        members=members,
+        vectors=vectors,
+        same_function=grades[0],
+        same_task=grades[1],
+        population=_population(lake, current, members, rate),
+    )
+    return publish(lake, NAME, render(results), results.figures())
+
+
+def embed_members(encoder: Encoder, members: Sequence[Member]) -> tuple[NDArray[np.float64], float]:
+    """Embeddings (members, dimension) as the index holds them, and how many networks were embedded a second."""
+    start = time.perf_counter()
+    vectors = {each.key: each.network for each in embed(encoder, (member.as_input() for member in members))}
+    rate = len(members) / (time.perf_counter() - start)
+    return np.stack([vectors[member.network.model_id] for member in members]).astype(np.float64), rate
+
+
+def _population(
+    lake: Lake, current: Sequence[Network], members: Sequence[Member], rate: float
+) -> dict[str, float]:
+    known = sum(record.status != DELETED for record in known_models(lake).values())
+    return {
+        "networks": len(current),
+        "skipped": known - len(current),
+        "test_networks": len(members),
+        "test_runs": len({member.network.run for member in members}),
+        "test_tasks": len({member.network.task for member in members}),
+        "test_shuffled_labels": sum(member.network.shuffled_labels for member in members),
+        "test_independent": sum(not member.acted_on for member in members),
+        "networks_per_second": rate,
+    }
+
+
+def _methods(weights_only: bool) -> int:
+    return sum(method.weights_only or not weights_only for method in BASELINES.values())
+
+
+def _counter(progress: Progress | None, total: int) -> Callable[[], None]:
+    """A function that reports one more of ``total`` steps done."""
+    steps = iter(range(1, total + 1))
+
+    def done() -> None:
+        if progress:
+            progress(next(steps), total)
+
+    return done

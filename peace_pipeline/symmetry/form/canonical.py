@@ -1,0 +1,396 @@
+"""The canonical form: one representative of all that the continuous symmetries of a network's hidden units make of it.
+
+Of permutations it takes no account: the encoder is equivariant to them. Groups are taken in the order of data flow, so
+that what a group's rows are made of is in canonical form already:
+
+- positive scales: unit norm in, over weight and bias of the group's first writer (the forward sweep, exact at any
+  depth);
+- signs: a positive sum of cubes of that writer's weights and bias;
+- maps between keys and queries, values and output, the two factors of LoRA, linear streams: the thin singular value
+  decomposition of the product (of all layers of a linear chain), from QR of the factors, its singular values shared
+  equally (compare the balanced realisations of Moore 1981, §IV); each component's sign makes a sum of cubes positive;
+- rotary positions: each complex pair of keys has the norm of its queries and a real positive Σ k|k|²;
+- orthogonal maps of a stream: the eigenvectors of its Gram matrix over the layers between it and inputs or outputs;
+- constants: the values' bias moves into the output's, the keys' is 0 where softmax doesn't see it.
+
+Where it is not unique: a unit whose norm in is below ``DEAD`` keeps its scale (and is silenced where nothing else
+writes it), a sum of cubes of 0 keeps its sign, and between equal singular values or eigenvalues any basis is as good.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import torch
+
+from peace_pipeline.symmetry.group.actions import Action, along
+from peace_pipeline.symmetry.group.elements import Element, Tensors
+from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.types import Axis, Group, WiredLayer, Wiring
+
+DEAD = 1e-30
+"""Norms in below this are zero: their inverses would overflow in float32. Weight decay leaves such units behind."""
+
+
+def canonical(wiring: Wiring, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """The canonical form of folded tensors (batch, *shape) under a folded wiring.
+
+    Where only some of the neurons that a layer reads are kept, norms are estimated from them.
+    """
+    form = dict(tensors)
+    for group in wiring.acting(*_STEPS):
+        for action, step in _STEPS.items():
+            if action in group.actions:
+                form |= step(wiring, form, group)
+    return form
+
+
+def _scaled(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    """Unit norm in, and a positive sum of cubes where signs are free too."""
+    writer = _first_writer(wiring, group)
+    norm = _norm(_rows(wiring, tensors, group, writer, _share(wiring, writer)))
+    scale = to_unit(norm)
+    if w.SIGN in group.actions:
+        scale = scale * _signs(wiring, tensors, group)
+    acted = _act(wiring, tensors, group, Element(scales={group.name: scale}))
+    if len(wiring.writers(group.name)) == 1 and not bool((norm > DEAD).all()):
+        for reader in wiring.readers(group.name):
+            assert reader.into is not None
+            alive = along(norm > DEAD, acted[reader.weight], 1 + reader.into.dim, reader.into.block)
+            acted[reader.weight] = acted[reader.weight] * alive
+    return acted
+
+
+def _signed(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    if w.SCALE in group.actions or w.LINEAR in group.actions or w.ORTHOGONAL in group.actions:
+        return {}  # their forms have signs of their own
+    return _act(wiring, tensors, group, Element(scales={group.name: _signs(wiring, tensors, group)}))
+
+
+def _flipped(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    flips = (1 - _signs(wiring, tensors, group)) / 2
+    return _act(wiring, tensors, group, Element(flips={group.name: flips}))
+
+
+def _normalised(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    """Unit root mean square of the norms in each unit."""
+    rows = _rows(wiring, tensors, group, _first_writer(wiring, group))
+    norm = _norm(rows.unflatten(1, (-1, group.width)).flatten(2)) / math.sqrt(group.width)
+    scale = to_unit(norm).repeat_interleave(group.entries // norm.shape[1], 1)
+    return _act(wiring, tensors, group, Element(scales={group.name: scale}))
+
+
+def _without_constant(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    writer = _first_writer(wiring, group)
+    name = writer.layer.tensors.get("bias")
+    if name is None:
+        return {}
+    bias = tensors[name]
+    if writer.out.bundled:
+        bias = bias.unflatten(1, (-1, group.width)).repeat_interleave(group.bundle, 1).flatten(1)
+    return _act(wiring, tensors, group, Element(offsets={group.name: -bias}))
+
+
+def _balanced(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    """The two sides of a group on which any invertible map (of each unit, or of all entries) is free."""
+    sides = _Sides(wiring, tensors, group)
+    readers = wiring.readers(group.name)
+    if any(_is_chained(wiring, layer) for layer in readers):
+        onward = [_onward(wiring, tensors, layer) for layer in readers]
+        form, _ = balance(sides.written, torch.cat(onward, 1).mT[:, None])
+        values = form.square().sum(-1, keepdim=True)
+        alive = values > values.amax(-2, keepdim=True) * torch.finfo(values.dtype).eps
+        inverse = torch.where(alive, form, 0) / torch.where(alive, values, 1)
+        return sides.put(form, inverse @ (sides.written.mT @ sides.read))
+    free = {w.SCALE, w.SIGN, w.FLIP}
+    if w.LINEAR in group.actions and any(
+        free & {*wiring.groups[layer.out.group].actions} for layer in readers
+    ):
+        return sides.put(*_balanced_with_first(wiring, sides, group))
+    return sides.put(*balance(sides.written, sides.read))
+
+
+def _balanced_with_first(wiring: Wiring, sides: _Sides, group: Group) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two sides of a linear group whose readers' units may still have any scale and sign.
+
+    Only the first writer counts, as later ones read such units too, and each unit of the readers by the norm of its
+    product with that writer, which neither its scale nor the map changes.
+    """
+    first = math.prod(_first_writer(wiring, group).layer.shape) // group.entries
+    first += "bias" in _first_writer(wiring, group).layer.tensors
+    written, later = sides.written[..., :first], sides.written[..., first:]
+    products = (sides.read.mT @ written).split(
+        [layer.layer.shape[0] * _places(layer, group) for layer in wiring.readers(group.name)], -2
+    )
+    norms = [
+        _norm(product.unflatten(-2, (layer.layer.shape[0], -1)).flatten(-2)).repeat_interleave(
+            _places(layer, group), -1
+        )
+        for product, layer in zip(products, wiring.readers(group.name), strict=True)
+    ]
+    norm = torch.cat(norms, -1)[..., None, :]
+    read = sides.read * to_unit(norm)
+    form, other = balance(written, read)
+    form, other = (side * _sign(_cubes(form))[..., None] for side in (form, other))
+    values = other.square().sum(-1, keepdim=True)
+    alive = values > values.amax(-2, keepdim=True) * torch.finfo(values.dtype).eps
+    inverse = torch.where(alive, other, 0) / torch.where(alive, values, 1)
+    return torch.cat([form, inverse @ (read.mT @ later)], -1), other / to_unit(norm)
+
+
+def _places(layer: WiredLayer, group: Group) -> int:
+    """Number of weights between two neurons."""
+    return math.prod(layer.layer.shape[1:]) // group.entries
+
+
+def _is_chained(wiring: Wiring, layer: WiredLayer) -> bool:
+    """Whether what a matrix writes can be mixed freely too: its rows are in no canonical form yet."""
+    return w.LINEAR in wiring.groups[layer.out.group].actions and len(layer.layer.shape) == 2
+
+
+def _onward(wiring: Wiring, tensors: Tensors, layer: WiredLayer) -> torch.Tensor:
+    """The matrices (batch, out, in) from what a layer reads to the next groups that can't be mixed freely."""
+    weight = tensors[layer.weight]
+    if not _is_chained(wiring, layer):
+        return weight.movedim(2, -1).flatten(1, -2) if weight.dim() > 3 else weight
+    return torch.cat(
+        [_onward(wiring, tensors, next_) @ weight for next_ in wiring.readers(layer.out.group)], 1
+    )
+
+
+def _turned(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    """Keys and queries under rotary positions: complex pairs (j, j + rotary/2), the entries beyond them balanced."""
+    sides = _Sides(wiring, tensors, group)
+    rotary, half = group.rotary, group.rotary // 2
+    key = torch.complex(sides.written[..., :half, :], sides.written[..., half:rotary, :])
+    query = torch.complex(sides.read[..., :half, :], sides.read[..., half:rotary, :])
+    norms = _norm(torch.view_as_real(key).flatten(-2)), _norm(torch.view_as_real(query).flatten(-2))
+    alive = (norms[0] > DEAD) & (norms[1] > DEAD)
+    ratio = torch.where(alive, norms[1], 1).sqrt() / torch.where(alive, norms[0], 1).sqrt()
+    unit = key * to_unit(norms[0])[..., None]
+    total = (unit * unit.abs().square()).sum(-1)
+    phase = torch.where(total.abs() > 0, total.conj() / _or_one(total.abs()), 1)
+    key, query = key * (ratio * phase)[..., None], query * (phase / ratio)[..., None]
+    rest = balance(sides.written[..., rotary:, :], sides.read[..., rotary:, :])
+    return sides.put(*(
+        torch.cat([turned.real, turned.imag, other], -2) for turned, other in zip((key, query), rest, strict=True)
+    ))  # fmt: skip
+
+
+def _in_own_basis(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
+    """A stream along the eigenvectors of its Gram matrix."""
+    basis = stream_basis([_matrix(tensors[layer.weight], axis) for layer, axis in anchors(wiring, group)])
+    return _act(wiring, tensors, group, Element(maps={group.name: basis[:, None]}))
+
+
+_STEPS = {
+    w.ORTHOGONAL: _in_own_basis,
+    w.SHIFT: _without_constant,
+    w.FREE: _without_constant,
+    w.LINEAR: _balanced,
+    w.MIX: _balanced,
+    w.ROTATE: _turned,
+    w.NORMALISED: _normalised,
+    w.SIGN: _signed,
+    w.FLIP: _flipped,
+    w.SCALE: _scaled,
+}
+"""Action → what takes it away, in the order in which they are done on one group."""
+
+
+def balance(written: torch.Tensor, read: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factors A (…, n, a) and B (…, n, b) with the product BᵀA that have equal Gram matrices, diagonal and falling.
+
+    With AᵀV = Q₁R₁ and B likewise, BᵀA = Q₂(R₂R₁ᵀ)Q₁ᵀ; the singular values of the core go to both sides as roots.
+    """
+    if not written.shape[-2]:
+        return written, read
+    q1, r1 = torch.linalg.qr(written.mT)
+    q2, r2 = torch.linalg.qr(read.mT)
+    u, values, v = torch.linalg.svd(r2 @ r1.mT, full_matrices=False)
+    root = values.sqrt()[..., None]
+    a, b = root * (v @ q1.mT), root * (u.mT @ q2.mT)
+    sign = _sign(_cubes(a) + _cubes(b))[..., None]
+    missing = written.shape[-2] - a.shape[-2]
+    a, b = (torch.nn.functional.pad(side * sign, (0, 0, 0, missing)) for side in (a, b))
+    return a, b
+
+
+def stream_basis(matrices: list[torch.Tensor], ranks: torch.Tensor | None = None) -> torch.Tensor:
+    """Orthogonal maps (batch, n, n) to the eigenvectors of Σ W Wᵀ, each W (batch, n, columns) over its norm; largest
+    eigenvalue first (or those of ``ranks`` alone), signs by the cubes of the first W."""
+    gram = torch.stack([_gram(matrix) for matrix in matrices]).sum(0)
+    vectors = torch.linalg.eigh(gram)[1].flip(-1).mT.to(matrices[0].dtype)
+    vectors = vectors if ranks is None else vectors[:, ranks]
+    return _sign(_cubes(vectors @ matrices[0]))[..., None] * vectors
+
+
+def _gram(matrix: torch.Tensor) -> torch.Tensor:
+    """W Wᵀ over its trace, as float64."""
+    gram = (matrix @ matrix.mT).double()
+    return gram / _or_one(gram.diagonal(dim1=-2, dim2=-1).sum(-1))[..., None, None]
+
+
+def anchors(wiring: Wiring, group: Group) -> Iterator[tuple[WiredLayer, Axis]]:
+    """Layers between a stream and a fixed group, and their axis over the stream: no symmetry changes their Gram
+    matrix. The first writer always counts, others until there are as many columns as the stream is wide."""
+    first, columns = _first_writer(wiring, group), 0
+    for layer in wiring.layers:
+        others = [axis for axis in layer.axes if axis.group != group.name]
+        fixed = all(wiring.groups[other.group].kind == w.FIXED for other in others)
+        for axis in layer.axes:
+            if axis.group == group.name and columns < group.entries and (fixed or layer is first):
+                columns += math.prod(layer.layer.shape) // group.entries
+                yield layer, axis
+
+
+class _Sides:
+    """What writes a group and what reads it: ``written`` and ``read`` (batch, maps, n, columns), biases of layers
+    whose outputs run over the group as one more column; :meth:`put` gives the tensors for new values of both.
+
+    A layer on whose other side any map is free too (a factor of LoRA) is seen through: its columns are those of its
+    product with the layers there.
+    """
+
+    def __init__(self, wiring: Wiring, tensors: Tensors, group: Group) -> None:
+        self._tensors = tensors
+        whole = w.LINEAR in group.actions
+        self._maps = 1 if whole else group.size // group.bundle
+        self._width = group.entries if whole else group.width
+        self._pieces: dict[int, list[tuple[str, Axis]]] = {1: [], -1: []}
+        seen: dict[int, list[torch.Tensor]] = {1: [], -1: []}
+        self._through = False
+        for layer, axis in wiring.touching(group.name):
+            if not axis.charge:
+                continue
+            self._pieces[axis.charge].append((layer.weight, axis))
+            product = None if whole else _product(wiring, tensors, layer, axis)
+            self._through |= product is not None
+            seen[axis.charge].append(
+                self._columns(tensors[layer.weight] if product is None else product, axis)
+            )
+            bias = layer.layer.tensors.get("bias") if axis is layer.out else None
+            if bias:
+                self._pieces[axis.charge].append((bias, axis))
+                seen[axis.charge].append(self._columns(tensors[bias], axis))
+        self.written, self.read = (torch.cat(seen[charge], -1) for charge in (1, -1))
+
+    def _columns(self, tensor: torch.Tensor, axis: Axis) -> torch.Tensor:
+        front = tensor.movedim(1 + axis.dim, 1)
+        units = front.reshape(len(front), self._maps, -1, self._width, front[0, 0].numel() * axis.block)
+        return units.transpose(2, 3).flatten(3)
+
+    def put(self, written: torch.Tensor, read: torch.Tensor) -> Tensors:
+        """The tensors by name."""
+        new: Tensors = {}
+        for charge, old, side in ((1, self.written, written), (-1, self.read, read)):
+            own = [self._columns(self._tensors[name], axis) for name, axis in self._pieces[charge]]
+            if self._through:
+                side = torch.linalg.lstsq(old.mT, side.mT).solution.mT @ torch.cat(own, -1)
+            pieces = side.split([columns.shape[-1] for columns in own], -1)
+            for (name, axis), columns in zip(self._pieces[charge], pieces, strict=True):
+                front = self._tensors[name].movedim(1 + axis.dim, 1)
+                repeated = front.shape[1] // (self._maps * self._width * axis.block)
+                units = columns.unflatten(3, (repeated, -1)).transpose(2, 3)
+                new[name] = units.reshape(front.shape).movedim(1, 1 + axis.dim)
+        return new
+
+
+def _product(wiring: Wiring, tensors: Tensors, layer: WiredLayer, axis: Axis) -> torch.Tensor | None:
+    """A matrix times those on its other side than ``axis``, where any map between them is free."""
+    other = layer.into if axis is layer.out else layer.out
+    if other is None or w.LINEAR not in wiring.groups[other.group].actions:
+        return None
+    if axis is layer.out:
+        rows = [_matrix(tensors[writer.weight], writer.out) for writer in wiring.writers(other.group)]
+        return tensors[layer.weight] @ torch.cat(rows, -1)
+    return (
+        torch.cat([_onward(wiring, tensors, reader) for reader in wiring.readers(other.group)], 1)
+        @ tensors[layer.weight]
+    )
+
+
+def _act(wiring: Wiring, tensors: Tensors, group: Group, element: Element) -> Tensors:
+    """The tensors that an element which acts on one group changes."""
+    action = Action(wiring, element)
+    acted: Tensors = {}
+    for layer in {id(layer): layer for layer, _ in _running_over(wiring, group)}.values():
+        acted |= action.layer(layer, tensors.__getitem__)
+    return acted
+
+
+def _running_over(wiring: Wiring, group: Group) -> Iterator[tuple[WiredLayer, Axis]]:
+    """Layers with an axis over a group, then those over a concatenation that it is a part of."""
+    yield from wiring.touching(group.name)
+    for other in wiring.following(group.name):
+        if group.name in other.parts:
+            yield from wiring.touching(other.name)
+
+
+def _first_writer(wiring: Wiring, group: Group) -> WiredLayer:
+    """The first layer that the group's maps act on as they are."""
+    return next(
+        layer for layer, axis in _running_over(wiring, group) if axis is layer.out and axis.charge == 1
+    )
+
+
+def _rows(
+    wiring: Wiring, tensors: Tensors, group: Group, writer: WiredLayer, share: float = 1.0
+) -> torch.Tensor:
+    """Weights and bias (batch, entries, columns) of each entry in the layer that writes it (of a part of what it
+    writes: all places of the part). Squares of weights count 1/``share`` times."""
+    out = wiring.groups[writer.out.group]
+    columns = []
+    for role, name in writer.layer.tensors.items():
+        rows = tensors[name].flatten(2) if tensors[name].dim() > 2 else tensors[name][..., None]
+        rows = rows / math.sqrt(share) if role == "weight" and share != 1.0 else rows
+        if out.name == group.name:
+            columns.append(rows)
+        else:
+            pieces = rows.split([wiring.groups[part].entries for part in out.parts], 1)
+            columns += [piece for piece, part in zip(pieces, out.parts, strict=True) if part == group.name]
+    return torch.cat(columns, -1)
+
+
+def _share(wiring: Wiring, writer: WiredLayer) -> float:
+    """The part of a layer's inputs that is kept."""
+    if writer.into is None or writer.is_diagonal:
+        return 1.0
+    read = wiring.groups[writer.into.group]
+    return read.entries / read.full_size
+
+
+def _signs(wiring: Wiring, tensors: Tensors, group: Group) -> torch.Tensor:
+    return _sign(_cubes(_rows(wiring, tensors, group, _first_writer(wiring, group))))
+
+
+def _cubes(rows: torch.Tensor) -> torch.Tensor:
+    """Sum of cubes of each row (…, columns) over its largest magnitude."""
+    return (rows / _or_one(rows.abs().amax(-1, keepdim=True))).pow(3).sum(-1)
+
+
+def _or_one(positive: torch.Tensor) -> torch.Tensor:
+    """Values that can be divided by: 1 for 0."""
+    return torch.where(positive > 0, positive, 1)
+
+
+def _sign(values: torch.Tensor) -> torch.Tensor:
+    return torch.where(values < 0, -1.0, 1.0).to(values.dtype)
+
+
+def _matrix(weight: torch.Tensor, axis: Axis) -> torch.Tensor:
+    """A weight (batch, *shape) as (batch, entries, columns)."""
+    front = weight.movedim(1 + axis.dim, 1)
+    return front.reshape(len(front), front.shape[1] // axis.block, -1)
+
+
+def to_unit(norm: torch.Tensor) -> torch.Tensor:
+    """The scale that makes the norm 1; 1 for units that are dead."""
+    return torch.where(norm > DEAD, norm, 1).reciprocal()
+
+
+def _norm(rows: torch.Tensor) -> torch.Tensor:
+    """Euclidean norm over the last axis, without overflow or underflow of the squares."""
+    largest = rows.abs().amax(-1, keepdim=True)
+    return torch.linalg.vector_norm(rows / _or_one(largest), dim=-1) * largest[..., 0]

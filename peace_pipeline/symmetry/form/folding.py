@@ -1,0 +1,53 @@
+"""A layer's tensors with its norms folded in, its outputs first and its inputs second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from peace_pipeline.symmetry.form.affine import affine, fold
+from peace_pipeline.symmetry.wiring.types import WiredLayer, oriented
+from peace_pipeline.weights.layers import Layer
+
+Read = Callable[[str], torch.Tensor]
+
+
+def folded_layer(wired: WiredLayer, read: Read) -> dict[str, torch.Tensor]:
+    """Tensors (``weight`` (out, in, *kernel), ``bias`` (out,)) of a layer, the norms before and after it folded in."""
+    tensors = {role: read(name) for role, name in wired.layer.tensors.items()}
+    if wired.layer.is_norm:
+        scale, offset = _affine(tensors, wired.eps)
+        has_bias = {"shift", "mean"} & tensors.keys()
+        return {"weight": scale, "bias": offset} if has_bias else {"weight": scale}
+    weight, bias = tensors.pop("weight").permute(oriented(wired)), tensors.get("bias")
+    if wired.before:
+        weight, bias = _after(_read_all(wired.before, read), weight, bias)
+    if wired.norm:
+        scale, offset = _affine(_read_all(wired.norm, read), wired.eps)
+        weight, bias = fold(weight, bias, scale, offset)
+    return {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+
+
+def _after(
+    norm: dict[str, torch.Tensor], weight: torch.Tensor, bias: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Weight (out, in, *kernel) and bias (out,) of a layer that reads gain·x + shift (in,) as one that reads x.
+
+    The number of inputs may be a multiple of the norm's, neighbouring ones belonging to one of its channels.
+    """
+    block = weight.shape[1] // len(norm["gain"])
+    like = [1, -1, *[1] * (weight.dim() - 2)]
+    if "shift" in norm:
+        moved = (weight * norm["shift"].repeat_interleave(block).view(like)).flatten(1).sum(1)
+        bias = moved if bias is None else bias + moved
+    return weight * norm["gain"].repeat_interleave(block).view(like), bias
+
+
+def _affine(tensors: dict[str, torch.Tensor], eps: float) -> tuple[torch.Tensor, torch.Tensor]:
+    gain, shift, mean, var = (tensors.get(role) for role in ("gain", "shift", "mean", "var"))
+    return affine(gain, shift, mean, var, eps)
+
+
+def _read_all(layer: Layer, read: Read) -> dict[str, torch.Tensor]:
+    return {role: read(name) for role, name in layer.tensors.items()}

@@ -1,0 +1,52 @@
+"""The registry of families: how a network is drawn, by the ``model_type`` (or timm's ``architecture``) it has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from peace_pipeline.symmetry.wiring.builder import Sketch
+
+Draw = Callable[[Sketch], None]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family's name and its table: a function that draws a network by the names that its layers have."""
+
+    name: str
+    draw: Draw
+
+
+FAMILIES: dict[str, Family] = {}
+"""``model_type`` → family."""
+_ARCHITECTURES: list[tuple[re.Pattern[str], Family]] = []
+_OTHER_LAYERS = re.compile(r"block|.*_(block|layer|fn)")
+"""Arguments of timm's that put other layers into an architecture than the family's (another activation, say)."""
+
+
+def family(*model_types: str, timm: str | None = None) -> Callable[[Draw], Draw]:
+    """Decorator: a table of networks with one of ``model_types``, or with a timm ``architecture`` that matches."""
+
+    def add(draw: Draw) -> Draw:
+        for name in model_types:
+            FAMILIES[name] = Family(name, draw)
+        if timm:
+            _ARCHITECTURES.append((re.compile(timm), Family(model_types[0], draw)))
+        return draw
+
+    return add
+
+
+def family_of(config: Mapping[str, Any]) -> Family | None:
+    """The family that a config.json names."""
+    model_type, architecture = config.get("model_type"), config.get("architecture")
+    if isinstance(model_type, str) and model_type in FAMILIES:
+        return FAMILIES[model_type]
+    arguments = config.get("model_args")
+    is_other = isinstance(arguments, dict) and any(map(_OTHER_LAYERS.fullmatch, arguments))
+    if not isinstance(architecture, str) or is_other:
+        return None
+    return next((family for pattern, family in _ARCHITECTURES if pattern.match(architecture)), None)

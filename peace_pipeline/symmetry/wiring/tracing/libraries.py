@@ -1,0 +1,218 @@
+"""Modules that an installed library can build from a config.json: without weights, and without anybody's own code.
+
+A config may be hostile: it is read by a helper process with bounds on time and memory, in which a module may register
+no more parameters than the checkpoint has, and which reaches no hub.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+
+from peace_pipeline.symmetry.wiring.tracing.modules import Shapes, wiring_of
+from peace_pipeline.symmetry.wiring.types import Wiring, WiringMismatch
+from peace_pipeline.weights.tensors import TensorInfo
+
+SECONDS, PATIENCE = 60, 180
+"""How long the helper may compute, and how long it is waited for; PyTorch and transformers load in 10 seconds."""
+MEMORY = 2 << 30
+_OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "1",
+}
+_SPARE = 64
+"""Parameters that a module may register beyond twice the tensors of the checkpoint (tied and replaced ones)."""
+_MODULES_FOR_EACH = 32
+_SIDE, _LENGTH, _SAMPLES = 224, 7, 16_000
+_FOREIGN = ("auto_map", "quantization_config", "backbone", "backbone_config", "trust_remote_code")
+
+
+def traced(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> Wiring | None:
+    """The wiring of the class of transformers that a config.json names, for a checkpoint with these logical tensors;
+    ``None`` where the library isn't there, doesn't know it, or builds something with other tensors."""
+    names = config.get("architectures")
+    if (
+        not (isinstance(names, list) and names and isinstance(names[0], str))
+        or find_spec("transformers") is None
+    ):
+        return None
+    shapes = {info.name: info.shape for info in tensors if info.is_floating}
+    try:
+        return _asked(json.dumps([dict(config), shapes], sort_keys=True))
+    except (ValueError, RecursionError):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _asked(question: str) -> Wiring | None:
+    """What the helper answers."""
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-P", "-m", __name__],
+            input=question.encode(),
+            capture_output=True,
+            timeout=PATIENCE,
+            env=os.environ | _OFFLINE,
+            check=True,
+        )
+        return Wiring.from_json(answer.stdout.decode())
+    except (subprocess.SubprocessError, OSError):
+        return None
+
+
+def wiring_in_library(shapes: Shapes, config: Mapping[str, Any]) -> Wiring:
+    """See :func:`traced`; in this process, without its bounds on time and memory.
+
+    Raises:
+        WiringMismatch: where the module isn't in the library, or is another.
+    """
+    try:
+        with _bounded(len(shapes)):
+            module = _built(config)
+        names = _names_in_file(module)
+        *others, last = _inputs(module)
+        for inputs in others:
+            with suppress(WiringMismatch):
+                return wiring_of(module, (), inputs, config, shapes, names)
+        return wiring_of(module, (), last, config, shapes, names)
+    except WiringMismatch:
+        raise
+    except Exception as error:
+        raise WiringMismatch(f"transformers can't build it: {error}") from error
+
+
+def _built(config: Mapping[str, Any]) -> nn.Module:
+    """The module on the meta device.
+
+    Raises:
+        WiringMismatch: where the class is none of the library's models for this ``model_type``.
+    """
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    kind, name = config.get("model_type"), config["architectures"][0]
+    model = getattr(transformers, name, None)
+    if not (isinstance(model, type) and issubclass(model, transformers.PreTrainedModel)):
+        raise WiringMismatch(f"{name} is no model of transformers")
+    if (
+        not isinstance(kind, str)
+        or kind not in CONFIG_MAPPING
+        or model.config_class is not CONFIG_MAPPING[kind]
+    ):
+        raise WiringMismatch(f"{name} is no {kind}")
+    settings = model.config_class.from_dict(_own(dict(config)))
+    settings.use_cache = False
+    with torch.device("meta"):
+        return model._from_config(settings, attn_implementation="eager", dtype=torch.float32).eval()
+
+
+def _own(config: Any) -> Any:
+    """A config without what names code, kernels or models from elsewhere."""
+    if isinstance(config, list):
+        return [_own(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: _own(value)
+        for key, value in config.items()
+        if key not in _FOREIGN and not key.startswith("_") and "implementation" not in key
+    }
+
+
+@contextmanager
+def _bounded(tensors: int) -> Iterator[None]:
+    """Let modules register no more parameters and parts than a checkpoint with so many tensors can have."""
+    left = {"parameters": 2 * tensors + _SPARE, "modules": _MODULES_FOR_EACH * (tensors + _SPARE)}
+
+    def count(what: str) -> None:
+        left[what] -= 1
+        if left[what] < 0:
+            raise WiringMismatch(f"the config gives more {what} than the checkpoint")
+
+    def parameter(module: nn.Module, name: str, value: Tensor | None) -> None:
+        count("parameters")
+
+    def part(module: nn.Module, name: str, value: nn.Module | None) -> None:
+        count("modules")
+
+    hooks = [
+        register_module_parameter_registration_hook(parameter),
+        register_module_module_registration_hook(part),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _names_in_file(module: Any) -> dict[str, str]:
+    """The name that each tensor is saved by → its name in the module."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    state = module.state_dict(keep_vars=True)
+    own = {id(tensor): name for name, tensor in state.items()}
+    return {
+        name: own.get(id(tensor), name) for name, tensor in revert_weight_conversion(module, state).items()
+    }
+
+
+def _inputs(module: Any) -> list[dict[str, Tensor]]:
+    """Inputs of the kind that a model of transformers takes, on the meta device. Where it takes a mask, with none and
+    with one: some look at the values of what they get in place of it, which are not there."""
+    config, name = module.config, module.main_input_name
+    with torch.device("meta"):
+        if name == "pixel_values":
+            side = getattr(config, "image_size", None) or _SIDE
+            sides = (side, side) if isinstance(side, int) else tuple(side)
+            return [{name: torch.zeros(2, getattr(config, "num_channels", 3), *sides)}]
+        if name == "input_values":
+            return [{name: torch.zeros(2, _SAMPLES)}]
+        if name != "input_ids":
+            raise WiringMismatch(f"no example of {name} is known")
+        ids = torch.zeros(2, _LENGTH, dtype=torch.long)
+        inputs = {name: ids, "decoder_input_ids": ids} if config.is_encoder_decoder else {name: ids}
+        masks = (torch.ones(2, _LENGTH, dtype=torch.long), torch.zeros(2, 1, _LENGTH, _LENGTH))
+        return [inputs, *(inputs | {"attention_mask": mask} for mask in masks)]
+
+
+def _bound_process() -> None:
+    """Limit this process' time and memory, where the system can."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+
+
+def _main() -> int:
+    """The helper: config and shapes on stdin, a wiring on stdout."""
+    if sys.platform != "win32":
+        _bound_process()
+    config, shapes = json.load(sys.stdin)
+    try:
+        wiring = wiring_in_library({name: tuple(shape) for name, shape in shapes.items()}, config)
+    except WiringMismatch as error:
+        print(error, file=sys.stderr)
+        return 1
+    sys.stdout.write(wiring.to_json())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

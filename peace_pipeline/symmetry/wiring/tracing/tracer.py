@@ -1,0 +1,153 @@
+"""Running a module without its values, to see what becomes of each axis of its parameters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from peace_pipeline.symmetry.wiring.tracing import contractions, operations, shaping  # noqa: F401 (they register)
+from peace_pipeline.symmetry.wiring.tracing.labels import (
+    Label,
+    ParameterAxis,
+    fix,
+    is_parameter,
+    of_parameter,
+    plain,
+    shape_of,
+)
+from peace_pipeline.symmetry.wiring.tracing.registry import CREATED, OPERATIONS, Arguments
+from peace_pipeline.symmetry.wiring.types import WiringMismatch
+
+SECONDS = 30.0
+"""How long a module may run."""
+
+
+class Tracer(TorchDispatchMode):
+    """Follows the operations on a module's tensors (Paszke et al. 2019: what PyTorch's dispatcher sees, whatever
+    Python did to call them), and keeps a label for each result.
+
+    ``axes`` are those of each parameter and statistic, by name; ``order`` its place among the first uses.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.axes: dict[str, list[ParameterAxis]] = {}
+        self.order: dict[str, int] = {}
+        self._labels: MutableMapping[Tensor, Label] = WeakTensorKeyDictionary()
+        self._lost: MutableMapping[Tensor, list[Label]] = WeakTensorKeyDictionary()
+        self._names: MutableMapping[Tensor, list[str]] = WeakTensorKeyDictionary()
+        self._deadline = time.monotonic() + SECONDS
+        for name, tensor in state.items():
+            self._names.setdefault(tensor, []).append(name)
+            if tensor in self._labels:
+                self.axes[name] = self.axes[self._names[tensor][0]]
+            else:
+                self._labels[tensor], self.axes[name] = of_parameter(tensor.shape)
+
+    def fix(self, output: Tensor) -> None:
+        """The places of a result of the module have a meaning."""
+        fix(self._label(output))
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """See :class:`TorchDispatchMode`."""
+        if time.monotonic() > self._deadline:
+            raise WiringMismatch("the module runs for too long")
+        schema = func._schema
+        given = dict(zip((argument.name for argument in schema.arguments), args, strict=False)) | (
+            kwargs or {}
+        )
+        tensors = _tensors(list(given.values()))
+        for tensor in tensors:
+            for name in self._names.get(tensor, ()):
+                self.order.setdefault(name, len(self.order))
+        results = func(*args, **(kwargs or {}))
+        base = schema.name.removeprefix("aten::")
+        if schema.is_mutable and not base.startswith("native_"):
+            self._change(base, given, tensors, results)
+        else:
+            self._take(base, given, tensors, results)
+        return results
+
+    def _take(self, base: str, given: Arguments, tensors: list[Tensor], results: Any) -> None:
+        """Label the results of an operation that changes nothing."""
+        made = _tensors(results)
+        known = {id(tensor) for tensor in tensors}
+        labels = self._results(base, given, tensors, made)
+        for tensor, label in zip(made, labels, strict=False):
+            if id(tensor) not in known or self._label(tensor) != label:
+                self._labels[tensor] = label
+        for tensor in made[len(labels) :]:
+            self._lost[tensor] = [self._label(source) for source in tensors]
+
+    def _results(self, base: str, given: Arguments, tensors: list[Tensor], made: list[Tensor]) -> list[Label]:
+        if not made:
+            return []
+        if base in CREATED:
+            return [plain(tensor.shape, uniform=True) for tensor in made]
+        labels = [self._label(tensor) for tensor in tensors]
+        if base not in OPERATIONS or not any(_matters(label) for label in labels):
+            for label in labels:
+                fix(label)
+            return [plain(tensor.shape) for tensor in made]
+        named = {name: self._labelled(value) for name, value in given.items()} | {"name": base}
+        given_back = OPERATIONS[base](named, made[0].shape)
+        found = given_back if isinstance(given_back, list) else [given_back]
+        for tensor, own in zip(made, found, strict=False):
+            if shape_of(own) != tuple(tensor.shape):
+                raise WiringMismatch(f"{base} gives another shape than it was thought to")
+        return found
+
+    def _change(self, base: str, given: Arguments, tensors: list[Tensor], results: Any) -> None:
+        """An operation that writes into a tensor. Where others show the same memory, all are fixed."""
+        target = given.get("self")
+        others = [
+            label
+            for other, label in self._labels.items()
+            if isinstance(target, Tensor) and other is not target and _storage(other) == _storage(target)
+        ]
+        if isinstance(target, Tensor) and base.endswith("_") and not others and target not in self._names:
+            if base == "copy_":
+                base, given = "clone", {"self": given["src"]}
+                tensors = _tensors(given["self"])
+                if tensors and tensors[0].shape != target.shape:
+                    base = "an expanded copy"
+            elif base in ("fill_", "zero_"):
+                base, tensors = "full", []
+            self._labels[target] = self._results(base.rstrip("_"), given, tensors, [target])[0]
+            return
+        for label in [*others, *(self._label(tensor) for tensor in tensors)]:
+            fix(label)
+        for tensor in _tensors(results):
+            self._labels[tensor] = plain(tensor.shape)
+
+    def _labelled(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self._label(value)
+        if isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value):
+            return [self._label(item) if isinstance(item, Tensor) else item for item in value]
+        return value
+
+    def _label(self, tensor: Tensor) -> Label:
+        for label in self._lost.get(tensor, ()):
+            fix(label)
+        return self._labels.setdefault(tensor, plain(tensor.shape))
+
+
+def _matters(label: Label) -> bool:
+    return is_parameter(label) or any(factor.units or factor.uniform for dim in label for factor in dim)
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata

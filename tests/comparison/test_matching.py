@@ -1,0 +1,110 @@
+"""Weight matching finds the element that a network was disguised with, and the units of a changed network."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peace_pipeline.comparison.matching import Aligned, Layers, match
+from peace_pipeline.encoder.networks import NetworkTensors
+from peace_pipeline.symmetry.group.actions import act
+from peace_pipeline.symmetry.group.elements import ALL, Element, Tensors, random_element
+from peace_pipeline.symmetry.group.perturbations import add_noise
+from peace_pipeline.symmetry.wiring.inference import infer_wiring
+from peace_pipeline.symmetry.wiring.types import Wiring
+from tests.conftest import CONFIGS, folded_tensors, infos_of, networks_of
+
+
+def layers(tensors: Tensors, wiring: Wiring) -> Layers:
+    """Folded tensors (batch of one) layer by layer."""
+    names = [wired.layer.tensors for wired in wiring.folded.layers]
+    return lambda position: {role: tensors[name][0] for role, name in names[position].items()}
+
+
+def batch(network: NetworkTensors) -> Tensors:
+    return {name: value[None] for name, value in network[2].items()}
+
+
+def element_of(wiring: Wiring, seed: int) -> Element:
+    generator = torch.Generator().manual_seed(seed)
+    return random_element(wiring.folded, 1, generator, ALL, dtype=torch.float64)
+
+
+def apart(found: tuple[Aligned, Aligned]) -> float:
+    """The largest difference of any layer, relative to its norm."""
+    largest = 0.0
+    for position in range(len(found[0].wiring.layers)):
+        a, b = (torch.cat([x.flatten() for x in side.layer(position).values()]) for side in found)
+        largest = max(largest, float((a - b).norm() / b.norm()))
+    return largest
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+@given(seed=st.integers(0, 2**16))
+def test_the_permutations_of_a_disguise_are_found(architecture: str, seed: int) -> None:
+    (network,) = networks_of(architecture, 1, seed)
+    wiring, tensors = network[1], batch(network)
+    element = element_of(wiring, seed)
+    found = match(wiring, layers(tensors, wiring), layers(act(wiring.folded, tensors, element), wiring))
+    assert apart(found) < 1e-9
+    assert found[0].permutations.keys() == element.permutations.keys() != set()
+    for name, order in element.permutations.items():
+        assert torch.equal(found[0].permutations[name], order)
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_units_are_found_in_a_disguised_network_with_noise(architecture: str) -> None:
+    (network,) = networks_of(architecture, 1)
+    wiring, tensors = network[1], batch(network)
+    element = element_of(wiring, 3)
+    noisy = add_noise(tensors, 0.005, torch.Generator().manual_seed(4))
+    found = match(wiring, layers(tensors, wiring), layers(act(wiring.folded, noisy, element), wiring))
+    assert 1e-3 < apart(found) < 0.5
+    for name, order in element.permutations.items():
+        assert torch.equal(found[0].permutations[name], order)
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_another_network_stays_apart(architecture: str) -> None:
+    a, b = networks_of(architecture, 2)
+    assert apart(match(a[1], layers(batch(a), a[1]), layers(batch(b), b[1]))) > 0.7
+
+
+def chain(activation: str, *sizes: int, seed: int = 0) -> tuple[Wiring, Tensors]:
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for i, (a, b) in enumerate(pairwise(sizes)):
+        state[f"{i}.weight"] = torch.randn(b, a, generator=generator, dtype=torch.float64)
+        state[f"{i}.bias"] = torch.randn(b, generator=generator, dtype=torch.float64)
+    wiring = infer_wiring(infos_of(state), {"hidden_act": activation})
+    return wiring, {name: x[None] for name, x in folded_tensors(wiring, state.__getitem__).items()}
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu", "identity"])
+@pytest.mark.parametrize("sizes", [(5, 9, 7, 4), (3, 12, 4), (6, 4, 8, 5)])
+def test_every_activation(activation: str, sizes: tuple[int, ...]) -> None:
+    wiring, tensors = chain(activation, *sizes)
+    other = act(wiring.folded, tensors, element_of(wiring, 1))
+    assert apart(match(wiring, layers(tensors, wiring), layers(other, wiring))) < 1e-9
+
+
+def test_what_reads_a_unit_that_nothing_goes_into_does_not_count() -> None:
+    wiring, tensors = chain("relu", 5, 8, 6, 4)
+    tensors["0.weight"][:, 2], tensors["0.bias"][:, 2] = 0, 0
+    other = dict(tensors)
+    other["1.weight"] = tensors["1.weight"].clone()
+    other["1.weight"][:, :, 2] = 7
+    element = element_of(wiring, 2)
+    assert (
+        apart(match(wiring, layers(tensors, wiring), layers(act(wiring.folded, other, element), wiring)))
+        < 1e-9
+    )
+    other["1.weight"][:, :, 3] = 7
+    assert (
+        apart(match(wiring, layers(tensors, wiring), layers(act(wiring.folded, other, element), wiring)))
+        > 0.1
+    )

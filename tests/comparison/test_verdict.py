@@ -1,0 +1,148 @@
+"""Verdicts on pairs of networks: files as they are, cast, pruned, disguised, renamed, of every family."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from peace_pipeline.comparison.verdict import (
+    DERIVED,
+    EQUIVALENT,
+    IDENTICAL,
+    UNRELATED,
+    Thresholds,
+    compare,
+    describe,
+    open_network,
+)
+from peace_pipeline.lake import Lake
+from peace_pipeline.symmetry.group.elements import ALL
+from tests.conftest import RELU, directory, ingest, module_of, write_model, write_network
+from tests.specimens import FAMILIES
+from tests.specimens.running import Saved
+
+State = dict[str, torch.Tensor]
+
+
+def quantised(values: torch.Tensor) -> torch.Tensor:
+    step = values.abs().max() / 127
+    return (values / step).round() * step
+
+
+CHANGES: dict[str, tuple[str, Callable[[torch.Tensor], torch.Tensor]]] = {
+    "bfloat16": ("cast", torch.Tensor.bfloat16),
+    "float16 in float32": ("cast", lambda x: x.half().float()),
+    "pruned": ("pruned", lambda x: torch.where(x.abs() > x.abs().median(), x, 0) if x.dim() > 1 else x),
+    "quantised": ("quantised", lambda x: quantised(x) if x.dim() > 1 else x),
+    "trained": ("fine-tuned", lambda x: x + 0.02 * x.std() * torch.randn_like(x) if x.dim() > 1 else x),
+}
+
+
+def changed(folder: Path, target: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> Path:
+    """A copy of a model with other floating-point values."""
+    torch.manual_seed(5)
+    state = load_file(folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    return write_model(
+        target, {n: change(x) if x.is_floating_point() else x for n, x in state.items()}, config
+    )
+
+
+@pytest.fixture
+def resnet(tmp_path: Path) -> Path:
+    return write_network(tmp_path / "a", "resnet")
+
+
+def test_equal_bytes(lake: Lake, resnet: Path, tmp_path: Path) -> None:
+    state = load_file(resnet / "model.safetensors")
+    save_file(dict(reversed(state.items())), tmp_path / "b.safetensors", {"format": "pt"})
+    found = compare(lake, str(resnet), str(tmp_path / "b.safetensors"))
+    assert (found["verdict"], found["similarity"]) == (IDENTICAL, 1.0)
+    state["fc.bias"][0] += 1e-3
+    save_file(state, tmp_path / "b.safetensors")
+    assert compare(lake, str(resnet), str(tmp_path / "b.safetensors"))["verdict"] != IDENTICAL
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_became_of_every_layer(lake: Lake, resnet: Path, tmp_path: Path, change: str) -> None:
+    relation, function = CHANGES[change]
+    other = changed(resnet, tmp_path / "b", function)
+    for a, b in ((resnet, other), (other, resnet)):
+        found = compare(lake, str(a), str(b))
+        assert (found["verdict"], found["relation"]) == (DERIVED, relation)
+        assert all(layer["evidence"] for layer in found["layers"])
+
+
+def test_a_change_of_low_rank_is_told(lake: Lake, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = {f"{i}.weight": torch.randn(32, 32) for i in range(3)}
+    a = write_model(tmp_path / "a", state)
+    adapted = {name: x + 0.1 * torch.randn(32, 2) @ torch.randn(2, 32) for name, x in state.items()}
+    found = compare(lake, str(a), str(write_model(tmp_path / "b", adapted)))
+    assert found["relation"] == "fine-tuned"
+    assert "rank 2" in found["layers"][0]["evidence"]
+
+
+def test_other_names_and_other_heads(lake: Lake, resnet: Path, tmp_path: Path) -> None:
+    state = load_file(resnet / "model.safetensors")
+    renamed = {f"net.{name.replace('layer', 'stage').replace('conv', 'c')}": x for name, x in state.items()}
+    found = compare(lake, str(resnet), str(write_model(tmp_path / "b", renamed)))
+    assert found["verdict"] == EQUIVALENT
+    assert any(row["a"] != row["b"] for row in found["layers"])
+    config = json.loads((resnet / "config.json").read_text())
+    head = state | {"fc.weight": torch.randn(7, state["fc.weight"].shape[1]), "fc.bias": torch.randn(7)}
+    found = compare(lake, str(resnet), str(write_model(tmp_path / "c", head, config)))
+    assert found["verdict"] == DERIVED
+    assert "fc" not in [row["a"] for row in found["layers"]]
+
+
+def test_unrelated_networks(lake: Lake, resnet: Path, tmp_path: Path) -> None:
+    seed = write_network(tmp_path / "b", "resnet", seed=1)
+    found = compare(lake, str(resnet), str(seed))
+    assert found["verdict"] == UNRELATED
+    assert found["similarity"] < Thresholds.of(lake).derived
+    mlp = write_network(tmp_path / "c", "mlp")
+    assert compare(lake, str(resnet), str(mlp))["layers"] == []
+
+
+def test_model_ids_of_the_lake(lake: Lake, zoo: Path) -> None:
+    write_network(zoo / "one", "mlp")
+    ingest(lake, directory(zoo, label="zoo"))
+    assert compare(lake, "directory:zoo/one", str(zoo / "one"))["verdict"] == IDENTICAL
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_under_everything_that_it_allows(name: str, lake: Lake, tmp_path: Path) -> None:
+    saved = Saved.build(FAMILIES[name], tmp_path / "a")
+    strongest = saved.element(ALL)
+    saved.acted(strongest, tmp_path / "b")
+    found = compare(lake, str(tmp_path / "a"), str(tmp_path / "b"))
+    assert found["verdict"] == EQUIVALENT, found["reason"]
+    expected = {name: order[0].tolist() for name, order in strongest.permutations.items()}
+    assert {name: found["permutations"][name] for name in expected.keys() - strongest.maps} == {
+        name: expected[name] for name in expected.keys() - strongest.maps
+    }
+    thresholds = replace(Thresholds.of(lake), tolerance=1e-9)
+    FAMILIES[name].save(FAMILIES[name].build(1), tmp_path / "c")
+    with open_network(lake, str(tmp_path / "a")) as a, open_network(lake, str(tmp_path / "c")) as c:
+        assert describe(a, c, thresholds)["verdict"] == UNRELATED
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_small_change_in_half_precision_is_no_symmetry(
+    tmp_path: Path, lake: Lake, dtype: torch.dtype
+) -> None:
+    state = {name: value.to(dtype) for name, value in module_of("mlp").state_dict().items()}
+    generator = torch.Generator().manual_seed(0)
+    tuned = {
+        name: (value + 0.01 * value.float().std() * torch.randn(value.shape, generator=generator)).to(dtype)
+        for name, value in state.items()
+    }
+    paths = [write_model(tmp_path / name, each, RELU) for name, each in (("a", state), ("b", tuned))]
+    assert compare(lake, *map(str, paths))["verdict"] == "derived"

@@ -1,0 +1,150 @@
+"""Contracts let sound tables pass and name what is broken in others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import save_file
+from torch import ones
+
+from peace_pipeline.encoder.pairs import SCHEMA as PAIRS
+from peace_pipeline.encoder.pairs import write_pairs
+from peace_pipeline.lake import Lake
+from peace_pipeline.lake.contracts import TABLES, violations
+from peace_pipeline.stages.embed import layer_schema, network_schema
+from peace_pipeline.stages.extract import INVENTORY, WIRINGS
+from peace_pipeline.weights.layer_table import SCHEMA as LAYERS
+from peace_pipeline.zoo import ModelRecord
+from peace_pipeline.zoo.record import SCHEMA as RECORDS
+from peace_pipeline.zoo.record import to_table
+from tests.conftest import card_of, directory, ingest, write_network
+
+SCHEMAS = {
+    "zoo_crawl": RECORDS,
+    "extracted_weights": INVENTORY,
+    "wirings": WIRINGS,
+    "layer_tensors": LAYERS,
+    "contrastive_pairs": PAIRS,
+    "network_embeddings": network_schema(4),
+    "layer_embeddings": layer_schema(4),
+}
+UNIT = [1.0, 0.0, 0.0, 0.0]
+KEY = {"model_id": "m", "revision": "r"}
+GOOD: dict[str, dict[str, Any]] = {
+    "zoo_crawl": {**KEY, "source": "directory", "uri": "file:///m", "status": "new"},
+    "extracted_weights": {**KEY, "status": "new", "parameters": 3},
+    "wirings": {**KEY, "status": "new", "method": "chain", "parameters": 3},
+    "layer_tensors": {
+        **KEY, "layer": 0, "name": "a", "kind": "linear", "parameter": "weight", "out_group": "o",
+        "shape": [1, 1], "dtype": "float32", "sampled": False, "values": [1.0],
+    },
+    "contrastive_pairs": {"anchor": "m", "other": "n", "relation": "positive", "reason": "same_run"},
+    "network_embeddings": {**KEY, "encoder_version": "v", "embedded_at": 0, "vector": UNIT},
+    "layer_embeddings": {
+        **KEY, "encoder_version": "v", "layer": 0, "name": "a", "kind": "linear", "vector": UNIT,
+    },
+}  # fmt: skip
+
+
+def found(name: str, folder: Path, *rows: dict[str, Any]) -> list[str]:
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMAS[name]), folder / "t.parquet")
+    return violations(name, folder / "t.parquet")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_sound_and_empty_tables_pass(name: str, tmp_path: Path) -> None:
+    assert found(name, tmp_path, GOOD[name]) == []
+    assert found(name, tmp_path) == []
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_same_key_twice_is_reported(name: str, tmp_path: Path) -> None:
+    assert found(name, tmp_path, GOOD[name], GOOD[name])
+
+
+BROKEN = [
+    ("zoo_crawl", "status", "unknown"),
+    ("zoo_crawl", "status", "skipped"),
+    ("zoo_crawl", "model_id", ""),
+    ("zoo_crawl", "uri", None),
+    ("extracted_weights", "status", "skipped"),
+    ("extracted_weights", "parameters", -1),
+    ("extracted_weights", "revision", ""),
+    ("wirings", "method", "guessed"),
+    ("wirings", "status", "skipped"),
+    ("layer_tensors", "layer", -1),
+    ("layer_tensors", "name", ""),
+    ("layer_tensors", "parameter", "running_mean"),
+    ("layer_tensors", "values", []),
+    ("contrastive_pairs", "relation", "neutral"),
+    ("contrastive_pairs", "reason", ""),
+    ("network_embeddings", "vector", [0.5, 0.0, 0.0, 0.0]),
+    ("network_embeddings", "vector", [float("nan"), 0.0, 0.0, 0.0]),
+    ("network_embeddings", "encoder_version", ""),
+    ("layer_embeddings", "vector", [0.0, 0.0, 0.0, 0.0]),
+    ("layer_embeddings", "layer", -1),
+]
+
+
+@pytest.mark.parametrize(("name", "column", "value"), BROKEN)
+def test_a_broken_row_is_reported(name: str, column: str, value: Any, tmp_path: Path) -> None:
+    good = GOOD[name] | ({"other": "x"} if name == "contrastive_pairs" else {"model_id": "x"})
+    lines = found(name, tmp_path, good, GOOD[name] | {column: value})
+    assert lines
+    expected = {"values": "size", "vector": "norm", "status": "s"}.get(column, column)
+    assert any(expected in line for line in lines)
+
+
+def test_a_missing_column_is_reported(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"model_id": ["m"]}), tmp_path / "t.parquet")
+    assert any("revision" in line for line in violations("extracted_weights", tmp_path / "t.parquet"))
+
+
+def tables_of(lake: Lake, batch: str) -> dict[str, Path]:
+    return {
+        "zoo_crawl": lake.zoo(batch),
+        "extracted_weights": lake.inventory(batch),
+        "wirings": lake.wirings(batch),
+        "layer_tensors": lake.layers(batch),
+    }
+
+
+def test_every_table_that_the_code_writes_passes(lake: Lake, zoo: Path) -> None:
+    for number, architecture in enumerate(["mlp", "mlp", "cnn", "resnet"]):
+        write_network(zoo / f"m{number}", architecture, number, card_of("digits", run=f"r-{number}"))
+    write_network(zoo / "root", "mlp")
+
+    save_file({"weight": ones(3, 2), "bias": ones(3)}, zoo / "root" / "model.safetensors")
+    (zoo / "broken").mkdir()
+    (zoo / "broken" / "model.safetensors").write_bytes(b"no")
+    (zoo / "empty").mkdir()
+    (zoo / "empty" / "config.json").write_text("{}")
+    (batch,) = ingest(lake, directory(zoo)).batches
+    for name, path in tables_of(lake, batch).items():
+        assert violations(name, path) == [], name
+    assert len(pq.read_table(lake.wirings(batch))) == 5
+    assert write_pairs(lake).num_rows > 0
+    assert violations("contrastive_pairs", lake.pairs) == []
+
+
+def test_a_batch_of_deletions_passes(lake: Lake, zoo: Path) -> None:
+    write_network(zoo / "a", "mlp")
+    ingest(lake, directory(zoo))
+    (zoo / "a" / "model.safetensors").unlink()
+    (zoo / "a" / "config.json").unlink()
+    (batch,) = ingest(lake, directory(zoo)).batches
+    for name, path in tables_of(lake, batch).items():
+        assert violations(name, path) == [], name
+
+
+def test_one_line_a_kind_of_violation(tmp_path: Path) -> None:
+    records = [ModelRecord("directory", f"m{i}", "r", "u", status="odd") for i in range(50)]
+    pq.write_table(to_table(records), tmp_path / "t.parquet")
+    (line,) = violations("zoo_crawl", tmp_path / "t.parquet")
+    assert "status" in line
+    assert "50" in line
+    assert line.count("odd") == 1
