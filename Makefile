@@ -6,7 +6,7 @@ PORT ?= 8001
 INPUTS ?= 10000
 SEED ?= 0
 
-.PHONY: demo test fuzz ui hub lint bench
+.PHONY: demo test fuzz ui hub lint bench docs
 
 .venv: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -39,3 +39,6 @@ lint: .venv
 
 bench: .venv
 	failed=0; for script in benchmarks/*.py; do $(BIN)/python $$script || failed=1; done; exit $$failed
+
+docs: .venv
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

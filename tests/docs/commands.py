@@ -1,0 +1,33 @@
+"""The page of the command line, written from the commands themselves.
+
+python -m tests.docs.commands        # writes the page anew
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import typer.main
+from typer.cli import get_docs_for_click
+
+from peace_pipeline.cli.app import app
+
+PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
+_INTRODUCTION = """# Commands
+
+Networks are named by a path (a weight file, or a folder in Hub layout), a model id of the lake, or `hf://org/name@revision`. With `--json` a command prints one document on stdout, everything else on stderr. Exit code 0 is success, 1 a failure with a one-line reason, 2 wrong usage, 130 an interrupt.
+
+"""
+
+
+def page() -> str:
+    """The page as it should be."""
+    command = typer.main.get_command(app)
+    described = get_docs_for_click(obj=command, ctx=typer.Context(command), name="peace")
+    commands = described[described.index("## `peace") :]
+    return _INTRODUCTION + re.sub(r"\n{3,}", "\n\n", commands).strip() + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
