@@ -37,7 +37,9 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_files_that_a_page_names_exist(path: Path) -> None:
-    named = re.findall(r"`((?:peace_pipeline|assets|resources|tests|benchmarks|docs)/[\w./-]+)`", path.read_text())
+    named = re.findall(
+        r"`((?:peace_pipeline|assets|resources|tests|benchmarks|docs)/[\w./-]+)`", path.read_text()
+    )
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
