@@ -16,7 +16,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.resources import ZooResource
 from peace_pipeline.resources.instance import bury_dead_runs, open_instance, process_tag
 from peace_pipeline.zoo import ConfigError
-from peace_pipeline.zoo.catalog import skipped_records
+from peace_pipeline.zoo.batches import skipped_records
 
 _PUBLIC = ("new", "changed", "deleted", "embedded", "skipped", "trained", "encoder_version", "seconds")
 
@@ -133,9 +133,9 @@ class Pass:
         return _metadata(result, "peace_encoder")[0]
 
     def _can_train(self) -> bool:
-        from peace_pipeline.zoo.catalog import networks
+        from peace_pipeline.zoo.listing import listings
 
-        if not networks(self.lake):
+        if not listings(self.lake):
             return False
         from peace_pipeline.encoder.training import MINIMUM_NETWORKS, trainable
 

@@ -32,7 +32,7 @@ def extracted_weights(
     Models whose tensors are equal, byte by byte, are listed as copies.
     """
     from peace_pipeline.stages.extract import extract_batch
-    from peace_pipeline.zoo.catalog import copies
+    from peace_pipeline.zoo.contents import copies
 
     metadata = _run(extract_batch, lake, zoo, context.partition_key, "Reading weights")
     groups = copies(lake.open(), context.partition_key)

@@ -146,8 +146,8 @@ def crawl(root: Path, endpoint: str) -> tuple[Changes, Cost]:
     """Crawl the Hub once."""
     import peace_pipeline.zoo.hub.walk
     from peace_pipeline.lake import Lake
+    from peace_pipeline.lake.query import query
     from peace_pipeline.stages.crawl import crawl_zoo
-    from peace_pipeline.zoo.catalog import query
 
     assert peace_pipeline.zoo.hub.walk
     query("SELECT 1")

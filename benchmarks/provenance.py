@@ -26,7 +26,7 @@ from peace_pipeline.comparison.verdict import (
 )
 from peace_pipeline.evaluation.provenance.study import plain_cosine
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo.catalog import networks
+from peace_pipeline.zoo.listing import listings
 
 SILERO = "packages:silero-vad/silero_vad/data/silero_vad"
 COPIES = (".jit", ".onnx", "_16k_op15.onnx", "_16k_sequence.onnx", "_openvino_16k.onnx")
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--home", default=None, help="the lake (default $PEACE_HOME, else .peace)")
     lake = Lake.open(parser.parse_args().home)
     thresholds = Thresholds.of(lake)
-    pairs = list(known_pairs([network.model_id for network in networks(lake)]))
+    pairs = list(known_pairs([network.model_id for network in listings(lake)]))
     table = Table("A", "B", "truth", "verdict", "relation", "similarity", "cosine", "seconds")
     right = 0
     for a, b, truth in track(pairs, "comparing", console=Console(stderr=True)):

@@ -37,7 +37,7 @@ from peace_pipeline.stages.extract import config_beside
 from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.zoo import files
-from peace_pipeline.zoo.catalog import newest_records
+from peace_pipeline.zoo.current import newest_records
 from peace_pipeline.zoo.source import FetchError, local_folder
 
 IDENTICAL, EQUIVALENT, DERIVED, UNRELATED = VERDICTS = ("identical", "equivalent", "derived", "unrelated")

@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from peace_pipeline.encoder.networks import read_wirings
 from peace_pipeline.lake import Lake, write_parquet
+from peace_pipeline.lake.query import query
 from peace_pipeline.symmetry.group.perturbations import breakable
 from peace_pipeline.symmetry.wiring import types as w
 from peace_pipeline.symmetry.wiring.types import Wiring
-from peace_pipeline.zoo.catalog import TRAIN, Network, networks, query
+from peace_pipeline.zoo.listing import TRAIN, Listing, listings
 
 POSITIVE, NEGATIVE = "positive", "negative"
 FAR_OFF = 0.3
@@ -67,7 +68,7 @@ _RELATED = """
 
 
 def pair_table(
-    members: Iterable[Network], wirings: dict[str, Wiring], most_per_reason: int = 512
+    members: Iterable[Listing], wirings: dict[str, Wiring], most_per_reason: int = 512
 ) -> pa.Table:
     """All pairs among ``members`` that have a reason, and each network's pairs with its own transforms.
 
@@ -104,7 +105,7 @@ def _own_pairs(model_id: str, wiring: Wiring) -> Iterable[dict[str, object]]:
 
 def write_pairs(lake: Lake) -> pa.Table:
     """Write the pairs of all training runs to the lake and return them."""
-    members = [network for network in networks(lake) if network.split == TRAIN]
+    members = [network for network in listings(lake) if network.split == TRAIN]
     wirings: dict[str, Wiring] = {}
     for batch in sorted({network.batch for network in members}):
         wirings |= read_wirings(lake, batch)

@@ -26,7 +26,7 @@ from peace_pipeline.encoder.bucket import Bucket, stack
 from peace_pipeline.encoder.model import VARIANTS, Encoder, EncoderConfig
 from peace_pipeline.encoder.networks import NetworkTensors, read_batch
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo.catalog import TRAIN, VALIDATION, Network, networks
+from peace_pipeline.zoo.listing import TRAIN, VALIDATION, Listing, listings
 
 MINIMUM_NETWORKS = 64
 MAX_VALUES = 100_000
@@ -112,7 +112,7 @@ class ContrastiveTraining(lightning.LightningModule):
 class Validation:
     """Same-task retrieval among the validation runs: each network's neighbours of other runs."""
 
-    def __init__(self, buckets: list[Bucket], members: dict[str, Network]) -> None:
+    def __init__(self, buckets: list[Bucket], members: dict[str, Listing]) -> None:
         self.buckets = buckets
         keys = [key for bucket in buckets for key in bucket.keys]
         self.members = [members[key] for key in keys]
@@ -135,7 +135,7 @@ class Validation:
         return float(torch.stack(scores).mean()) if scores else 0.0
 
     @staticmethod
-    def _same_task(query: Network, other: Network) -> bool:
+    def _same_task(query: Listing, other: Listing) -> bool:
         true_labels = not (query.shuffled_labels or other.shuffled_labels)
         return query.task is not None and query.task == other.task and true_labels
 
@@ -148,9 +148,9 @@ class _Report(Callback):
         self.progress(trainer.current_epoch + 1, trainer.max_epochs or 0)
 
 
-def trainable(lake: Lake) -> list[Network]:
+def trainable(lake: Lake) -> list[Listing]:
     """The networks in the lake that are small enough to train on."""
-    return [network for network in networks(lake) if network.parameters <= MAX_VALUES]
+    return [network for network in listings(lake) if network.parameters <= MAX_VALUES]
 
 
 def train(
@@ -186,7 +186,7 @@ def train(
 
 
 def _data(
-    lake: Lake, members: dict[str, Network], config: EncoderConfig, seed: int
+    lake: Lake, members: dict[str, Listing], config: EncoderConfig, seed: int
 ) -> tuple[TrainingSet, Validation]:
     loaded: dict[str, list[NetworkTensors]] = {TRAIN: [], VALIDATION: []}
     for batch in sorted({network.batch for network in members.values()}):

@@ -15,14 +15,14 @@ from peace_pipeline.symmetry.form.canonical import canonical
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import Strength, Tensors, random_element
 from peace_pipeline.symmetry.wiring.types import Wiring
-from peace_pipeline.zoo.catalog import Network
+from peace_pipeline.zoo.listing import Listing
 
 
 @dataclass(frozen=True)
 class Member:
     """A network with its wiring and folded float32 tensors (name → shape, without a batch dimension)."""
 
-    network: Network
+    network: Listing
     wiring: Wiring
     tensors: Mapping[str, torch.Tensor]
 
@@ -56,9 +56,9 @@ class Stack:
         return len(self.places)
 
 
-def read_members(lake: Lake, networks: Collection[Network]) -> Iterator[Member]:
+def read_members(lake: Lake, networks: Collection[Listing]) -> Iterator[Member]:
     """Read the tensors of ``networks``; each batch's file is opened once."""
-    batches: dict[str, dict[str, Network]] = defaultdict(dict)
+    batches: dict[str, dict[str, Listing]] = defaultdict(dict)
     for network in networks:
         batches[network.batch][network.model_id] = network
     for batch, wanted in sorted(batches.items()):

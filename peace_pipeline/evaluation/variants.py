@@ -20,7 +20,7 @@ from peace_pipeline.symmetry.group.elements import ALL, random_element
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 from peace_pipeline.zoo.card import CONFIG
-from peace_pipeline.zoo.catalog import Network as Listed
+from peace_pipeline.zoo.listing import Listing
 from peace_pipeline.zoo.record import ModelRecord
 from peace_pipeline.zoo.source import local_folder
 from peace_pipeline.zoo.trained import TASKS, Task, build, load_task
@@ -51,7 +51,7 @@ class InMemory:
 class Specimen:
     """A network of the trained zoo with its weights; ``task`` is the name of its data."""
 
-    listed: Listed
+    listed: Listing
     config: dict[str, Any]
     hyperparameters: dict[str, str]
     task: str
@@ -66,7 +66,7 @@ class Specimen:
         return replace(self, state=state)
 
 
-def specimen(records: Records, listed: Listed) -> Specimen:
+def specimen(records: Records, listed: Listing) -> Specimen:
     """Read a network of the trained zoo."""
     record = records[listed.model_id]
     folder = local_folder(record)

@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from peace_pipeline.encoder.store import NoEncoder, current_version
 from peace_pipeline.lake import Lake
+from peace_pipeline.lake.query import query
 from peace_pipeline.stages.embed import LAYER, NETWORK, embedded_batches
-from peace_pipeline.zoo.catalog import CONTENTS, NEWEST, query
+from peace_pipeline.zoo.contents import CONTENTS
+from peace_pipeline.zoo.current import NEWEST
 
 if TYPE_CHECKING:
     from lancedb import DBConnection

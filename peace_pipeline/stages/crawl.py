@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
-from peace_pipeline.zoo.catalog import known_models, write_batches
+from peace_pipeline.zoo.batches import write_batches
+from peace_pipeline.zoo.current import known_models
 from peace_pipeline.zoo.record import DELETED, SKIPPED, KnownModel, ModelRecord
 from peace_pipeline.zoo.source import Found, ZooConfig, crawl
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from peace_pipeline.encoder.store import current_version
 from peace_pipeline.index.tables import indexed_models
 from peace_pipeline.lake import Lake
+from peace_pipeline.lake.query import query
 from peace_pipeline.stages.embed import NETWORK, embedded_batches
 from peace_pipeline.weights.layer_table import is_read_alike
-from peace_pipeline.zoo.catalog import NEWEST, query
+from peace_pipeline.zoo.current import NEWEST
 
 if TYPE_CHECKING:
     import pyarrow as pa

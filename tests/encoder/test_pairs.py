@@ -9,7 +9,7 @@ import pytest
 from peace_pipeline.encoder.pairs import BROKEN_SHARE, DECADES, DROPPED, NOISE, pair_table
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
-from peace_pipeline.zoo.catalog import Network
+from peace_pipeline.zoo.listing import Listing
 from tests.conftest import RELU, infos
 
 DEFAULTS: dict[str, Any] = {
@@ -56,8 +56,8 @@ EXPECTED = {
 }
 
 
-def network(name: str) -> Network:
-    return Network(**DEFAULTS | {"model_id": name} | MEMBERS[name])
+def network(name: str) -> Listing:
+    return Listing(**DEFAULTS | {"model_id": name} | MEMBERS[name])
 
 
 def wiring(**config: str) -> Wiring:
@@ -122,7 +122,7 @@ def test_own_pairs_are_what_the_wiring_allows() -> None:
 
 def test_reasons_are_capped_for_each_anchor_alike_every_time() -> None:
     members = [
-        Network(**DEFAULTS | {"model_id": f"m{i}", "run": f"{i}", "recipe": f"{i}"}) for i in range(12)
+        Listing(**DEFAULTS | {"model_id": f"m{i}", "run": f"{i}", "recipe": f"{i}"}) for i in range(12)
     ]
     wirings = {member.model_id: wiring() for member in members}
     table = pair_table(members, wirings, most_per_reason=3)

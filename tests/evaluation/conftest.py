@@ -20,7 +20,8 @@ from peace_pipeline.stages.extract import extract_batch, layer_batch
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo import ZooConfig, crawl
-from peace_pipeline.zoo.catalog import Network, write_batches
+from peace_pipeline.zoo.batches import write_batches
+from peace_pipeline.zoo.listing import Listing
 from tests.conftest import folded_tensors
 
 RELU = {"hidden_act": "relu"}
@@ -81,14 +82,14 @@ def networks_of(architecture: str, count: int, seed: int = 0) -> list[NetworkTen
 
 
 def member(network: NetworkTensors, **fields: Any) -> Member:
-    """A member with a record of its own; ``fields`` are those of :class:`Network` that matter."""
+    """A member with a record of its own; ``fields`` are those of :class:`Listing` that matter."""
     key, wiring, tensors = network
     record: dict[str, Any] = {
         "model_id": key, "revision": "r", "batch": "b", "source": "directory", "architecture": "mlp",
         "task": "sorting", "recipe": None, "run": key, "shuffled_labels": False, "accuracy": None,
         "method": wiring.method, "parameters": 1, "card": "",
     }  # fmt: skip
-    return Member(Network(**record | fields), wiring, tensors)
+    return Member(Listing(**record | fields), wiring, tensors)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from peace_pipeline.evaluation.reports import Report, list_reports
 from peace_pipeline.evaluation.variants import Specimen, disguised, pruned, specimen, trained_on
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import ZooConfig
-from peace_pipeline.zoo.catalog import TEST, TRAIN, networks, newest_records
+from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.listing import TEST, TRAIN, listings
 from peace_pipeline.zoo.trained import PLANS, build
 from peace_pipeline.zoo.trained.demo import DEMO
 from tests.conftest import ingest
@@ -40,7 +41,7 @@ def report(trained: Lake) -> Report:
 
 @pytest.fixture
 def network(trained: Lake) -> Specimen:
-    listed = {each.model_id: each for each in networks(trained)}
+    listed = {each.model_id: each for each in listings(trained)}
     return specimen(newest_records(trained), listed["trained:brief/digits-mlp-000-s0"])
 
 

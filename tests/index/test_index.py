@@ -24,7 +24,7 @@ from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.embed import embed_batch
 from peace_pipeline.stages.extract import extract_batch, layer_batch
 from peace_pipeline.stages.staleness import stale_batches
-from peace_pipeline.zoo.catalog import copies
+from peace_pipeline.zoo.contents import copies
 from tests.conftest import card_of, directory, write_model, write_network
 
 SMALL = EncoderConfig(

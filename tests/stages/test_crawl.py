@@ -14,7 +14,8 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.extract import read_records
 from peace_pipeline.zoo import SOURCES, ConfigError, ZooConfig
-from peace_pipeline.zoo.catalog import networks, newest_records, split_of
+from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.listing import listings, split_of
 from tests.conftest import card_of, directory, ingest, write_model, write_network
 
 STATE = {"0.weight": torch.ones(3, 2), "1.weight": torch.ones(2, 3)}
@@ -34,15 +35,15 @@ import os, signal, sys
 from pathlib import Path
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import ZooConfig
-from peace_pipeline.zoo import (catalog)
+from peace_pipeline.zoo import (batches)
 from peace_pipeline.stages import crawl as crawling
-write, written = catalog.write_parquet, []
+write, written = batches.write_parquet, []
 def killing(table, path):
     if len(written) == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     write(table, path)
     written.append(path)
-catalog.write_parquet = killing
+batches.write_parquet = killing
 config = ZooConfig(({"kind": "directory", "path": sys.argv[2]},), Path(sys.argv[2]), 3)
 crawling.crawl_zoo(Lake.open(sys.argv[1]), config)
 """
@@ -144,13 +145,13 @@ def test_the_networks_of_a_lake(lake: Lake, zoo: Path) -> None:
     (zoo / "c").mkdir()
     (zoo / "c" / "config.json").write_text("{}")
     ingest(lake, directory(zoo))
-    a, b = networks(lake)
+    a, b = listings(lake)
     assert (a.task, a.recipe, a.run) == ("image-classification · digits", "r1", "directory:run-1")
     assert (a.shuffled_labels, a.accuracy, a.architecture, a.method) == (True, 0.25, "mlp", "chain")
     assert (b.task, b.recipe, b.run, b.accuracy) == (None, None, "directory:zoo/b", None)
     (zoo / "a" / "model.safetensors").unlink()
     ingest(lake, directory(zoo))
-    assert [network.model_id for network in networks(lake)] == ["directory:zoo/b"]
+    assert [network.model_id for network in listings(lake)] == ["directory:zoo/b"]
     assert newest_records(lake)["directory:zoo/a"].status == "skipped"
 
 
@@ -162,7 +163,7 @@ def test_twins_are_on_one_side_of_the_split(lake: Lake, zoo: Path) -> None:
         )
         write_network(zoo / f"b{number}", "mlp", card=twin)
     ingest(lake, directory(zoo))
-    found = networks(lake)
+    found = listings(lake)
     splits = [(found[i].split, found[i + 12].split) for i in range(12)]
     assert all(clean == twin for clean, twin in splits)
     assert len(set(splits)) > 1
@@ -173,16 +174,16 @@ def test_twins_are_on_one_side_of_the_split(lake: Lake, zoo: Path) -> None:
 def test_a_changed_network_is_listed_once_with_its_new_revision(lake: Lake, zoo: Path) -> None:
     write_network(zoo / "a", "mlp")
     ingest(lake, directory(zoo))
-    (before,) = networks(lake)
+    (before,) = listings(lake)
     write_network(zoo / "a", "cnn")
     ingest(lake, directory(zoo))
-    (after,) = networks(lake)
+    (after,) = listings(lake)
     assert after.revision != before.revision
     assert after.architecture == "cnn"
 
 
 def test_an_empty_lake_has_no_networks(lake: Lake) -> None:
-    assert networks(lake) == []
+    assert listings(lake) == []
     assert newest_records(lake) == {}
 
 
@@ -198,5 +199,5 @@ def test_a_home_of_any_name(name: str, zoo: Path, tmp_path: Path) -> None:
     lake = Lake.open(tmp_path / name)
     write_network(zoo / "a", "mlp")
     ingest(lake, directory(zoo))
-    assert [network.model_id for network in networks(lake)] == ["directory:zoo/a"]
+    assert [network.model_id for network in listings(lake)] == ["directory:zoo/a"]
     assert not crawl_zoo(lake, directory(zoo)).batches

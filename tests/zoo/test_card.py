@@ -17,7 +17,7 @@ from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.zoo import ModelFile, ModelRecord
 from peace_pipeline.zoo.card import MAX_TEXT_BYTES, enriched, front_matter
-from peace_pipeline.zoo.catalog import newest_records
+from peace_pipeline.zoo.current import newest_records
 from peace_pipeline.zoo.record import from_table, to_table
 from tests.conftest import directory, write_model
 

@@ -20,7 +20,7 @@ from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
 from peace_pipeline.stages.extract import extract_batch, skipped_models
 from peace_pipeline.weights.checkpoint import READERS
 from peace_pipeline.zoo import ConfigError, ZooConfig, files
-from peace_pipeline.zoo.catalog import newest_records
+from peace_pipeline.zoo.current import newest_records
 from tests.conftest import card_of, directory, ingest, write_model, write_network
 
 STATE = {"0.weight": torch.ones(3, 2), "1.weight": torch.ones(2, 3)}

@@ -15,9 +15,9 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.extract import extract_batch, layer_batch, skipped_models
 from peace_pipeline.zoo import ZooConfig
-from peace_pipeline.zoo.catalog import networks
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness
+from peace_pipeline.zoo.listing import listings
 from tests.standin_hub import Fault, StandinHub
 from tests.zoo.faults import Run, truth
 
@@ -85,7 +85,7 @@ def layer(lake: Lake, hub: StandinHub, batch: str) -> None:
 
 
 def taken(lake: Lake) -> list[str]:
-    return [network.model_id for network in networks(lake)]
+    return [network.model_id for network in listings(lake)]
 
 
 def test_gated_between_crawls_alone(lake: Lake, hub: StandinHub) -> None:

@@ -14,7 +14,7 @@ from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.extract import extract_batch, layer_batch
 from peace_pipeline.zoo import ConfigError, ZooConfig
 from peace_pipeline.zoo.card import MAX_TEXT_BYTES
-from peace_pipeline.zoo.catalog import newest_records
+from peace_pipeline.zoo.current import newest_records
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness
 from peace_pipeline.zoo.source import SourceUnavailable

@@ -16,7 +16,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
 from peace_pipeline.stages.extract import skipped_models
 from peace_pipeline.zoo import ConfigError, ZooConfig, files, packages
-from peace_pipeline.zoo.catalog import newest_records
+from peace_pipeline.zoo.current import newest_records
 from peace_pipeline.zoo.requirements import parse_requirements
 from peace_pipeline.zoo.wheels import UnusableWheel, unpack_weights
 from tests.conftest import ingest

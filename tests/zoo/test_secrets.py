@@ -17,7 +17,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.weights.sampled_copy import fetch_sampled
 from peace_pipeline.zoo import ZooConfig
-from peace_pipeline.zoo.catalog import newest_records
+from peace_pipeline.zoo.current import newest_records
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness, rate
 from peace_pipeline.zoo.source import FetchError, SourceUnavailable

@@ -12,7 +12,7 @@ import pytest
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
 from peace_pipeline.zoo import ConfigError, ModelRecord, ZooConfig
-from peace_pipeline.zoo.catalog import newest_records
+from peace_pipeline.zoo.current import newest_records
 
 HOST = "https://weights.test"
 META = """

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from peace_pipeline.comparison.verdict import DERIVED, UNRELATED, VERDICTS, Thresholds
 from peace_pipeline.evaluation.page import PALETTE, Html, Section, build_page, styled, table
-from peace_pipeline.zoo.catalog import TEST, TRAIN
+from peace_pipeline.zoo.listing import TEST, TRAIN
 
 if TYPE_CHECKING:
     from peace_pipeline.evaluation.provenance.study import Judged

@@ -31,8 +31,8 @@ from peace_pipeline.evaluation.variants import DERIVED as VARIANTS
 from peace_pipeline.evaluation.variants import Records, Specimen, disguised, specimen
 from peace_pipeline.lake import Lake, atomic
 from peace_pipeline.progress import Progress
-from peace_pipeline.zoo.catalog import TEST, TRAIN, networks, newest_records
-from peace_pipeline.zoo.catalog import Network as Listed
+from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.listing import TEST, TRAIN, Listing, listings
 
 NAME = "provenance"
 BASES = {TRAIN: 42, TEST: 84}
@@ -86,7 +86,7 @@ def provenance_report(
     Raises:
         NothingToCompare: where the lake has no trained zoo with runs on both sides of the split.
     """
-    listed = [network for network in networks(lake) if network.source == "trained"]
+    listed = [network for network in listings(lake) if network.source == "trained"]
     sides = {split: [each for each in listed if each.split == split] for split in (TRAIN, TEST)}
     if not all(len({each.recipe for each in side}) > 1 for side in sides.values()):
         raise NothingToCompare("no trained zoo with several recipes among training and test runs")
@@ -108,9 +108,9 @@ def provenance_report(
     return report
 
 
-def _bases(side: Sequence[Listed], count: int, seed: int) -> list[Listed]:
+def _bases(side: Sequence[Listing], count: int, seed: int) -> list[Listing]:
     """Networks at random, as many of each architecture as there are."""
-    by_architecture: dict[str | None, list[Listed]] = defaultdict(list)
+    by_architecture: dict[str | None, list[Listing]] = defaultdict(list)
     for each in random.Random(seed).sample(list(side), len(side)):
         by_architecture[each.architecture].append(each)
     turns = range(max(map(len, by_architecture.values())))
@@ -118,7 +118,7 @@ def _bases(side: Sequence[Listed], count: int, seed: int) -> list[Listed]:
     return order[:count]
 
 
-def pairs_of(records: Records, base: Listed, side: Sequence[Listed], seed: int) -> Iterator[Pair]:
+def pairs_of(records: Records, base: Listing, side: Sequence[Listing], seed: int) -> Iterator[Pair]:
     """Every kind of pair with one network, its partners from the same side of the split; each kind also disguised."""
     rng = random.Random(seed)
     first = specimen(records, base)
@@ -139,7 +139,7 @@ def pairs_of(records: Records, base: Listed, side: Sequence[Listed], seed: int) 
         yield Pair(kind, True, truth, first, disguised(other, seed + 1), of)
 
 
-def partners(base: Listed, side: Sequence[Listed]) -> dict[str, list[Listed]]:
+def partners(base: Listing, side: Sequence[Listing]) -> dict[str, list[Listing]]:
     """Networks of the same side by what they have in common with one; partners of twins, which begin alike, are left
     out."""
     apart = [each for each in side if base.run not in (each.run, each.twin_of) and each.run != base.twin_of]

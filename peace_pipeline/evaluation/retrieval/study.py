@@ -26,7 +26,8 @@ from peace_pipeline.evaluation.scoring import (
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo import DELETED
-from peace_pipeline.zoo.catalog import TEST, TRAIN, Network, known_models, networks
+from peace_pipeline.zoo.current import known_models
+from peace_pipeline.zoo.listing import TEST, TRAIN, Listing, listings
 
 NAME = "retrieval"
 
@@ -46,7 +47,7 @@ def retrieval_report(lake: Lake, *, seed: int = 0, progress: Progress | None = N
         NothingToEvaluate: where fewer than two test runs share a task.
     """
     version, encoder = store.load(lake)
-    current = networks(lake)
+    current = listings(lake)
     with_task = [network for network in current if network.task]
     members, train = (
         list(read_members(lake, [network for network in with_task if network.split == split]))
@@ -88,7 +89,7 @@ def embed_members(encoder: Encoder, members: Sequence[Member]) -> tuple[NDArray[
 
 
 def _population(
-    lake: Lake, current: Sequence[Network], members: Sequence[Member], rate: float
+    lake: Lake, current: Sequence[Listing], members: Sequence[Member], rate: float
 ) -> dict[str, float]:
     known = sum(record.status != DELETED for record in known_models(lake).values())
     return {

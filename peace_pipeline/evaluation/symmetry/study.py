@@ -31,7 +31,7 @@ from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.logical import views_of
 from peace_pipeline.weights.tensors import TensorInfo
-from peace_pipeline.zoo.catalog import TRAIN, Network, networks
+from peace_pipeline.zoo.listing import TRAIN, Listing, listings
 
 NAME = "symmetry"
 NETWORKS = 32
@@ -170,7 +170,7 @@ def measure_all(lake: Lake, count: int, seed: int, progress: Progress | None = N
         NoEncoder: where the lake has no encoder.
     """
     version, encoder = store.load(lake)
-    alike = _by_architecture(networks(lake), seed)
+    alike = _by_architecture(listings(lake), seed)
     enough = {name: group[:count] for name, group in alike.items() if len(group) >= count}
     samples = {
         name: stacks([member.as_input() for member in read_members(lake, group)], torch.float64)
@@ -206,9 +206,9 @@ def _by_wiring(sheets: Sequence[FamilySheet]) -> list[tuple[list[str], FamilyShe
     return [([sheet.name for sheet in group], group[0]) for group in alike.values()]
 
 
-def _by_architecture(current: Sequence[Network], seed: int) -> dict[str, list[Network]]:
+def _by_architecture(current: Sequence[Listing], seed: int) -> dict[str, list[Listing]]:
     """The networks whose symmetries are known, in random order, those that were not trained on first."""
-    alike: dict[str, list[Network]] = defaultdict(list)
+    alike: dict[str, list[Listing]] = defaultdict(list)
     for network in random.Random(seed).sample(list(current), len(current)):
         if network.method != "independent":
             alike[network.architecture or network.method].append(network)

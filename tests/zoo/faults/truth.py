@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.extract import read_records
-from peace_pipeline.zoo.catalog import newest_records
+from peace_pipeline.zoo.current import newest_records
 from peace_pipeline.zoo.record import DELETED, NEW, SKIPPED, ModelRecord
 from tests.standin_hub.repos import Repo
 

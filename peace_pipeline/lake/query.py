@@ -1,0 +1,25 @@
+"""SQL over the lake: an in-memory DuckDB over Arrow tables and Parquet files."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def query(sql: str, tables: Mapping[str, pa.Table] | None = None, **parameters: object) -> pa.Table:
+    """Run SQL in an in-memory DuckDB over ``tables`` and files. A path's last part may be a pattern."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        for name, table in (tables or {}).items():
+            connection.register(name, table)
+        values = {
+            name: f"{glob.escape(str(value.parent))}/{value.name}" if isinstance(value, Path) else value
+            for name, value in parameters.items()
+        }
+        return connection.sql(sql, params=values).to_arrow_table()
