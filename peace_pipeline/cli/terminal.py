@@ -1,11 +1,10 @@
-"""What the command line shows: tables, one JSON document, progress on stderr, failures in one line."""
+"""How the command line shows things: tables, one JSON document, progress on stderr."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-import math
 import os
 import sys
 import textwrap
@@ -17,44 +16,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperGroup
 
 from peace_pipeline.progress import listening
 
-TRACEBACK = "PEACE_TRACEBACK"
 _REASON, _ID = 40, 32
 _NUMBERS = ("rank", "similarity", "parameters", "size")
-_INTERRUPTED = 130
 _FRAME = "│ "
-_OWN = ("peace_pipeline.",)
-
-
-class Commands(TyperGroup):
-    """Commands whose failures are one line on stderr and exit code 1; ``PEACE_TRACEBACK=1`` shows where."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            typer.echo("peace: interrupted", err=True)
-            raise typer.Exit(_INTERRUPTED) from error
-        except Exception as error:
-            if isinstance(error, typer.Exit | typer.Abort) or _is_usage(error) or os.environ.get(TRACEBACK):
-                raise
-            typer.echo(f"peace: {reason(error)}", err=True)
-            raise typer.Exit(1) from error
-
-
-def _is_usage(error: Exception) -> bool:
-    return hasattr(error, "exit_code") and hasattr(error, "show")
-
-
-def reason(error: Exception) -> str:
-    """An exception in one line; the type is named where the exception isn't one of PEACE's own."""
-    text = " ".join(str(error).split())
-    own = any(kind.__module__.startswith(_OWN) for kind in type(error).__mro__)
-    return text if own and text else f"{type(error).__name__}: {text}"
 
 
 def emit(document: Any, as_json: bool, show: Callable[[Console], None]) -> None:
@@ -165,33 +132,3 @@ def _quiet() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-
-
-def byte_count(text: str) -> int:
-    """``64MiB``, ``1.5GB`` or ``4096`` as a number of bytes.
-
-    Raises:
-        typer.BadParameter: where it is none.
-    """
-    from pydantic import ByteSize, PositiveInt, TypeAdapter, ValidationError
-
-    try:
-        count = TypeAdapter(PositiveInt).validate_python(TypeAdapter(ByteSize).validate_python(text))
-        return min(count, sys.maxsize)
-    except (ValidationError, OverflowError):
-        raise typer.BadParameter(f"{text!r} is no size such as 64MiB") from None
-
-
-def positive(text: str) -> float:
-    """A positive number.
-
-    Raises:
-        typer.BadParameter: where it is none.
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise typer.BadParameter(f"{text!r} is no positive number")
-    return number

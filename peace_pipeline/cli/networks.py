@@ -1,0 +1,162 @@
+"""Commands on single networks: embed, search, draw the wiring, transform, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from peace_pipeline.cli import views
+from peace_pipeline.cli.options import AsJson, Budget, Home, open_lake, positive
+from peace_pipeline.cli.terminal import emit, working
+
+Checkpoint = Annotated[
+    str,
+    typer.Argument(metavar="PATH", help="A weight file, a folder in Hub layout, or hf://org/name@revision."),
+]
+_NETWORK = "A weight file, a folder in Hub layout, hf://org/name@revision, or a model id of the lake."
+
+
+def embed(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH…", help="Weight files, Hub-layout folders, hf://org/name@revision."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Also write them to this Parquet file.")] = None,
+    dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Precision.")] = "float32",
+    budget: Budget = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Embed checkpoints without storing them; one that can't be read doesn't stop the others (exit code 1)."""
+    from peace_pipeline.index.checkpoints import embed_paths, write_embedded
+    from peace_pipeline.progress import track
+
+    with working():
+        progress = track("Embedding")
+        embedded = list(embed_paths(open_lake(home), paths, dtype=dtype, budget=budget, progress=progress))
+        if out:
+            write_embedded(embedded, out, dtype)
+    emit(
+        [row.as_dict() for row in embedded],
+        as_json,
+        lambda console: views.show_embedded(console, embedded),
+    )
+    failed = sum(row.error is not None for row in embedded)
+    if failed:
+        typer.echo(f"peace: {failed} of {len(embedded)} could not be embedded", err=True)
+        raise typer.Exit(1)
+
+
+def search(
+    query: Annotated[str | None, typer.Argument(help="A model id in the index, or a path.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many answers.")] = 10,
+    budget: Budget = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="Only models for which this is true.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Words in the card; alone, or with QUERY.")
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """The networks in the index that are nearest to a network, to words, or to both."""
+    if query is None and text is None:
+        raise typer.BadParameter("give a QUERY, or --text WORDS")
+    from peace_pipeline.index.lookup import find
+
+    with working():
+        hits = find(open_lake(home), query, k=k, where=where, text=text, budget=budget)
+    title = f"Nearest to {query}" if query else f"Cards with {text!r}"
+    emit([hit.as_dict() for hit in hits], as_json, lambda console: views.show_hits(console, title, hits))
+
+
+def wiring(
+    path: Checkpoint,
+    out: Annotated[
+        Path | None, typer.Option(help="Also draw it into this .html or .svg file.", metavar="FILE")
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """How PEACE reads a checkpoint: its neuron groups, their symmetries, and the layers between them."""
+    if out and out.suffix.lower() not in (".html", ".svg"):
+        raise typer.BadParameter(f"{out.name} is no .html or .svg file", param_hint="--out")
+    from peace_pipeline.index.checkpoints import describe_wiring
+
+    with working():
+        report = describe_wiring(open_lake(home), path)
+        if out:
+            from peace_pipeline.symmetry.drawing.picture import draw
+
+            draw(report.wiring, out, path, report.reason)
+    emit(report.as_dict(), as_json, lambda console: views.show_wiring(console, report))
+
+
+def transform(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A weight file, or a folder in Hub layout.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="What is written; must not exist.")],
+    permute: Annotated[bool, typer.Option("--permute", help="Permute hidden units and streams.")] = False,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DECADES",
+            parser=positive,
+            help="Scale hidden units by factors in 10^±DECADES; powers of two below float32.",
+        ),
+    ] = None,
+    signs: Annotated[bool, typer.Option("--signs", help="Change signs of hidden units and streams.")] = False,
+    heads: Annotated[bool, typer.Option("--heads", help="Permute attention heads.")] = False,
+    mix: Annotated[
+        bool, typer.Option("--mix", help="Mix heads, linear units and streams; move gains and biases.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All of these that apply; DECADES is 2 if not given.")
+    ] = False,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SIGMA",
+            parser=positive,
+            help="Then add noise of so many deviations of each tensor: not the same function any more.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
+    home: Home = None,  # as every command has; nothing is kept there
+    as_json: AsJson = False,
+) -> None:
+    """Write another checkpoint of the same function: permuted, rescaled, mixed at random."""
+    chosen = {"--permute": permute, "--scale": scale, "--signs": signs, "--heads": heads, "--mix": mix}
+    flags = [name for name, value in chosen.items() if value]
+    if not (flags or everything or noise):
+        raise typer.BadParameter(f"give one of {', '.join(chosen)}, --all, --noise")
+    from peace_pipeline.progress import track
+    from peace_pipeline.symmetry.group.transform import strengths, transform
+
+    with working():
+        done = transform(
+            source.expanduser(),
+            destination.expanduser(),
+            strengths(flags, everything=everything, decades=scale),
+            lenient=everything,
+            noise=noise or 0.0,
+            seed=seed,
+            progress=track("Transforming"),
+        )
+    emit(done.as_dict(), as_json, lambda console: views.show_transformation(console, destination, done))
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help=_NETWORK)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """What two networks have to do with each other: identical, equivalent, derived or unrelated."""
+    from peace_pipeline.comparison import verdict as comparison
+
+    with working():
+        document = comparison.compare(open_lake(home), a, b)
+    emit(document, as_json, lambda console: views.show_comparison(console, document))

@@ -1,0 +1,85 @@
+"""Commands that change the lake: a pass over the lineage, the demo, a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from peace_pipeline.cli import views
+from peace_pipeline.cli.options import AsJson, Home, open_lake
+from peace_pipeline.cli.terminal import emit, working
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from peace_pipeline.definitions import PassSummary
+    from peace_pipeline.lake import Lake
+
+Config = Annotated[
+    Path | None, typer.Option(help="The sources to crawl.", show_default="./peace.toml, else HOME/peace.toml")
+]
+_DEMO = """\
+# What `peace run` crawls. Paths are relative to this file.
+
+[[source]]
+kind = "trained"
+recipe = "demo"
+
+[[source]]
+kind = "packages"
+"""
+
+
+def run(config: Config = None, home: Home = None, as_json: AsJson = False) -> None:
+    """One incremental pass: crawl the configured sources, then everything that became stale."""
+    summary = _run(open_lake(home), str(config or ""))
+    emit(summary.as_dict(), as_json, lambda console: views.show_pass(console, summary))
+
+
+def demo(home: Home = None, as_json: AsJson = False) -> None:
+    """A pass over the built-in offline zoo, then an example query."""
+    lake = open_lake(home)
+    config = lake.root / "peace.toml"
+    if not config.exists():
+        config.write_text(_DEMO)
+    summary = _run(lake, str(config))
+
+    def show(console: Console) -> None:
+        views.show_pass(console, summary)
+        views.show_example(console, lake)
+        views.show_reports(console, lake)
+
+    emit(summary.as_dict(), as_json, show)
+
+
+def train(
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training networks.")] = 40,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    variant: Annotated[str, typer.Option(help="`full`, or one that leaves a part out.")] = "full",
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train an encoder on what is in the lake; the next `peace run` embeds every network anew."""
+    lake = open_lake(home)
+    with working():
+        from peace_pipeline.definitions import Pass, defs
+
+        _check_variant(variant)
+        document = Pass(defs, lake).train(epochs=epochs, seed=seed, variant=variant)
+    emit(document, as_json, lambda console: views.show_training(console, document))
+
+
+def _run(lake: Lake, config: str) -> PassSummary:
+    with working():
+        from peace_pipeline.definitions import Pass, defs
+
+        return Pass(defs, lake, config).run()
+
+
+def _check_variant(variant: str) -> None:
+    from peace_pipeline.encoder.model import VARIANTS
+
+    if variant not in VARIANTS:
+        raise typer.BadParameter(f"{variant!r} is not one of {', '.join(VARIANTS)}", param_hint="--variant")

@@ -1,0 +1,129 @@
+"""What a person sees of a command's answer: one function an answer, each prints to a console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from peace_pipeline.cli.terminal import columns, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from peace_pipeline.definitions import PassSummary
+    from peace_pipeline.index.checkpoints import EmbeddedCheckpoint, WiringReport
+    from peace_pipeline.index.search import Hit
+    from peace_pipeline.lake import Lake
+    from peace_pipeline.symmetry.group.transform import Transformation
+
+_SHOWN, _NAMES = 50, 3
+_HIT = ("rank", "model_id", "task", "architecture", "similarity")
+_EMBEDDED = ("path", "parameters", "wiring", "read", "vector or reason")
+
+
+def show_pass(console: Console, summary: PassSummary) -> None:
+    if summary.idle:
+        console.print("Nothing to do: no model is new, changed or gone, and nothing is stale.")
+    else:
+        console.print(
+            f"{summary.new} new, {summary.changed} changed, {summary.deleted} gone; "
+            f"{summary.embedded} embedded{', encoder trained' if summary.trained else ''}."
+        )
+    if summary.skipped:
+        rows = [(row["model_id"], row["reason"]) for row in summary.skipped[:_SHOWN]]
+        console.print(table("Skipped", ("model_id", "reason"), rows))
+        if len(summary.skipped) > _SHOWN:
+            console.print(f"… and {len(summary.skipped) - _SHOWN} more: --json lists them all")
+    if summary.encoder_version is None:
+        console.print("No encoder yet: at least 64 networks are needed to train one; nothing is indexed.")
+    console.print(f"Encoder {summary.encoder_version or '–'}, {summary.seconds:.1f} s.", highlight=False)
+
+
+def show_example(console: Console, lake: Lake) -> None:
+    from peace_pipeline.index.lookup import example, find
+
+    model_id = example(lake)
+    if model_id:
+        console.print(f"\npeace search {model_id} -k 5", style="bold", highlight=False)
+        show_hits(console, f"Nearest to {model_id}", find(lake, model_id, k=5))
+
+
+def show_reports(console: Console, lake: Lake) -> None:
+    from peace_pipeline.evaluation.reports import list_reports
+
+    rows = [(row["name"], row["path"], row["created_at"]) for row in list_reports(lake)]
+    console.print(table("Reports", ("name", "path", "created_at"), rows))
+
+
+def _some(names: list[str]) -> str:
+    more = f", … {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return ", ".join(names[:_NAMES]) + more
+
+
+def show_transformation(console: Console, destination: Path, done: Transformation) -> None:
+    by_action: dict[str, list[str]] = {}
+    for group, action in done.actions:
+        by_action.setdefault(action, []).append(group)
+    rows = [(action, len(groups), _some(groups)) for action, groups in by_action.items()]
+    if rows:
+        console.print(table("Actions", ("action", "groups", "names"), rows))
+    noise = f", then noise of {done.noise:g} deviations: not the same function" if done.noise else ""
+    console.print(f"{destination} is written (seed {done.seed}{noise}).", highlight=False)
+
+
+def show_comparison(console: Console, document: dict[str, Any]) -> None:
+    console.print(Text(document["verdict"], "bold") + Text(f": {document['reason']}."))
+    layers = document["layers"]
+    if layers:
+        rows = [(row["a"], row["b"], row["similarity"], row.get("evidence")) for row in layers[:_SHOWN]]
+        console.print(table("Layers", ("A", "B", "similarity", "evidence"), rows))
+    if len(layers) > _SHOWN:
+        console.print(f"… and {len(layers) - _SHOWN} more: --json lists them all")
+    orders = document.get("permutations", {})
+    moved = [(name, len(order)) for name, order in orders.items() if order != sorted(order)]
+    if moved:
+        console.print(table("Groups in another order: --json has the permutations", ("name", "size"), moved))
+
+
+def show_wiring(console: Console, report: WiringReport) -> None:
+    from peace_pipeline.symmetry.drawing.outline import lines, steps
+
+    wiring = report.wiring
+    family = f" ({wiring.family})" if wiring.family else ""
+    console.print(f"Read as {wiring.method}{family}: {report.reason}.\n", highlight=False)
+    console.print(
+        "● a group of neurons, its size and symmetries (○ again); below it the layers that write it ← what they read\n",
+        highlight=False,
+    )
+    for line in columns(lines(steps(wiring)), console.width):
+        console.print(line, soft_wrap=True)
+
+
+def show_training(console: Console, document: dict[str, Any]) -> None:
+    console.print(
+        f"Encoder {document['encoder_version']} trained in {document['seconds']:.0f} s "
+        f"({document['epochs']} epochs, validation MAP {document['validation_map']:.3f}).\n"
+        "The index still serves the embeddings of the encoder before: `peace run` embeds every network anew."
+    )
+
+
+def show_hits(console: Console, title: str, hits: list[Hit]) -> None:
+    console.print(table(title, _HIT, [[getattr(hit, name) for name in _HIT] for hit in hits]))
+
+
+def show_embedded(console: Console, rows: list[EmbeddedCheckpoint]) -> None:
+    cells = [
+        (row.path, row.parameters, row.wiring, _extent(row), row.error or _vector(row.vector or []))
+        for row in rows
+    ]
+    console.print(table("Embeddings", _EMBEDDED, cells))
+
+
+def _extent(row: EmbeddedCheckpoint) -> str:
+    return "" if row.error else "sampled" if row.sampled else "whole"
+
+
+def _vector(vector: list[float]) -> str:
+    return f"[{', '.join(f'{value:.3f}' for value in vector[:3])}, … {len(vector)}]"
