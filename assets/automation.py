@@ -15,12 +15,13 @@ from peace_pipeline.assets.weights import extracted_weights, layer_tensors
 from peace_pipeline.assets.zoo import zoo_crawl
 from peace_pipeline.resources import LakeResource
 from peace_pipeline.resources.instance import bury_dead_runs
+from peace_pipeline.stages import order
 
-STAGE_KEYS = {
-    "extracted_weights": ["extracted_weights"],
-    "layer_tensors": ["layer_tensors"],
-    "embeddings": ["layer_embeddings", "network_embeddings"],
-    "lancedb_index": ["lancedb_index"],
+_ASSETS = {
+    order.EXTRACT: extracted_weights,
+    order.LAYERS: layer_tensors,
+    order.EMBED: embeddings,
+    order.INDEX: lancedb_index,
 }
 _ENCODER_TAG = "peace/encoder"
 _LONGEST_WAIT = 24 * 3600
@@ -28,7 +29,7 @@ _LONGEST_WAIT = 24 * 3600
 crawl_job = dg.define_asset_job("crawl", [zoo_crawl], description="Crawl every configured source.")
 batch_job = dg.define_asset_job(
     "embed_batch",
-    [extracted_weights, layer_tensors, embeddings, lancedb_index],
+    [_ASSETS[stage] for stage in order.BATCH_STAGES],
     description="A batch from checkpoints to the index.",
 )
 train_job = dg.define_asset_job(
@@ -54,11 +55,10 @@ daily_crawl = dg.ScheduleDefinition(
 )
 
 
-def stages_from(stage: str, *, has_encoder: bool) -> list[dg.AssetKey]:
-    """The keys of ``stage`` and everything after it that can run: without an encoder nothing is embedded."""
-    names = list(STAGE_KEYS)
-    chosen = names[names.index(stage) : None if has_encoder else names.index("embeddings")]
-    return [dg.AssetKey(key) for name in chosen for key in STAGE_KEYS[name]]
+def keys_from(stage: str, *, has_encoder: bool) -> list[dg.AssetKey]:
+    """The keys of the assets of ``stage`` and of every stage after it that can run."""
+    stages = order.stages_from(stage, has_encoder=has_encoder)
+    return [key for stage in stages for key in sorted(_ASSETS[stage].keys)]
 
 
 @dg.sensor(job=batch_job, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -78,7 +78,7 @@ def stale_batches(context: dg.SensorEvaluationContext, lake: LakeResource) -> It
         if _ready(context.instance, batch, version):
             yield dg.RunRequest(
                 partition_key=batch,
-                asset_selection=stages_from(stage, has_encoder=version is not None),
+                asset_selection=keys_from(stage, has_encoder=version is not None),
                 tags={_ENCODER_TAG: version or "none"},
             )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from peace_pipeline.assets.automation import stages_from
+from peace_pipeline.assets.automation import keys_from
 from peace_pipeline.assets.interrupts import INTERRUPTS
 from peace_pipeline.assets.partitions import register
 from peace_pipeline.lake import Lake
@@ -174,12 +174,13 @@ class Pass:
         """Run every stale batch from its first missing stage on; one that fails doesn't stop the others."""
         from peace_pipeline.encoder.store import current_version
         from peace_pipeline.stages.extract import skipped_models
-        from peace_pipeline.stages.staleness import EXTRACTION, LAYERS, stale_batches
+        from peace_pipeline.stages.order import EXTRACT, LAYERS
+        from peace_pipeline.stages.staleness import stale_batches
 
         has_encoder = current_version(self.lake) is not None
         failures = []
         for batch, stage in stale_batches(self.lake).items():
-            keys = stages_from(stage, has_encoder=has_encoder)
+            keys = keys_from(stage, has_encoder=has_encoder)
             try:
                 result = self.materialize("embed_batch", partition=batch, keys=keys)
             except PassFailed as failure:
@@ -187,7 +188,7 @@ class Pass:
                 continue
             summary.batches += 1
             summary.embedded += sum(row["networks"] for row in _metadata(result, "network_embeddings"))
-            if stage in (EXTRACTION, LAYERS):
+            if stage in (EXTRACT, LAYERS):
                 summary.skipped += skipped_models(self.lake, batch)
         if failures:
             raise PassFailed("; ".join(failures))

@@ -12,7 +12,7 @@ from peace_pipeline.progress import track
 from peace_pipeline.resources import LakeResource, ZooResource
 
 if TYPE_CHECKING:
-    from peace_pipeline.stages.extract import Outcome
+    from peace_pipeline.stages.outcome import BatchOutcome
 
 _SHOWN = 50
 
@@ -58,7 +58,7 @@ def layer_tensors(
 
 
 def _run(
-    stage: Callable[..., "Outcome"], lake: LakeResource, zoo: ZooResource, batch: str, name: str
+    stage: Callable[..., "BatchOutcome"], lake: LakeResource, zoo: ZooResource, batch: str, name: str
 ) -> dict[str, int]:
     """Run a stage over a batch; how many models went through, and the requests that it took."""
     from peace_pipeline.zoo import traffic

@@ -181,19 +181,19 @@ def bring_up_to_date(lake: Any, endpoint: str) -> None:
     from peace_pipeline.index import tables
     from peace_pipeline.stages import embed as embeddings
     from peace_pipeline.stages import extract as extraction
-    from peace_pipeline.stages import staleness
+    from peace_pipeline.stages import order, staleness
     from peace_pipeline.zoo.fetching import Fetcher
 
     fetcher = Fetcher(config_of(endpoint).build(lake))
-    stages: tuple[Callable[[str], object], ...] = (
-        lambda batch: extraction.extract_batch(lake, batch, fetcher),
-        lambda batch: extraction.layer_batch(lake, batch, fetcher),
-        lambda batch: embeddings.embed_batch(lake, batch),
-        lambda batch: tables.update_index(lake, batch),
-    )
+    stages: dict[str, Callable[[str], object]] = {
+        order.EXTRACT: lambda batch: extraction.extract_batch(lake, batch, fetcher),
+        order.LAYERS: lambda batch: extraction.layer_batch(lake, batch, fetcher),
+        order.EMBED: lambda batch: embeddings.embed_batch(lake, batch),
+        order.INDEX: lambda batch: tables.update_index(lake, batch),
+    }
     for batch, first in staleness.stale_batches(lake).items():
-        for stage in stages[staleness.STAGES.index(first) :]:
-            stage(batch)
+        for stage in order.stages_from(first):
+            stages[stage](batch)
 
 
 def config_of(endpoint: str) -> Any:

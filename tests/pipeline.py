@@ -123,7 +123,7 @@ def write_networks(zoo: Path, start: int, count: int) -> list[str]:
 
 def build(root: Path) -> Workplace:
     """A lake of ``NETWORKS`` networks with an encoder of one epoch, an index and a report."""
-    from peace_pipeline.assets.automation import stages_from
+    from peace_pipeline.assets.automation import keys_from
     from peace_pipeline.definitions import Pass, defs
 
     place = Workplace(root)
@@ -133,7 +133,7 @@ def build(root: Path) -> Workplace:
     first = Pass(defs, place.lake, str(config))
     first.materialize("crawl")
     for batch in place.lake.batches():
-        keys = stages_from("extracted_weights", has_encoder=False)
+        keys = keys_from("extract", has_encoder=False)
         first.materialize("embed_batch", partition=batch, keys=keys)
     place.peace("train", "--epochs", "1")
     place.peace("run")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 import torch
 
 from peace_pipeline.lake import Lake, atomic, write_parquet
+from peace_pipeline.stages.outcome import BatchOutcome
 from peace_pipeline.symmetry.form.reduction import Reduction
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring, WiringMismatch
@@ -67,14 +67,6 @@ _UNREADABLE = (UnreadableCheckpoint, MemoryError)
 _LONGEST_REASON = 500
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How many models of a batch went through, and how many were skipped."""
-
-    models: int
-    skipped: int
-
-
 def read_records(lake: Lake, batch: str) -> list[ModelRecord]:
     """The model records of a batch."""
     return from_table(pq.read_table(lake.zoo(batch)))
@@ -82,7 +74,7 @@ def read_records(lake: Lake, batch: str) -> list[ModelRecord]:
 
 def extract_batch(
     lake: Lake, batch: str, fetcher: Fetcher | None = None, progress: Progress | None = None
-) -> Outcome:
+) -> BatchOutcome:
     """Fetch, verify and open the checkpoints of a batch and write their tensor inventory, with a hash of every tensor
     and of the model (``content``): equal for models of equal tensors, whatever files they lie in.
 
@@ -97,7 +89,7 @@ def extract_batch(
     rows = list(_reported(starmap(_inventory, fetched), len(records), progress))
     write_parquet(pa.Table.from_pylist(rows, schema=INVENTORY), lake.inventory(batch))
     skipped = sum(row["status"] == SKIPPED for row in rows)
-    return Outcome(len(rows) - skipped, skipped)
+    return BatchOutcome(len(rows) - skipped, skipped)
 
 
 def _reported(
@@ -164,7 +156,7 @@ def _verify(record: ModelRecord, folder: Path) -> None:
 
 def layer_batch(
     lake: Lake, batch: str, fetcher: Fetcher | None = None, progress: Progress | None = None
-) -> Outcome:
+) -> BatchOutcome:
     """Wire the readable checkpoints of a batch and write their layer table and their wirings.
 
     Afterwards copies that were fetched for it are given up.
@@ -186,7 +178,7 @@ def layer_batch(
     fetcher.release(everything)  # before the batch counts as done: nobody would do it later
     write_parquet(pa.Table.from_pylist(rows, schema=WIRINGS), lake.wirings(batch))
     skipped = sum(row["status"] == SKIPPED for row in rows)
-    return Outcome(len(rows) - skipped, skipped)
+    return BatchOutcome(len(rows) - skipped, skipped)
 
 
 def wire_checkpoint(checkpoint: Checkpoint, config: dict[str, Any]) -> tuple[LogicalTensors, Wiring]:

@@ -9,14 +9,13 @@ from peace_pipeline.index.tables import indexed_models
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.query import query
 from peace_pipeline.stages.embed import NETWORK, embedded_batches
+from peace_pipeline.stages.order import EMBED, EXTRACT, INDEX, LAYERS
 from peace_pipeline.weights.layer_table import is_read_alike
 from peace_pipeline.zoo.current import NEWEST
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-EXTRACTION, LAYERS, EMBEDDINGS, INDEX = "extracted_weights", "layer_tensors", "embeddings", "lancedb_index"
-STAGES = (EXTRACTION, LAYERS, EMBEDDINGS, INDEX)
 
 _UNINDEXED = f"""
     WITH newest AS ({NEWEST}),
@@ -47,11 +46,11 @@ def stale_batches(lake: Lake) -> dict[str, str]:
     stale = {}
     for batch in batches:
         if not lake.inventory(batch).exists():
-            stale[batch] = EXTRACTION
+            stale[batch] = EXTRACT
         elif not (lake.layers(batch).exists() and _is_wired(lake, batch)):
             stale[batch] = LAYERS
         elif version and batch not in embedded:
-            stale[batch] = EMBEDDINGS
+            stale[batch] = EMBED
     indexed = indexed_models(lake)
     waiting = bool(stale) and bool(set(indexed["encoder_version"].to_pylist()) - {version})
     if version and embedded and not waiting:

@@ -186,14 +186,14 @@ def test_after_retraining_the_old_version_is_served_to_the_end(filled: Lake, zoo
     first, second = filled.batches()
     old, new = store.current_version(filled), new_encoder(filled, 1)
     assert old != new
-    assert stale_batches(filled) == dict.fromkeys((first, second), "embeddings")
+    assert stale_batches(filled) == dict.fromkeys((first, second), "embed")
     embed_batch(filled, second)
     update = update_index(filled, second)
     assert (update.upserted, update.waiting) == (0, 1)
     assert versions(filled) == {old}
-    assert stale_batches(filled)[first] == "embeddings"
+    assert stale_batches(filled)[first] == "embed"
     embed_batch(filled, first)
-    assert set(stale_batches(filled).values()) == {"lancedb_index"}
+    assert set(stale_batches(filled).values()) == {"index"}
     update = update_index(filled, first)
     assert (update.upserted, update.waiting) == (4, 0)
     assert versions(filled) == {new}
@@ -205,30 +205,30 @@ def test_what_is_stale_at_each_step(lake: Lake, zoo: Path) -> None:
     assert stale_batches(lake) == {}
     write_network(zoo / "a", "mlp", 1)
     (batch,) = crawl_zoo(lake, directory(zoo)).batches
-    assert stale_batches(lake) == {batch: "extracted_weights"}
+    assert stale_batches(lake) == {batch: "extract"}
     extract_batch(lake, batch)
-    assert stale_batches(lake) == {batch: "layer_tensors"}
+    assert stale_batches(lake) == {batch: "layers"}
     layer_batch(lake, batch)
     assert stale_batches(lake) == {}, "without an encoder nothing more can be done"
     version = new_encoder(lake)
-    assert stale_batches(lake) == {batch: "embeddings"}
+    assert stale_batches(lake) == {batch: "embed"}
     embed_batch(lake, batch)
-    assert stale_batches(lake) == {batch: "lancedb_index"}
+    assert stale_batches(lake) == {batch: "index"}
     update_index(lake, batch)
     assert stale_batches(lake) == {}
     for table in ("models", "layers"):
         lancedb.connect(str(lake.index)).drop_table(table)
-        assert stale_batches(lake) == {batch: "lancedb_index"}, table
+        assert stale_batches(lake) == {batch: "index"}, table
         update_index(lake, batch)
         assert stale_batches(lake) == {}
     shutil.rmtree(lake.index)
-    assert stale_batches(lake) == {batch: "lancedb_index"}
+    assert stale_batches(lake) == {batch: "index"}
     update_index(lake, batch)
     for path, stage in (
-        (lake.inventory(batch), "extracted_weights"),
-        (lake.layers(batch), "layer_tensors"),
-        (lake.wirings(batch), "layer_tensors"),
-        (lake.embeddings("network", version, batch), "embeddings"),
+        (lake.inventory(batch), "extract"),
+        (lake.layers(batch), "layers"),
+        (lake.wirings(batch), "layers"),
+        (lake.embeddings("network", version, batch), "embed"),
     ):
         path.rename(path.with_suffix(".aside"))
         assert stale_batches(lake) == {batch: stage}

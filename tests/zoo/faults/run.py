@@ -15,7 +15,7 @@ import torch
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder, EncoderConfig
 from peace_pipeline.lake import Lake
-from peace_pipeline.stages.staleness import STAGES
+from peace_pipeline.stages.order import BATCH_STAGES
 from tests.standin_hub import StandinHub
 from tests.zoo.faults import truth
 from tests.zoo.faults.life import UNREADABLE, CountedFaults, Life
@@ -92,7 +92,7 @@ class Run:
         if chance < 0.4:
             self._process(killed_at=int(LAST_STEP ** self.random.random()))
         elif chance < 0.75:
-            self._process(killed_at=self.random.randrange(1, 12), killed_in=self.random.choice(STAGES))
+            self._process(killed_at=self.random.randrange(1, 12), killed_in=self.random.choice(BATCH_STAGES))
         elif chance < 0.95:
             self._process(seconds=self.random.uniform(0.05, 1.5))
         else:

@@ -23,8 +23,9 @@ from peace_pipeline.index import tables
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages import embed as embeddings
 from peace_pipeline.stages import extract as extraction
-from peace_pipeline.stages import staleness
 from peace_pipeline.stages.crawl import crawl_zoo
+from peace_pipeline.stages.order import EMBED, EXTRACT, INDEX, LAYERS, stages_from
+from peace_pipeline.stages.staleness import stale_batches
 from peace_pipeline.zoo import ZooConfig, traffic
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.source import SourceUnavailable
@@ -112,13 +113,13 @@ def _crawl(lake: Lake, config: ZooConfig, steps: Steps) -> dict[str, Any]:
 def _bring_up_to_date(lake: Lake, config: ZooConfig, steps: Steps) -> list[str]:
     fetcher = Fetcher(config.build(lake))
     stages: dict[str, Callable[[str], object]] = {
-        staleness.EXTRACTION: lambda batch: extraction.extract_batch(lake, batch, fetcher),
-        staleness.LAYERS: lambda batch: extraction.layer_batch(lake, batch, fetcher),
-        staleness.EMBEDDINGS: lambda batch: embeddings.embed_batch(lake, batch),
-        staleness.INDEX: lambda batch: tables.update_index(lake, batch),
+        EXTRACT: lambda batch: extraction.extract_batch(lake, batch, fetcher),
+        LAYERS: lambda batch: extraction.layer_batch(lake, batch, fetcher),
+        EMBED: lambda batch: embeddings.embed_batch(lake, batch),
+        INDEX: lambda batch: tables.update_index(lake, batch),
     }
-    stale = staleness.stale_batches(lake)
+    stale = stale_batches(lake)
     for batch, first in stale.items():
-        for steps.stage in staleness.STAGES[staleness.STAGES.index(first) :]:
+        for steps.stage in stages_from(first):
             stages[steps.stage](batch)
     return list(stale)
