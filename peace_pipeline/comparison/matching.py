@@ -14,8 +14,8 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from peace_pipeline.comparison.fitting import (
-    View,
+from peace_pipeline.comparison.alignment import (
+    RowPair,
     assigned,
     mixings,
     procrustes,
@@ -27,7 +27,19 @@ from peace_pipeline.comparison.fitting import (
 from peace_pipeline.symmetry.form.canonical import DEAD, to_unit
 from peace_pipeline.symmetry.group.actions import Action, along, entries
 from peace_pipeline.symmetry.group.elements import Element, Tensors
-from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.symmetries import (
+    FLIP,
+    FREE,
+    LINEAR,
+    MIX,
+    NORMALISED,
+    ORTHOGONAL,
+    PERMUTE,
+    ROTATE,
+    SCALE,
+    SHIFT,
+    SIGN,
+)
 from peace_pipeline.symmetry.wiring.types import Axis, Group, WiredLayer, Wiring
 
 Layers = Callable[[int], Tensors]
@@ -101,7 +113,7 @@ def like(aligned: Aligned, layers: Layers) -> Aligned:
     matching = _Matching(aligned.wiring, other, other)
     for name, old in aligned.scales.items():
         group = aligned.wiring.groups[name]
-        if {w.SCALE, w.NORMALISED} & {*group.actions}:
+        if {SCALE, NORMALISED} & {*group.actions}:
             del other.scales[name]
             matching.scale(group)
             other.scales[name] = other.scales[name] * old.sign()
@@ -109,7 +121,7 @@ def like(aligned: Aligned, layers: Layers) -> Aligned:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Occurrence:
     """Where a group occurs: from entry ``start`` on along an axis of the layer at ``position``."""
 
     position: int
@@ -126,7 +138,7 @@ class _Matching:
         self._members: dict[str, list[Group]] = {}
         for group in folded.groups.values():
             self._members.setdefault(_root(folded, group.name), []).append(group)
-        self._places = list(self._all_places())
+        self._occurrences = list(self._all_occurrences())
         self._settled = {
             root for root, members in self._members.items() if not any(m.actions for m in members)
         }
@@ -174,73 +186,75 @@ class _Matching:
     def _is_readable(self, wired: WiredLayer) -> bool:
         if wired.into and wired.is_diagonal:
             free = {*self.wiring.groups[wired.into.group].actions}
-            is_scaled = w.SCALE not in free or wired.into.group in self.a.scales
-            return wired.into.group in self._done or (is_scaled and not {w.SIGN, w.FLIP} & free)
+            is_scaled = SCALE not in free or wired.into.group in self.a.scales
+            return wired.into.group in self._done or (is_scaled and not {SIGN, FLIP} & free)
         return wired.into is None or self._is_settled(wired.into.group)
 
-    def _writing(self, group: Group) -> list[_Place]:
+    def _writing(self, group: Group) -> list[_Occurrence]:
         return [
-            place
-            for place in self._places
-            if place.group == group.name
-            and place.axis.charge == 1
-            and place.axis is self.wiring.layers[place.position].out
+            occurrence
+            for occurrence in self._occurrences
+            if occurrence.group == group.name
+            and occurrence.axis.charge == 1
+            and occurrence.axis is self.wiring.layers[occurrence.position].out
         ]
 
     def _is_settled(self, name: str) -> bool:
         """Whether a group's order and all that is free in it beside are known, as of those that it is made of."""
         group = self.wiring.groups[name]
         roots = all(root in self._settled for root, _ in _pieces(self.wiring, name))
-        is_free = not {*group.actions} <= {w.PERMUTE} and name not in self._done
+        is_free = not {*group.actions} <= {PERMUTE} and name not in self._done
         return roots and not is_free and all(map(self._is_settled, group.parts))
 
-    def _all_places(self) -> Iterator[_Place]:
+    def _all_occurrences(self) -> Iterator[_Occurrence]:
         for position, wired in enumerate(self.wiring.layers):
             for axis in [wired.out] if wired.is_diagonal else wired.axes:
                 root = self.wiring.groups[_root(self.wiring, axis.group)]
                 if root.parts and axis.group == root.name:
                     for part, start in _pieces(self.wiring, root.name):
-                        yield _Place(position, axis, part, start)
+                        yield _Occurrence(position, axis, part, start)
                 else:
-                    yield _Place(position, axis, axis.group, 0)
+                    yield _Occurrence(position, axis, axis.group, 0)
 
-    def _views(self, group: Group) -> Iterator[View]:
+    def _row_pairs(self, group: Group) -> Iterator[RowPair]:
         """What is known of a group: its places in layers whose other axis is settled."""
-        for place in self._places:
-            wired = self.wiring.layers[place.position]
-            others = [axis.group for axis in wired.axes if axis is not place.axis]
+        for occurrence in self._occurrences:
+            wired = self.wiring.layers[occurrence.position]
+            others = [axis.group for axis in wired.axes if axis is not occurrence.axis]
             is_known = self._is_readable(wired) if wired.is_diagonal else all(map(self._is_settled, others))
-            if place.group != group.name or not is_known:
+            if occurrence.group != group.name or not is_known:
                 continue
-            a, b = (self._rows(side, place, group) for side in (self.a, self.b))
+            a, b = (self._rows(side, occurrence, group) for side in (self.a, self.b))
             norms = float(a.norm() * b.norm())
-            yield View(a, b, place.axis.charge, place.axis.bundled, a.numel() / max(norms, 1e-300), norms)
+            yield RowPair(
+                a, b, occurrence.axis.charge, occurrence.axis.bundled, a.numel() / max(norms, 1e-300), norms
+            )
 
-    def _rows(self, side: Aligned, place: _Place, group: Group) -> torch.Tensor:
-        """The group's entries at a place (entries, columns), with their biases where the layer writes them."""
-        tensors, axis = side.layer(place.position), place.axis
-        wired = self.wiring.layers[place.position]
+    def _rows(self, side: Aligned, occurrence: _Occurrence, group: Group) -> torch.Tensor:
+        """The group's entries where it occurs (entries, columns), with their biases where the layer writes them."""
+        tensors, axis = side.layer(occurrence.position), occurrence.axis
+        wired = self.wiring.layers[occurrence.position]
         front = tensors["weight"].movedim(axis.dim, 0)
         columns = [front.reshape(len(front) // axis.block, -1)]
-        is_constant = axis.charge == 1 and {w.SHIFT, w.FREE} & {*group.actions}
+        is_constant = axis.charge == 1 and {SHIFT, FREE} & {*group.actions}
         if axis is wired.out and "bias" in tensors and not is_constant:
             columns.append(tensors["bias"][:, None])
         count = group.entries // (group.bundle if axis.bundled else 1)
         rows = torch.cat(columns, 1) if len(columns) > 1 else columns[0]
-        return rows[place.start : place.start + count]
+        return rows[occurrence.start : occurrence.start + count]
 
     def scale(self, group: Group) -> None:
         """Unit norms in, by the first layer that writes the group; of normalised units as a whole."""
-        if not {w.SCALE, w.NORMALISED} & {*group.actions}:
+        if not {SCALE, NORMALISED} & {*group.actions}:
             return
         writing = self._writing(group)
-        first = [place for place in writing if place.position == writing[0].position]
+        first = [occurrence for occurrence in writing if occurrence.position == writing[0].position]
         if not first:
             return
-        is_only = len({place.position for place in writing}) == 1
+        is_only = len({occurrence.position for occurrence in writing}) == 1
         for side in {self.a, self.b}:
-            norms = torch.cat([self._rows(side, place, group) for place in first], 1).norm(dim=1)
-            if w.NORMALISED in group.actions:
+            norms = torch.cat([self._rows(side, occurrence, group) for occurrence in first], 1).norm(dim=1)
+            if NORMALISED in group.actions:
                 units = norms.view(-1, group.width).norm(dim=1)
                 norms = units.repeat_interleave(group.entries // len(units))
             elif is_only and not bool((norms > DEAD).all()):
@@ -248,11 +262,11 @@ class _Matching:
             side.scales[group.name] = to_unit(norms)[None]
 
     def _permute(self, root: Group, members: list[Group]) -> None:
-        if w.PERMUTE not in root.actions:
+        if PERMUTE not in root.actions:
             return
         agreed = torch.zeros(root.size, root.size, dtype=torch.float64)
         for group in members:
-            agreed += score(group, [view.projected() for view in self._views(group)])
+            agreed += score(group, [pair.projected() for pair in self._row_pairs(group)])
         order = assigned(agreed, root.bundle)
         self.a.permutations[root.name] = order[None]
         for group in members:
@@ -263,14 +277,14 @@ class _Matching:
                 self.a.alive[group.name] = self.a.alive[group.name][index]
 
     def _sign(self, group: Group) -> None:
-        if not {w.SIGN, w.FLIP} & {*group.actions}:
+        if not {SIGN, FLIP} & {*group.actions}:
             return
         agreement = torch.zeros(group.entries, dtype=torch.float64)
-        for view in self._views(group):
-            if view.charge:
-                agreement += view.weight * (view.a * view.b).sum(1)
+        for pair in self._row_pairs(group):
+            if pair.charge:
+                agreement += pair.weight * (pair.a * pair.b).sum(1)
         negative = (agreement < 0)[None]
-        if w.FLIP in group.actions:
+        if FLIP in group.actions:
             self.a.flips[group.name] = negative.double()
         else:
             old = self.a.scales.get(group.name, torch.ones_like(negative, dtype=torch.float64))
@@ -278,24 +292,24 @@ class _Matching:
 
     def _mix(self, group: Group) -> None:
         """Maps of units whose entries are mixed."""
-        if not {w.MIX, w.ROTATE} & {*group.actions}:
+        if not {MIX, ROTATE} & {*group.actions}:
             return
         count = group.size // group.bundle
-        factors = sides(list(self._views(group)), count, group)
+        factors = sides(list(self._row_pairs(group)), count, group)
         if factors:
             a, b = factors
-            found = rotations(a, b, group.rotary) if w.ROTATE in group.actions else mixings(a, b)
+            found = rotations(a, b, group.rotary) if ROTATE in group.actions else mixings(a, b)
             self.a.maps[group.name], self.b.maps[group.name] = found[0][None], found[1][None]
 
     def _map_whole(self, group: Group) -> None:
         """A linear map of all entries, where a permutation with scales and signs leaves more than twice as much."""
-        if not {w.LINEAR, w.ORTHOGONAL} & {*group.actions}:
+        if not {LINEAR, ORTHOGONAL} & {*group.actions}:
             return
-        plain = [view for view in self._views(group) if view.charge]
+        plain = [pair for pair in self._row_pairs(group) if pair.charge]
         if not plain:
             return
-        agreed = sum(view.weight * float((view.a * view.b).sum()) for view in plain)
-        fit = agreed / sum(view.weight * view.norms for view in plain)
+        agreed = sum(pair.weight * float((pair.a * pair.b).sum()) for pair in plain)
+        fit = agreed / sum(pair.weight * pair.norms for pair in plain)
         if 1 - fit <= _PLAIN:
             return
         kinds = (self.a.permutations, self.a.scales, self.b.scales, self.a.alive, self.b.alive)
@@ -314,20 +328,20 @@ class _Matching:
 
     def _whole(self, group: Group) -> tuple[torch.Tensor, torch.Tensor | None, float, int] | None:
         """Maps of both networks, the cosine under them, and how many entries they leave alive."""
-        views = list(self._views(group))
-        if w.LINEAR in group.actions:
-            factors = sides(views, 1, group)
+        pairs = list(self._row_pairs(group))
+        if LINEAR in group.actions:
+            factors = sides(pairs, 1, group)
             if factors is None or (rank(factors[0]) < group.entries and len(self._writing(group)) > 1):
                 return None
             return mixings(*factors)
-        cross = torch.stack([view.weight * (view.a @ view.b.mT).double() for view in views]).sum(0)
+        cross = torch.stack([pair.weight * (pair.a @ pair.b.mT).double() for pair in pairs]).sum(0)
         turn, agreed = procrustes(cross)
-        fit = float(agreed) / sum(view.weight * view.norms for view in views)
+        fit = float(agreed) / sum(pair.weight * pair.norms for pair in pairs)
         return turn[None], None, fit, group.entries
 
     def _move(self, group: Group) -> None:
         """Constants that readers take up, or that nothing sees: none."""
-        if not {w.SHIFT, w.FREE} & {*group.actions}:
+        if not {SHIFT, FREE} & {*group.actions}:
             return
         for position, wired in enumerate(self.wiring.layers):
             if wired.out.group == group.name and wired.out.charge == 1 and "bias" in wired.layer.tensors:

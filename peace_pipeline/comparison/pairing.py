@@ -21,7 +21,7 @@ from peace_pipeline.weights.logical import LogicalTensors
 
 Rounding = Callable[[torch.Tensor], torch.Tensor]
 Tensors = dict[str, torch.Tensor]
-_SKETCH = 4096
+_FINGERPRINT = 4096
 """Values of a layer that tell which other layer it is, where names don't."""
 
 
@@ -124,16 +124,16 @@ def _assigned(
     if len(first) == len(second) == 1:
         yield first[0], second[0]
         return
-    one = torch.stack([_sketch(a, layer) for layer in first])
-    other = torch.stack([_sketch(b, layer) for layer in second])
+    one = torch.stack([_fingerprint(a, layer) for layer in first])
+    other = torch.stack([_fingerprint(b, layer) for layer in second])
     for i, j in zip(*linear_sum_assignment((one @ other.mT).numpy(), maximize=True), strict=True):
         yield first[i], second[j]
 
 
-def _sketch(network: Network, layer: Layer) -> torch.Tensor:
+def _fingerprint(network: Network, layer: Layer) -> torch.Tensor:
     """Evenly spaced values of a layer's tensors, of unit norm."""
     values = torch.cat([network.tensors.read(name).flatten() for _, name in sorted(layer.tensors.items())])
-    chosen = values[:: -(-len(values) // _SKETCH)].double()
+    chosen = values[:: -(-len(values) // _FINGERPRINT)].double()
     return chosen / chosen.norm().clamp_min(1e-300)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from peace_pipeline.symmetry.form.canonical import canonical
-from peace_pipeline.symmetry.form.selection import cut_group, norms_in_form, positions, root, spaced
+from peace_pipeline.symmetry.form.selection import canonical_norms, cut_group, evenly_spaced, positions, root
 from peace_pipeline.symmetry.group.actions import take
 from peace_pipeline.symmetry.group.elements import Tensors
 from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Group, Wiring
@@ -111,11 +111,11 @@ def reduce(wiring: Wiring, keys: tuple[str, ...], tensors: Tensors) -> Bucket:
 
 def _ranked(wiring: Wiring, tensors: Tensors, group: Group) -> torch.Tensor:
     """Indices (batch, ``MAX_UNITS``) of the neurons to keep."""
-    index = spaced(group.entries, MAX_UNITS)
+    index = evenly_spaced(group.entries, MAX_UNITS)
     batch = next(iter(tensors.values())).shape[0]
     if group.kind == FIXED:
         return index.expand(batch, -1)
-    return norms_in_form(wiring, tensors, group.name).argsort(1)[:, index]
+    return canonical_norms(wiring, tensors, group.name).argsort(1)[:, index]
 
 
 def unbundled(

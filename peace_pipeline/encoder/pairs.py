@@ -11,7 +11,16 @@ from peace_pipeline.encoder.networks import read_wirings
 from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.lake.query import query
 from peace_pipeline.symmetry.group.perturbations import breakable
-from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.symmetries import (
+    FLIP,
+    LINEAR,
+    MIX,
+    ORTHOGONAL,
+    PERMUTE,
+    ROTATE,
+    SCALE,
+    SIGN,
+)
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.zoo.listing import TRAIN, Listing, listings
 
@@ -24,10 +33,10 @@ NOISE, DROPPED, DECADES, BROKEN_SHARE = 0.4, 0.05, 2.0, 1.0
 scaling in decades, share of broken units. Noise and dropping change the function a little."""
 
 _SYMMETRIES = {
-    "permutation": (w.PERMUTE,),
-    "scaling": (w.SCALE,),
-    "signs": (w.SIGN, w.FLIP),
-    "mixing": (w.MIX, w.ROTATE, w.LINEAR, w.ORTHOGONAL),
+    "permutation": (PERMUTE,),
+    "scaling": (SCALE,),
+    "signs": (SIGN, FLIP),
+    "mixing": (MIX, ROTATE, LINEAR, ORTHOGONAL),
 }
 """Reason → the actions of which one at least must be a symmetry of the network."""
 

@@ -15,7 +15,8 @@ from torch import nn
 
 from peace_pipeline.encoder import features
 from peace_pipeline.encoder.bucket import Bucket
-from peace_pipeline.symmetry.wiring.types import FIXED, SCALE, WiredLayer
+from peace_pipeline.symmetry.wiring.symmetries import SCALE
+from peace_pipeline.symmetry.wiring.types import FIXED, WiredLayer
 
 Activations = dict[str, torch.Tensor]
 

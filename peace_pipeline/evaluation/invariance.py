@@ -174,7 +174,7 @@ def _cast(stack: Stack, dtype: torch.dtype) -> Stack:
 
 
 def _acts(strength: Strength, stack: Stack) -> bool:
-    return any(strength.drawn(stack.wiring, group) for group in stack.wiring.groups.values())
+    return any(strength.sampled(stack.wiring, group) for group in stack.wiring.groups.values())
 
 
 def _acted(strength: Strength) -> Change:

@@ -12,8 +12,21 @@ from pathlib import Path
 
 from peace_pipeline.stages.extract import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.group.elements import is_of_heads
-from peace_pipeline.symmetry.wiring import types as w
-from peace_pipeline.symmetry.wiring.types import Wiring
+from peace_pipeline.symmetry.wiring.symmetries import (
+    FLIP,
+    FREE,
+    GAIN,
+    LINEAR,
+    MIX,
+    NORMALISED,
+    ORTHOGONAL,
+    PERMUTE,
+    ROTATE,
+    SCALE,
+    SHIFT,
+    SIGN,
+)
+from peace_pipeline.symmetry.wiring.types import FIXED, Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
 from tests.specimens import FAMILIES, Specimen
 
@@ -22,8 +35,8 @@ BEGIN, END = "<!-- table: python -m tests.symmetry.table -->\n", "<!-- end of ta
 EXACT = "exact"
 HEADS = "heads"
 COLUMNS = (
-    w.PERMUTE, HEADS, w.SCALE, w.SIGN, w.FLIP, w.MIX, w.ROTATE, w.LINEAR, w.ORTHOGONAL, w.NORMALISED, w.GAIN,
-    w.SHIFT, w.FREE,
+    PERMUTE, HEADS, SCALE, SIGN, FLIP, MIX, ROTATE, LINEAR, ORTHOGONAL, NORMALISED, GAIN,
+    SHIFT, FREE,
 )  # fmt: skip
 
 
@@ -43,7 +56,7 @@ class Facts:
 
     @property
     def normed_keys(self) -> bool:
-        return self.actions(w.NORMALISED)
+        return self.actions(NORMALISED)
 
     @property
     def norms(self) -> bool:
@@ -63,16 +76,16 @@ class Facts:
         """Whether a group has an action."""
         for group in self.wiring.groups.values():
             if action == HEADS:
-                if w.PERMUTE in group.actions and is_of_heads(self.wiring, group):
+                if PERMUTE in group.actions and is_of_heads(self.wiring, group):
                     return True
-            elif action in group.actions and (action != w.PERMUTE or not is_of_heads(self.wiring, group)):
+            elif action in group.actions and (action != PERMUTE or not is_of_heads(self.wiring, group)):
                 return True
         return False
 
     @property
     def fixed_stream(self) -> bool:
         stream = self.wiring.groups.get("stream")
-        return stream is not None and stream.kind == w.FIXED
+        return stream is not None and stream.kind == FIXED
 
 
 Rule = tuple[Callable[[Facts], bool], str]
@@ -85,33 +98,33 @@ def _always(facts: Facts) -> bool:
 _NO_HEADS: Rule = (lambda facts: not facts.heads, "it has no attention heads")
 REASONS: dict[str, tuple[Rule, ...]] = {
     HEADS: (_NO_HEADS,),
-    w.SCALE: (
+    SCALE: (
         (_always, "no units are linear or positively homogeneous: norms, GELU, SiLU, tanh or gates act on all"),
     ),
-    w.SIGN: ((_always, "no units are linear or odd: ReLU, GELU, SiLU, or norms that centre act on all"),),
-    w.FLIP: ((_always, "no units are sigmoids that a layer with a bias reads one position at a time"),),
-    w.MIX: (_NO_HEADS,),
-    w.ROTATE: (
+    SIGN: ((_always, "no units are linear or odd: ReLU, GELU, SiLU, or norms that centre act on all"),),
+    FLIP: ((_always, "no units are sigmoids that a layer with a bias reads one position at a time"),),
+    MIX: (_NO_HEADS,),
+    ROTATE: (
         _NO_HEADS,
         (lambda facts: facts.normed_keys, "queries and keys are normed, and the norm's gain isn't turned along"),
         (_always, "no rotary positions: any invertible map is a symmetry (mix)"),
     ),
-    w.LINEAR: (
+    LINEAR: (
         (_always, "no units are linear, or a norm, a gate or an output acts on each of them by itself"),
     ),
-    w.ORTHOGONAL: (
+    ORTHOGONAL: (
         (lambda facts: not facts.norms, "no norm reads its units: where they are linear, any map is one"),
         (lambda facts: not facts.rms_norms, "norms that centre or act on single channels don't commute with it"),
         (lambda facts: facts.fixed_stream, "the stream is the network's output"),
         (_always, "a norm's gain can't be absorbed: its stream goes on, or a tied unembedding reads it"),
     ),
-    w.NORMALISED: (_NO_HEADS, (_always, "queries and keys aren't normed")),
-    w.GAIN: (
+    NORMALISED: (_NO_HEADS, (_always, "queries and keys aren't normed")),
+    GAIN: (
         (lambda facts: not facts.norms, "it has no norm"),
         (_always, "the norms stand in streams, or have no gain of their own"),
     ),
-    w.SHIFT: ((_always, "no bias of values or of a LayerNorm is read by layers that all have biases"),),
-    w.FREE: (
+    SHIFT: ((_always, "no bias of values or of a LayerNorm is read by layers that all have biases"),),
+    FREE: (
         _NO_HEADS,
         (lambda facts: facts.rotary, "rotary positions turn the keys' bias: softmax sees it"),
         (lambda facts: facts.normed_keys, "keys are normed, which sees a bias"),

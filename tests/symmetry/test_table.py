@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peace_pipeline.symmetry.wiring.types import SCALE, Group, Wiring
+from peace_pipeline.symmetry.wiring.symmetries import SCALE
+from peace_pipeline.symmetry.wiring.types import Group, Wiring
 from tests.specimens import FAMILIES
 
 from .table import EXACT, PAGE, page, table, wiring_of

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from peace_pipeline.encoder.features import KINDS, kind_index
-from peace_pipeline.symmetry.form.affine import affine, fold
+from peace_pipeline.symmetry.form.folding import affine, fold
 from peace_pipeline.symmetry.wiring.inference import independent, infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.layers import Layer, layers_of

@@ -5,22 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from peace_pipeline.symmetry.wiring import types as w
-from peace_pipeline.symmetry.wiring.types import Group, WiredLayer, Wiring
+from peace_pipeline.symmetry.wiring.symmetries import (
+    FLIP,
+    FREE,
+    GAIN,
+    LINEAR,
+    MIX,
+    NORMALISED,
+    ORTHOGONAL,
+    PERMUTE,
+    ROTATE,
+    SCALE,
+    SHIFT,
+    SIGN,
+)
+from peace_pipeline.symmetry.wiring.types import PERMUTABLE, Group, WiredLayer, Wiring
 
 MEANINGS = {
-    w.PERMUTE: "its units may stand in any order",
-    w.SCALE: "each entry may have a positive factor",
-    w.SIGN: "each entry may have a sign",
-    w.FLIP: "each entry of a sigmoid may have a sign; the readers' biases make up for it",
-    w.MIX: "each unit's entries may be mixed by an invertible map",
-    w.ROTATE: "pairs of entries may be turned and scaled, as rotary positions do",
-    w.LINEAR: "all entries may be mixed by an invertible map",
-    w.ORTHOGONAL: "all entries may be mixed by an orthogonal map, with the norms' gains absorbed",
-    w.NORMALISED: "each unit may have a positive factor, which a norm takes away",
-    w.GAIN: "each entry of the gain may have a factor that the layers beside it make up for",
-    w.SHIFT: "each entry may be moved by a constant that the readers' biases make up for",
-    w.FREE: "each entry of the bias may be moved: softmax does not see it",
+    PERMUTE: "its units may stand in any order",
+    SCALE: "each entry may have a positive factor",
+    SIGN: "each entry may have a sign",
+    FLIP: "each entry of a sigmoid may have a sign; the readers' biases make up for it",
+    MIX: "each unit's entries may be mixed by an invertible map",
+    ROTATE: "pairs of entries may be turned and scaled, as rotary positions do",
+    LINEAR: "all entries may be mixed by an invertible map",
+    ORTHOGONAL: "all entries may be mixed by an orthogonal map, with the norms' gains absorbed",
+    NORMALISED: "each unit may have a positive factor, which a norm takes away",
+    GAIN: "each entry of the gain may have a factor that the layers beside it make up for",
+    SHIFT: "each entry may be moved by a constant that the readers' biases make up for",
+    FREE: "each entry of the bias may be moved: softmax does not see it",
 }
 """Action → what it says of a group."""
 _MOST_PARTS = 3
@@ -185,7 +198,7 @@ def size(group: Group) -> str:
 
 def nature(group: Group, prefix: str = "") -> str:
     """What may be done to a group (else why nothing may), and what it moves with."""
-    said = [", ".join(group.actions) or ("" if group.kind == w.PERMUTABLE else group.kind)]
+    said = [", ".join(group.actions) or ("" if group.kind == PERMUTABLE else group.kind)]
     said += [f"{group.size // group.bundle} bundles of {group.bundle}"] if group.bundle > 1 else []
     said += [f"along {short(group.along, prefix)}"] if group.along else []
     parts = [short(part, prefix) for part in group.parts]

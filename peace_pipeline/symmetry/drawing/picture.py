@@ -19,10 +19,9 @@ from peace_pipeline.symmetry.drawing.outline import (
     size,
     steps,
 )
-from peace_pipeline.symmetry.wiring import types as w
-from peace_pipeline.symmetry.wiring.types import Group, WiredLayer, Wiring
+from peace_pipeline.symmetry.wiring.types import FIXED, INDEPENDENT, PERMUTABLE, Group, WiredLayer, Wiring
 
-_COLOURS = {w.PERMUTABLE: "#1a7f5a", w.FIXED: "#5b6472", w.INDEPENDENT: "#b26b00"}
+_COLOURS = {PERMUTABLE: "#1a7f5a", FIXED: "#5b6472", INDEPENDENT: "#b26b00"}
 _PITCH, _BOX, _HEIGHT, _ROW, _TOP, _LEFT = 250, 216, 44, 30, 60, 136
 _LETTERS = 28
 """How many fit into a box."""

@@ -26,8 +26,19 @@ import torch
 
 from peace_pipeline.symmetry.group.actions import Action, along
 from peace_pipeline.symmetry.group.elements import Element, Tensors
-from peace_pipeline.symmetry.wiring import types as w
-from peace_pipeline.symmetry.wiring.types import Axis, Group, WiredLayer, Wiring
+from peace_pipeline.symmetry.wiring.symmetries import (
+    FLIP,
+    FREE,
+    LINEAR,
+    MIX,
+    NORMALISED,
+    ORTHOGONAL,
+    ROTATE,
+    SCALE,
+    SHIFT,
+    SIGN,
+)
+from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Group, WiredLayer, Wiring
 
 DEAD = 1e-30
 """Norms in below this are zero: their inverses would overflow in float32. Weight decay leaves such units behind."""
@@ -51,7 +62,7 @@ def _scaled(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
     writer = _first_writer(wiring, group)
     norm = _norm(_rows(wiring, tensors, group, writer, _share(wiring, writer)))
     scale = to_unit(norm)
-    if w.SIGN in group.actions:
+    if SIGN in group.actions:
         scale = scale * _signs(wiring, tensors, group)
     acted = _act(wiring, tensors, group, Element(scales={group.name: scale}))
     if len(wiring.writers(group.name)) == 1 and not bool((norm > DEAD).all()):
@@ -63,7 +74,7 @@ def _scaled(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
 
 
 def _signed(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
-    if w.SCALE in group.actions or w.LINEAR in group.actions or w.ORTHOGONAL in group.actions:
+    if SCALE in group.actions or LINEAR in group.actions or ORTHOGONAL in group.actions:
         return {}  # their forms have signs of their own
     return _act(wiring, tensors, group, Element(scales={group.name: _signs(wiring, tensors, group)}))
 
@@ -103,10 +114,8 @@ def _balanced(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
         alive = values > values.amax(-2, keepdim=True) * torch.finfo(values.dtype).eps
         inverse = torch.where(alive, form, 0) / torch.where(alive, values, 1)
         return sides.put(form, inverse @ (sides.written.mT @ sides.read))
-    free = {w.SCALE, w.SIGN, w.FLIP}
-    if w.LINEAR in group.actions and any(
-        free & {*wiring.groups[layer.out.group].actions} for layer in readers
-    ):
+    free = {SCALE, SIGN, FLIP}
+    if LINEAR in group.actions and any(free & {*wiring.groups[layer.out.group].actions} for layer in readers):
         return sides.put(*_balanced_with_first(wiring, sides, group))
     return sides.put(*balance(sides.written, sides.read))
 
@@ -146,7 +155,7 @@ def _places(layer: WiredLayer, group: Group) -> int:
 
 def _is_chained(wiring: Wiring, layer: WiredLayer) -> bool:
     """Whether what a matrix writes can be mixed freely too: its rows are in no canonical form yet."""
-    return w.LINEAR in wiring.groups[layer.out.group].actions and len(layer.layer.shape) == 2
+    return LINEAR in wiring.groups[layer.out.group].actions and len(layer.layer.shape) == 2
 
 
 def _onward(wiring: Wiring, tensors: Tensors, layer: WiredLayer) -> torch.Tensor:
@@ -185,16 +194,16 @@ def _in_own_basis(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
 
 
 _STEPS = {
-    w.ORTHOGONAL: _in_own_basis,
-    w.SHIFT: _without_constant,
-    w.FREE: _without_constant,
-    w.LINEAR: _balanced,
-    w.MIX: _balanced,
-    w.ROTATE: _turned,
-    w.NORMALISED: _normalised,
-    w.SIGN: _signed,
-    w.FLIP: _flipped,
-    w.SCALE: _scaled,
+    ORTHOGONAL: _in_own_basis,
+    SHIFT: _without_constant,
+    FREE: _without_constant,
+    LINEAR: _balanced,
+    MIX: _balanced,
+    ROTATE: _turned,
+    NORMALISED: _normalised,
+    SIGN: _signed,
+    FLIP: _flipped,
+    SCALE: _scaled,
 }
 """Action → what takes it away, in the order in which they are done on one group."""
 
@@ -238,7 +247,7 @@ def anchors(wiring: Wiring, group: Group) -> Iterator[tuple[WiredLayer, Axis]]:
     first, columns = _first_writer(wiring, group), 0
     for layer in wiring.layers:
         others = [axis for axis in layer.axes if axis.group != group.name]
-        fixed = all(wiring.groups[other.group].kind == w.FIXED for other in others)
+        fixed = all(wiring.groups[other.group].kind == FIXED for other in others)
         for axis in layer.axes:
             if axis.group == group.name and columns < group.entries and (fixed or layer is first):
                 columns += math.prod(layer.layer.shape) // group.entries
@@ -255,7 +264,7 @@ class _Sides:
 
     def __init__(self, wiring: Wiring, tensors: Tensors, group: Group) -> None:
         self._tensors = tensors
-        whole = w.LINEAR in group.actions
+        whole = LINEAR in group.actions
         self._maps = 1 if whole else group.size // group.bundle
         self._width = group.entries if whole else group.width
         self._pieces: dict[int, list[tuple[str, Axis]]] = {1: [], -1: []}
@@ -300,7 +309,7 @@ class _Sides:
 def _product(wiring: Wiring, tensors: Tensors, layer: WiredLayer, axis: Axis) -> torch.Tensor | None:
     """A matrix times those on its other side than ``axis``, where any map between them is free."""
     other = layer.into if axis is layer.out else layer.out
-    if other is None or w.LINEAR not in wiring.groups[other.group].actions:
+    if other is None or LINEAR not in wiring.groups[other.group].actions:
         return None
     if axis is layer.out:
         rows = [_matrix(tensors[writer.weight], writer.out) for writer in wiring.writers(other.group)]

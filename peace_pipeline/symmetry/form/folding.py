@@ -1,4 +1,7 @@
-"""A layer's tensors with its norms folded in, its outputs first and its inputs second."""
+"""A layer's tensors with its norms folded in, its outputs first and its inputs second.
+
+BatchNorm in evaluation mode is an affine map of each channel, so it folds into the layer before.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections.abc import Callable
 
 import torch
 
-from peace_pipeline.symmetry.form.affine import affine, fold
 from peace_pipeline.symmetry.wiring.types import WiredLayer, oriented
 from peace_pipeline.weights.layers import Layer
 
@@ -51,3 +53,37 @@ def _affine(tensors: dict[str, torch.Tensor], eps: float) -> tuple[torch.Tensor,
 
 def _read_all(layer: Layer, read: Read) -> dict[str, torch.Tensor]:
     return {role: read(name) for role, name in layer.tensors.items()}
+
+
+def affine(
+    gain: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    mean: torch.Tensor | None,
+    var: torch.Tensor | None,
+    eps: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and offset (n,) of a norm's map x ↦ scale·x + offset (Ioffe and Szegedy 2015, algorithm 2).
+
+    Without running statistics it is the gain and shift alone (LayerNorm, RMSNorm, a learned scale).
+
+    Raises:
+        ValueError: where a running variance is negative.
+    """
+    present = next(tensor for tensor in (gain, var, shift, mean) if tensor is not None)
+    scale = torch.ones_like(present) if gain is None else gain
+    offset = torch.zeros_like(present) if shift is None else shift
+    if var is not None:
+        if bool((var < 0).any()):
+            raise ValueError("running variance is negative")
+        scale = scale / torch.sqrt(var + eps)
+    if mean is not None:
+        offset = offset - mean * scale
+    return scale, offset
+
+
+def fold(
+    weight: torch.Tensor, bias: torch.Tensor | None, scale: torch.Tensor, offset: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight (out, in, *kernel) and bias (out,) of the layer followed by x ↦ scale·x + offset."""
+    folded = weight * scale.view(-1, *[1] * (weight.dim() - 1))
+    return folded, offset if bias is None else bias * scale + offset

@@ -21,18 +21,18 @@ import torch
 from peace_pipeline.symmetry.form.canonical import anchors, canonical, stream_basis, to_unit
 from peace_pipeline.symmetry.form.folding import folded_layer
 from peace_pipeline.symmetry.form.selection import (
+    canonical_norms,
     cut_group,
-    index_of,
-    is_mixed,
-    norms_in_form,
+    evenly_spaced,
+    kept_neurons,
+    needs_all_neurons,
     positions,
     resized,
     root,
     roots,
-    spaced,
 )
-from peace_pipeline.symmetry.wiring import types as w
-from peace_pipeline.symmetry.wiring.types import FIXED, SCALE, Axis, Group, WiredLayer, Wiring
+from peace_pipeline.symmetry.wiring.symmetries import ORTHOGONAL, SCALE
+from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Group, WiredLayer, Wiring
 from peace_pipeline.weights.errors import ExcessiveSize
 from peace_pipeline.weights.tensors import TensorInfo
 
@@ -64,7 +64,7 @@ class Reduction:
         self._sizes |= {name: len(neurons) for name, neurons in self._had.items()}
         self._kept = _kept_sizes(resized(self._folded, self._sizes), self._sizes)
         self._cut = {name for name, size in self._kept.items() if size < self._sizes[name]}
-        self._mixed = {name for name in self._cut - self._had.keys() if is_mixed(self._folded, name)}
+        self._mixed = {name for name in self._cut - self._had.keys() if needs_all_neurons(self._folded, name)}
         self._alone = _touched_once(self._folded) - self._mixed
         self.wiring = resized(wiring, self._kept)
 
@@ -100,8 +100,8 @@ class Reduction:
         tensors = {f"{i}.{role}": tensor[None] for i, layer in layers for role, tensor in layer.items()}
         tensors = canonical(wiring, tensors)
         for name in self._mixed:
-            norms = norms_in_form(wiring, tensors, name)
-            index = norms.argsort(1)[:, spaced(norms.shape[1], self._kept[name])]
+            norms = canonical_norms(wiring, tensors, name)
+            index = norms.argsort(1)[:, evenly_spaced(norms.shape[1], self._kept[name])]
             wiring, tensors = cut_group(wiring, tensors, name, index)
         for position, wired in enumerate(wiring.layers):
             yield position, {role: tensors[name][0] for role, name in wired.layer.tensors.items()}
@@ -113,7 +113,7 @@ class Reduction:
         """The neurons (n,) that are chosen of a group, among all or (unless ``chosen`` is what is had) those had."""
         sizes = (lambda part: self._group(part).entries) if chosen is self._had else self._sizes.__getitem__
         batched = {part: index[None] for part, index in chosen.items()}
-        index = index_of(self._folded, name, batched, sizes)
+        index = kept_neurons(self._folded, name, batched, sizes)
         return None if index is None else index[0]
 
     def _cut_layer(
@@ -207,11 +207,13 @@ class Reduction:
         """Neurons that are kept in groups which several layers share, and bases (kept, n) of streams: one sweep in the
         order of data flow, as in the canonical form."""
         cut = self._cut - self._mixed
-        chosen = {name: spaced(self._sizes[name], self._kept[name]) for name in cut if self._is_fixed(name)}
+        chosen = {
+            name: evenly_spaced(self._sizes[name], self._kept[name]) for name in cut if self._is_fixed(name)
+        }
         bases = {
             name: self._basis(name, read, dtype)
             for name in cut
-            if w.ORTHOGONAL in self._group(name).actions and name not in self._had
+            if ORTHOGONAL in self._group(name).actions and name not in self._had
         }
         wanted = cut - self._alone - chosen.keys() - bases.keys()
         scales: Tensors = {}
@@ -219,7 +221,7 @@ class Reduction:
             if wanted - chosen.keys():
                 self._sweep(position, read, wanted, scales, chosen)
         left = wanted - chosen.keys()  # a byte budget left no whole layer beside them
-        return chosen | {name: spaced(self._sizes[name], self._kept[name]) for name in left}, bases
+        return chosen | {name: evenly_spaced(self._sizes[name], self._kept[name]) for name in left}, bases
 
     def _sweep(self, position: int, read: ReadAs, wanted: set[str], scales: Tensors, chosen: Tensors) -> None:
         """Choose the neurons of the groups that a layer runs over, as far as it tells their norms.
@@ -233,8 +235,8 @@ class Reduction:
         by_rows = out in wanted - chosen.keys() and (
             SCALE not in self._group(out).actions or axes.out.charge == 0
         )
-        by_rows = by_rows and not (into and is_mixed(self._folded, into))
-        by_columns = into in wanted - chosen.keys() and not is_mixed(self._folded, out)
+        by_rows = by_rows and not (into and needs_all_neurons(self._folded, into))
+        by_columns = into in wanted - chosen.keys() and not needs_all_neurons(self._folded, out)
         if not (is_first or by_rows or by_columns):
             return
         layer = self._read(position, read, torch.float32 if self._is_folded(position) else None)
@@ -274,12 +276,12 @@ class Reduction:
         for anchor, axis in anchors(self._folded, self._group(name)):
             weight = self._read(self._folded.layers.index(anchor), read, dtype)["weight"]
             matrices.append(weight.movedim(axis.dim, 0).flatten(1)[None])
-        ranks = spaced(self._sizes[name], self._kept[name])
+        ranks = evenly_spaced(self._sizes[name], self._kept[name])
         return stream_basis(matrices, ranks)[0].to(dtype)
 
     def _ranked(self, name: str, norms: torch.Tensor) -> torch.Tensor:
         """Positions, among the neurons that are had, of those that are kept."""
-        return norms.argsort()[spaced(len(norms), self._kept[name])]
+        return norms.argsort()[evenly_spaced(len(norms), self._kept[name])]
 
     def _is_fixed(self, name: str) -> bool:
         return self._group(name).kind == FIXED

@@ -9,10 +9,21 @@ import torch
 
 from peace_pipeline.symmetry.group.actions import entries, take
 from peace_pipeline.symmetry.group.elements import Tensors
-from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.symmetries import (
+    FLIP,
+    FREE,
+    LINEAR,
+    MIX,
+    NORMALISED,
+    ORTHOGONAL,
+    PERMUTE,
+    ROTATE,
+    SCALE,
+    SHIFT,
+)
 from peace_pipeline.symmetry.wiring.types import Axis, Group, WiredLayer, Wiring
 
-_OF_WHOLE_GROUPS = frozenset({w.FLIP, w.MIX, w.ROTATE, w.LINEAR, w.ORTHOGONAL, w.NORMALISED, w.SHIFT, w.FREE})
+_OF_WHOLE_GROUPS = frozenset({FLIP, MIX, ROTATE, LINEAR, ORTHOGONAL, NORMALISED, SHIFT, FREE})
 
 
 def root(wiring: Wiring, name: str) -> str:
@@ -29,16 +40,16 @@ def roots(wiring: Wiring, name: str) -> tuple[str, ...]:
     return own, *wiring.groups[own].parts
 
 
-def is_mixed(wiring: Wiring, name: str) -> bool:
+def needs_all_neurons(wiring: Wiring, name: str) -> bool:
     """Whether the canonical form of a group needs all of its neurons at once, and layers on both sides of it: where
     maps or flips are free, or scales beside those that its neurons have as parts of others or in units along them."""
     group = wiring.groups[name]
-    if group.width > 1 or w.LINEAR in group.actions or w.FLIP in group.actions:
+    if group.width > 1 or LINEAR in group.actions or FLIP in group.actions:
         return True
-    if w.SCALE not in group.actions:
+    if SCALE not in group.actions:
         return False
     is_part = any(name in other.parts for other in wiring.following(name))
-    return is_part or any(w.SCALE in other.actions for other in _along(wiring, name))
+    return is_part or any(SCALE in other.actions for other in _along(wiring, name))
 
 
 def _along(wiring: Wiring, name: str) -> Iterator[Group]:
@@ -49,7 +60,7 @@ def _along(wiring: Wiring, name: str) -> Iterator[Group]:
             yield from _along(wiring, other.name)
 
 
-def norms_in_form(wiring: Wiring, tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
+def canonical_norms(wiring: Wiring, tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
     """Norms (batch, neurons) of a group's neurons in canonical form: in the first matrix that reads them, and in the
     one that writes them where it hasn't unit norms there."""
     touching = [
@@ -57,7 +68,7 @@ def norms_in_form(wiring: Wiring, tensors: Mapping[str, torch.Tensor], name: str
     ]
     reading = next((pair for pair in touching if pair[1].dim), None)
     writing = next((pair for pair in touching if not pair[1].dim), None)
-    if reading and w.SCALE in wiring.groups[name].actions:
+    if reading and SCALE in wiring.groups[name].actions:
         writing = None
     squares = [_squares(wiring, tensors, name, *pair) for pair in (reading, writing) if pair]
     return torch.stack(squares).sum(0).sqrt()
@@ -80,12 +91,12 @@ def _squares(
     return pieces[parts.index(name)]
 
 
-def spaced(count: int, kept: int) -> torch.Tensor:
+def evenly_spaced(count: int, kept: int) -> torch.Tensor:
     """``kept`` evenly spaced of ``count`` positions."""
     return torch.linspace(0, count - 1, kept, dtype=torch.float64).round().long()
 
 
-def index_of(
+def kept_neurons(
     wiring: Wiring, name: str, chosen: Mapping[str, torch.Tensor], size: Callable[[str], int]
 ) -> torch.Tensor | None:
     """The neurons (batch, n) of a group that are kept where ``chosen`` are kept of the groups that are cut; ``None``
@@ -93,7 +104,7 @@ def index_of(
     group = wiring.groups[root(wiring, name)]
     if not group.parts:
         return chosen.get(group.name)
-    found = [index_of(wiring, part, chosen, size) for part in group.parts]
+    found = [kept_neurons(wiring, part, chosen, size) for part in group.parts]
     batch = next((len(index) for index in found if index is not None), None)
     if batch is None:
         return None
@@ -127,7 +138,7 @@ def cut_group(
             for axis in dict.fromkeys(wired.axes if role == "weight" else (wired.out,)):
                 if axis is wired.into and wired.is_diagonal:
                     continue
-                own = index_of(wiring, axis.group, {name: index}, size)
+                own = kept_neurons(wiring, axis.group, {name: index}, size)
                 if own is not None:
                     where = positions(own, axis, wiring.groups[axis.group])
                     kept[tensor] = take(kept[tensor], 1 + (axis.dim if role == "weight" else 0), where)
@@ -159,7 +170,7 @@ def _resized(wiring: Wiring, name: str, kept: Mapping[str, int], resize: Callabl
         return group
     actions = tuple(action for action in group.actions if action not in _OF_WHOLE_GROUPS)
     if group.width > 1:
-        actions = (w.PERMUTE,)
+        actions = (PERMUTE,)
     return replace(
         group,
         size=kept[own],

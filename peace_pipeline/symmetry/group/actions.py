@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import torch
 
-from peace_pipeline.symmetry.form.affine import affine
+from peace_pipeline.symmetry.form.folding import affine
 from peace_pipeline.symmetry.group.elements import Element, Tensors
-from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.symmetries import GAIN, SHIFT
 from peace_pipeline.symmetry.wiring.types import Axis, WiredLayer, Wiring
 
 Read = Callable[[str], torch.Tensor]
@@ -155,7 +155,7 @@ class Action:
     def _offset(self, into: Axis) -> torch.Tensor | None:
         """What the entries of an in axis were moved by, and its readers have to take up."""
         group = self.wiring.groups[into.group]
-        offset = self.element.offsets.get(group.name) if w.SHIFT in group.actions else None
+        offset = self.element.offsets.get(group.name) if SHIFT in group.actions else None
         return self.element.flips.get(group.name) if offset is None else offset
 
     def _permuted(self, tensor: torch.Tensor, dim: int, over: Axis) -> torch.Tensor:
@@ -219,7 +219,7 @@ class Action:
         group = self.wiring.groups[name]
         own, flips = self.element.scales.get(name), self.element.flips.get(name)
         found = [scale for scale in (own, None if flips is None else 1 - 2 * flips) if scale is not None]
-        if w.GAIN in group.actions and group.along and (above := self._signs(group.along)) is not None:
+        if GAIN in group.actions and group.along and (above := self._signs(group.along)) is not None:
             found.append(above)
         return None if not found else found[0] if len(found) == 1 else found[0] * found[1]
 

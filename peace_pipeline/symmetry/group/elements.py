@@ -1,4 +1,4 @@
-"""Elements of a network's symmetry group, and drawing them at random."""
+"""Elements of a network's symmetry group, and how they are sampled at random."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ from dataclasses import dataclass, field
 
 import torch
 
-from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.symmetries import (
+    FLIP,
+    FREE,
+    GAIN,
+    LINEAR,
+    MIX,
+    NORMALISED,
+    ORTHOGONAL,
+    PERMUTE,
+    ROTATE,
+    SCALE,
+    SHIFT,
+    SIGN,
+)
 from peace_pipeline.symmetry.wiring.types import Group, Wiring
 
 Tensors = dict[str, torch.Tensor]
@@ -35,7 +48,7 @@ class Element:
 
 @dataclass(frozen=True)
 class Strength:
-    """Which random elements are drawn, by kind of symmetry; scales are log-uniform in 10^±``decades``."""
+    """Which random elements are sampled, by kind of symmetry; scales are log-uniform in 10^±``decades``."""
 
     permute: bool = True
     heads: bool = True
@@ -43,22 +56,22 @@ class Strength:
     signs: bool = False
     mix: bool = False
 
-    def drawn(self, wiring: Wiring, group: Group) -> Actions:
-        """The actions on a group that elements are drawn from."""
+    def sampled(self, wiring: Wiring, group: Group) -> Actions:
+        """The actions on a group that elements are sampled from."""
         moves = self.heads if is_of_heads(wiring, group) else self.permute
         scales = bool(self.decades)
         wanted = {
-            w.PERMUTE: moves,
-            w.SCALE: scales,
-            w.NORMALISED: scales,
-            w.SIGN: self.signs,
-            w.FLIP: self.signs,
+            PERMUTE: moves,
+            SCALE: scales,
+            NORMALISED: scales,
+            SIGN: self.signs,
+            FLIP: self.signs,
         }
         return tuple(action for action in group.actions if wanted.get(action, self.mix))
 
 
 _ACTIONS = (
-    w.PERMUTE, w.SCALE, w.SIGN, w.FLIP, w.MIX, w.ROTATE, w.LINEAR, w.ORTHOGONAL, w.NORMALISED, w.GAIN, w.SHIFT, w.FREE
+    PERMUTE, SCALE, SIGN, FLIP, MIX, ROTATE, LINEAR, ORTHOGONAL, NORMALISED, GAIN, SHIFT, FREE
 )  # fmt: skip
 ALL = Strength(decades=2.0, signs=True, mix=True)
 _GAIN_DECADES = 0.5
@@ -74,11 +87,11 @@ def random_element(
 ) -> Element:
     """A random element of the symmetry group: uniform permutations and signs, log-uniform scales, maps of a condition
     number of at most 10, normal offsets."""
-    draw = _Draw(batch, generator, strength.decades, dtype)
-    kinds = (draw.permutation, draw.scale, draw.map, draw.offset, draw.flip)
+    sampler = _Sampler(batch, generator, strength.decades, dtype)
+    kinds = (sampler.permutation, sampler.scale, sampler.map, sampler.offset, sampler.flip)
     element: list[dict[str, torch.Tensor]] = [{} for _ in kinds]
     for group in wiring.acting(*_ACTIONS):
-        actions = strength.drawn(wiring, group)
+        actions = strength.sampled(wiring, group)
         for values, kind in zip(element, kinds, strict=True):
             value = kind(group, actions)
             if value is not None:
@@ -87,8 +100,8 @@ def random_element(
 
 
 @dataclass(frozen=True)
-class _Draw:
-    """Draws what the ``actions`` of an element do to a group."""
+class _Sampler:
+    """Samples what the ``actions`` of an element do to a group."""
 
     batch: int
     generator: torch.Generator
@@ -96,7 +109,7 @@ class _Draw:
     dtype: torch.dtype
 
     def permutation(self, group: Group, actions: Actions) -> torch.Tensor | None:
-        if w.PERMUTE not in actions:
+        if PERMUTE not in actions:
             return None
         bundles = self._uniform(group.size // group.bundle).argsort(1)
         within = self._uniform(group.size // group.bundle, group.bundle).argsort(2)
@@ -104,35 +117,35 @@ class _Draw:
 
     def map(self, group: Group, actions: Actions) -> torch.Tensor | None:
         units = group.size // group.bundle
-        if w.ORTHOGONAL in actions:
+        if ORTHOGONAL in actions:
             return self._orthogonal(1, group.entries)
-        if w.LINEAR in actions:
+        if LINEAR in actions:
             return self._invertible(1, group.entries)
-        if w.MIX in actions:
+        if MIX in actions:
             return self._invertible(units, group.width)
-        return self._rotation(units, group) if w.ROTATE in actions else None
+        return self._rotation(units, group) if ROTATE in actions else None
 
     def scale(self, group: Group, actions: Actions) -> torch.Tensor | None:
         scale = None
-        if w.SCALE in actions:
+        if SCALE in actions:
             scale = 10 ** (self.decades * (2 * self._uniform(group.entries) - 1))
-        if w.SIGN in actions:
+        if SIGN in actions:
             scale = self._sign(group.entries) * (1 if scale is None else scale)
-        if w.GAIN in actions:
+        if GAIN in actions:
             scale = self._sign(group.entries) * 10 ** (_GAIN_DECADES * (2 * self._uniform(group.entries) - 1))
-        if w.NORMALISED in actions:
+        if NORMALISED in actions:
             factors = 10 ** (self.decades * self._uniform(group.size // group.bundle))
             scale = factors.repeat_interleave(group.bundle * group.width, 1)
         return scale
 
     def offset(self, group: Group, actions: Actions) -> torch.Tensor | None:
-        if not {w.SHIFT, w.FREE} & {*actions}:
+        if not {SHIFT, FREE} & {*actions}:
             return None
         offsets = self._normal(group.size // group.bundle, group.width)
         return offsets.repeat_interleave(group.bundle, 1).flatten(1)
 
     def flip(self, group: Group, actions: Actions) -> torch.Tensor | None:
-        return (self._sign(group.entries) + 1) / 2 if w.FLIP in actions else None
+        return (self._sign(group.entries) + 1) / 2 if FLIP in actions else None
 
     def _uniform(self, *size: int) -> torch.Tensor:
         return torch.rand(self.batch, *size, generator=self.generator, dtype=self.dtype)

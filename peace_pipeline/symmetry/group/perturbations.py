@@ -12,8 +12,8 @@ import torch
 
 from peace_pipeline.symmetry.group.actions import entries, take
 from peace_pipeline.symmetry.group.elements import Tensors
-from peace_pipeline.symmetry.wiring import types as w
-from peace_pipeline.symmetry.wiring.types import Axis, WiredLayer, Wiring
+from peace_pipeline.symmetry.wiring.symmetries import GAIN
+from peace_pipeline.symmetry.wiring.types import PERMUTABLE, Axis, WiredLayer, Wiring
 
 
 def break_wiring(
@@ -43,9 +43,9 @@ def breakable(wiring: Wiring) -> dict[str, tuple[WiredLayer, Axis]]:
     for wired in wiring.layers:
         for axis in wired.axes:
             group = wiring.groups[axis.group]
-            source = group.along if axis.group != wired.out.group and w.GAIN in group.actions else group.name
+            source = group.along if axis.group != wired.out.group and GAIN in group.actions else group.name
             hidden = wiring.groups[source or group.name]
-            if axis.charge < 0 and hidden.kind == w.PERMUTABLE and not hidden.parts and hidden.entries > 1:
+            if axis.charge < 0 and hidden.kind == PERMUTABLE and not hidden.parts and hidden.entries > 1:
                 found.setdefault(hidden.name, (wired, axis))
     return found
 

@@ -16,7 +16,7 @@ from peace_pipeline.stages.extract import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.group.actions import Action
 from peace_pipeline.symmetry.group.elements import ALL, Element, Strength, Tensors, random_element
 from peace_pipeline.symmetry.group.perturbations import add_noise
-from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.symmetries import NORMALISED, PERMUTE, SCALE, SIGN
 from peace_pipeline.symmetry.wiring.types import Group, Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
 from peace_pipeline.weights.errors import memory_errors
@@ -32,7 +32,7 @@ _BY_FLAG = {
     "--heads": replace(_NOTHING, heads=True),
     "--mix": replace(_NOTHING, mix=True),
 }
-_ROUND_NOTHING = (w.PERMUTE, w.SCALE, w.NORMALISED, w.SIGN)
+_ROUND_NOTHING = (PERMUTE, SCALE, NORMALISED, SIGN)
 """Actions that are exact in any floating-point format, where factors are powers of two."""
 _STATISTICS = ("mean", "var")
 _LAYERS_AT_HAND = 4
@@ -128,33 +128,33 @@ def _joint(strengths: Iterable[Strength]) -> Strength:
 def _acting(
     wiring: Wiring, network: LogicalTensors, wanted: Mapping[str, Strength], lenient: bool, is_short: bool
 ) -> Wiring:
-    """The wiring with those actions alone that an element is drawn from."""
+    """The wiring with those actions alone that an element is sampled from."""
     if wanted and wiring.method == "independent":
         raise RefusedTransformation(
             "how its layers are coupled is not known (`peace wiring` says why), so no symmetry is"
         )
     possible = _unrounded(wiring, network) if is_short else wiring
     for name, strength in {} if lenient else wanted.items():
-        if not _drawn(wiring, strength):
+        if not _sampled(wiring, strength):
             raise RefusedTransformation(f"{name} applies to no group of this network")
-        if not _drawn(possible, strength):
+        if not _sampled(possible, strength):
             raise RefusedTransformation(f"{name} would round values that are stored in less than float32")
-    actions = _drawn(possible, _joint(wanted.values()))
+    actions = _sampled(possible, _joint(wanted.values()))
     if wanted and not actions:
         raise RefusedTransformation("no symmetry of this network is known that would not round its values")
     groups = {name: replace(group, actions=actions.get(name, ())) for name, group in wiring.groups.items()}
     return replace(wiring, groups=groups)
 
 
-def _drawn(wiring: Wiring, strength: Strength) -> dict[str, tuple[str, ...]]:
+def _sampled(wiring: Wiring, strength: Strength) -> dict[str, tuple[str, ...]]:
     """Group → the actions that an element of this strength really has on it."""
-    drawn = {
+    sampled = {
         group.name: tuple(
-            action for action in strength.drawn(wiring, group) if action != w.PERMUTE or group.size > 1
+            action for action in strength.sampled(wiring, group) if action != PERMUTE or group.size > 1
         )
         for group in wiring.groups.values()
     }
-    return {name: actions for name, actions in drawn.items() if actions}
+    return {name: actions for name, actions in sampled.items() if actions}
 
 
 def _unrounded(wiring: Wiring, network: LogicalTensors) -> Wiring:
@@ -167,7 +167,7 @@ def _unrounded(wiring: Wiring, network: LogicalTensors) -> Wiring:
     computed |= {part for name in computed for part in wiring.groups[name].parts}
 
     def kept(group: Group) -> tuple[str, ...]:
-        unrounded = (w.PERMUTE,) if group.name in computed else _ROUND_NOTHING
+        unrounded = (PERMUTE,) if group.name in computed else _ROUND_NOTHING
         return tuple(action for action in group.actions if action in unrounded)
 
     groups = {name: replace(group, actions=kept(group)) for name, group in wiring.groups.items()}

@@ -1,4 +1,4 @@
-"""What a family's table draws a network with: layers by name, and the groups between them."""
+"""What a family's table wires a network with: layers by name, and the groups between them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,30 @@ from itertools import accumulate
 from string import digits
 from typing import Any
 
-from peace_pipeline.symmetry.wiring import types as w
-from peace_pipeline.symmetry.wiring.types import EPSILON, Axis, Group, WiredLayer, Wiring, WiringMismatch
+from peace_pipeline.symmetry.wiring.symmetries import (
+    FLIP,
+    FREE,
+    GAIN,
+    LINEAR,
+    MIX,
+    NORMALISED,
+    ORTHOGONAL,
+    PERMUTE,
+    ROTATE,
+    SCALE,
+    SHIFT,
+    SIGN,
+)
+from peace_pipeline.symmetry.wiring.types import (
+    EPSILON,
+    FIXED,
+    PERMUTABLE,
+    Axis,
+    Group,
+    WiredLayer,
+    Wiring,
+    WiringMismatch,
+)
 from peace_pipeline.weights.layers import Layer
 from peace_pipeline.zoo.record import natural
 
@@ -21,13 +43,13 @@ SIGMOID = frozenset({"sigmoid", "hard_sigmoid", "hardsigmoid"})
 IDENTITY = frozenset({"identity", "linear", "none"})
 _ACTIVATION_KEYS = ("hidden_act", "activation_function", "hidden_activation", "activation", "act_fn")
 _BY_ACTIVATION = {
-    HOMOGENEOUS: (w.PERMUTE, w.SCALE),
-    ODD: (w.PERMUTE, w.SIGN),
-    SIGMOID: (w.PERMUTE, w.FLIP),
-    IDENTITY: (w.PERMUTE, w.SCALE, w.SIGN, w.LINEAR),
+    HOMOGENEOUS: (PERMUTE, SCALE),
+    ODD: (PERMUTE, SIGN),
+    SIGMOID: (PERMUTE, FLIP),
+    IDENTITY: (PERMUTE, SCALE, SIGN, LINEAR),
 }
-_OF_WHOLE_STREAMS = (w.LINEAR, w.ORTHOGONAL)
-NOT_POOLED = (w.SIGN, w.FLIP, w.LINEAR)
+_OF_WHOLE_STREAMS = (LINEAR, ORTHOGONAL)
+NOT_POOLED = (SIGN, FLIP, LINEAR)
 """What max-pooling doesn't commute with."""
 
 
@@ -53,7 +75,7 @@ def number(config: Mapping[str, Any], *keys: str) -> int:
 def actions_of(activation: str | None) -> tuple[str, ...]:
     """The symmetries of hidden units with this activation; permutations alone where it is not known."""
     found = (actions for names, actions in _BY_ACTIVATION.items() if activation in names)
-    return next(found, (w.PERMUTE,))
+    return next(found, (PERMUTE,))
 
 
 @dataclass(frozen=True)
@@ -67,10 +89,10 @@ class Link:
     before: str | None = None
 
 
-class Sketch:
-    """A drawing of one network. Groups are named by the layers that write them, or as the table likes.
+class WiringBuilder:
+    """Wires one network. Groups are named by the layers that write them, or as the table likes.
 
-    Where a name is asked for that the checkpoint doesn't have, or a layer is never drawn, :meth:`wiring` refuses.
+    Where a name is asked for that the checkpoint doesn't have, or a layer is never wired, :meth:`wiring` refuses.
     """
 
     def __init__(self, layers: Iterable[Layer], config: Mapping[str, Any]) -> None:
@@ -114,7 +136,7 @@ class Sketch:
     def group(self, name: str, *actions: str, **properties: Any) -> str:
         """Declare a group; ``properties`` are those of :class:`Group`. Its size follows from the layers."""
         self._groups.setdefault(
-            name, Group(name, **{"size": 0, "kind": w.PERMUTABLE, **properties}, actions=actions)
+            name, Group(name, **{"size": 0, "kind": PERMUTABLE, **properties}, actions=actions)
         )
         return name
 
@@ -124,7 +146,7 @@ class Sketch:
 
     def each(self, name: str, activation: str | None, stream: str) -> str:
         """Declare a group of hidden units with this activation, each of which reads its own unit of a stream."""
-        kept = (action for action in actions_of(activation) if action != w.PERMUTE)
+        kept = (action for action in actions_of(activation) if action != PERMUTE)
         return self.group(name, *kept, along=stream)
 
     def joined(self, name: str, parts: Iterable[str]) -> str:
@@ -134,7 +156,7 @@ class Sketch:
     def fixed(self, name: str) -> str:
         """Declare a group whose units have places: inputs, outputs, positions. It may be declared before as another:
         a stream turns out to be the network's output."""
-        self._groups[name] = Group(name, 0, w.FIXED)
+        self._groups[name] = Group(name, 0, FIXED)
         return name
 
     def normed(self, stream: str, norm: str, *, absorbed: bool = True, padded: bool = False) -> str:
@@ -144,7 +166,7 @@ class Sketch:
             self.vector(norm, Axis(stream, charge=0))
             return stream
         self._norms[norm] = norm
-        return self.group(norm, w.GAIN, *(() if padded else (w.SHIFT,)), along=stream)
+        return self.group(norm, GAIN, *(() if padded else (SHIFT,)), along=stream)
 
     def dense(self, name: str, out: str | Axis, into: str | Axis, norm: str | None = None) -> None:
         """A layer (out, in, *kernel)."""
@@ -170,7 +192,7 @@ class Sketch:
         the former.
 
         Raises:
-            WiringMismatch: where a base is not drawn, is diagonal, or a norm follows it.
+            WiringMismatch: where a base is not wired, is diagonal, or a norm follows it.
         """
         beside: dict[str, list[tuple[str, str]]] = {}
         for base, first, second in pairs:
@@ -205,7 +227,7 @@ class Sketch:
         if gate is None:
             hidden = self.hidden(f"{up}.hidden", activation)
         else:
-            hidden = self.group(f"{up}.hidden", w.PERMUTE, w.SCALE, w.SIGN)
+            hidden = self.group(f"{up}.hidden", PERMUTE, SCALE, SIGN)
             self.dense(gate, Axis(hidden, charge=0), reads)
         self.dense(up, hidden, reads)
         self.dense(down, writes, hidden, scale)
@@ -232,20 +254,20 @@ class Sketch:
         """
         q, k, v, o = names
         bundle = heads // (keys or heads)
-        own = shared or self.group(f"{o}.heads", w.PERMUTE, bundle=bundle)
+        own = shared or self.group(f"{o}.heads", PERMUTE, bundle=bundle)
         properties = {"size": heads, "bundle": bundle, "along": own}
         width, value_width = self.rows(q) // heads, self.rows(v) * bundle // heads
         if rotary % 2 or rotary > width:
             raise WiringMismatch(f"rotary positions can't turn {rotary} of {width} entries of a head")
-        values = self.group(f"{v}.values", w.MIX, w.SHIFT, width=value_width, **properties)
+        values = self.group(f"{v}.values", MIX, SHIFT, width=value_width, **properties)
         if norms is None:
-            free = (w.FREE,) if not rotary and "bias" in self._named(k).tensors else ()
-            kinds = (w.ROTATE,) if rotary else (w.MIX,)
+            free = (FREE,) if not rotary and "bias" in self._named(k).tensors else ()
+            kinds = (ROTATE,) if rotary else (MIX,)
             queries = keyed = self.group(f"{k}.keys", *kinds, *free, width=width, rotary=rotary, **properties)
             charge = -1
         else:
-            queries = self.group(f"{q}.queries", w.NORMALISED, width=width, **properties)
-            keyed = self.group(f"{k}.keys", w.NORMALISED, width=width, **properties)
+            queries = self.group(f"{q}.queries", NORMALISED, width=width, **properties)
+            keyed = self.group(f"{k}.keys", NORMALISED, width=width, **properties)
             charge = 1
         self.dense(q, Axis(queries, charge=charge), reads)
         self.dense(k, Axis(keyed, bundled=bundle > 1), memory or reads)
@@ -257,10 +279,10 @@ class Sketch:
 
     def _norms_of_heads(self, norms: tuple[str, str], width: int, rotary: int) -> None:
         """Gains over the entries of a head; the entries that rotary positions turn together share a factor."""
-        half = self.group(f"{norms[1]}.pairs", w.SCALE, w.SIGN, size=rotary // 2, kind=w.FIXED)
+        half = self.group(f"{norms[1]}.pairs", SCALE, SIGN, size=rotary // 2, kind=FIXED)
         parts = [half, half]
         if width > rotary:
-            parts.append(self.group(f"{norms[1]}.others", w.SCALE, w.SIGN, size=width - rotary, kind=w.FIXED))
+            parts.append(self.group(f"{norms[1]}.others", SCALE, SIGN, size=width - rotary, kind=FIXED))
         both = self.joined(f"{norms[1]}.entries", parts)
         self.vector(norms[1], both)
         self.vector(norms[0], Axis(both, charge=-1))
@@ -271,7 +293,7 @@ class Sketch:
         return self.layers[name]
 
     def wiring(self, method: str, family: str | None = None) -> Wiring:
-        """Check the drawing against the layers.
+        """The finished wiring, checked against the layers.
 
         Groups that no layer writes (inputs) or none reads (outputs) are fixed. Actions that a group's layers don't
         allow are left out.
@@ -285,14 +307,14 @@ class Sketch:
             raise WiringMismatch(f"not in the table: {', '.join(sorted(left)[:4])}")
         groups = self._sized(wired) | {
             layer.norm.name: Group(
-                layer.norm.name, layer.norm.shape[0], w.PERMUTABLE, (w.GAIN,), along=layer.out.group
+                layer.norm.name, layer.norm.shape[0], PERMUTABLE, (GAIN,), along=layer.out.group
             )
             for layer in wired
             if layer.norm and "gain" in layer.norm.tensors
         }
         layers = tuple(_with_blocks(layer, groups, may_flatten=family is None) for layer in wired)
-        drawn = Wiring(method, groups, layers, family)
-        return replace(drawn, groups={name: _allowed(drawn, group) for name, group in groups.items()})
+        found = Wiring(method, groups, layers, family)
+        return replace(found, groups={name: _allowed(found, group) for name, group in groups.items()})
 
     def _wire(self, link: Link, used: set[str]) -> WiredLayer:
         layer = self._named(link.layer)
@@ -318,7 +340,7 @@ class Sketch:
         return WiredLayer(layer, link.out, link.into, norm, before, eps)
 
     def _sized(self, wired: Iterable[WiredLayer]) -> dict[str, Group]:
-        """Every group that is drawn, with the size that its first writer (else its first reader) gives."""
+        """Every group that is used, with the size that its first writer (else its first reader) gives."""
         groups: dict[str, Group] = {}
         wired = list(wired)
         outs, ins = [layer.out for layer in wired], [layer.into for layer in wired]
@@ -351,7 +373,7 @@ class Sketch:
         groups[group.name] = group if group.size else replace(group, size=units)
 
     def _implied(self, name: str) -> Group:
-        return Group(name, 0, w.PERMUTABLE, actions_of(activation(self.config)))
+        return Group(name, 0, PERMUTABLE, actions_of(activation(self.config)))
 
 
 def _axis(given: str | Axis, dim: int, charge: int = 1) -> Axis:
@@ -393,15 +415,15 @@ def _allowed(wiring: Wiring, group: Group) -> Group:
     holding = [other for other in wiring.following(group.name) if group.name in other.parts]
     is_hidden = bool(writers) and any(wiring.readers(name) for name in _following(wiring, group.name))
     if group.parts:
-        is_fixed = all(wiring.groups[part].kind == w.FIXED for part in group.parts)
-        return replace(group, kind=w.FIXED if is_fixed else w.PERMUTABLE)
-    if group.kind == w.PERMUTABLE and touching and not group.along and not is_hidden:
-        return replace(group, kind=w.FIXED, actions=())
+        is_fixed = all(wiring.groups[part].kind == FIXED for part in group.parts)
+        return replace(group, kind=FIXED if is_fixed else PERMUTABLE)
+    if group.kind == PERMUTABLE and touching and not group.along and not is_hidden:
+        return replace(group, kind=FIXED, actions=())
     without: set[str] = set()
     if any(axis.charge == 0 or layer.is_diagonal for layer, axis in touching) or holding:
         without |= {*_OF_WHOLE_STREAMS}
     if any(layer.norm and not {"gain", "shift"} <= layer.norm.tensors.keys() for layer in writers):
-        without |= {w.SCALE, w.SIGN, w.FLIP, *_OF_WHOLE_STREAMS}
+        without |= {SCALE, SIGN, FLIP, *_OF_WHOLE_STREAMS}
     gives = [layer.before or layer.layer for layer in readers if layer.before] or [
         layer.layer for layer in writers
     ]
@@ -409,9 +431,9 @@ def _allowed(wiring: Wiring, group: Group) -> Group:
         any({"bias", "shift"} & layer.tensors.keys() for layer in gives)
         and all("bias" in layer.layer.tensors for layer in readers)
     ):
-        without |= {w.SHIFT}
+        without |= {SHIFT}
     if not all("bias" in layer.layer.tensors and _is_pointwise(layer) for layer in readers):
-        without |= {w.FLIP}
+        without |= {FLIP}
     return replace(group, actions=tuple(action for action in group.actions if action not in without))
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from itertools import groupby, permutations
 from typing import Any
 
-from peace_pipeline.symmetry.wiring.builder import NOT_POOLED, Sketch, activation
+from peace_pipeline.symmetry.wiring.builder import NOT_POOLED, WiringBuilder, activation
 from peace_pipeline.symmetry.wiring.families import Family, family_of
-from peace_pipeline.symmetry.wiring.families.adapters import adapter_of, draw_pairs
+from peace_pipeline.symmetry.wiring.families.adapters import adapter_of, wire_pairs
 from peace_pipeline.symmetry.wiring.tracing.libraries import traced
 from peace_pipeline.symmetry.wiring.types import (
     FIXED,
@@ -73,10 +73,10 @@ def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> t
 
 
 def _by_family(family: Family, layers: list[Layer], config: dict[str, Any]) -> Wiring:
-    sketch = Sketch(layers, config)
-    family.draw(sketch)
-    draw_pairs(sketch)
-    return sketch.wiring("family", family.name)
+    builder = WiringBuilder(layers, config)
+    family.wire(builder)
+    wire_pairs(builder)
+    return builder.wiring("family", family.name)
 
 
 def chain(layers: list[Layer], config: dict[str, Any]) -> Wiring | None:
@@ -99,10 +99,10 @@ def chain(layers: list[Layer], config: dict[str, Any]) -> Wiring | None:
     found = []
     for order in filter(_in_number_order, orders):
         try:
-            sketch = Sketch(layers, config)
-            _draw_chain(sketch, [named[name] for part in order for name in part])
-            draw_pairs(sketch)
-            found.append(sketch.wiring("chain"))
+            builder = WiringBuilder(layers, config)
+            _wire_chain(builder, [named[name] for part in order for name in part])
+            wire_pairs(builder)
+            found.append(builder.wiring("chain"))
         except WiringMismatch:
             continue
     return found[0] if len(found) == 1 else None
@@ -131,7 +131,7 @@ def _in_number_order(order: tuple[list[str], ...]) -> bool:
     return all(numbers == sorted(numbers) for numbers in stems.values())
 
 
-def _draw_chain(sketch: Sketch, layers: list[Layer]) -> None:
+def _wire_chain(builder: WiringBuilder, layers: list[Layer]) -> None:
     maps = [layer for layer in layers if not layer.is_norm]
     norms: dict[str, str] = {}
     previous: Layer | None = None
@@ -148,19 +148,19 @@ def _draw_chain(sketch: Sketch, layers: list[Layer]) -> None:
             raise WiringMismatch(f"{layer.name}: {layer.kind} is no part of a plain chain")
         if before and not _follows(before.shape, layer.shape):
             raise WiringMismatch(f"{layer.name} doesn't follow {before.name}")
-        out = "output" if layer is maps[-1] else _hidden(sketch, layer)
-        sketch.dense(layer.name, out, source, norms.get(layer.name))
+        out = "output" if layer is maps[-1] else _hidden(builder, layer)
+        builder.dense(layer.name, out, source, norms.get(layer.name))
         source = out
 
 
-def _hidden(sketch: Sketch, layer: Layer) -> str:
+def _hidden(builder: WiringBuilder, layer: Layer) -> str:
     """The group that a layer of a chain writes. Convolutions may be max-pooled, but for those of our own zoo's "cnn";
     VGG's activation is ReLU where nothing else is said (Simonyan and Zisserman 2015)."""
-    kinds = [str(sketch.config.get(key)) for key in ("model_type", "architecture")]
+    kinds = [str(builder.config.get(key)) for key in ("model_type", "architecture")]
     is_vgg = any(kind.startswith("vgg") for kind in kinds)
     is_pooled = layer.kind != "linear" and "cnn" not in kinds
-    act = activation(sketch.config) or ("relu" if is_vgg else None)
-    return sketch.hidden(layer.name, act, without=NOT_POOLED if is_pooled else ())
+    act = activation(builder.config) or ("relu" if is_vgg else None)
+    return builder.hidden(layer.name, act, without=NOT_POOLED if is_pooled else ())
 
 
 def _follows(before: tuple[int, ...], after: tuple[int, ...]) -> bool:

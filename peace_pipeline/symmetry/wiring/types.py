@@ -11,34 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from peace_pipeline.symmetry.wiring.symmetries import GAIN
 from peace_pipeline.weights.layers import Layer
 
 PERMUTABLE, FIXED, INDEPENDENT = "permutable", "fixed", "independent"
-
-PERMUTE = "permute"
-"""Units in another order."""
-SCALE = "scale"
-"""A positive factor for each entry: what acts on it is positively homogeneous, or nothing acts on it."""
-SIGN = "sign"
-"""A sign for each entry: what acts on it is odd, or nothing acts on it."""
-FLIP = "flip"
-"""A sign for each entry of a sigmoid, σ(−x) = 1 − σ(x): the 1 goes to the readers' biases."""
-MIX = "mix"
-"""An invertible map of each unit's entries, one for the units of a bundle."""
-ROTATE = "rotate"
-"""What commutes with rotary positions: a complex factor for each pair of entries; entries beyond them are mixed."""
-LINEAR = "linear"
-"""An invertible map of all entries: nothing acts on them."""
-ORTHOGONAL = "orthogonal"
-"""An orthogonal map of all entries: only RMSNorms with absorbed gains and linear maps read them."""
-NORMALISED = "normalised"
-"""A positive factor for each unit, which the norm that reads it takes away (up to its epsilon)."""
-GAIN = "gain"
-"""A non-zero factor for each entry between a norm and the layers beside it."""
-SHIFT = "shift"
-"""A constant for each entry that the readers' biases take up."""
-FREE = "free"
-"""A constant for each entry that nothing sees: softmax doesn't see a bias of the keys."""
 
 EPSILON = 1e-5
 """Of a norm whose file doesn't give it: PyTorch's default."""

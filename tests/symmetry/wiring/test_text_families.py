@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from peace_pipeline.stages.extract import config_beside
-from peace_pipeline.symmetry.wiring.types import FREE, GAIN, Wiring
+from peace_pipeline.symmetry.wiring.symmetries import FREE, GAIN
+from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.layers import layers_of
 from peace_pipeline.weights.logical import logical

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from peace_pipeline.stages.extract import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import is_of_heads, random_element
-from peace_pipeline.symmetry.wiring import types as w
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
+from peace_pipeline.symmetry.wiring.symmetries import FLIP, GAIN, LINEAR, PERMUTE, SCALE, SHIFT, SIGN
 from peace_pipeline.symmetry.wiring.tracing import trace
 from peace_pipeline.symmetry.wiring.tracing.libraries import wiring_in_library
 from peace_pipeline.symmetry.wiring.types import Wiring, WiringMismatch
@@ -181,21 +181,21 @@ LIBRARY: dict[str, Specimen] = {
     "stablelm": of_library(tokens, "StableLmForCausalLM", DECODER | {"num_key_value_heads": 2}),
 }  # fmt: skip
 CLAIMS = {
-    "squeezenet": {w.PERMUTE, w.SCALE},
-    "gated": {w.PERMUTE, w.SCALE, w.GAIN},
-    "unet": {w.PERMUTE, w.SCALE, w.SIGN},
-    "mixer": {w.PERMUTE, w.SCALE, w.SIGN, w.GAIN, w.SHIFT},
-    "flattened": {w.PERMUTE, w.SCALE, w.SIGN, w.LINEAR, w.FLIP, w.GAIN, w.SHIFT},
-    "transformer": {w.PERMUTE, w.SCALE, w.GAIN, w.SHIFT},
-    "regnet": {w.PERMUTE, w.SCALE, w.GAIN},
-    "mobilenet_v1": {w.PERMUTE, w.GAIN},
-    "poolformer": {w.PERMUTE, w.SCALE, w.SIGN, w.GAIN, w.SHIFT},
-    "convnextv2": {w.PERMUTE, w.GAIN, w.SHIFT},
-    "squeezebert": {w.PERMUTE, w.SIGN},
-    "fnet": {w.PERMUTE, w.SIGN, w.GAIN, w.SHIFT},
-    "dinov2": {w.PERMUTE, w.SCALE, w.SIGN, w.GAIN, w.SHIFT},
-    "bloom": {w.PERMUTE, w.GAIN, w.SHIFT},
-    "stablelm": {w.PERMUTE, w.SCALE, w.SIGN, w.GAIN},
+    "squeezenet": {PERMUTE, SCALE},
+    "gated": {PERMUTE, SCALE, GAIN},
+    "unet": {PERMUTE, SCALE, SIGN},
+    "mixer": {PERMUTE, SCALE, SIGN, GAIN, SHIFT},
+    "flattened": {PERMUTE, SCALE, SIGN, LINEAR, FLIP, GAIN, SHIFT},
+    "transformer": {PERMUTE, SCALE, GAIN, SHIFT},
+    "regnet": {PERMUTE, SCALE, GAIN},
+    "mobilenet_v1": {PERMUTE, GAIN},
+    "poolformer": {PERMUTE, SCALE, SIGN, GAIN, SHIFT},
+    "convnextv2": {PERMUTE, GAIN, SHIFT},
+    "squeezebert": {PERMUTE, SIGN},
+    "fnet": {PERMUTE, SIGN, GAIN, SHIFT},
+    "dinov2": {PERMUTE, SCALE, SIGN, GAIN, SHIFT},
+    "bloom": {PERMUTE, GAIN, SHIFT},
+    "stablelm": {PERMUTE, SCALE, SIGN, GAIN},
 }
 
 
@@ -247,7 +247,7 @@ def test_traces_agree_with_tables(name: str, tmp_path: Path) -> None:
     table = Saved(saved.specimen, saved.folder, saved.module).wiring
     assert table.method == "family"
     assert moved_together(saved.wiring) == moved_together(table)
-    assert claims(saved.wiring) <= claims(table) | {w.SCALE, w.SIGN, w.GAIN}
+    assert claims(saved.wiring) <= claims(table) | {SCALE, SIGN, GAIN}
 
 
 def moved_together(wiring: Wiring) -> set[frozenset[tuple[str, int]]]:
@@ -261,7 +261,7 @@ def moved_together(wiring: Wiring) -> set[frozenset[tuple[str, int]]]:
             group = wiring.groups[name]
             while group.along:
                 group = wiring.groups[group.along]
-            if w.PERMUTE in group.actions and not is_of_heads(wiring, group):
+            if PERMUTE in group.actions and not is_of_heads(wiring, group):
                 axes.setdefault(group.name, set()).add((tensor, dim))
     return {frozenset(moved) for moved in axes.values()}
 

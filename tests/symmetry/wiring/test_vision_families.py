@@ -187,7 +187,7 @@ CLAIMS = {
     ),
     "mlp_tanh_lora": ("chain", "2 permute scale sign linear, 2 permute sign"),
 }  # fmt: skip
-"""Specimen → the family whose table draws it (or ``chain``), and how many groups have which actions."""
+"""Specimen → the family whose table wires it (or ``chain``), and how many groups have which actions."""
 
 FREE = re.compile(r".*\bk(ey|_proj)\.bias")
 """What softmax doesn't see, and may therefore be anything."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from peace_pipeline.symmetry.wiring.builder import Sketch
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.families.registry import FAMILIES, Family, family
 from peace_pipeline.symmetry.wiring.types import WiringMismatch
 
@@ -20,8 +20,8 @@ def adapter_of(names: Collection[str]) -> Family | None:
     return FAMILIES["lora"] if any(base not in names for base, _, _ in _pairs(names)) else None
 
 
-def draw_pairs(net: Sketch) -> None:
-    """Draw the pairs beside the layers that are drawn. What those without a base read and write has its places in
+def wire_pairs(net: WiringBuilder) -> None:
+    """Wire the pairs beside the layers that are wired. What those without a base read and write has its places in
     another file.
 
     Raises:
@@ -38,8 +38,8 @@ def draw_pairs(net: Sketch) -> None:
 
 
 @family("lora")
-def lora(net: Sketch) -> None:
-    """All that was trained beside the pairs, which are drawn later."""
+def lora(net: WiringBuilder) -> None:
+    """All that was trained beside the pairs, which are wired later."""
     pairs = {name for _, *pair in _pairs(net.layers) for name in pair}
     for name in [name for name in net.layers if name not in pairs]:
         if len(net.layers[name].shape) > 1:

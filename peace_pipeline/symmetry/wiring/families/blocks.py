@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from peace_pipeline.symmetry.wiring import types as w
-from peace_pipeline.symmetry.wiring.builder import Sketch
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder
+from peace_pipeline.symmetry.wiring.symmetries import PERMUTE
 from peace_pipeline.symmetry.wiring.types import Axis
 
 _LANGUAGE_MODELS = (
@@ -38,7 +38,7 @@ class Block:
         return Block((q, k, v, o), norms[0], f"{at}.{self.up}", f"{at}.{self.down}", norms[1], gate)
 
 
-def post_normed(net: Sketch, block: Block, stream: str, heads: int, activation: str | None) -> None:
+def post_normed(net: WiringBuilder, block: Block, stream: str, heads: int, activation: str | None) -> None:
     """A block whose norms stand in the stream (Vaswani et al. 2017): their gains can't be moved."""
     net.attention(block.attention, stream, stream, heads)
     net.normed(stream, block.attention_norm, absorbed=False)
@@ -47,29 +47,29 @@ def post_normed(net: Sketch, block: Block, stream: str, heads: int, activation: 
 
 
 def pre_normed(
-    net: Sketch, block: Block, stream: str, heads: int, activation: str | None, **attention: Any
+    net: WiringBuilder, block: Block, stream: str, heads: int, activation: str | None, **attention: Any
 ) -> None:
-    """A block whose norms are read by its linear layers alone; ``attention`` is for :meth:`Sketch.attention`."""
+    """A block whose norms are read by its linear layers alone; ``attention`` is for :meth:`WiringBuilder.attention`."""
     attended(net, block, stream, heads, **attention)
     fed_forward(net, block, stream, activation)
 
 
-def attended(net: Sketch, block: Block, stream: str, heads: int, **attention: Any) -> None:
+def attended(net: WiringBuilder, block: Block, stream: str, heads: int, **attention: Any) -> None:
     """The attention of a block whose norm is read by it alone."""
     net.attention(block.attention, net.normed(stream, block.attention_norm), stream, heads, **attention)
 
 
-def fed_forward(net: Sketch, block: Block, stream: str, activation: str | None) -> None:
+def fed_forward(net: WiringBuilder, block: Block, stream: str, activation: str | None) -> None:
     """The hidden units of a block whose norm is read by them alone."""
     net.mlp(block.up, block.down, net.normed(stream, block.norm), stream, activation, gate=block.gate)
 
 
-def residual(net: Sketch, name: str, is_inner: bool, *actions: str) -> str:
+def residual(net: WiringBuilder, name: str, is_inner: bool, *actions: str) -> str:
     """A stream; fixed where it is the network's output itself and no head reads it."""
-    return net.group(name, w.PERMUTE, *actions) if is_inner else net.fixed(name)
+    return net.group(name, PERMUTE, *actions) if is_inner else net.fixed(name)
 
 
-def embedded(net: Sketch, at: str, stream: str, tokens: str, *others: str) -> None:
+def embedded(net: WiringBuilder, at: str, stream: str, tokens: str, *others: str) -> None:
     """An embedding of tokens (``at`` stands before its name), and ``others`` that are added to it where they exist."""
     net.table(f"{at}{tokens}", net.fixed("vocabulary"), stream)
     for other in others:
@@ -77,25 +77,25 @@ def embedded(net: Sketch, at: str, stream: str, tokens: str, *others: str) -> No
             net.table(f"{at}{other}", other, stream)
 
 
-def heads_of(net: Sketch, *names: str) -> list[str]:
+def heads_of(net: WiringBuilder, *names: str) -> list[str]:
     """Those of the layers that are there as matrices (a bias alone may be left where the weight is tied)."""
     return [name for name in names if name in net and len(net.layers[name].shape) > 1]
 
 
-def outputs(net: Sketch, reads: str, *names: str) -> None:
+def outputs(net: WiringBuilder, reads: str, *names: str) -> None:
     """Layers whose outputs are the network's."""
     for name in heads_of(net, *names):
         net.dense(name, f"{name}.output", reads)
 
 
-def unembedded(net: Sketch, stream: str, norm: str, heads: list[str]) -> None:
+def unembedded(net: WiringBuilder, stream: str, norm: str, heads: list[str]) -> None:
     """The last norm and the ``heads`` that read it; where there are none it is read by the tied embedding, or is the
     output itself."""
     outputs(net, net.normed(stream, norm, absorbed=bool(heads)), *heads)
     unread_biases(net, "lm_head")
 
 
-def unread_biases(net: Sketch, *names: str) -> None:
+def unread_biases(net: WiringBuilder, *names: str) -> None:
     """Biases of the words, where their weight is tied."""
     for name in names:
         if name in net and len(net.layers[name].shape) == 1:
@@ -103,7 +103,7 @@ def unread_biases(net: Sketch, *names: str) -> None:
 
 
 def predicted(
-    net: Sketch, names: tuple[str, str, str], biases: tuple[str, ...], reads: str, embedding: str
+    net: WiringBuilder, names: tuple[str, str, str], biases: tuple[str, ...], reads: str, embedding: str
 ) -> None:
     """The head of masked language models (Devlin et al. 2019): a hidden layer with a norm, then the embedding of the
     words; ``names`` are those of the hidden layer, its norm, and the last layer where that is not tied."""
@@ -111,7 +111,7 @@ def predicted(
     if dense not in net:
         return
     if heads_of(net, decoder):
-        hidden = net.group(f"{dense}.hidden", w.PERMUTE)
+        hidden = net.group(f"{dense}.hidden", PERMUTE)
         net.dense(dense, hidden, reads)
         net.dense(decoder, "vocabulary", net.normed(hidden, norm))
     else:
@@ -120,12 +120,12 @@ def predicted(
     unread_biases(net, decoder, *biases)
 
 
-def architecture(net: Sketch) -> str:
+def architecture(net: WiringBuilder) -> str:
     """The class that a config.json names first; empty where it names none."""
     names = net.config.get("architectures")
     return names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
 
 
-def is_language_model(net: Sketch) -> bool:
+def is_language_model(net: WiringBuilder) -> bool:
     """Whether a network without a head of its own is a language model, whose head is its input embedding."""
     return architecture(net).endswith(_LANGUAGE_MODELS)

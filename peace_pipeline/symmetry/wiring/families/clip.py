@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from peace_pipeline.symmetry.wiring.builder import Sketch, activation, number
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder, activation, number
 from peace_pipeline.symmetry.wiring.families.blocks import Block, embedded, outputs, pre_normed, residual
 from peace_pipeline.symmetry.wiring.families.registry import family
 from peace_pipeline.symmetry.wiring.types import Axis, WiringMismatch
@@ -20,7 +20,7 @@ _BLOCK = Block(
 
 
 @family("clip", "clip_text_model", "clip_vision_model")
-def clip(net: Sketch) -> None:
+def clip(net: WiringBuilder) -> None:
     """CLIP (Radford et al. 2021): what the projections give is the output."""
     towers = {"token_embedding": _texts, "patch_embedding": _images}
     found = [name for name in towers if f"{net.prefix(f'embeddings.{name}')}embeddings.{name}" in net]
@@ -30,7 +30,7 @@ def clip(net: Sketch) -> None:
         towers[name](net, net.prefix(f"embeddings.{name}"))
 
 
-def _texts(net: Sketch, at: str) -> None:
+def _texts(net: WiringBuilder, at: str) -> None:
     is_projected = "text_projection" in net
     stream = residual(net, "text.stream", is_projected)
     embedded(net, f"{at}embeddings.", stream, "token_embedding", "position_embedding")
@@ -39,7 +39,7 @@ def _texts(net: Sketch, at: str) -> None:
     outputs(net, last, "text_projection")
 
 
-def _images(net: Sketch, at: str) -> None:
+def _images(net: WiringBuilder, at: str) -> None:
     """A classifier reads the stream before its last norm, which is not used then."""
     is_projected, is_classified = "visual_projection" in net, "classifier" in net
     stream = residual(net, "vision.stream", is_projected or is_classified)
@@ -53,14 +53,14 @@ def _images(net: Sketch, at: str) -> None:
     outputs(net, stream, "classifier")
 
 
-def _blocks(net: Sketch, at: str, stream: str, config: Mapping[str, Any]) -> None:
+def _blocks(net: WiringBuilder, at: str, stream: str, config: Mapping[str, Any]) -> None:
     for layer in net.numbered(f"{at}encoder.layers."):
         pre_normed(
             net, _BLOCK.under(layer), stream, number(config, "num_attention_heads"), activation(config)
         )
 
 
-def _part(net: Sketch, key: str) -> dict[str, Any]:
+def _part(net: WiringBuilder, key: str) -> dict[str, Any]:
     """The tower's own configuration: the whole one where there is one tower."""
     part = net.config.get(key)
     return part if isinstance(part, dict) else dict(net.config)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from peace_pipeline.symmetry.wiring import types as w
-from peace_pipeline.symmetry.wiring.builder import NOT_POOLED, Sketch, activation
+from peace_pipeline.symmetry.wiring.builder import NOT_POOLED, WiringBuilder, activation
 from peace_pipeline.symmetry.wiring.families.registry import family
-from peace_pipeline.symmetry.wiring.types import Axis, WiringMismatch
+from peace_pipeline.symmetry.wiring.symmetries import FLIP, PERMUTE
+from peace_pipeline.symmetry.wiring.types import EPSILON, Axis, WiringMismatch
 
 Pair = tuple[str, str]
 """A convolution and the BatchNorm after it."""
 
 
 @family("resnet", timm=r"(wide_)?resnet\d+(_2)?$")
-def resnet(net: Sketch) -> None:
+def resnet(net: WiringBuilder) -> None:
     """Residual CNNs (He et al. 2016): basic and bottleneck blocks.
 
     Blocks write the stream that they read, until one with a shortcut of its own starts another stream. After the stem
@@ -28,7 +28,7 @@ def resnet(net: Sketch) -> None:
     inner = "relu" if on_hub else act
     stem = hub_pair(f"{at}embedder.embedder") if on_hub else ("conv1", "bn1")
     pooling = () if "input_shape" in net.config else NOT_POOLED
-    stream = net.hidden("stream.stem", act, without=(w.FLIP, *pooling))
+    stream = net.hidden("stream.stem", act, without=(FLIP, *pooling))
     net.dense(stem[0], stream, "input", stem[1])
     for block in _nested(net, *((f"{at}encoder.stages.", ".layers.") if on_hub else ("layer", "."))):
         parts = net.numbered(f"{block}.layer." if on_hub else f"{block}.conv")
@@ -40,7 +40,7 @@ def resnet(net: Sketch) -> None:
         )
         target = stream
         if down in net:
-            target = net.hidden(f"stream.{block}", act, without=(w.FLIP,))
+            target = net.hidden(f"stream.{block}", act, without=(FLIP,))
             net.dense(down, target, stream, norm)
         source = stream
         for convolution, norm in pairs:
@@ -56,7 +56,7 @@ def hub_pair(at: str) -> Pair:
     return f"{at}.convolution", f"{at}.normalization"
 
 
-def read_out(net: Sketch, stream: str, *heads: str, norm: str | None = None) -> None:
+def read_out(net: WiringBuilder, stream: str, *heads: str, norm: str | None = None) -> None:
     """The classifiers that read a stream, after its last ``norm``; where there are none, it is the output itself."""
     found = [head for head in heads if head in net]
     last = stream if found else net.fixed(stream)
@@ -66,12 +66,12 @@ def read_out(net: Sketch, stream: str, *heads: str, norm: str | None = None) -> 
         net.dense(head, "output", last)
 
 
-def _nested(net: Sketch, outer: str, inner: str) -> Iterator[str]:
+def _nested(net: WiringBuilder, outer: str, inner: str) -> Iterator[str]:
     return (block for stage in net.numbered(outer) for block in net.numbered(f"{stage}{inner}"))
 
 
 @family("densenet", timm=r"densenet")
-def densenet(net: Sketch) -> None:
+def densenet(net: WiringBuilder) -> None:
     """Densely connected CNNs (Huang et al. 2017): each layer reads all that came before it in its block, after a norm
     of its own; what it adds is linear."""
     act = activation(net.config) or "relu"
@@ -120,18 +120,18 @@ class _Mobile(NamedTuple):
 
 
 @family("mobilenet_v2", timm=r"mobilenetv2_")
-def mobilenet(net: Sketch) -> None:
+def mobilenet(net: WiringBuilder) -> None:
     """Inverted residuals with linear bottlenecks (Sandler et al. 2018)."""
     _mobile(net, activation(net.config) or "relu6")
 
 
 @family("efficientnet", timm=r"(tf_)?efficientnet_b\d")
-def efficientnet(net: Sketch) -> None:
+def efficientnet(net: WiringBuilder) -> None:
     """Inverted residuals whose channels have gates (Tan and Le 2019)."""
     _mobile(net, activation(net.config) or "silu")
 
 
-def _mobile(net: Sketch, act: str) -> None:
+def _mobile(net: WiringBuilder, act: str) -> None:
     """Streams are linear; the first is what the stem's activation gives. A block that keeps a stream's size is taken
     to write to it, as it does where it has the stride 1. A config may have the last units max-pooled."""
     net.eps = _epsilon(net)
@@ -150,7 +150,7 @@ def _mobile(net: Sketch, act: str) -> None:
     read_out(net, last, parts.head)
 
 
-def _depthwise(net: Sketch, stream: str, block: _Block, act: str) -> str:
+def _depthwise(net: WiringBuilder, stream: str, block: _Block, act: str) -> str:
     """Hidden units of a block, which read each its own unit of the expanded stream."""
     expand, norm = block.expand
     if expand in net:
@@ -166,15 +166,15 @@ def _depthwise(net: Sketch, stream: str, block: _Block, act: str) -> str:
     return wide
 
 
-def _epsilon(net: Sketch) -> float:
+def _epsilon(net: WiringBuilder) -> float:
     """Of the BatchNorms: linear streams can't be mixed without it. timm's ports of TensorFlow's weights have 1e-3."""
     given = net.config.get("batch_norm_eps", net.config.get("layer_norm_eps"))
     if isinstance(given, float):
         return given
-    return 1e-3 if str(net.config.get("architecture")).startswith("tf_") else w.EPSILON
+    return 1e-3 if str(net.config.get("architecture")).startswith("tf_") else EPSILON
 
 
-def _on_hub(net: Sketch) -> _Mobile | None:
+def _on_hub(net: WiringBuilder) -> _Mobile | None:
     at = net.prefix("conv_stem.first_conv")
     if f"{at}conv_stem.first_conv.convolution" in net:
         parts = ("expand_1x1", "conv_3x3", "", "reduce_1x1")
@@ -204,7 +204,7 @@ def _on_hub(net: Sketch) -> _Mobile | None:
     )
 
 
-def _of_timm(net: Sketch) -> _Mobile | None:
+def _of_timm(net: WiringBuilder) -> _Mobile | None:
     if "conv_stem" not in net:
         return None
     blocks = []
@@ -219,7 +219,7 @@ def _of_timm(net: Sketch) -> _Mobile | None:
     return _Mobile(("conv_stem", "bn1"), blocks, ("conv_head", "bn2"), "classifier")
 
 
-def _of_torchvision(net: Sketch) -> _Mobile:
+def _of_torchvision(net: WiringBuilder) -> _Mobile:
     """Blocks have one sequence ``conv``: expansion (but in the first), depthwise convolution, projection, norm."""
     features = net.numbered("features.")
     blocks = []
@@ -249,17 +249,17 @@ class _ConvNeXt(NamedTuple):
 
 
 @family("convnext", timm=r"convnext_")
-def convnext(net: Sketch) -> None:
+def convnext(net: WiringBuilder) -> None:
     """CNNs with the blocks of Transformers (Liu et al. 2022)."""
     names = _convnext_names(net)
-    stream = net.group("stream.stem", w.PERMUTE)
+    stream = net.group("stream.stem", PERMUTE)
     net.dense(names.stem[0], stream, "input")
     net.normed(stream, names.stem[1], absorbed=False)
     for stage in net.numbered(names.stages):
         norm, convolution = f"{stage}{names.down}.0", f"{stage}{names.down}.1"
         if norm in net and net.layers[norm].is_norm:
             reads = net.normed(stream, norm)
-            stream = net.group(f"stream.{stage}", w.PERMUTE)
+            stream = net.group(f"stream.{stage}", PERMUTE)
             net.dense(convolution, stream, reads)
         for block in net.numbered(f"{stage}{names.blocks}."):
             if f"{block}.{names.parts[0]}" in net:
@@ -268,7 +268,7 @@ def convnext(net: Sketch) -> None:
 
 
 def _convnext_block(
-    net: Sketch, stream: str, depthwise: str, norm: str, up: str, down: str, scale: str
+    net: WiringBuilder, stream: str, depthwise: str, norm: str, up: str, down: str, scale: str
 ) -> None:
     wide = net.group(depthwise, along=stream)
     net.diagonal(depthwise, wide, stream)
@@ -281,7 +281,7 @@ def _convnext_block(
         net.mlp(up, down, reads, stream, act, scale=scale if scale in net else None)
 
 
-def _convnext_names(net: Sketch) -> _ConvNeXt:
+def _convnext_names(net: WiringBuilder) -> _ConvNeXt:
     if "stem.0" in net:
         parts = ("conv_dw", "norm", "mlp.fc1", "mlp.fc2", "")  # the scale is the block's own "gamma"
         return _ConvNeXt(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from peace_pipeline.symmetry.wiring import types as w
-from peace_pipeline.symmetry.wiring.builder import Sketch, activation
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder, activation
 from peace_pipeline.symmetry.wiring.families.blocks import (
     Block,
     embedded,
@@ -17,6 +16,7 @@ from peace_pipeline.symmetry.wiring.families.blocks import (
     unembedded,
 )
 from peace_pipeline.symmetry.wiring.families.registry import family
+from peace_pipeline.symmetry.wiring.symmetries import ORTHOGONAL, SIGN
 from peace_pipeline.symmetry.wiring.types import Axis, WiringMismatch
 
 _HEADS = ("lm_head", "embed_out", "score", "classifier", "qa_outputs")
@@ -42,7 +42,7 @@ _GEMMA2 = Block(
 
 
 @family("gpt2")
-def gpt2(net: Sketch) -> None:
+def gpt2(net: WiringBuilder) -> None:
     """GPT-2 (Radford et al. 2019)."""
     at, stream, heads = _begun(net, "h.0")
     embedded(net, at, stream, "wte", "wpe")
@@ -52,7 +52,7 @@ def gpt2(net: Sketch) -> None:
 
 
 @family("gpt_neox")
-def gpt_neox(net: Sketch) -> None:
+def gpt_neox(net: WiringBuilder) -> None:
     """GPT-NeoX and Pythia (Black et al. 2022): rotary positions turn a part of each head."""
     at, stream, heads = _begun(net, "layers.0")
     embedded(net, at, stream, "embed_in")
@@ -66,12 +66,12 @@ def gpt_neox(net: Sketch) -> None:
 
 
 @family("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text")
-def llama(net: Sketch) -> None:
+def llama(net: WiringBuilder) -> None:
     """Decoders with RMSNorm, rotary positions, grouped queries and gated units (Touvron et al. 2023).
 
     Qwen3 and Gemma 3 also normalise queries and keys; Gemma 2 and 3 what a block adds to the stream.
     """
-    at, stream, heads = _begun(net, "layers.0", w.SIGN, w.ORTHOGONAL)
+    at, stream, heads = _begun(net, "layers.0", SIGN, ORTHOGONAL)
     embedded(net, at, stream, "embed_tokens")
     count, keys = net.number("num_attention_heads"), net.number("num_key_value_heads", "num_attention_heads")
     for layer in net.numbered(f"{at}layers."):
@@ -86,7 +86,7 @@ def llama(net: Sketch) -> None:
     unembedded(net, stream, f"{at}norm", heads)
 
 
-def _begun(net: Sketch, first: str, *actions: str) -> tuple[str, str, list[str]]:
+def _begun(net: WiringBuilder, first: str, *actions: str) -> tuple[str, str, list[str]]:
     """What stands before names, the stream, and the heads that are not tied."""
     at = net.prefix(first)
     if not net.numbered(f"{at}{first[:-1]}"):
@@ -95,7 +95,7 @@ def _begun(net: Sketch, first: str, *actions: str) -> tuple[str, str, list[str]]
     return at, residual(net, "stream", bool(heads) or is_language_model(net), *actions), heads
 
 
-def _turned_share(net: Sketch) -> float:
+def _turned_share(net: WiringBuilder) -> float:
     """The part of each head that rotary positions turn in a GPT-NeoX."""
     parameters = net.config.get("rope_parameters")
     places = [parameters, net.config] if isinstance(parameters, Mapping) else [net.config]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from peace_pipeline.symmetry.wiring import types as w
-from peace_pipeline.symmetry.wiring.builder import Sketch, activation
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder, activation
 from peace_pipeline.symmetry.wiring.families.blocks import (
     Block,
     attended,
@@ -17,6 +16,7 @@ from peace_pipeline.symmetry.wiring.families.blocks import (
     unembedded,
 )
 from peace_pipeline.symmetry.wiring.families.registry import family
+from peace_pipeline.symmetry.wiring.symmetries import ORTHOGONAL, PERMUTE, SIGN
 from peace_pipeline.symmetry.wiring.types import WiringMismatch
 
 _WHISPER = Block(
@@ -29,7 +29,7 @@ _WHISPER = Block(
 
 
 @family("t5", "mt5", "umt5")
-def t5(net: Sketch) -> None:
+def t5(net: WiringBuilder) -> None:
     """T5 (Raffel et al. 2020), with gated units from version 1.1 on, and its encoder alone.
 
     One embedding serves both stacks, so they have one stream. The position bias of a stack's first block is that of
@@ -39,7 +39,7 @@ def t5(net: Sketch) -> None:
     decoder = net.numbered(f"{at}decoder.block.")
     heads = heads_of(net, "lm_head", "classification_head.dense", "classifier", "qa_outputs")
     is_inner = bool(heads) or (bool(decoder) and is_language_model(net))
-    stream = residual(net, "stream", is_inner, w.SIGN, w.ORTHOGONAL)
+    stream = residual(net, "stream", is_inner, SIGN, ORTHOGONAL)
     for table in ("shared", "encoder.embed_tokens", "decoder.embed_tokens"):
         if f"{at}{table}" in net:
             embedded(net, at, stream, table)
@@ -54,14 +54,14 @@ def t5(net: Sketch) -> None:
     outputs(net, last, "lm_head", "classifier", "qa_outputs")
 
 
-def _t5_stack(net: Sketch, at: str, stream: str, memory: str | None = None) -> None:
+def _t5_stack(net: WiringBuilder, at: str, stream: str, memory: str | None = None) -> None:
     heads = net.number("num_heads")
     act = activation(net.config, "dense_act_fn", "feed_forward_proj") or "relu"
     blocks = net.numbered(f"{at}.block.")
     biased = [block for block in blocks if f"{block}.layer.0.SelfAttention.relative_attention_bias" in net]
     if not biased:
         raise WiringMismatch(f"{at} has no position bias")
-    shared = net.group(f"{at}.heads", w.PERMUTE) if len(biased) == 1 else None
+    shared = net.group(f"{at}.heads", PERMUTE) if len(biased) == 1 else None
     for block in blocks:
         attention = f"{block}.layer.0.SelfAttention"
         reads = net.normed(stream, f"{block}.layer.0.layer_norm")
@@ -84,7 +84,7 @@ def _t5_attention(at: str) -> tuple[str, str, str, str]:
 
 
 @family("whisper")
-def whisper(net: Sketch) -> None:
+def whisper(net: WiringBuilder) -> None:
     """Whisper (Radford et al. 2023), and its encoder with a classifier."""
     at, act = net.prefix("encoder.layers.0"), activation(net.config)
     decoder = net.numbered(f"{at}decoder.layers.")
@@ -108,7 +108,7 @@ def whisper(net: Sketch) -> None:
         outputs(net, "projector.hidden", "classifier")
 
 
-def _whisper_decoder(net: Sketch, layer: str, stream: str, memory: str) -> None:
+def _whisper_decoder(net: WiringBuilder, layer: str, stream: str, memory: str) -> None:
     heads, block, cross = (
         net.number("decoder_attention_heads"),
         _WHISPER.under(layer),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peace_pipeline.symmetry.wiring.builder import Sketch, activation
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder, activation
 from peace_pipeline.symmetry.wiring.families.blocks import (
     Block,
     architecture,
@@ -38,7 +38,7 @@ _OF_TEXTS = ("ForSequenceClassification", "ForMultipleChoice")
 
 
 @family("bert", "roberta", "xlm-roberta", "camembert")
-def bert(net: Sketch) -> None:
+def bert(net: WiringBuilder) -> None:
     """BERT (Devlin et al. 2019) and RoBERTa (Liu et al. 2019), which have other heads."""
     at, pooler = _prefix(net, "encoder.layer.0"), "pooler.dense"
     predictions, lm_head = "cls.predictions", "lm_head"
@@ -68,7 +68,7 @@ def bert(net: Sketch) -> None:
 
 
 @family("distilbert")
-def distilbert(net: Sketch) -> None:
+def distilbert(net: WiringBuilder) -> None:
     """DistilBERT (Sanh et al. 2019): the classifier has a layer of ReLUs."""
     at = _prefix(net, "transformer.layer.0")
     heads = heads_of(net, "pre_classifier", "classifier", "qa_outputs", "vocab_transform")
@@ -87,7 +87,7 @@ def distilbert(net: Sketch) -> None:
 
 
 @family("albert")
-def albert(net: Sketch) -> None:
+def albert(net: WiringBuilder) -> None:
     """ALBERT (Lan et al. 2020): a small embedding, and blocks that are run several times."""
     at = _prefix(net, "encoder.embedding_hidden_mapping_in")
     heads = heads_of(net, "classifier", "qa_outputs", "predictions.dense", "sop_classifier.classifier")
@@ -107,14 +107,14 @@ def albert(net: Sketch) -> None:
     predicted(net, names, ("predictions",), stream, embedding)
 
 
-def _prefix(net: Sketch, name: str) -> str:
+def _prefix(net: WiringBuilder, name: str) -> str:
     at = net.prefix(name)
     if f"{at}embeddings.word_embeddings" not in net:
         raise WiringMismatch("no embedding of words")
     return at
 
 
-def _pooled(net: Sketch, pooler: str, stream: str) -> str:
+def _pooled(net: WiringBuilder, pooler: str, stream: str) -> str:
     """What reads the first position; the stream where there is no pooler."""
     if pooler not in net:
         return stream
@@ -122,7 +122,7 @@ def _pooled(net: Sketch, pooler: str, stream: str) -> str:
     return f"{pooler}.hidden"
 
 
-def _with_heads(net: Sketch, stream: str, pooled: str, relation: str) -> None:
+def _with_heads(net: WiringBuilder, stream: str, pooled: str, relation: str) -> None:
     """Classifier, head of two sequences' ``relation`` and head of answers, as far as there are any."""
     if "classifier" in net:
         outputs(net, _classified(net, stream, pooled), "classifier")
@@ -130,7 +130,7 @@ def _with_heads(net: Sketch, stream: str, pooled: str, relation: str) -> None:
     outputs(net, stream, "qa_outputs")
 
 
-def _classified(net: Sketch, stream: str, pooled: str) -> str:
+def _classified(net: WiringBuilder, stream: str, pooled: str) -> str:
     """What a classifier beside a pooler reads: that follows from the class alone."""
     name = architecture(net)
     if name and not name.endswith((_OF_TOKENS, *_OF_TEXTS)):

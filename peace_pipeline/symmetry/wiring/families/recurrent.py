@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from peace_pipeline.symmetry.wiring import types as w
-from peace_pipeline.symmetry.wiring.builder import Sketch
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.families.registry import family
+from peace_pipeline.symmetry.wiring.symmetries import PERMUTE, SIGN
 from peace_pipeline.symmetry.wiring.types import Axis
 
 _GATES = {"lstm": ("ifo", "g"), "gru": ("rz", "n")}
@@ -12,7 +12,7 @@ _GATES = {"lstm": ("ifo", "g"), "gru": ("rz", "n")}
 
 
 @family("lstm", "gru")
-def recurrent(net: Sketch) -> None:
+def recurrent(net: WiringBuilder) -> None:
     """LSTM (Hochreiter and Schmidhuber 1997) and GRU (Cho et al. 2014) over inputs or embedded tokens: any number of
     layers, one or both directions, then a linear layer."""
     _, signed = _GATES[net.config["model_type"]]
@@ -28,11 +28,11 @@ def recurrent(net: Sketch) -> None:
     net.dense("fc", "output", source)
 
 
-def _cell(net: Sketch, at: str, way: str, source: str) -> str:
+def _cell(net: WiringBuilder, at: str, way: str, source: str) -> str:
     """One layer in one direction; the state that it writes, which may be projected (Sak et al. 2014)."""
     others, signed = _GATES[net.config["model_type"]]
     hidden, projection = f"{at}hh{way}", f"{at}hr{way}"
-    cell = net.group(hidden, w.PERMUTE, w.SIGN)
+    cell = net.group(hidden, PERMUTE, SIGN)
     state = net.hidden(projection, "linear") if projection in net else cell
     for part, reads in ((f"{at}ih{way}", source), (hidden, state)):
         net.dense(f"{part}.{signed}", cell, reads)

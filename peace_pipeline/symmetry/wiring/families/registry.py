@@ -1,4 +1,4 @@
-"""The registry of families: how a network is drawn, by the ``model_type`` (or timm's ``architecture``) it has."""
+"""The registry of families: how a network is wired, by the ``model_type`` (or timm's ``architecture``) it has."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from peace_pipeline.symmetry.wiring.builder import Sketch
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 
-Draw = Callable[[Sketch], None]
+Wire = Callable[[WiringBuilder], None]
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family's name and its table: a function that draws a network by the names that its layers have."""
+    """A family's name and its table: a function that wires a network by the names of its layers."""
 
     name: str
-    draw: Draw
+    wire: Wire
 
 
 FAMILIES: dict[str, Family] = {}
@@ -27,15 +27,15 @@ _OTHER_LAYERS = re.compile(r"block|.*_(block|layer|fn)")
 """Arguments of timm's that put other layers into an architecture than the family's (another activation, say)."""
 
 
-def family(*model_types: str, timm: str | None = None) -> Callable[[Draw], Draw]:
+def family(*model_types: str, timm: str | None = None) -> Callable[[Wire], Wire]:
     """Decorator: a table of networks with one of ``model_types``, or with a timm ``architecture`` that matches."""
 
-    def add(draw: Draw) -> Draw:
+    def add(wire: Wire) -> Wire:
         for name in model_types:
-            FAMILIES[name] = Family(name, draw)
+            FAMILIES[name] = Family(name, wire)
         if timm:
-            _ARCHITECTURES.append((re.compile(timm), Family(model_types[0], draw)))
-        return draw
+            _ARCHITECTURES.append((re.compile(timm), Family(model_types[0], wire)))
+        return wire
 
     return add
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from peace_pipeline.symmetry.wiring import types as w
-from peace_pipeline.symmetry.wiring.builder import Sketch, activation, number
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder, activation, number
 from peace_pipeline.symmetry.wiring.families.convolutional import read_out
 from peace_pipeline.symmetry.wiring.families.registry import family
+from peace_pipeline.symmetry.wiring.symmetries import PERMUTE
 from peace_pipeline.symmetry.wiring.types import Axis, WiringMismatch
 
 
@@ -44,7 +44,7 @@ _HEAD_WIDTHS = {"huge": 80, "giant": 88, "gigantic": 104}
 
 @family("vit", timm=r"vit_(tiny|small|base|large|huge|giant|gigantic)_patch(?!\w*_rpn)")
 @family("deit", timm=r"deit3?_")
-def vit(net: Sketch) -> None:
+def vit(net: WiringBuilder) -> None:
     """Vision Transformers (Dosovitskiy et al. 2021), and DeiT with a second token and classifier (Touvron et al.
     2021). The norms of timm's ``rpn`` stand after what they norm."""
     at = net.prefix("embeddings.patch_embeddings.projection")
@@ -55,7 +55,7 @@ def vit(net: Sketch) -> None:
         if is_timm
         else (f"{at}embeddings.{name}" for name in ("cls_token", "distillation_token", "position_embeddings"))
     )
-    stream = net.group("stream", w.PERMUTE)
+    stream = net.group("stream", PERMUTE)
     net.dense(patches, stream, "input")
     _tables(net, tokens, stream)
     heads = _heads(net, net.rows(patches))
@@ -68,14 +68,14 @@ def vit(net: Sketch) -> None:
         net.dense(f"{at}pooler.dense", "pooled", stream)
 
 
-def _tables(net: Sketch, names: Iterable[str], stream: str) -> None:
+def _tables(net: WiringBuilder, names: Iterable[str], stream: str) -> None:
     """Tokens and positions that are added to a stream, or stand in it."""
     for name in names:
         if name in net:
             net.table(name, f"{name}.rows", stream)
 
 
-def _heads(net: Sketch, size: int) -> int:
+def _heads(net: WiringBuilder, size: int) -> int:
     """Number of heads: timm writes what differs from its architecture's own."""
     architecture, arguments = net.config.get("architecture"), net.config.get("model_args")
     if not isinstance(architecture, str):
@@ -87,7 +87,7 @@ def _heads(net: Sketch, size: int) -> int:
     return size // _HEAD_WIDTHS.get(name, 64) or 1
 
 
-def _block(net: Sketch, stream: str, at: str, names: _Names, heads: int) -> None:
+def _block(net: WiringBuilder, stream: str, at: str, names: _Names, heads: int) -> None:
     """Attention and MLP, each after a norm of its own; timm's may have learned scales after them. Windows of an image
     that they don't fill are padded with zeros after the norm."""
     q, k, v, o, first, second, up, down, bias = (f"{at}.{name}" for name in names)
@@ -100,7 +100,7 @@ def _block(net: Sketch, stream: str, at: str, names: _Names, heads: int) -> None
 
 
 @family("swin", timm=r"swin_(tiny|small|base|large)_")
-def swin(net: Sketch) -> None:
+def swin(net: WiringBuilder) -> None:
     """Transformers with attention in windows (Liu et al. 2021). Between stages four neighbouring positions are joined,
     before a stage or after it (older timm, transformers)."""
     at = net.prefix("embeddings.patch_embeddings.projection")
@@ -111,7 +111,7 @@ def swin(net: Sketch) -> None:
         if is_timm
         else (f"{at}embeddings.patch_embeddings.projection", f"{at}embeddings.norm")
     )
-    stream = net.group("stream.patches", w.PERMUTE)
+    stream = net.group("stream.patches", PERMUTE)
     net.dense(patches, stream, "input")
     net.normed(stream, norm, absorbed=False)
     _tables(net, [f"{at}embeddings.position_embeddings"], stream)
@@ -135,11 +135,11 @@ def swin(net: Sketch) -> None:
     )
 
 
-def _merged(net: Sketch, stream: str, stage: str) -> str:
+def _merged(net: WiringBuilder, stream: str, stage: str) -> str:
     reduction, norm = f"{stage}.downsample.reduction", f"{stage}.downsample.norm"
     if reduction not in net:
         return stream
     four = net.joined(f"{norm}.in", [stream] * 4)
-    merged = net.group(f"stream.{stage}", w.PERMUTE)
+    merged = net.group(f"stream.{stage}", PERMUTE)
     net.dense(reduction, merged, net.normed(four, norm))
     return merged

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from peace_pipeline.symmetry.wiring import types as w
-from peace_pipeline.symmetry.wiring.builder import Link, Sketch
+from peace_pipeline.symmetry.wiring.builder import Link, WiringBuilder
+from peace_pipeline.symmetry.wiring.symmetries import FLIP, GAIN, LINEAR, PERMUTE, SCALE, SHIFT, SIGN
 from peace_pipeline.symmetry.wiring.tracing.labels import ParameterAxis
 from peace_pipeline.symmetry.wiring.tracing.units import NOTHING, Order, Units, distinct, fixed
-from peace_pipeline.symmetry.wiring.types import Axis, Wiring
+from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Wiring
 from peace_pipeline.weights.layers import Layer
 from peace_pipeline.weights.views import Stored, Taken, Transposed, View, Views
 
@@ -59,7 +59,7 @@ def _bare(size: int) -> ParameterAxis:
     return ParameterAxis(fixed(size))
 
 
-def draw(layers: Iterable[Layer], axes: Axes, order: Mapping[str, int]) -> Wiring:
+def assemble(layers: Iterable[Layer], axes: Axes, order: Mapping[str, int]) -> Wiring:
     """The wiring of these layers, whose logical tensors have ``axes`` and were used in an ``order``.
 
     Raises:
@@ -77,7 +77,7 @@ def draw(layers: Iterable[Layer], axes: Axes, order: Mapping[str, int]) -> Wirin
     for norm in norms:
         if "mean" not in norm.layer.tensors:
             _absorb(norm, touching)
-    return _Drawing([use for use in uses if use not in folded]).wiring("traced")
+    return _TracedWiring([use for use in uses if use not in folded]).wiring("traced")
 
 
 def _use(layer: Layer, axes: Axes) -> Use:
@@ -140,7 +140,7 @@ def _fold(norm: Use, touching: Mapping[Units, list[Use]]) -> bool:
     assert norm.into
     leaves = norm.into[1].leaves
     beside = {use for leaf in leaves for use in touching[leaf] if use is not norm}
-    if len(beside) != 1 or any(not {w.LINEAR, w.SHIFT} <= leaf.keeps for leaf in leaves):
+    if len(beside) != 1 or any(not {LINEAR, SHIFT} <= leaf.keeps for leaf in leaves):
         return False
     (writer,) = beside
     if writer.layer.is_norm or writer.norm or writer.out.leaves != leaves or not writer.into:
@@ -158,7 +158,7 @@ def _absorb(norm: Use, touching: Mapping[Units, list[Use]]) -> None:
         use.into and not use.is_diagonal and use.into[1].leaves == leaves and leaves[0] not in use.out.leaves
         for use in readers
     )
-    is_linear = len(leaves) == 1 and w.LINEAR in leaves[0].keeps and not leaves[0].order.root.fixed
+    is_linear = len(leaves) == 1 and LINEAR in leaves[0].keeps and not leaves[0].order.root.fixed
     if readers and are_linear and is_linear and norm.into[1].does_nothing:
         norm.is_absorbed = True
         for use in readers:
@@ -169,8 +169,8 @@ def _absorb(norm: Use, touching: Mapping[Units, list[Use]]) -> None:
         norm.into = None
 
 
-class _Drawing(Sketch):
-    """Draws what was seen.
+class _TracedWiring(WiringBuilder):
+    """Wires what was seen.
 
     Of the units over one order those that can only be permuted carry the permutation, and the others go along; or, if
     that says it all, one that can be scaled carries it, and those that can't be only move along with it (charge 0).
@@ -203,8 +203,8 @@ class _Drawing(Sketch):
         layer = use.layer.name
         if use.is_absorbed:
             (leaf,) = use.out.leaves
-            shift = (w.SHIFT,) if w.SHIFT in leaf.keeps else ()
-            self.group(layer, w.GAIN, *shift, along=self._order(leaf.order.root, f"{layer}.order"))
+            shift = (SHIFT,) if SHIFT in leaf.keeps else ()
+            self.group(layer, GAIN, *shift, along=self._order(leaf.order.root, f"{layer}.order"))
             return
         into = None
         if use.before:
@@ -239,7 +239,7 @@ class _Drawing(Sketch):
         moved = [leaf for leaf in several if leaf not in acted]
         if (
             len(acted) == 1
-            and w.LINEAR not in acted[0].keeps
+            and LINEAR not in acted[0].keeps
             and not any(leaf in self._apart for leaf in moved)
         ):
             return acted[0]
@@ -256,9 +256,9 @@ class _Drawing(Sketch):
         if leaf in self._names:
             return self._names[leaf]
         if order.fixed:
-            group = self.group(name, size=leaf.size, kind=w.FIXED)
+            group = self.group(name, size=leaf.size, kind=FIXED)
         elif leaf is carrier:
-            group = self._orders.get(order) or self.group(name, w.PERMUTE, *_claimed(leaf), size=leaf.size)
+            group = self._orders.get(order) or self.group(name, PERMUTE, *_claimed(leaf), size=leaf.size)
             self._orders[order] = group
         elif self._is_apart(leaf):
             group = self.group(
@@ -275,12 +275,12 @@ class _Drawing(Sketch):
             carrier = self._carrier(order)
             if carrier:
                 return self._group(carrier, name)
-            self._orders[order] = self.group(name, w.PERMUTE, size=order.size)
+            self._orders[order] = self.group(name, PERMUTE, size=order.size)
         return self._orders[order]
 
 
 def _claimed(units: Units) -> tuple[str, ...]:
     """The actions that all that was done with units commutes with."""
-    if w.SCALE in units.keeps or w.SIGN in units.keeps:
-        return tuple(action for action in (w.SCALE, w.SIGN, w.LINEAR) if action in units.keeps)
-    return (w.FLIP,) if w.FLIP in units.keeps else ()
+    if SCALE in units.keeps or SIGN in units.keeps:
+        return tuple(action for action in (SCALE, SIGN, LINEAR) if action in units.keeps)
+    return (FLIP,) if FLIP in units.keeps else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.symmetries import FLIP
 from peace_pipeline.symmetry.wiring.tracing.labels import (
     Dim,
     Factor,
@@ -63,7 +63,7 @@ def contract(one: Dim, other: Dim, keeps: frozenset[str] = EVERYTHING) -> None:
             _contract_places(a, b)
         elif b.axis and not a.axis:
             b.axis.use(-1)
-            a.units.restrict(keeps if a.flipped else keeps - {w.FLIP})
+            a.units.restrict(keeps if a.flipped else keeps - {FLIP})
             a.units.merge(b.units)
         else:
             a.units.restrict(NOTHING)
@@ -92,7 +92,7 @@ def _reads_blocks(parameter: Dim, value: Dim, keeps: frozenset[str]) -> bool:
         return False
     axis.use(-1)
     axis.inner = first.units
-    first.units.restrict(keeps if first.flipped else keeps - {w.FLIP})
+    first.units.restrict(keeps if first.flipped else keeps - {FLIP})
     return True
 
 
@@ -148,7 +148,7 @@ def _batch_normed(given: Arguments, shape: Sequence[int]) -> list[Label]:
     shift.use(1)
     for axis in (mean, var):
         axis.units.merge_order(units)
-    diagonal(gain, units, EVERYTHING - {w.FLIP})
+    diagonal(gain, units, EVERYTHING - {FLIP})
     return [(label[0], (Factor(gain.units.size, gain.units),), *label[2:])]
 
 

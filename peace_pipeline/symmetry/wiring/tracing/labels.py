@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.symmetries import FLIP
 from peace_pipeline.symmetry.wiring.tracing.units import NOTHING, Units, fixed, fresh
 
 
@@ -171,7 +171,7 @@ def same(a: Factor, b: Factor) -> Factor:
     if a.units and b.units:
         a.units.merge(b.units)
         if a.flipped != b.flipped:
-            a.units.restrict(a.units.leaves[0].keeps - {w.FLIP})
+            a.units.restrict(a.units.leaves[0].keeps - {FLIP})
         return replace(a, axis=None)
     units = a.units or b.units
     if units is None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
-from peace_pipeline.symmetry.wiring.tracing.assembling import draw, logical_axes
+from peace_pipeline.symmetry.wiring.tracing.assembling import assemble, logical_axes
 from peace_pipeline.symmetry.wiring.tracing.tracer import Tracer
 from peace_pipeline.symmetry.wiring.types import Wiring, WiringMismatch
 from peace_pipeline.weights.layers import layers_of
@@ -76,7 +76,7 @@ def wiring_of(
     order = {
         name: min(traced.order.get(source, last) for source in view.sources) for name, view in views.items()
     }
-    return draw(layers, logical_axes(views, traced.axes), order)
+    return assemble(layers, logical_axes(views, traced.axes), order)
 
 
 def _expected(views: Views, saved: Mapping[str, Tensor], shapes: Shapes) -> Views:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.symmetries import FLIP, SCALE, SIGN
 from peace_pipeline.symmetry.wiring.tracing.labels import (
     Dim,
     Factor,
@@ -23,9 +23,9 @@ from peace_pipeline.symmetry.wiring.tracing.labels import (
 from peace_pipeline.symmetry.wiring.tracing.registry import Arguments, operation
 from peace_pipeline.symmetry.wiring.tracing.units import EVERYTHING, LINEAR_MAPS, NOTHING, Units
 
-POSITIVE = frozenset({w.SCALE})
-ONE_BY_ONE = frozenset({w.SCALE, w.SIGN})
-ODD = frozenset({w.SIGN})
+POSITIVE = frozenset({SCALE})
+ONE_BY_ONE = frozenset({SCALE, SIGN})
+ODD = frozenset({SIGN})
 
 
 def _each(keeps: frozenset[str], *names: str) -> None:
@@ -59,7 +59,7 @@ def _sigmoid(given: Arguments, shape: Sequence[int]) -> Label:
     """σ(−x) = 1 − σ(x): who reads it has to know."""
     label = as_value(given["self"])
     once = all(not factor.flipped for factor in factors_of(label))
-    restrict(label, frozenset({w.FLIP}) if once else NOTHING)
+    restrict(label, frozenset({FLIP}) if once else NOTHING)
     return tuple(tuple(replace(f, flipped=True) if f.units else f for f in dim) for dim in label)
 
 

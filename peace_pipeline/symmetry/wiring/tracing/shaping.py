@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
-from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.symmetries import FLIP
 from peace_pipeline.symmetry.wiring.tracing.labels import (
     Dim,
     Factor,
@@ -157,7 +157,7 @@ def _end_to_end(dims: Sequence[Dim], size: int) -> Dim:
         return plain([size], uniform=all(factor.uniform for dim in dims for factor in dim) and all(dims))[0]
     if all(len(dim) == 1 and dim[0].units for dim in dims):
         if any(dim[0].flipped for dim in dims):
-            restrict(tuple(dims), EVERYTHING - {w.FLIP})
+            restrict(tuple(dims), EVERYTHING - {FLIP})
         return (Factor(size, joined(dim[0].units for dim in dims if dim[0].units)),)
     fix(tuple(dims))
     return plain([size])[0]

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
-from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.symmetries import FLIP, LINEAR, SCALE, SHIFT, SIGN
 
-LINEAR_MAPS = frozenset({w.SCALE, w.SIGN, w.LINEAR})
-EVERYTHING = LINEAR_MAPS | {w.FLIP, w.SHIFT}
+LINEAR_MAPS = frozenset({SCALE, SIGN, LINEAR})
+EVERYTHING = LINEAR_MAPS | {FLIP, SHIFT}
 """What commutes with doing nothing."""
 NOTHING: frozenset[str] = frozenset()
 

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from peace_pipeline.symmetry.form.canonical import DEAD
 from peace_pipeline.symmetry.group.elements import turning
-from peace_pipeline.symmetry.wiring import types as w
+from peace_pipeline.symmetry.wiring.symmetries import FLIP, LINEAR, MIX, ROTATE, SIGN
 from peace_pipeline.symmetry.wiring.types import Group
 
 Factors = tuple[torch.Tensor, torch.Tensor]
@@ -24,8 +24,8 @@ _SMALLEST = 1e-6
 
 
 @dataclass(frozen=True)
-class View:
-    """What both networks have at one place: matrices (entries, columns). ``weight`` makes layers count by the number
+class RowPair:
+    """A group's rows (entries, columns) in one matrix of both networks. ``weight`` makes layers count by the number
     of their values, whatever their norms; ``charge`` is that of the axis."""
 
     a: torch.Tensor
@@ -35,46 +35,46 @@ class View:
     weight: float
     norms: float
 
-    def projected(self) -> View:
+    def projected(self) -> RowPair:
         """The same in fewer columns."""
         columns = self.a.shape[1]
         if columns <= WIDEST:
             return self
         generator = torch.Generator().manual_seed(columns)
         onto = torch.randn(columns, WIDEST, generator=generator, dtype=self.a.dtype) / WIDEST**0.5
-        return View(self.a @ onto, self.b @ onto, self.charge, self.bundled, self.weight, self.norms)
+        return RowPair(self.a @ onto, self.b @ onto, self.charge, self.bundled, self.weight, self.norms)
 
 
-def score(group: Group, views: list[View]) -> torch.Tensor:
+def score(group: Group, pairs: list[RowPair]) -> torch.Tensor:
     """How well each unit of the first network (rows) agrees with each of the second."""
-    if {w.MIX, w.ROTATE} & {*group.actions}:
-        return _score_of_products(group, views)
+    if {MIX, ROTATE} & {*group.actions}:
+        return _score_of_products(group, pairs)
     signed = torch.zeros(group.size, group.size, dtype=torch.float64)
     plain = signed.clone()
-    for view in views:
-        a, b = (_in_units(side, group, view.bundled).flatten(1) for side in (view.a, view.b))
-        (signed if view.charge else plain).add_((a @ b.mT).double(), alpha=view.weight)
-    return plain + (signed.abs() if {w.SIGN, w.FLIP} & {*group.actions} else signed)
+    for pair in pairs:
+        a, b = (_in_units(side, group, pair.bundled).flatten(1) for side in (pair.a, pair.b))
+        (signed if pair.charge else plain).add_((a @ b.mT).double(), alpha=pair.weight)
+    return plain + (signed.abs() if {SIGN, FLIP} & {*group.actions} else signed)
 
 
-def _score_of_products(group: Group, views: list[View]) -> torch.Tensor:
+def _score_of_products(group: Group, pairs: list[RowPair]) -> torch.Tensor:
     """Inner products of WᵀR of two units, W what writes their entries and R what reads them: no map changes them."""
-    found = sides(views, group.size, group)
+    found = sides(pairs, group.size, group)
     if found is None:
         return torch.zeros(group.size, group.size, dtype=torch.float64)
     a, b = found
-    total = sum(view.a.numel() for view in views)
+    total = sum(pair.a.numel() for pair in pairs)
     norms = [float(_products(group, each, each).diagonal().clamp_min(0).sum()) ** 0.5 for each in (a, b)]
     return _products(group, a, b).double() * total / max(norms[0] * norms[1], 1e-300)
 
 
 def _products(group: Group, a: Factors, b: Factors) -> torch.Tensor:
     """Σ (W Wᵀ′)(R Rᵀ′) over the entries that a map takes to each other, for each two units."""
-    rotary = group.rotary if w.ROTATE in group.actions else 0
+    rotary = group.rotary if ROTATE in group.actions else 0
     found = torch.zeros(len(a[0]), len(b[0]), dtype=a[0].dtype)
     if rotary:
         written, read = (
-            torch.einsum("ipc,jpc->ijp", _pairs(x, rotary), _pairs(y, rotary).conj())
+            torch.einsum("ipc,jpc->ijp", _complex_pairs(x, rotary), _complex_pairs(y, rotary).conj())
             for x, y in zip(a, b, strict=True)
         )
         found += (written * read.conj()).real.sum(-1)
@@ -86,7 +86,7 @@ def _products(group: Group, a: Factors, b: Factors) -> torch.Tensor:
     return found
 
 
-def _pairs(units: torch.Tensor, rotary: int) -> torch.Tensor:
+def _complex_pairs(units: torch.Tensor, rotary: int) -> torch.Tensor:
     """The pairs of entries that rotary positions turn, as complex numbers (units, pairs, columns)."""
     return torch.complex(units[:, : rotary // 2], units[:, rotary // 2 : rotary])
 
@@ -97,13 +97,13 @@ def _in_units(rows: torch.Tensor, group: Group, bundled: bool) -> torch.Tensor:
     return units.repeat_interleave(group.bundle, 0) if bundled else units
 
 
-def sides(views: list[View], count: int, group: Group) -> tuple[Factors, Factors] | None:
+def sides(pairs: list[RowPair], count: int, group: Group) -> tuple[Factors, Factors] | None:
     """Both networks' factors for ``count`` maps; one that is not known yet has no columns. ``None`` without any."""
-    width = group.entries if w.LINEAR in group.actions else group.width
+    width = group.entries if LINEAR in group.actions else group.width
     found: dict[str, list[torch.Tensor]] = {"a": [], "b": []}
     for side, factors in found.items():
         for charge in (1, -1):
-            alike = [getattr(view, side) for view in views if view.charge == charge]
+            alike = [getattr(pair, side) for pair in pairs if pair.charge == charge]
             units = [_shared(rows.unflatten(0, (-1, width)), count) for rows in alike]
             factors.append(torch.cat(units, 2) if units else torch.zeros(count, width, 0))
     if not rank((found["a"][0], found["a"][1])):
@@ -169,7 +169,7 @@ def rotations(a: Factors, b: Factors, rotary: int) -> tuple[torch.Tensor, torch.
     """Complex factors for pairs of entries, as maps (units, width, width); the entries beyond are mixed."""
     balanced = []
     for written, read in (a, b):
-        key, query = _pairs(written.double(), rotary), _pairs(read.double(), rotary)
+        key, query = _complex_pairs(written.double(), rotary), _complex_pairs(read.double(), rotary)
         ratio = (_length(query) / _length(key)).sqrt()[..., None]
         balanced.append((ratio, key * ratio, query / ratio))
     (ratio_a, *form_a), (ratio_b, *form_b) = balanced
