@@ -25,7 +25,7 @@ from peace_pipeline.evaluation.invariance import (
     TOLERANCE,
     Invariance,
 )
-from peace_pipeline.evaluation.symmetry.page import dtype_name
+from peace_pipeline.evaluation.symmetry.results import dtype_name
 from peace_pipeline.evaluation.symmetry.study import NETWORKS, measure_all
 from peace_pipeline.lake import Lake
 

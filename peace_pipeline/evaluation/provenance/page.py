@@ -2,92 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from peace_pipeline.comparison.verdict import DERIVED, UNRELATED, VERDICTS, Thresholds
+from peace_pipeline.comparison.verdict import VERDICTS
 from peace_pipeline.evaluation.page import PALETTE, Html, Section, build_page, styled, table
-from peace_pipeline.zoo.listing import TEST, TRAIN
-
-if TYPE_CHECKING:
-    from peace_pipeline.evaluation.provenance.study import Judged
+from peace_pipeline.evaluation.provenance.results import Results
 
 TITLE = "Provenance: what two networks have to do with each other"
-
-
-@dataclass(frozen=True)
-class Results:
-    """All pairs, and the thresholds that those of training runs gave."""
-
-    thresholds: Thresholds
-    seed: int
-    judged: Sequence[Judged]
-
-    @property
-    def test(self) -> list[Judged]:
-        """Pairs of test runs."""
-        return [each for each in self.judged if each.split == TEST]
-
-    def errors(self, judged: Iterable[Judged]) -> float:
-        """Share of wrong verdicts."""
-        return float(np.mean([each.verdict(self.thresholds) != each.truth for each in judged]))
-
-    def confusion(self) -> dict[str, dict[str, int]]:
-        """Truth → verdict → number of test pairs."""
-        counted = {truth: dict.fromkeys(VERDICTS, 0) for truth in VERDICTS}
-        for each in self.test:
-            counted[each.truth][each.verdict(self.thresholds)] += 1
-        return counted
-
-    def kinds(self) -> dict[tuple[str, bool], list[Judged]]:
-        """Test pairs by kind and disguise."""
-        found: dict[tuple[str, bool], list[Judged]] = {}
-        for each in self.test:
-            found.setdefault((each.kind, each.disguised), []).append(each)
-        return found
-
-    def plain_errors(self, disguised: bool) -> float:
-        """Share of derived and unrelated test pairs that a threshold on the cosine of stored values gets wrong: the
-        one that is best on training pairs that are not disguised."""
-        from peace_pipeline.evaluation.provenance.study import cut
-
-        train = [each for each in self.judged if each.split == TRAIN and not each.disguised]
-        unrelated, derived = (
-            [e.plain for e in train if e.truth == wanted] for wanted in (UNRELATED, DERIVED)
-        )
-        bound = cut(unrelated, derived)
-        wrong = [
-            (each.plain > bound) != (each.truth == DERIVED)
-            for each in self.test
-            if each.truth in (DERIVED, UNRELATED) and each.disguised == disguised
-        ]
-        return float(np.mean(wrong))
-
-    def figures(self) -> dict[str, float]:
-        """All figures, flat."""
-        flat = {
-            "pairs": float(len(self.judged)),
-            "test_pairs": float(len(self.test)),
-            "tolerance": self.thresholds.tolerance,
-            "derived": self.thresholds.derived,
-            "seed": float(self.seed),
-            "error": self.errors(self.test),
-            "plain_cosine/error": self.plain_errors(False),
-            "plain_cosine/error_disguised": self.plain_errors(True),
-        }
-        for (kind, is_disguised), judged in self.kinds().items():
-            flat[f"error/{_slug(kind, is_disguised)}"] = self.errors(judged)
-        for truth, row in self.confusion().items():
-            flat |= {f"confusion/{truth}/{verdict}": float(count) for verdict, count in row.items()}
-        return flat
-
-
-def _slug(kind: str, is_disguised: bool) -> str:
-    return kind.replace(" ", "_").replace("'", "").replace("%", "") + ("_disguised" if is_disguised else "")
 
 
 def render(results: Results) -> str:

@@ -6,7 +6,7 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,16 +19,16 @@ from peace_pipeline.comparison.verdict import (
     IDENTICAL,
     THRESHOLDS,
     UNRELATED,
-    Measured,
     Thresholds,
     evidence,
     is_identical,
     measure,
 )
-from peace_pipeline.evaluation.provenance.page import Results, render
+from peace_pipeline.evaluation.derivatives import DERIVED as DERIVATIVES
+from peace_pipeline.evaluation.derivatives import Records, Specimen, disguised, specimen
+from peace_pipeline.evaluation.provenance.page import render
+from peace_pipeline.evaluation.provenance.results import Judged, Results, cut
 from peace_pipeline.evaluation.reports import Report, publish
-from peace_pipeline.evaluation.variants import DERIVED as VARIANTS
-from peace_pipeline.evaluation.variants import Records, Specimen, disguised, specimen
 from peace_pipeline.lake import Lake, atomic
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo.current import newest_records
@@ -54,28 +54,6 @@ class Pair:
     a: Specimen
     b: Specimen
     relation: str | None = None
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A pair without its weights, with what was measured: ``plain`` is the cosine of all values in the order in which
-    they are stored."""
-
-    kind: str
-    disguised: bool
-    truth: str
-    split: str
-    architecture: str
-    measured: Measured | None
-    plain: float
-    relation: str | None = None
-    found_relation: str | None = None
-
-    def verdict(self, thresholds: Thresholds) -> str:
-        """What ``peace compare`` says."""
-        if self.measured is None:
-            return IDENTICAL
-        return replace(self.measured, tolerance=thresholds.tolerance).verdict(thresholds)
 
 
 def provenance_report(
@@ -125,7 +103,7 @@ def pairs_of(records: Records, base: Listing, side: Sequence[Listing], seed: int
     yield Pair("itself", False, IDENTICAL, first, first)
     yield Pair("itself", True, EQUIVALENT, first, disguised(first, seed))
     made: list[tuple[str, str, str | None, Specimen]] = []
-    for kind, (relation, make) in VARIANTS.items():
+    for kind, (relation, make) in DERIVATIVES.items():
         made.append((kind, DERIVED, relation, make(first, seed)))
     for kind, candidates in partners(base, side).items():
         if candidates:
@@ -188,13 +166,3 @@ def fit(judged: Sequence[Judged]) -> Thresholds:
         [m.similarity for truth, m in measured if truth == wanted] for wanted in (DERIVED, UNRELATED)
     )
     return Thresholds(float(np.exp(cut(near, far))), cut(unrelated, derived))
-
-
-def cut(low: Sequence[float], high: Sequence[float]) -> float:
-    """The value that best parts two samples, by the mean of both error rates; in the middle of the widest gap among
-    the best."""
-    values = np.unique([*low, *high])
-    places = (values[:-1] + values[1:]) / 2
-    errors = [np.mean(np.array(low) > place) + np.mean(np.array(high) <= place) for place in places]
-    best = np.isclose(errors, np.min(errors))
-    return float(places[best][np.argmax(np.diff(values)[best])])

@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
-
 from peace_pipeline.evaluation.baselines import BASELINES
 from peace_pipeline.evaluation.metrics import CUTOFFS, Estimate
 from peace_pipeline.evaluation.page import Html, Section, build_page, table
-from peace_pipeline.evaluation.population import Member
-from peace_pipeline.evaluation.retrieval import plots as plots
-from peace_pipeline.evaluation.scoring import ALL, PEACE, Grade
+from peace_pipeline.evaluation.retrieval import plots
+from peace_pipeline.evaluation.retrieval.results import ALL, PEACE, Grade, Results
 
 TITLE = "Retrieval on held-out training runs"
-
-
-@dataclass(frozen=True)
-class Results:
-    """Everything that the report shows; ``vectors`` are the members' embeddings (members, dimension)."""
-
-    encoder_version: str
-    seed: int
-    members: Sequence[Member]
-    vectors: NDArray[np.float64]
-    same_function: Grade
-    same_task: Grade
-    population: Mapping[str, float]
-
-    def figures(self) -> dict[str, float]:
-        """All figures, flat."""
-        flat = {f"population/{name}": float(value) for name, value in self.population.items()}
-        flat |= {"seed": float(self.seed)} | self.same_function.figures() | self.same_task.figures()
-        lead = self.same_task.difference(PEACE, self.same_task.best_of_weights())
-        flat |= {f"{PEACE}/same_task/lead{end}": value for end, value in _ends(lead).items()}
-        return flat
-
-
-def _ends(estimate: Estimate) -> dict[str, float]:
-    return {"": estimate.mean, "_low": estimate.low, "_high": estimate.high}
 
 
 def render(results: Results) -> str:

@@ -14,7 +14,7 @@ from peace_pipeline.evaluation.baselines import BASELINES
 from peace_pipeline.evaluation.metrics import CUTOFFS
 from peace_pipeline.evaluation.page import ACCENT, MUTED, PALE, PALETTE, WARM, styled
 from peace_pipeline.evaluation.population import Member
-from peace_pipeline.evaluation.scoring import ALL, PEACE, Grade
+from peace_pipeline.evaluation.retrieval.results import ALL, PEACE, Grade
 
 Title = Callable[[str], str]
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "pentagon")

@@ -11,18 +11,17 @@ from numpy.typing import NDArray
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.embed import embed
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.evaluation import cards  # noqa: F401  registers the baselines that read cards
 from peace_pipeline.evaluation.baselines import BASELINES
 from peace_pipeline.evaluation.population import Member, disguise, read_members
 from peace_pipeline.evaluation.reports import Report, publish
-from peace_pipeline.evaluation.retrieval.page import Results, render
-from peace_pipeline.evaluation.scoring import (
-    PEACE,
+from peace_pipeline.evaluation.retrieval.grades import (
     baseline_similarities,
     relevance,
     same_function,
     same_task,
 )
+from peace_pipeline.evaluation.retrieval.page import render
+from peace_pipeline.evaluation.retrieval.results import PEACE, Results
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo import DELETED

@@ -24,7 +24,8 @@ from peace_pipeline.encoder import store
 from peace_pipeline.evaluation.invariance import Invariance, measure
 from peace_pipeline.evaluation.population import Stack, read_members, stacks
 from peace_pipeline.evaluation.reports import Report, publish
-from peace_pipeline.evaluation.symmetry.page import Results, render
+from peace_pipeline.evaluation.symmetry.page import render
+from peace_pipeline.evaluation.symmetry.results import Results
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 from peace_pipeline.symmetry.wiring.inference import infer_wiring

@@ -14,7 +14,7 @@ import yaml
 from lancedb.index import FTS
 from lancedb.query import MatchQuery
 
-from peace_pipeline.evaluation.baselines import Members, Similarity, baseline
+from peace_pipeline.evaluation.baselines.registry import Members, Similarity, baseline
 
 _WORD = re.compile(r"[^\W_]+")
 _FRONT_MATTER = re.compile(r"\s*---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)

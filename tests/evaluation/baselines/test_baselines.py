@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from peace_pipeline.evaluation import cards
-from peace_pipeline.evaluation.baselines import BASELINES
+from peace_pipeline.evaluation.baselines import BASELINES, cards
 from peace_pipeline.evaluation.population import Member, disguise, in_canonical_form
 
-from .conftest import CARD, member, networks_of
+from ..conftest import CARD, member, networks_of
 
 CARDS = [
     CARD.format(dataset=d, architecture="mlp", run=f"{d}-s0", seed=0, labels="true") for d in ("cat", "dog")

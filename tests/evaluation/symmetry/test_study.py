@@ -16,7 +16,8 @@ from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.evaluation.invariance import TOLERANCE, Invariance, Movements, folded
 from peace_pipeline.evaluation.reports import Report
 from peace_pipeline.evaluation.symmetry import study as symmetries
-from peace_pipeline.evaluation.symmetry.page import Results, render
+from peace_pipeline.evaluation.symmetry.page import render
+from peace_pipeline.evaluation.symmetry.results import Results
 from peace_pipeline.evaluation.symmetry.study import FamilySheet, family_sheets, structured, symmetry_report
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.extract import config_beside, wire_checkpoint

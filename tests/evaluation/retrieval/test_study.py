@@ -13,11 +13,11 @@ from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.evaluation.baselines import BASELINES
 from peace_pipeline.evaluation.reports import Report, list_reports
+from peace_pipeline.evaluation.retrieval.grades import relevance
 from peace_pipeline.evaluation.retrieval.study import NothingToEvaluate, retrieval_report
-from peace_pipeline.evaluation.scoring import relevance
 from peace_pipeline.lake import Lake
 
-from .conftest import member, networks_of
+from ..conftest import member, networks_of
 
 
 @pytest.fixture(scope="module")

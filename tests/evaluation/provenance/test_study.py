@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from peace_pipeline.comparison.verdict import Thresholds, measure
-from peace_pipeline.evaluation.provenance.study import NothingToCompare, cut, provenance_report
+from peace_pipeline.evaluation.derivatives import Specimen, disguised, pruned, specimen, trained_on
+from peace_pipeline.evaluation.provenance.results import cut
+from peace_pipeline.evaluation.provenance.study import NothingToCompare, provenance_report
 from peace_pipeline.evaluation.reports import Report, list_reports
-from peace_pipeline.evaluation.variants import Specimen, disguised, pruned, specimen, trained_on
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.current import newest_records

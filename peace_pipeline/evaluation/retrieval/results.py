@@ -1,0 +1,79 @@
+"""What the retrieval report found: scores of every method on two grades, and the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peace_pipeline.evaluation.baselines import BASELINES
+from peace_pipeline.evaluation.metrics import Estimate, Scores, estimate
+from peace_pipeline.evaluation.population import Member
+
+PEACE = "peace"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Grade:
+    """Scores of every method on one grade, by scope (``all``, and parts of the queries), then by method."""
+
+    name: str
+    scopes: dict[str, dict[str, Scores]]
+    seed: int
+
+    def estimate(self, method: str, metric: str, scope: str = ALL) -> Estimate:
+        """Mean and interval of a metric."""
+        return estimate(self.scopes[scope][method].values[metric], self.seed)
+
+    def difference(self, method: str, other: str, metric: str = "map") -> Estimate:
+        """Mean and interval of how much better ``method`` does than ``other``, query by query."""
+        scores = self.scopes[ALL]
+        return estimate(scores[method].values[metric] - scores[other].values[metric], self.seed)
+
+    def best_of_weights(self, metric: str = "map") -> str:
+        """The strongest baseline of those that read only weights."""
+        rivals = [name for name in self.scopes[ALL] if name != PEACE and BASELINES[name].weights_only]
+        return max(rivals, key=lambda name: self.estimate(name, metric).mean)
+
+    def figures(self) -> dict[str, float]:
+        """All estimates, flat: ``method/grade[/scope]/metric`` with ``_low`` and ``_high``."""
+        flat: dict[str, float] = {}
+        for scope, methods in self.scopes.items():
+            for method, scores in methods.items():
+                prefix = "/".join([method, self.name, *([] if scope == ALL else [scope])])
+                for metric in scores.values:
+                    found = self.estimate(method, metric, scope)
+                    flat |= {
+                        f"{prefix}/{metric}": found.mean,
+                        f"{prefix}/{metric}_low": found.low,
+                        f"{prefix}/{metric}_high": found.high,
+                    }
+        return flat
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that the report shows; ``vectors`` are the members' embeddings (members, dimension)."""
+
+    encoder_version: str
+    seed: int
+    members: Sequence[Member]
+    vectors: NDArray[np.float64]
+    same_function: Grade
+    same_task: Grade
+    population: Mapping[str, float]
+
+    def figures(self) -> dict[str, float]:
+        """All figures, flat."""
+        flat = {f"population/{name}": float(value) for name, value in self.population.items()}
+        flat |= {"seed": float(self.seed)} | self.same_function.figures() | self.same_task.figures()
+        lead = self.same_task.difference(PEACE, self.same_task.best_of_weights())
+        flat |= {f"{PEACE}/same_task/lead{end}": value for end, value in _ends(lead).items()}
+        return flat
+
+
+def _ends(estimate: Estimate) -> dict[str, float]:
+    return {"": estimate.mean, "_low": estimate.low, "_high": estimate.high}
