@@ -21,13 +21,12 @@ from peace_pipeline.evaluation.invariance import (
     MOVED_AT_LEAST,
     NOISE_AT_MOST,
     SHARES,
-    SYMMETRIES,
-    TOLERANCE,
     Invariance,
 )
 from peace_pipeline.evaluation.symmetry.results import dtype_name
 from peace_pipeline.evaluation.symmetry.study import NETWORKS, measure_all
 from peace_pipeline.lake import Lake
+from peace_pipeline.symmetry.testing import STRENGTHS, TOLERANCE
 
 
 def main() -> None:
@@ -70,11 +69,11 @@ def main() -> None:
 
 def still(title: str, measured: Mapping[str, Invariance], dtype: torch.dtype) -> Table:
     """Largest movements under each symmetry."""
-    table = _table(title, list(SYMMETRIES))
+    table = _table(title, list(STRENGTHS))
     for name, each in measured.items():
-        values = (each.still[dtype].get(symmetry) for symmetry in SYMMETRIES)
+        values = (each.still[dtype].get(symmetry) for symmetry in STRENGTHS)
         table.add_row(name, *("–" if x is None else _mark(f"{x:.1e}", x <= TOLERANCE[dtype]) for x in values))
-    table.add_row("target", *[f"≤ {TOLERANCE[dtype]:g}"] * len(SYMMETRIES), style="dim")
+    table.add_row("target", *[f"≤ {TOLERANCE[dtype]:g}"] * len(STRENGTHS), style="dim")
     return table
 
 

@@ -11,8 +11,9 @@ from torch import nn
 
 from peace_pipeline.encoder.bucket import Bucket
 from peace_pipeline.encoder.model import Embedded, Encoder, EncoderConfig
-from peace_pipeline.evaluation.invariance import TOLERANCE, Invariance, assert_invariant, measure
+from peace_pipeline.evaluation.invariance import Invariance, assert_embedding_invariant, measure
 from peace_pipeline.evaluation.population import stacks
+from peace_pipeline.symmetry.testing import TOLERANCE
 
 from .conftest import MODULES, networks_of
 
@@ -54,13 +55,13 @@ class Constant(Wrong):
 @pytest.mark.parametrize("architecture", list(MODULES))
 def test_the_encoder_is_invariant(architecture: str, dtype: torch.dtype) -> None:
     torch.manual_seed(1)
-    assert_invariant(Encoder(), networks_of(architecture, 16), dtype)
+    assert_embedding_invariant(Encoder(), networks_of(architecture, 16), dtype)
 
 
 @pytest.mark.parametrize("wrong", [ReadsOneCoordinate, Constant])
 def test_reading_a_coordinate_is_caught(wrong: type[Wrong]) -> None:
     with pytest.raises(AssertionError, match="permutation"):
-        assert_invariant(wrong(), networks_of("mlp", 16))
+        assert_embedding_invariant(wrong(), networks_of("mlp", 16))
 
 
 def test_each_symmetry_is_measured_apart() -> None:
@@ -100,7 +101,7 @@ def test_networks_of_several_signatures_are_measured_together() -> None:
     torch.manual_seed(1)
     mixed = networks_of("mlp", 5) + networks_of("cnn", 5)
     assert measure(Encoder(), stacks(mixed, torch.float64), 0).networks == 10
-    assert_invariant(Encoder(), mixed)
+    assert_embedding_invariant(Encoder(), mixed)
 
 
 def of(architecture: str, encoder: nn.Module) -> Invariance:

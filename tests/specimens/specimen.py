@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -102,10 +101,16 @@ class TransformersSpecimen(Specimen):
     settings: Config
     read: tuple[str, ...] = ("logits",)
 
+    @property
+    def model_class(self) -> Any:
+        """The class, imported when it is asked for: transformers takes seconds."""
+        import transformers
+
+        return getattr(transformers, self.model)
+
     def make(self) -> nn.Module:
-        model = getattr(transformers, self.model)
-        config = model.config_class(**self.settings)
-        return model._from_config(config, attn_implementation="eager", dtype=torch.float64)
+        config = self.model_class.config_class(**self.settings)
+        return self.model_class._from_config(config, attn_implementation="eager", dtype=torch.float64)
 
     def config(self) -> Config:
         return json.loads(self.make().config.to_json_string()) | {"architectures": [self.model]}
@@ -114,7 +119,7 @@ class TransformersSpecimen(Specimen):
         module.save_pretrained(folder)
 
     def load(self, folder: Path) -> nn.Module:
-        module, report = getattr(transformers, self.model).from_pretrained(
+        module, report = self.model_class.from_pretrained(
             folder, attn_implementation="eager", dtype="auto", output_loading_info=True
         )
         if any(report.values()):

@@ -14,12 +14,11 @@ from peace_pipeline.evaluation.invariance import (
     NOISE,
     NOISE_AT_MOST,
     SHARES,
-    SYMMETRIES,
-    TOLERANCE,
     Invariance,
 )
 from peace_pipeline.evaluation.page import MUTED, PALETTE, Html, Section, build_page, styled, table, verdict
 from peace_pipeline.evaluation.symmetry.results import Results, dtype_name, shares
+from peace_pipeline.symmetry.testing import STRENGTHS, TOLERANCE
 
 TITLE = "Symmetries of every family"
 _STILL, _LIMIT, _MISS = (46, 139, 87), (255, 246, 214), (200, 50, 40)
@@ -95,15 +94,15 @@ def _still_section(results: Results) -> Section:
 
 
 def _heat(measured: Mapping[str, Invariance]) -> Html:
-    names = "".join(f"<th>{escape(name)}</th>" for name in SYMMETRIES)
+    names = "".join(f"<th>{escape(name)}</th>" for name in STRENGTHS)
     head = "".join(
-        f'<th colspan="{len(SYMMETRIES)}" style="text-align:center">{dtype_name(dtype)}, within {bound:g}</th>'
+        f'<th colspan="{len(STRENGTHS)}" style="text-align:center">{dtype_name(dtype)}, within {bound:g}</th>'
         for dtype, bound in TOLERANCE.items()
     )
     body = "".join(
         f"<tr><td>{escape(name)}</td>"
         + "".join(
-            _cell(each.still[dtype].get(symmetry), dtype) for dtype in TOLERANCE for symmetry in SYMMETRIES
+            _cell(each.still[dtype].get(symmetry), dtype) for dtype in TOLERANCE for symmetry in STRENGTHS
         )
         + "</tr>"
         for name, each in measured.items()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from peace_pipeline.evaluation.invariance import NOISE, SHARES, TOLERANCE, Invariance
+from peace_pipeline.evaluation.invariance import NOISE, SHARES, Invariance
+from peace_pipeline.symmetry.testing import TOLERANCE
 
 
 @dataclass(frozen=True)

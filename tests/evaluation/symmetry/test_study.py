@@ -13,7 +13,7 @@ import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.evaluation.invariance import TOLERANCE, Invariance, Movements, folded
+from peace_pipeline.evaluation.invariance import Invariance, Movements, folded
 from peace_pipeline.evaluation.reports import Report
 from peace_pipeline.evaluation.symmetry import study as symmetries
 from peace_pipeline.evaluation.symmetry.page import render
@@ -21,6 +21,7 @@ from peace_pipeline.evaluation.symmetry.results import Results
 from peace_pipeline.evaluation.symmetry.study import FamilySheet, family_sheets, structured, symmetry_report
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.extract import config_beside, wire_checkpoint
+from peace_pipeline.symmetry.testing import TOLERANCE
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
 from tests.specimens import FAMILIES
 from tests.specimens.sheets import sheet
