@@ -1,61 +1,51 @@
 """Blocking checks: every table of the lake against its contract, and the index against its keys."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import dagster as dg
 
-from peace_pipeline.lake import Lake
+from peace_pipeline.lake.tables import MODEL_RECORDS, PAIRS, TABLES, Table
 from peace_pipeline.resources import LakeResource
 
-_BATCH_TABLES: dict[str, tuple[str, Callable[[Lake, str], Iterable[Path]]]] = {
-    "extracted_weights": ("extracted_weights", lambda lake, batch: [lake.inventory(batch)]),
-    "layer_tensors": ("layer_tensors", lambda lake, batch: [lake.layers(batch)]),
-    "wirings": ("layer_tensors", lambda lake, batch: [lake.wirings(batch)]),
-    "layer_embeddings": ("layer_embeddings", lambda lake, batch: [_embeddings(lake, "layer", batch)]),
-    "network_embeddings": ("network_embeddings", lambda lake, batch: [_embeddings(lake, "network", batch)]),
-}
 
-
-def _embeddings(lake: Lake, level: str, batch: str) -> Path:
-    from peace_pipeline.encoder.store import current_version
-
-    return lake.embeddings(level, current_version(lake) or "", batch)
-
-
-def _result(contract: str, paths: Iterable[Path]) -> dg.AssetCheckResult:
+def _result(table: Table, paths: Iterable[Path]) -> dg.AssetCheckResult:
     from peace_pipeline.lake.contracts import violations
 
-    found = [f"{path.name}: {line}" for path in paths for line in violations(contract, path)]
+    found = [f"{path.name}: {line}" for path in paths for line in violations(table, path)]
     return dg.AssetCheckResult(passed=not found, metadata={"violations": dg.MetadataValue.json(found)})
 
 
-def _batch_check(contract: str) -> dg.AssetChecksDefinition:
-    asset, paths = _BATCH_TABLES[contract]
-
+def _batch_check(table: Table) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=asset,
-        name=f"{contract}_contract",
+        asset=table.asset,
+        name=f"{table.name}_contract",
         blocking=True,
-        description=f"The batch's {contract.replace('_', ' ')} table fits its pandera schema.",
+        description=f"The batch's {table.name.replace('_', ' ')} table fits its pandera schema.",
     )
     def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-        return _result(contract, paths(lake.open(), context.partition_key))
+        from peace_pipeline.encoder.store import current_version
+
+        home = lake.open()
+        version = current_version(home) or ""
+        return _result(table, [table.under(home.root, batch=context.partition_key, encoder_version=version)])
 
     return check
 
 
-@dg.asset_check(asset="zoo_crawl", blocking=True)
-def model_records_contract(lake: LakeResource) -> dg.AssetCheckResult:
-    """The model records of every batch fit their pandera schema."""
-    home = lake.open()
-    return _result("zoo_crawl", map(home.zoo, home.batches()))
+@dg.asset_check(asset=MODEL_RECORDS.asset, blocking=True)
+def model_records_contract(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+    """The model records of the batches that the last crawl stored fit their pandera schema."""
+    crawled = context.instance.get_latest_materialization_event(dg.AssetKey(MODEL_RECORDS.asset))
+    found = crawled.asset_materialization if crawled else None
+    batches = found.metadata["batches"].value if found else []
+    return _result(MODEL_RECORDS, map(lake.open().zoo, batches))
 
 
-@dg.asset_check(asset="contrastive_pairs", blocking=True)
+@dg.asset_check(asset=PAIRS.asset, blocking=True)
 def contrastive_pairs_contract(lake: LakeResource) -> dg.AssetCheckResult:
     """The pair table fits its pandera schema."""
-    return _result("contrastive_pairs", [lake.open().pairs])
+    return _result(PAIRS, [lake.open().pairs])
 
 
 @dg.asset_check(asset="lancedb_index", blocking=True)
@@ -76,4 +66,4 @@ def all_checks() -> Iterator[dg.AssetChecksDefinition]:
     yield model_records_contract
     yield contrastive_pairs_contract
     yield index_keys_are_unique
-    yield from map(_batch_check, _BATCH_TABLES)
+    yield from (_batch_check(table) for table in TABLES.values() if table.is_by_batch)

@@ -164,12 +164,18 @@ def test_dead_runs_are_buried_and_their_pool_slots_freed(tmp_path: Path) -> None
 def test_a_check_that_fails_stops_the_pass(own: Workplace) -> None:
     from peace_pipeline.assets.incremental import PassFailed
 
-    config = own.root / "peace.toml"
-    (batch,) = own.lake.batches()
-    break_contract(own.lake.zoo(batch))
+    check = dg.AssetCheckKey(dg.AssetKey("zoo_crawl"), "model_records_contract")
+    job = dg.define_asset_job("check", dg.AssetSelection.checks(check))
+    checked = dg.Definitions.merge(defs, dg.Definitions(jobs=[job]))
+    peace = Pass(checked, own.lake, str(own.root / "peace.toml"))
+    (before,) = own.lake.batches()
     write_networks(own.zoo, NETWORKS, 1)
+    peace.materialize("crawl")
+    break_contract(own.lake.zoo(before))
+    peace.materialize("check")  # what earlier crawls stored is not looked at again
+    break_contract(own.lake.zoo(own.lake.batches()[-1]))
     with pytest.raises(PassFailed, match="model_records_contract"):
-        Pass(defs, own.lake, str(config)).materialize("crawl")
+        peace.materialize("check")
 
 
 def break_contract(path: Path) -> None:
@@ -179,5 +185,5 @@ def break_contract(path: Path) -> None:
 
     table = pq.read_table(path)
     statuses = ["unheard-of", *table["status"].to_pylist()[1:]]
-    place = table.schema.get_field_index("status")
-    pq.write_table(table.set_column(place, table.schema.field("status"), pa.array(statuses)), path)
+    position = table.schema.get_field_index("status")
+    pq.write_table(table.set_column(position, table.schema.field("status"), pa.array(statuses)), path)

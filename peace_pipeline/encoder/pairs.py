@@ -10,6 +10,7 @@ import pyarrow as pa
 from peace_pipeline.encoder.networks import read_wirings
 from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.lake.query import query
+from peace_pipeline.lake.tables import PAIRS
 from peace_pipeline.symmetry.group.perturbations import breakable
 from peace_pipeline.symmetry.wiring.symmetries import (
     FLIP,
@@ -39,16 +40,6 @@ _SYMMETRIES = {
     "mixing": (MIX, ROTATE, LINEAR, ORTHOGONAL),
 }
 """Reason → the actions of which one at least must be a symmetry of the network."""
-
-SCHEMA = pa.schema(
-    [
-        pa.field("anchor", pa.string(), nullable=False),
-        pa.field("other", pa.string(), nullable=False),
-        pa.field("relation", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        ("strength", pa.float64()),
-    ]
-)
 
 _RELATED = """
     WITH related AS (
@@ -87,9 +78,9 @@ def pair_table(
     """
     members = list(members)
     table = pa.Table.from_pylist([asdict(network) for network in members])
-    related = query(_RELATED, {"networks": table}, far=FAR_OFF, most=most_per_reason).cast(SCHEMA)
+    related = query(_RELATED, {"networks": table}, far=FAR_OFF, most=most_per_reason).cast(PAIRS.schema)
     own = [row for network in members for row in _own_pairs(network.model_id, wirings[network.model_id])]
-    return pa.concat_tables([related, pa.Table.from_pylist(own, schema=SCHEMA)])
+    return pa.concat_tables([related, pa.Table.from_pylist(own, schema=PAIRS.schema)])
 
 
 def _own_pairs(model_id: str, wiring: Wiring) -> Iterable[dict[str, object]]:
@@ -118,6 +109,6 @@ def write_pairs(lake: Lake) -> pa.Table:
     wirings: dict[str, Wiring] = {}
     for batch in sorted({network.batch for network in members}):
         wirings |= read_wirings(lake, batch)
-    table = pair_table(members, wirings) if members else SCHEMA.empty_table()
+    table = pair_table(members, wirings) if members else PAIRS.schema.empty_table()
     write_parquet(table, lake.pairs)
     return table

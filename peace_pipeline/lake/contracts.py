@@ -1,7 +1,8 @@
-"""What each table in the lake must look like: pandera schemas, checked on all columns but the large values."""
+"""Whether a table of the lake is as it is described: pandera schemas over all columns but the large ones."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pandera.pandas as pa
@@ -9,100 +10,18 @@ import pyarrow as arrow
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-_STATUS = pa.Column(str, pa.Check.isin(["new", "skipped", "deleted"]))
-_TEXT = pa.Column(str, pa.Check.str_length(min_value=1))
-_COUNT = pa.Column("Int64", pa.Check.ge(0), nullable=True, coerce=True)
-_REASON = pa.Column(nullable=True)
+from peace_pipeline.lake.tables import SKIPPED, TABLES, Table
+
+_SIZE = pa.Column(int, pa.Check.gt(0), coerce=True)
+_NORM = pa.Column(float, pa.Check.in_range(0.999, 1.001))
 
 
-def _reasoned(frame: object) -> object:
-    return (frame["status"] != "skipped") | frame["reason"].notna()  # type: ignore[index]
-
-
-_SKIPPED_HAVE_REASONS = pa.Check(_reasoned, name="skipped rows have a reason")
-
-TABLES: dict[str, pa.DataFrameSchema] = {
-    "zoo_crawl": pa.DataFrameSchema(
-        {
-            "source": _TEXT,
-            "model_id": _TEXT,
-            "revision": _TEXT,
-            "uri": _TEXT,
-            "status": _STATUS,
-            "reason": _REASON,
-        },
-        unique=["source", "model_id", "revision"],
-        checks=_SKIPPED_HAVE_REASONS,
-    ),
-    "extracted_weights": pa.DataFrameSchema(
-        {"model_id": _TEXT, "revision": _TEXT, "status": _STATUS, "reason": _REASON, "parameters": _COUNT},
-        unique=["model_id"],
-        checks=_SKIPPED_HAVE_REASONS,
-    ),
-    "wirings": pa.DataFrameSchema(
-        {
-            "model_id": _TEXT,
-            "revision": _TEXT,
-            "status": _STATUS,
-            "reason": _REASON,
-            "method": pa.Column(
-                None, pa.Check.isin(["family", "traced", "chain", "independent"]), nullable=True
-            ),
-            "parameters": _COUNT,
-        },
-        unique=["model_id"],
-        checks=_SKIPPED_HAVE_REASONS,
-    ),
-    "layer_tensors": pa.DataFrameSchema(
-        {
-            "model_id": _TEXT,
-            "revision": _TEXT,
-            "layer": pa.Column(int, pa.Check.ge(0), coerce=True),
-            "name": _TEXT,
-            "kind": _TEXT,
-            "parameter": pa.Column(str, pa.Check.isin(["weight", "bias"])),
-            "out_group": _TEXT,
-            "dtype": _TEXT,
-            "sampled": pa.Column(bool),
-            "size": pa.Column(int, pa.Check.gt(0), coerce=True),
-        },
-        unique=["model_id", "layer", "parameter"],
-    ),
-    "contrastive_pairs": pa.DataFrameSchema(
-        {
-            "anchor": _TEXT,
-            "other": _TEXT,
-            "relation": pa.Column(str, pa.Check.isin(["positive", "negative"])),
-            "reason": _TEXT,
-        },
-        unique=["anchor", "other", "reason"],
-    ),
-    "network_embeddings": pa.DataFrameSchema(
-        {
-            "model_id": _TEXT,
-            "revision": _TEXT,
-            "encoder_version": _TEXT,
-            "norm": pa.Column(float, pa.Check.in_range(0.999, 1.001)),
-        },
-        unique=["model_id"],
-    ),
-    "layer_embeddings": pa.DataFrameSchema(
-        {
-            "model_id": _TEXT,
-            "layer": pa.Column(int, pa.Check.ge(0), coerce=True),
-            "encoder_version": _TEXT,
-            "norm": pa.Column(float, pa.Check.in_range(0.999, 1.001)),
-        },
-        unique=["model_id", "layer"],
-    ),
-}
-
-
-def violations(name: str, path: Path) -> list[str]:
-    """How the Parquet table at ``path`` breaks the contract ``name``, one line a kind of violation."""
-    frame = _readable(pq.ParquetFile(path)).to_pandas()
+def violations(table: Table, path: Path) -> list[str]:
+    """How the Parquet file at ``path`` breaks the contract of ``table``, one line a kind of violation."""
+    schema = contract(table.name)
+    frame = _readable(pq.ParquetFile(path), schema).to_pandas()
     try:
-        TABLES[name].validate(frame, lazy=True)
+        schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:
         cases = errors.failure_cases
         grouped = cases.groupby(["column", "check"], dropna=False)["failure_case"]
@@ -112,19 +31,53 @@ def violations(name: str, path: Path) -> list[str]:
     return []
 
 
-def _readable(file: pq.ParquetFile) -> arrow.Table:
-    """The table with ``values`` replaced by its ``size`` and ``vector`` by its ``norm``."""
-    heavy = {"values", "vector", "tensors", "wiring", "card"}
-    names = [name for name in file.schema_arrow.names if name not in heavy]
-    table = file.read(columns=names)
-    if "values" in file.schema_arrow.names:
+@cache
+def contract(name: str) -> pa.DataFrameSchema:
+    """The pandera schema of a table; the size of ``values`` and the norm of ``vector`` stand for these columns."""
+    table = TABLES[name]
+    columns = {field.name: column for field in table.schema if (column := _column(table, field))}
+    if "values" in table.schema.names:
+        columns["size"] = _SIZE
+    if "vector" in table.schema.names:
+        columns["norm"] = _NORM
+    checks = [_SKIPPED_HAVE_REASONS] if {"status", "reason"} <= set(table.schema.names) else []
+    return pa.DataFrameSchema(columns, unique=list(table.key), checks=checks)
+
+
+def _column(table: Table, field: arrow.Field) -> pa.Column | None:
+    """What a column must be like; ``None`` where it may hold anything."""
+    if field.name in table.counts:
+        return pa.Column("Int64", pa.Check.ge(0), nullable=field.nullable, coerce=True)
+    if field.name in table.values:
+        return pa.Column(None, pa.Check.isin(table.values[field.name]), nullable=field.nullable)
+    if field.nullable and field.name == "reason":
+        return pa.Column(nullable=True)
+    if field.nullable or arrow.types.is_list(field.type):
+        return None
+    if arrow.types.is_string(field.type):
+        return pa.Column(str, pa.Check.str_length(min_value=1))
+    return pa.Column(bool if arrow.types.is_boolean(field.type) else None)
+
+
+def _reasoned(frame: object) -> object:
+    return (frame["status"] != SKIPPED) | frame["reason"].notna()  # type: ignore[index]
+
+
+_SKIPPED_HAVE_REASONS = pa.Check(_reasoned, name="skipped rows have a reason")
+
+
+def _readable(file: pq.ParquetFile, schema: pa.DataFrameSchema) -> arrow.Table:
+    """The columns that the contract names, with the sizes of ``values`` and the norms of ``vector``."""
+    present = file.schema_arrow.names
+    table = file.read(columns=[name for name in schema.columns if name in present])
+    if "values" in present:
         sizes = [
             size
             for group in file.iter_batches(columns=["values"], batch_size=64)
             for size in pc.list_value_length(group["values"]).to_pylist()
         ]
         table = table.append_column("size", arrow.array(sizes, arrow.int64()))
-    if "vector" in file.schema_arrow.names:
+    if "vector" in present:
         vectors = file.read(columns=["vector"])["vector"].combine_chunks()
         flat = vectors.flatten().to_numpy().reshape(len(vectors), vectors.type.list_size)
         table = table.append_column("norm", arrow.array((flat.astype(float) ** 2).sum(1) ** 0.5))

@@ -16,6 +16,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from peace_pipeline.lake import tables
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -48,27 +50,28 @@ class Lake:
 
     def zoo(self, batch: str) -> Path:
         """Model records of one crawl batch."""
-        return self.root / "zoo" / f"{batch}.parquet"
+        return tables.MODEL_RECORDS.under(self.root, batch=batch)
 
     def inventory(self, batch: str) -> Path:
         """One row a model: its verified files and tensors, or the reason it was skipped."""
-        return self.root / "inventory" / f"{batch}.parquet"
+        return tables.INVENTORY.under(self.root, batch=batch)
 
     def layers(self, batch: str) -> Path:
         """One row a layer parameter, with its values."""
-        return self.root / "layers" / f"{batch}.parquet"
+        return tables.LAYERS.under(self.root, batch=batch)
 
     def wirings(self, batch: str) -> Path:
         """One row a model: how PEACE reads it, or the reason it was skipped."""
-        return self.root / "wirings" / f"{batch}.parquet"
+        return tables.WIRINGS.under(self.root, batch=batch)
 
     def embeddings(self, level: str, encoder_version: str, batch: str) -> Path:
         """Embeddings of one batch; ``level`` is ``network`` or ``layer``."""
-        return self.root / "embeddings" / encoder_version / level / f"{batch}.parquet"
+        table = {"network": tables.NETWORK_EMBEDDINGS, "layer": tables.LAYER_EMBEDDINGS}[level]
+        return table.under(self.root, encoder_version=encoder_version, batch=batch)
 
     @property
     def pairs(self) -> Path:
-        return self.root / "pairs" / "pairs.parquet"
+        return tables.PAIRS.under(self.root)
 
     @property
     def index(self) -> Path:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from peace_pipeline.lake import Lake
+from peace_pipeline.lake.tables import DELETED, SKIPPED
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo.batches import write_batches
 from peace_pipeline.zoo.current import known_models
-from peace_pipeline.zoo.record import DELETED, SKIPPED, KnownModel, ModelRecord
+from peace_pipeline.zoo.record import KnownModel, ModelRecord
 from peace_pipeline.zoo.source import Found, ZooConfig, crawl
 
 

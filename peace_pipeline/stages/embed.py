@@ -9,37 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from peace_pipeline.lake import Lake, write_parquet
+from peace_pipeline.lake.tables import LAYER_EMBEDDINGS, NETWORK_EMBEDDINGS
 from peace_pipeline.progress import Progress
 
 NETWORK, LAYER = "network", "layer"
-
-
-def network_schema(dimension: int) -> pa.Schema:
-    """Schema of network embeddings."""
-    return pa.schema(
-        [
-            pa.field("model_id", pa.string(), nullable=False),
-            pa.field("revision", pa.string(), nullable=False),
-            pa.field("encoder_version", pa.string(), nullable=False),
-            pa.field("embedded_at", pa.timestamp("us", tz="UTC"), nullable=False),
-            pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
-        ]
-    )
-
-
-def layer_schema(dimension: int) -> pa.Schema:
-    """Schema of layer embeddings."""
-    return pa.schema(
-        [
-            pa.field("model_id", pa.string(), nullable=False),
-            pa.field("revision", pa.string(), nullable=False),
-            pa.field("encoder_version", pa.string(), nullable=False),
-            pa.field("layer", pa.int32(), nullable=False),
-            pa.field("name", pa.string(), nullable=False),
-            pa.field("kind", pa.string(), nullable=False),
-            pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
-        ]
-    )
 
 
 def embed_batch(lake: Lake, batch: str, progress: Progress | None = None) -> tuple[str, int]:
@@ -70,8 +43,10 @@ def embed_batch(lake: Lake, batch: str, progress: Progress | None = None) -> tup
             layers.append(key | layer)
         if progress:
             progress(len(networks), len(wirings))
-    schemas = network_schema(encoder.config.dimension), layer_schema(encoder.config.token_width)
-    for level, rows, schema in zip((LAYER, NETWORK), (layers, networks), schemas[::-1], strict=True):
+    for level, rows, schema in (
+        (LAYER, layers, LAYER_EMBEDDINGS.with_vectors(encoder.config.token_width)),
+        (NETWORK, networks, NETWORK_EMBEDDINGS.with_vectors(encoder.config.dimension)),
+    ):
         write_parquet(pa.Table.from_pylist(rows, schema=schema), lake.embeddings(level, version, batch))
     return version, len(networks)
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import torch
 
 from peace_pipeline.lake import Lake, atomic, write_parquet
+from peace_pipeline.lake.tables import INVENTORY, WIRINGS
 from peace_pipeline.stages.outcome import BatchOutcome
 from peace_pipeline.symmetry.form.reduction import Reduction
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
@@ -30,38 +31,6 @@ from peace_pipeline.zoo.card import CONFIG, read_config
 from peace_pipeline.zoo.fetching import Fetched, Fetcher
 from peace_pipeline.zoo.record import from_table
 from peace_pipeline.zoo.source import FetchError, Progress
-
-_TENSOR = pa.struct(
-    [("name", pa.string()), ("shape", pa.list_(pa.int64())), ("dtype", pa.string()), ("hash", pa.string())]
-)
-INVENTORY = pa.schema(
-    [
-        pa.field("model_id", pa.string(), nullable=False),
-        pa.field("revision", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        ("reason", pa.string()),
-        ("passing", pa.bool_()),
-        ("parameters", pa.int64()),
-        ("content", pa.string()),
-        ("tensors", pa.list_(_TENSOR)),
-    ]
-)
-WIRINGS = pa.schema(
-    [
-        pa.field("model_id", pa.string(), nullable=False),
-        pa.field("revision", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        ("reason", pa.string()),
-        ("passing", pa.bool_()),
-        ("method", pa.string()),
-        ("family", pa.string()),
-        ("parameters", pa.int64()),
-        ("sampled", pa.bool_()),
-        ("wiring", pa.string()),
-    ],
-    metadata=READING,
-)
-
 
 _UNREADABLE = (UnreadableCheckpoint, MemoryError)
 _LONGEST_REASON = 500
@@ -87,7 +56,7 @@ def extract_batch(
     records = [record for record in read_records(lake, batch) if record.status == NEW]
     fetched = (fetcher or Fetcher()).fetch_all(records, fetch_sampled)
     rows = list(_reported(starmap(_inventory, fetched), len(records), progress))
-    write_parquet(pa.Table.from_pylist(rows, schema=INVENTORY), lake.inventory(batch))
+    write_parquet(pa.Table.from_pylist(rows, schema=INVENTORY.schema), lake.inventory(batch))
     skipped = sum(row["status"] == SKIPPED for row in rows)
     return BatchOutcome(len(rows) - skipped, skipped)
 
@@ -176,7 +145,9 @@ def layer_batch(
             if progress:
                 progress(done, len(records))
     fetcher.release(everything)  # before the batch counts as done: nobody would do it later
-    write_parquet(pa.Table.from_pylist(rows, schema=WIRINGS), lake.wirings(batch))
+    write_parquet(
+        pa.Table.from_pylist(rows, schema=WIRINGS.schema.with_metadata(READING)), lake.wirings(batch)
+    )
     skipped = sum(row["status"] == SKIPPED for row in rows)
     return BatchOutcome(len(rows) - skipped, skipped)
 

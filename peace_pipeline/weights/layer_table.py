@@ -11,22 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SCHEMA = pa.schema(
-    [
-        pa.field("model_id", pa.string(), nullable=False),
-        pa.field("revision", pa.string(), nullable=False),
-        pa.field("layer", pa.int32(), nullable=False),
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("parameter", pa.string(), nullable=False),
-        pa.field("out_group", pa.string(), nullable=False),
-        pa.field("in_group", pa.string()),
-        pa.field("shape", pa.list_(pa.int64()), nullable=False),
-        pa.field("dtype", pa.string(), nullable=False),
-        pa.field("sampled", pa.bool_(), nullable=False),
-        pa.field("values", pa.list_(pa.float32()), nullable=False),
-    ]
-)
+from peace_pipeline.lake.tables import LAYERS
+
 READING = {"peace.reading": "2"}
 """How checkpoints are read into layers and wirings, as metadata of the tables: another number makes a batch stale."""
 
@@ -56,7 +42,7 @@ class LayerTableWriter:
     def __init__(self, path: Path) -> None:
         self._writer = pq.ParquetWriter(
             path,
-            SCHEMA,
+            LAYERS.schema,
             compression="zstd",
             use_dictionary=[
                 "model_id",
@@ -109,15 +95,15 @@ class LayerTableWriter:
 
 def _to_table(rows: list[LayerRow]) -> pa.Table:
     columns = {
-        name: pa.array([getattr(row, name) for row in rows], SCHEMA.field(name).type)
-        for name in SCHEMA.names
+        name: pa.array([getattr(row, name) for row in rows], LAYERS.schema.field(name).type)
+        for name in LAYERS.schema.names
         if name not in ("shape", "values")
     }
     columns["shape"] = pa.array([list(row.values.shape) for row in rows], pa.list_(pa.int64()))
     offsets = np.cumsum([0, *(row.values.size for row in rows)], dtype=np.int32)
     flat = np.concatenate([row.values.ravel() for row in rows]).astype(np.float32, copy=False)
     columns["values"] = pa.ListArray.from_arrays(offsets, flat)
-    return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+    return pa.table([columns[name] for name in LAYERS.schema.names], schema=LAYERS.schema)
 
 
 def read_models(path: Path, model_ids: set[str] | None = None) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
@@ -126,7 +112,7 @@ def read_models(path: Path, model_ids: set[str] | None = None) -> Iterator[tuple
     With ``model_ids`` the row groups of other models are not read.
     """
     with pq.ParquetFile(path) as file:
-        column = SCHEMA.get_field_index("model_id")
+        column = LAYERS.schema.get_field_index("model_id")
         tensors: dict[str, np.ndarray] = {}
         current: str | None = None
         for number in range(file.num_row_groups):

@@ -10,38 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-NEW, SKIPPED, DELETED = "new", "skipped", "deleted"
-
-_FILE = pa.struct(
-    [("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string()), ("format", pa.string())]
-)
-SCHEMA = pa.schema(
-    [
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("model_id", pa.string(), nullable=False),
-        pa.field("revision", pa.string(), nullable=False),
-        ("uri", pa.string()),
-        ("etag", pa.string()),
-        ("files", pa.list_(_FILE)),
-        ("architecture", pa.string()),
-        ("library", pa.string()),
-        ("task", pa.string()),
-        ("datasets", pa.list_(pa.string())),
-        ("metrics", pa.map_(pa.string(), pa.float64())),
-        ("hyperparameters", pa.map_(pa.string(), pa.string())),
-        ("seed", pa.int64()),
-        ("base_model", pa.string()),
-        ("base_model_relation", pa.string()),
-        ("license", pa.string()),
-        ("tags", pa.list_(pa.string())),
-        ("card", pa.string()),
-        ("parameters", pa.int64()),
-        ("created_at", pa.timestamp("us", tz="UTC")),
-        ("last_modified", pa.timestamp("us", tz="UTC")),
-        pa.field("status", pa.string(), nullable=False),
-        ("reason", pa.string()),
-    ]
-)
+from peace_pipeline.lake.tables import MODEL_RECORDS, NEW, SKIPPED
 
 
 @dataclass(frozen=True)
@@ -114,12 +83,12 @@ class KnownModel:
 
 
 def to_table(records: Iterable[ModelRecord]) -> pa.Table:
-    """Records as an Arrow table of ``SCHEMA``."""
-    return pa.Table.from_pylist([asdict(record) for record in records], schema=SCHEMA)
+    """Records as an Arrow table of model records."""
+    return pa.Table.from_pylist([asdict(record) for record in records], schema=MODEL_RECORDS.schema)
 
 
 def from_table(table: pa.Table) -> list[ModelRecord]:
-    """The records of an Arrow table of ``SCHEMA``."""
+    """The records of an Arrow table of model records."""
     return [_from_row(row) for row in table.to_pylist(maps_as_pydicts="strict")]
 
 

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
 
 from peace_pipeline.lake import Lake
+from peace_pipeline.lake.tables import DELETED
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo.blob import Blob
-from peace_pipeline.zoo.record import DELETED, KnownModel, ModelRecord
+from peace_pipeline.zoo.record import KnownModel, ModelRecord
 
 
 class ConfigError(ValueError):

@@ -12,9 +12,10 @@ from peace_pipeline.encoder import store
 from peace_pipeline.encoder.batches import INTACT, TrainingSet
 from peace_pipeline.encoder.bucket import stack
 from peace_pipeline.encoder.model import EncoderConfig
-from peace_pipeline.encoder.pairs import SCHEMA, write_pairs
+from peace_pipeline.encoder.pairs import write_pairs
 from peace_pipeline.encoder.training import MINIMUM_NETWORKS, Settings, TooFewNetworks, train
 from peace_pipeline.lake import Lake
+from peace_pipeline.lake.tables import PAIRS
 from tests.conftest import card_of, directory, ingest, networks_of, write_model, write_network
 
 
@@ -75,7 +76,7 @@ def test_every_anchor_has_a_positive_even_without_cards() -> None:
     typed = [
         (key, wiring, {name: t.float() for name, t in tensors.items()}) for key, wiring, tensors in networks
     ]
-    training = TrainingSet(stack(typed), SCHEMA.empty_table(), EncoderConfig(), seed=0)
+    training = TrainingSet(stack(typed), PAIRS.schema.empty_table(), EncoderConfig(), seed=0)
     batch = training.collate(list(range(6)))
     positive, negative = training.masks(batch)
     intact = batch.view == INTACT

@@ -20,6 +20,7 @@ from peace_pipeline.index.search import BadFilter, NoIndex, indexed_vector, sear
 from peace_pipeline.index.tables import connect, update_index
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.contracts import violations
+from peace_pipeline.lake.tables import LAYERS, NETWORK_EMBEDDINGS, PAIRS, TABLES
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.embed import embed_batch
 from peace_pipeline.stages.extract import extract_batch, layer_batch
@@ -95,15 +96,10 @@ def test_plain_lancedb_reads_the_rows(filled: Lake) -> None:
 def test_every_table_keeps_its_contract(filled: Lake) -> None:
     (batch,), version = filled.batches(), store.current_version(filled)
     assert version is not None
-    paths = {
-        "zoo_crawl": filled.zoo(batch),
-        "extracted_weights": filled.inventory(batch),
-        "wirings": filled.wirings(batch),
-        "layer_tensors": filled.layers(batch),
-        "network_embeddings": filled.embeddings("network", version, batch),
-        "layer_embeddings": filled.embeddings("layer", version, batch),
-    }
-    assert {name: violations(name, path) for name, path in paths.items()} == {name: [] for name in paths}
+    for table in TABLES.values():
+        path = table.under(filled.root, batch=batch, encoder_version=version)
+        if table is not PAIRS:
+            assert violations(table, path) == [], table.name
 
 
 def test_models_of_equal_tensors_are_known_whatever_file_they_lie_in(filled: Lake, zoo: Path) -> None:
@@ -162,8 +158,8 @@ def test_gone_and_unreadable_models_leave_both_tables(filled: Lake, zoo: Path) -
     assert stale_batches(filled) == {}
     version = store.current_version(filled)
     assert version is not None
-    assert violations("network_embeddings", filled.embeddings("network", version, batches[0])) == []
-    assert violations("layer_tensors", filled.layers(batches[0])) == []
+    assert violations(NETWORK_EMBEDDINGS, filled.embeddings("network", version, batches[0])) == []
+    assert violations(LAYERS, filled.layers(batches[0])) == []
 
 
 def test_everything_gone(filled: Lake, zoo: Path) -> None:

@@ -11,31 +11,18 @@ import pytest
 from safetensors.torch import save_file
 from torch import ones
 
-from peace_pipeline.encoder.pairs import SCHEMA as PAIRS
 from peace_pipeline.encoder.pairs import write_pairs
 from peace_pipeline.lake import Lake
-from peace_pipeline.lake.contracts import TABLES, violations
-from peace_pipeline.stages.embed import layer_schema, network_schema
-from peace_pipeline.stages.extract import INVENTORY, WIRINGS
-from peace_pipeline.weights.layer_table import SCHEMA as LAYERS
+from peace_pipeline.lake.contracts import violations
+from peace_pipeline.lake.tables import INVENTORY, LAYERS, MODEL_RECORDS, PAIRS, TABLES, WIRINGS, Table
 from peace_pipeline.zoo import ModelRecord
-from peace_pipeline.zoo.record import SCHEMA as RECORDS
 from peace_pipeline.zoo.record import to_table
 from tests.conftest import card_of, directory, ingest, write_network
 
-SCHEMAS = {
-    "zoo_crawl": RECORDS,
-    "extracted_weights": INVENTORY,
-    "wirings": WIRINGS,
-    "layer_tensors": LAYERS,
-    "contrastive_pairs": PAIRS,
-    "network_embeddings": network_schema(4),
-    "layer_embeddings": layer_schema(4),
-}
 UNIT = [1.0, 0.0, 0.0, 0.0]
 KEY = {"model_id": "m", "revision": "r"}
 GOOD: dict[str, dict[str, Any]] = {
-    "zoo_crawl": {**KEY, "source": "directory", "uri": "file:///m", "status": "new"},
+    "model_records": {**KEY, "source": "directory", "uri": "file:///m", "status": "new"},
     "extracted_weights": {**KEY, "status": "new", "parameters": 3},
     "wirings": {**KEY, "status": "new", "method": "chain", "parameters": 3},
     "layer_tensors": {
@@ -51,8 +38,10 @@ GOOD: dict[str, dict[str, Any]] = {
 
 
 def found(name: str, folder: Path, *rows: dict[str, Any]) -> list[str]:
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMAS[name]), folder / "t.parquet")
-    return violations(name, folder / "t.parquet")
+    table = TABLES[name]
+    schema = table.with_vectors(4) if "vector" in table.schema.names else table.schema
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), folder / "t.parquet")
+    return violations(table, folder / "t.parquet")
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -67,10 +56,10 @@ def test_the_same_key_twice_is_reported(name: str, tmp_path: Path) -> None:
 
 
 BROKEN = [
-    ("zoo_crawl", "status", "unknown"),
-    ("zoo_crawl", "status", "skipped"),
-    ("zoo_crawl", "model_id", ""),
-    ("zoo_crawl", "uri", None),
+    ("model_records", "status", "unknown"),
+    ("model_records", "status", "skipped"),
+    ("model_records", "model_id", ""),
+    ("model_records", "uri", ""),
     ("extracted_weights", "status", "skipped"),
     ("extracted_weights", "parameters", -1),
     ("extracted_weights", "revision", ""),
@@ -101,16 +90,12 @@ def test_a_broken_row_is_reported(name: str, column: str, value: Any, tmp_path: 
 
 def test_a_missing_column_is_reported(tmp_path: Path) -> None:
     pq.write_table(pa.table({"model_id": ["m"]}), tmp_path / "t.parquet")
-    assert any("revision" in line for line in violations("extracted_weights", tmp_path / "t.parquet"))
+    assert any("revision" in line for line in violations(INVENTORY, tmp_path / "t.parquet"))
 
 
-def tables_of(lake: Lake, batch: str) -> dict[str, Path]:
-    return {
-        "zoo_crawl": lake.zoo(batch),
-        "extracted_weights": lake.inventory(batch),
-        "wirings": lake.wirings(batch),
-        "layer_tensors": lake.layers(batch),
-    }
+def tables_of(lake: Lake, batch: str) -> list[tuple[Table, Path]]:
+    tables = MODEL_RECORDS, INVENTORY, WIRINGS, LAYERS
+    return [(table, table.under(lake.root, batch=batch)) for table in tables]
 
 
 def test_every_table_that_the_code_writes_passes(lake: Lake, zoo: Path) -> None:
@@ -124,11 +109,11 @@ def test_every_table_that_the_code_writes_passes(lake: Lake, zoo: Path) -> None:
     (zoo / "empty").mkdir()
     (zoo / "empty" / "config.json").write_text("{}")
     (batch,) = ingest(lake, directory(zoo)).batches
-    for name, path in tables_of(lake, batch).items():
-        assert violations(name, path) == [], name
+    for table, path in tables_of(lake, batch):
+        assert violations(table, path) == [], table.name
     assert len(pq.read_table(lake.wirings(batch))) == 5
     assert write_pairs(lake).num_rows > 0
-    assert violations("contrastive_pairs", lake.pairs) == []
+    assert violations(PAIRS, lake.pairs) == []
 
 
 def test_a_batch_of_deletions_passes(lake: Lake, zoo: Path) -> None:
@@ -137,14 +122,14 @@ def test_a_batch_of_deletions_passes(lake: Lake, zoo: Path) -> None:
     (zoo / "a" / "model.safetensors").unlink()
     (zoo / "a" / "config.json").unlink()
     (batch,) = ingest(lake, directory(zoo)).batches
-    for name, path in tables_of(lake, batch).items():
-        assert violations(name, path) == [], name
+    for table, path in tables_of(lake, batch):
+        assert violations(table, path) == [], table.name
 
 
 def test_one_line_a_kind_of_violation(tmp_path: Path) -> None:
     records = [ModelRecord("directory", f"m{i}", "r", "u", status="odd") for i in range(50)]
     pq.write_table(to_table(records), tmp_path / "t.parquet")
-    (line,) = violations("zoo_crawl", tmp_path / "t.parquet")
+    (line,) = violations(MODEL_RECORDS, tmp_path / "t.parquet")
     assert "status" in line
     assert "50" in line
     assert line.count("odd") == 1

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from peace_pipeline.lake.tables import LAYERS
 from peace_pipeline.weights import layer_table as table
 from peace_pipeline.weights.layer_table import LayerRow, LayerTableWriter, read_models
 
@@ -97,7 +98,7 @@ def test_a_model_that_fails_halfway_leaves_the_others(
 
 def test_an_empty_table(tmp_path: Path) -> None:
     assert list(read_models(write(tmp_path / "t.parquet", {}))) == []
-    assert pq.read_schema(tmp_path / "t.parquet").equals(table.SCHEMA)
+    assert pq.read_schema(tmp_path / "t.parquet").equals(LAYERS.schema)
 
 
 def test_values_are_stored_as_they_are(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 from huggingface_hub.errors import HfHubHTTPError
 
 from peace_pipeline.lake import Lake
+from peace_pipeline.lake.tables import SKIPPED
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.hub.politeness import one_line
 from peace_pipeline.zoo.hub.ranges import RemoteBlob
 from peace_pipeline.zoo.hub.repository import Hub
 from peace_pipeline.zoo.hub.source import FORMATS, TOKEN, token_in
-from peace_pipeline.zoo.record import SKIPPED, ModelRecord
+from peace_pipeline.zoo.record import ModelRecord
 from peace_pipeline.zoo.source import FetchError
 
 _NAME = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from huggingface_hub import ModelInfo
 from huggingface_hub.errors import HfHubHTTPError
 
+from peace_pipeline.lake.tables import SKIPPED
 from peace_pipeline.zoo.hub.cursor import Descent, Place
 from peace_pipeline.zoo.hub.describing import refusal
 from peace_pipeline.zoo.hub.pages import DETAILS, LARGEST_PAGE, STATE, Listing
 from peace_pipeline.zoo.hub.politeness import HubUnavailable, is_outage, one_line
-from peace_pipeline.zoo.record import SKIPPED, KnownModel, ModelRecord
+from peace_pipeline.zoo.record import KnownModel, ModelRecord
 from peace_pipeline.zoo.source import Found, Milestone, Progress, SourceUnavailable, deleted
 
 if TYPE_CHECKING:

@@ -1,0 +1,216 @@
+"""Every Parquet table of the lake, described once: its columns, its key, where it lies and what its rows must be like.
+
+The contracts (:mod:`peace_pipeline.lake.contracts`), the asset checks and the paths of a lake follow from this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+NEW, SKIPPED, DELETED = "new", "skipped", "deleted"
+"""What a row says of its model: it is there, it was left out for the ``reason``, it is gone."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Parquet table.
+
+    ``asset`` writes it to ``path`` under the lake's root, where the names in braces are given by the caller. Rows are
+    unique by ``key``. A column that may not be null may not be an empty text either; ``values`` lists what a column
+    may hold, ``counts`` names integers that are never negative. Skipped rows have a reason, vectors have norm 1, and
+    lists of ``values`` are not empty, in every table that has such columns.
+    """
+
+    name: str
+    asset: str
+    path: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    counts: tuple[str, ...] = ()
+
+    def under(self, root: Path, **parts: str) -> Path:
+        """Where the table lies in a lake; a part may be a pattern."""
+        return root / self.path.format(**parts)
+
+    @property
+    def is_by_batch(self) -> bool:
+        """Whether each batch has its file, written by an asset that has batches as partitions."""
+        return "{batch}" in self.path and self.asset != "zoo_crawl"
+
+    def with_vectors(self, dimension: int) -> pa.Schema:
+        """The schema with vectors of ``dimension``."""
+        position = self.schema.get_field_index("vector")
+        vector = pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False)
+        return self.schema.set(position, vector)
+
+
+def _required(name: str, kind: pa.DataType | None = None) -> pa.Field:
+    return pa.field(name, kind or pa.string(), nullable=False)
+
+
+_STATUS = {"status": (NEW, SKIPPED, DELETED)}
+_MODEL = [_required("model_id"), _required("revision")]
+_OUTCOME = [*_MODEL, _required("status"), ("reason", pa.string()), ("passing", pa.bool_())]
+_TIME = pa.timestamp("us", tz="UTC")
+_FILE = pa.struct(
+    [("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string()), ("format", pa.string())]
+)
+_TENSOR = pa.struct(
+    [("name", pa.string()), ("shape", pa.list_(pa.int64())), ("dtype", pa.string()), ("hash", pa.string())]
+)
+
+MODEL_RECORDS = Table(
+    "model_records",
+    "zoo_crawl",
+    "zoo/{batch}.parquet",
+    pa.schema(
+        [
+            _required("source"),
+            *_MODEL,
+            _required("uri"),
+            ("etag", pa.string()),
+            ("files", pa.list_(_FILE)),
+            ("architecture", pa.string()),
+            ("library", pa.string()),
+            ("task", pa.string()),
+            ("datasets", pa.list_(pa.string())),
+            ("metrics", pa.map_(pa.string(), pa.float64())),
+            ("hyperparameters", pa.map_(pa.string(), pa.string())),
+            ("seed", pa.int64()),
+            ("base_model", pa.string()),
+            ("base_model_relation", pa.string()),
+            ("license", pa.string()),
+            ("tags", pa.list_(pa.string())),
+            ("card", pa.string()),
+            ("parameters", pa.int64()),
+            ("created_at", _TIME),
+            ("last_modified", _TIME),
+            _required("status"),
+            ("reason", pa.string()),
+        ]
+    ),
+    key=("source", "model_id", "revision"),
+    values=_STATUS,
+)
+"""Model records of one crawl batch."""
+
+INVENTORY = Table(
+    "extracted_weights",
+    "extracted_weights",
+    "inventory/{batch}.parquet",
+    pa.schema(
+        [*_OUTCOME, ("parameters", pa.int64()), ("content", pa.string()), ("tensors", pa.list_(_TENSOR))]
+    ),
+    key=("model_id",),
+    values=_STATUS,
+    counts=("parameters",),
+)
+"""One row a model: its tensors and a hash of them all, or the reason it was skipped."""
+
+WIRINGS = Table(
+    "wirings",
+    "layer_tensors",
+    "wirings/{batch}.parquet",
+    pa.schema(
+        [
+            *_OUTCOME,
+            ("method", pa.string()),
+            ("family", pa.string()),
+            ("parameters", pa.int64()),
+            ("sampled", pa.bool_()),
+            ("wiring", pa.string()),
+        ]
+    ),
+    key=("model_id",),
+    values=_STATUS | {"method": ("family", "traced", "chain", "independent")},
+    counts=("parameters",),
+)
+"""One row a model: how PEACE reads it, or the reason it was skipped."""
+
+LAYERS = Table(
+    "layer_tensors",
+    "layer_tensors",
+    "layers/{batch}.parquet",
+    pa.schema(
+        [
+            *_MODEL,
+            _required("layer", pa.int32()),
+            _required("name"),
+            _required("kind"),
+            _required("parameter"),
+            _required("out_group"),
+            ("in_group", pa.string()),
+            _required("shape", pa.list_(pa.int64())),
+            _required("dtype"),
+            _required("sampled", pa.bool_()),
+            _required("values", pa.list_(pa.float32())),
+        ]
+    ),
+    key=("model_id", "layer", "parameter"),
+    values={"parameter": ("weight", "bias")},
+    counts=("layer",),
+)
+"""One row a layer's parameter, with its values."""
+
+PAIRS = Table(
+    "contrastive_pairs",
+    "contrastive_pairs",
+    "pairs/pairs.parquet",
+    pa.schema(
+        [
+            _required("anchor"),
+            _required("other"),
+            _required("relation"),
+            _required("reason"),
+            ("strength", pa.float64()),
+        ]
+    ),
+    key=("anchor", "other", "reason"),
+    values={"relation": ("positive", "negative")},
+)
+"""Pairs that the encoder learns from."""
+
+NETWORK_EMBEDDINGS = Table(
+    "network_embeddings",
+    "network_embeddings",
+    "embeddings/{encoder_version}/network/{batch}.parquet",
+    pa.schema(
+        [
+            *_MODEL,
+            _required("encoder_version"),
+            _required("embedded_at", _TIME),
+            _required("vector", pa.list_(pa.float32())),
+        ]
+    ),
+    key=("model_id",),
+)
+"""One row a network."""
+
+LAYER_EMBEDDINGS = Table(
+    "layer_embeddings",
+    "layer_embeddings",
+    "embeddings/{encoder_version}/layer/{batch}.parquet",
+    pa.schema(
+        [
+            *_MODEL,
+            _required("encoder_version"),
+            _required("layer", pa.int32()),
+            _required("name"),
+            _required("kind"),
+            _required("vector", pa.list_(pa.float32())),
+        ]
+    ),
+    key=("model_id", "layer"),
+    counts=("layer",),
+)
+"""One row a layer of a network."""
+
+TABLES = {
+    table.name: table
+    for table in (MODEL_RECORDS, INVENTORY, WIRINGS, LAYERS, PAIRS, NETWORK_EMBEDDINGS, LAYER_EMBEDDINGS)
+}
