@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from peace_pipeline.zoo.record import NEW, SKIPPED
+from peace_pipeline.lake.tables import NEW, SKIPPED
 
 
 @dataclass(frozen=True)
