@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch_geometric.nn.aggr import MultiAggregation
-from torch_geometric.utils import to_dense_batch
 
 from peace_pipeline.encoder import features
 from peace_pipeline.encoder.bucket import Bucket
 from peace_pipeline.encoder.gnn import NeuronGNN, gathered, mlp
+from peace_pipeline.encoder.ragged import spread, to_dense_batch
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,6 @@ class Encoder(nn.Module):
         self.gnn = NeuronGNN(config.width, config.heads, config.rounds, config.probes)
         self.readout_norm = nn.LayerNorm(2 * config.width)
         self.readout = mlp(2 * config.width, 2 * config.width, config.width)
-        self.aggregate = MultiAggregation(["mean", "max", "std"])
         described = 3 * config.width + features.STATISTICS + features.LAYER_FEATURES
         self.token_norm = nn.BatchNorm1d(3 * config.width)
         self.statistics_norm = nn.BatchNorm1d(features.STATISTICS)
@@ -123,7 +121,7 @@ class Encoder(nn.Module):
             network_of.append((networks + torch.arange(count)).repeat_interleave(depth))
             layers, networks = layers + count * depth, networks + count
         node = self.readout(self.readout_norm(torch.cat(nodes)))
-        pooled = self.aggregate(node, torch.cat(layer_of), dim_size=layers)
+        pooled = spread(node, torch.cat(layer_of), layers)
         statistics, fixed = torch.cat(known).split([features.STATISTICS, features.LAYER_FEATURES], -1)
         described = torch.cat([self.token_norm(pooled), self.statistics_norm(statistics), fixed], -1)
         kind = self.kind(torch.cat(kinds).to(node.device))
