@@ -74,6 +74,11 @@ class Lake:
         return tables.PAIRS.under(self.root)
 
     @property
+    def current(self) -> Path:
+        """What is known of models and changes with every batch, as tables that are looked up by key."""
+        return self.root / "current.lance"
+
+    @property
     def index(self) -> Path:
         return self.root / "index.lance"
 
