@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from peace_pipeline.encoder.networks import NetworkTensors
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
 from peace_pipeline.stages.extract import extract_batch, layer_batch
 from peace_pipeline.symmetry.form.folding import Read, folded_layer
+from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
@@ -131,15 +131,15 @@ def infos(**shapes: tuple[int, ...]) -> list[TensorInfo]:
     return [TensorInfo(name.replace("__", "."), shape, "float32") for name, shape in shapes.items()]
 
 
-def as_input(key: str, state: Mapping[str, torch.Tensor], config: dict[str, Any]) -> NetworkTensors:
+def as_input(key: str, state: Mapping[str, torch.Tensor], config: dict[str, Any]) -> Network:
     """A state dictionary as the encoder takes it."""
     wiring = infer_wiring(infos_of(state), config)
-    return key, wiring, folded_tensors(wiring, lambda name: state[name].detach())
+    return Network(key, wiring, folded_tensors(wiring, lambda name: state[name].detach()))
 
 
 def networks_of(
     architecture: str, count: int, seed: int = 0, dtype: torch.dtype = torch.float64
-) -> list[NetworkTensors]:
+) -> list[Network]:
     """Random networks as the encoder takes them; ``independent`` ones are residual networks under odd names."""
     base = "resnet" if architecture == "independent" else architecture
     found = []

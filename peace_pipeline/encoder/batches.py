@@ -9,21 +9,21 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from peace_pipeline.encoder.bucket import Bucket
 from peace_pipeline.encoder.model import EncoderConfig
 from peace_pipeline.encoder.pairs import BROKEN_SHARE, DROPPED, NOISE, POSITIVE
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import ALL, Strength, random_element
 from peace_pipeline.symmetry.group.perturbations import add_noise, break_wiring, breakable, drop_weights
+from peace_pipeline.symmetry.network import Stack
 
 INTACT, BROKEN = 0, 1
 
 
 @dataclass(frozen=True)
 class Views:
-    """A training batch. For each row of the buckets, in order: ``member`` (which network) and ``view``."""
+    """A training batch. For each row of the stacks, in order: ``member`` (which network) and ``view``."""
 
-    buckets: list[Bucket]
+    stacks: list[Stack]
     member: torch.Tensor
     view: torch.Tensor
 
@@ -31,13 +31,13 @@ class Views:
 class TrainingSet(torch.utils.data.Dataset[int]):
     """The training networks in memory, stacked; an item is a network's number, a batch is :class:`Views`."""
 
-    def __init__(self, buckets: Sequence[Bucket], pairs: pa.Table, config: EncoderConfig, seed: int) -> None:
-        self.buckets = list(buckets)
+    def __init__(self, stacks: Sequence[Stack], pairs: pa.Table, config: EncoderConfig, seed: int) -> None:
+        self.stacks = list(stacks)
         self.config = config
-        self.keys = [key for bucket in buckets for key in bucket.keys]
+        self.keys = [key for stack in stacks for key in stack.keys]
         self.relation = _relation(self.keys, pairs)
         self.generator = torch.Generator().manual_seed(seed)
-        self._starts = np.cumsum([0, *(len(bucket) for bucket in buckets)])
+        self._starts = np.cumsum([0, *(len(stack) for stack in stacks)])
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -53,24 +53,24 @@ class TrainingSet(torch.utils.data.Dataset[int]):
         partners = [self._partner(anchor) for anchor in anchors]
         alone = [anchor for anchor, partner in zip(anchors, partners, strict=True) if anchor == partner]
         intact = sorted([*set(anchors) | set(partners), *alone])
-        buckets, members, views = [], [], []
-        for number, bucket in enumerate(self.buckets):
+        stacks, members, views = [], [], []
+        for number, stack in enumerate(self.stacks):
             start, end = self._starts[number : number + 2]
             own = [member for member in intact if start <= member < end]
             if not own:
                 continue
-            parts = [self._copy(bucket.select([member - start for member in own]))]
-            twins = sorted(set(own) & set(anchors)) if self._breakable(bucket) else []
+            parts = [self._copy(stack.select([member - start for member in own]))]
+            twins = sorted(set(own) & set(anchors)) if self._breakable(stack) else []
             if twins:
-                parts.append(self._broken(self._copy(bucket.select([member - start for member in twins]))))
-            buckets.append(_join(parts))
+                parts.append(self._broken(self._copy(stack.select([member - start for member in twins]))))
+            stacks.append(Stack.joined(parts))
             members += own + twins
             views += [INTACT] * len(own) + [BROKEN] * len(twins)
-        return Views(buckets, torch.tensor(members), torch.tensor(views))
+        return Views(stacks, torch.tensor(members), torch.tensor(views))
 
     @staticmethod
-    def _breakable(bucket: Bucket) -> bool:
-        return bool(breakable(bucket.wiring))
+    def _breakable(stack: Stack) -> bool:
+        return bool(breakable(stack.wiring))
 
     def twins(self, batch: Views) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows of the intact networks that have a broken twin in the batch, and the rows of those twins."""
@@ -100,21 +100,21 @@ class TrainingSet(torch.utils.data.Dataset[int]):
             return anchor
         return partners[int(torch.randint(len(partners), (1,), generator=self.generator))]
 
-    def _copy(self, bucket: Bucket) -> Bucket:
+    def _copy(self, stack: Stack) -> Stack:
         """A disguised copy that weights are dropped from and noise is added to.
 
         All but permutations are the identity under the canonical form, so they are left out there.
         """
         strength = Strength() if self.config.canonical else ALL
-        element = random_element(bucket.wiring, len(bucket), self.generator, strength)
-        tensors = act(bucket.wiring, bucket.tensors, element)
-        shares = (most * torch.rand(len(bucket), generator=self.generator) for most in (DROPPED, NOISE))
+        element = random_element(stack.wiring, len(stack), self.generator, strength)
+        tensors = act(stack.wiring, stack.tensors, element)
+        shares = (most * torch.rand(len(stack), generator=self.generator) for most in (DROPPED, NOISE))
         dropped = drop_weights(tensors, next(shares), self.generator)
-        return bucket.with_tensors(add_noise(dropped, next(shares), self.generator))
+        return stack.with_tensors(add_noise(dropped, next(shares), self.generator))
 
-    def _broken(self, bucket: Bucket) -> Bucket:
-        share = BROKEN_SHARE * (0.25 + 0.75 * torch.rand(len(bucket), generator=self.generator))
-        return bucket.with_tensors(break_wiring(bucket.wiring, bucket.tensors, share, self.generator))
+    def _broken(self, stack: Stack) -> Stack:
+        share = BROKEN_SHARE * (0.25 + 0.75 * torch.rand(len(stack), generator=self.generator))
+        return stack.with_tensors(break_wiring(stack.wiring, stack.tensors, share, self.generator))
 
 
 def _relation(keys: list[str], pairs: pa.Table) -> torch.Tensor:
@@ -126,9 +126,3 @@ def _relation(keys: list[str], pairs: pa.Table) -> torch.Tensor:
         if anchor != other and anchor in number and other in number:
             relation[number[anchor], number[other]] = 1 if kind == POSITIVE else -1
     return relation.fill_diagonal_(1)
-
-
-def _join(parts: list[Bucket]) -> Bucket:
-    tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors}
-    keys = tuple(key for part in parts for key in part.keys)
-    return Bucket(parts[0].wiring, keys, tensors, parts[0].sizes)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from peace_pipeline.encoder.bucket import Bucket, stack
+from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.encoder.networks import NetworkTensors
+from peace_pipeline.symmetry.network import Network, Stack, stacked
 
 _CHUNK_VALUES = 4_000_000
 _CHUNK_NETWORKS = 256
@@ -25,46 +25,44 @@ class Embedding:
     layers: np.ndarray
 
 
-def chunks(networks: Iterable[NetworkTensors]) -> Iterator[list[NetworkTensors]]:
+def embed(
+    encoder: Encoder, networks: Iterable[Network], dtype: torch.dtype = torch.float32
+) -> Iterator[Embedding]:
+    """Embed networks; uses a GPU where there is one. Order may change."""
+    for chunk in chunks(networks):
+        yield from _embedded(encoder, stacked(chunk), dtype)
+
+
+def embed_stacks(
+    encoder: Encoder, stacks: Iterable[Stack], dtype: torch.dtype = torch.float32
+) -> Iterator[Embedding]:
+    """Embed stacks of folded networks, in order."""
+    for stack in stacks:
+        size = sum(tensor[0].numel() for tensor in stack.tensors.values())
+        for piece in stack.cut(max(1, min(_CHUNK_NETWORKS, _CHUNK_VALUES // max(1, size)))):
+            yield from _embedded(encoder, [piece], dtype)
+
+
+def chunks(networks: Iterable[Network]) -> Iterator[list[Network]]:
     """Group networks so that a chunk holds at most some million values, or one network."""
-    chunk: list[NetworkTensors] = []
+    chunk: list[Network] = []
     values = 0
     for network in networks:
-        size = sum(tensor.numel() for tensor in network[2].values())
-        if chunk and (values + size > _CHUNK_VALUES or len(chunk) == _CHUNK_NETWORKS):
+        if chunk and (values + network.size > _CHUNK_VALUES or len(chunk) == _CHUNK_NETWORKS):
             yield chunk
             chunk, values = [], 0
         chunk.append(network)
-        values += size
+        values += network.size
     if chunk:
         yield chunk
 
 
-def embed(
-    encoder: Encoder, networks: Iterable[NetworkTensors], dtype: torch.dtype = torch.float32
-) -> Iterator[Embedding]:
-    """Embed networks (key, wiring, folded tensors); uses a GPU where there is one. Order may change."""
+def _embedded(encoder: Encoder, stacks: Sequence[Stack], dtype: torch.dtype) -> Iterator[Embedding]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder = encoder.to(device, dtype).eval()
-    for chunk in chunks(networks):
-        typed = (
-            (key, wiring, {name: t.to(dtype) for name, t in tensors.items()})
-            for key, wiring, tensors in chunk
-        )
-        buckets = stack(
-            typed, to_canonical=encoder.config.canonical, shared_nodes=encoder.config.shared_nodes
-        )
-        yield from embed_buckets(encoder, buckets, device)
-
-
-def embed_buckets(
-    encoder: Encoder, buckets: list[Bucket], device: torch.device | None = None
-) -> Iterator[Embedding]:
-    """Embed networks that are already stacked."""
     with torch.inference_mode():
-        embedded = encoder([bucket.to(device) if device else bucket for bucket in buckets])
+        embedded = encoder([encoder_input(stack.to(dtype), encoder.config).to(device) for stack in stacks])
     networks, layers = embedded.networks.cpu().numpy(), embedded.layers.cpu().numpy()
     starts = np.searchsorted(embedded.network_of.cpu().numpy(), np.arange(len(networks) + 1))
-    keys = [key for bucket in buckets for key in bucket.keys]
-    for row, key in enumerate(keys):
+    for row, key in enumerate(key for stack in stacks for key in stack.keys):
         yield Embedding(key, networks[row], layers[starts[row] : starts[row + 1]])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from peace_pipeline.encoder.bucket import Bucket
+from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.symmetry.wiring.types import FIXED, INDEPENDENT, PERMUTABLE, WiredLayer
 
 FREQUENCIES = 8
@@ -46,14 +46,16 @@ def fourier(values: torch.Tensor) -> torch.Tensor:
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
-def node_features(bucket: Bucket, group: str, dtype: torch.dtype) -> torch.Tensor:
+def node_features(stack: Stack, group: str, dtype: torch.dtype) -> torch.Tensor:
     """Features (units, NODE_FEATURES) of a group's neurons: alike for all of a group that is not fixed."""
-    wiring, own = bucket.wiring, bucket.wiring.groups[group]
+    wiring, own = stack.wiring, stack.wiring.groups[group]
     written, read = bool(wiring.writers(group)), bool(wiring.readers(group))
     kinds = [own.kind == PERMUTABLE, own.kind == INDEPENDENT, own.kind == FIXED, written, read]
     positions = [i for i, layer in enumerate(wiring.layers) if layer.out.group == group]
     depth = (positions[0] + 1) / len(wiring.layers) if positions else 0.0
-    shared = torch.tensor([*map(float, kinds), math.log(bucket.sizes[group]) / 4, depth], dtype=dtype)
+    shared = torch.tensor(
+        [*map(float, kinds), math.log(stack.wiring.groups[group].full_size) / 4, depth], dtype=dtype
+    )
     count = own.entries
     place = torch.zeros(count, 2 * FREQUENCIES, dtype=dtype)
     if own.kind == FIXED and count > 1:
@@ -77,19 +79,19 @@ class Alignment:
     What passes a layer of single channels is matched with what was there before it.
     """
 
-    def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
         self._written: dict[str, _Written | None] = {}
 
     def features(self, position: int) -> torch.Tensor:
         """Features (batch, ALIGNMENTS) of a layer; 0 where nothing that it reads is written."""
-        bucket, wired = self._bucket, self._bucket.wiring.layers[position]
-        weight = bucket.tensors[wired.weight]
+        stack, wired = self._stack, self._stack.wiring.layers[position]
+        weight = stack.tensors[wired.weight]
         axis = next((axis for axis in reversed(wired.axes) if axis.charge < 0), wired.into)
         written = self._of(axis.group) if axis else None
         if axis is None or written is None:
             return weight.new_zeros(len(weight), ALIGNMENTS)
-        size = bucket.wiring.groups[axis.group].entries
+        size = stack.wiring.groups[axis.group].entries
         columns = weight.movedim(1 + axis.dim, 1).reshape(len(weight), size, -1)
         norm = columns.norm(dim=2)
         return torch.stack(
@@ -107,7 +109,7 @@ class Alignment:
         return self._written[group]
 
     def _find(self, name: str) -> _Written | None:
-        wiring, tensors = self._bucket.wiring, self._bucket.tensors
+        wiring, tensors = self._stack.wiring, self._stack.tensors
         group = wiring.groups[name]
         if group.parts:
             return _joined([self._of(part) for part in group.parts])
@@ -171,11 +173,11 @@ def _cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a * b).sum(1) / (scale + 1e-3 * math.sqrt(a.shape[1]))
 
 
-def layer_features(bucket: Bucket, position: int, dtype: torch.dtype) -> torch.Tensor:
+def layer_features(stack: Stack, position: int, dtype: torch.dtype) -> torch.Tensor:
     """Features (LAYER_FEATURES,) of a layer: log sizes and depth."""
-    wired, count = bucket.wiring.layers[position], len(bucket.wiring.layers)
-    inputs = bucket.sizes[wired.into.group] if wired.into else 1
-    sizes = [bucket.sizes[wired.out.group], inputs, kernel_size(wired)]
+    wired, count = stack.wiring.layers[position], len(stack.wiring.layers)
+    inputs = stack.wiring.groups[wired.into.group].full_size if wired.into else 1
+    sizes = [stack.wiring.groups[wired.out.group].full_size, inputs, kernel_size(wired)]
     depth = torch.tensor([position / count, (count - 1 - position) / count], dtype=dtype)
     scalars = torch.tensor([*(math.log(size) / 4 for size in sizes), math.log(count) / 4], dtype=dtype)
     return torch.cat([scalars, fourier(depth)[:, :FREQUENCIES].flatten()])
@@ -213,16 +215,16 @@ def position_features(wired: WiredLayer, dtype: torch.dtype) -> torch.Tensor:
     )
 
 
-def edge_values(bucket: Bucket, position: int) -> torch.Tensor:
+def edge_values(stack: Stack, position: int) -> torch.Tensor:
     """The layer's weights (batch, out, in, positions), scaled by the root of the fan-in and compressed.
 
     Neurons of a diagonal layer have one input each.
     """
-    wired = bucket.wiring.layers[position]
-    weight = bucket.tensors[wired.weight]
+    wired = stack.wiring.layers[position]
+    weight = stack.tensors[wired.weight]
     read = wired.into if wired.into and not wired.is_diagonal else None
-    inputs = bucket.wiring.groups[read.group].entries if read else 1
-    fan_in = (bucket.sizes[read.group] if read else 1) * kernel_size(wired)
+    inputs = stack.wiring.groups[read.group].entries if read else 1
+    fan_in = (stack.wiring.groups[read.group].full_size if read else 1) * kernel_size(wired)
     return torch.asinh(weight.reshape(*weight.shape[:2], inputs, -1) * math.sqrt(fan_in))
 
 

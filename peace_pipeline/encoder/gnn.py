@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from peace_pipeline.encoder import features
-from peace_pipeline.encoder.bucket import Bucket
 from peace_pipeline.encoder.probes import Probes
+from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.symmetry.wiring.types import Wiring
 
 States = dict[str, torch.Tensor]
@@ -88,7 +88,7 @@ class Round(nn.Module):
 
     def forward(
         self,
-        bucket: Bucket,
+        stack: Stack,
         edges: list[torch.Tensor],
         places: torch.Tensor,
         states: States,
@@ -98,10 +98,10 @@ class Round(nn.Module):
         arriving = {name: torch.zeros_like(state) for name, state in states.items()}
         returning = {name: torch.zeros_like(state) for name, state in states.items()}
         sent = []
-        for position, wired in enumerate(bucket.wiring.layers):
-            diagonal, edge, wiring = wired.is_diagonal, edges[position], bucket.wiring
+        for position, wired in enumerate(stack.wiring.layers):
+            diagonal, edge, wiring = wired.is_diagonal, edges[position], stack.wiring
             source = (
-                gathered(wiring, states, wired.into.group) if wired.into else unit.expand(len(bucket), 1, -1)
+                gathered(wiring, states, wired.into.group) if wired.into else unit.expand(len(stack), 1, -1)
             )
             message = self.messages(edge, source + places[position], self.forward_map, diagonal=diagonal)
             add(wiring, arriving, wired.out.group, message)
@@ -133,35 +133,35 @@ class NeuronGNN(nn.Module):
         self.unit = nn.Parameter(torch.zeros(width))
         self.rounds = nn.ModuleList(Round(width, heads) for _ in range(rounds))
 
-    def forward(self, bucket: Bucket, values: list[torch.Tensor]) -> tuple[States, list[torch.Tensor]]:
-        """States of a bucket's neurons and the last message of each layer; ``values`` are the edge values."""
+    def forward(self, stack: Stack, values: list[torch.Tensor]) -> tuple[States, list[torch.Tensor]]:
+        """States of a stack's neurons and the last message of each layer; ``values`` are the edge values."""
         dtype = self.unit.dtype
-        layers = bucket.wiring.layers
+        layers = stack.wiring.layers
         edges = [
             self.edge_features(value, features.position_features(wired, dtype).to(self.unit.device))
             for value, wired in zip(values, layers, strict=True)
         ]
         places = self.place(
-            torch.stack([features.layer_features(bucket, i, dtype) for i in range(len(layers))]).to(
+            torch.stack([features.layer_features(stack, i, dtype) for i in range(len(layers))]).to(
                 self.unit.device
             )
         )
-        states = self._initial(bucket)
+        states = self._initial(stack)
         sent: list[torch.Tensor] = []
         for step in self.rounds:
-            states, sent = step(bucket, edges, places, states, self.unit)
+            states, sent = step(stack, edges, places, states, self.unit)
         return states, sent
 
-    def _initial(self, bucket: Bucket) -> States:
+    def _initial(self, stack: Stack) -> States:
         states = {}
-        for name in with_neurons(bucket.wiring):
-            node = self.node(features.node_features(bucket, name, self.unit.dtype).to(self.unit.device))
-            states[name] = node.expand(len(bucket), -1, -1)
-        for wired in bucket.wiring.layers:
+        for name in with_neurons(stack.wiring):
+            node = self.node(features.node_features(stack, name, self.unit.dtype).to(self.unit.device))
+            states[name] = node.expand(len(stack), -1, -1)
+        for wired in stack.wiring.layers:
             if "bias" in wired.layer.tensors:
-                bias = torch.asinh(bucket.tensors[wired.layer.tensors["bias"]])
-                add(bucket.wiring, states, wired.out.group, self.bias(torch.stack([bias, bias.abs()], -1)))
+                bias = torch.asinh(stack.tensors[wired.layer.tensors["bias"]])
+                add(stack.wiring, states, wired.out.group, self.bias(torch.stack([bias, bias.abs()], -1)))
         if self.probes is not None and self.probed is not None:
-            for name, activations in self.probes(bucket).items():
-                add(bucket.wiring, states, name, self.probed(activations))
+            for name, activations in self.probes(stack).items():
+                add(stack.wiring, states, name, self.probed(activations))
         return states

@@ -1,4 +1,4 @@
-"""The encoder: buckets of networks → layer embeddings and network embeddings of unit norm."""
+"""The encoder: stacks of networks → layer embeddings and network embeddings of unit norm."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from peace_pipeline.encoder import features
-from peace_pipeline.encoder.bucket import Bucket
 from peace_pipeline.encoder.gnn import NeuronGNN, gathered, mlp
 from peace_pipeline.encoder.ragged import spread, to_dense_batch
+from peace_pipeline.symmetry.network import Stack
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Embedded:
-    """Embeddings in the order of the buckets and of the networks in them.
+    """Embeddings in the order of the stacks and of the networks in them.
 
     ``networks`` is (networks, dimension), ``layers`` (all layers, token width), both of unit norm;
     ``network_of`` (all layers,) says whose layer each is.
@@ -87,9 +87,9 @@ class Encoder(nn.Module):
             nn.BatchNorm1d(config.token_width), nn.Linear(config.token_width, config.dimension)
         )
 
-    def forward(self, buckets: Sequence[Bucket]) -> Embedded:
-        """Embed every network of ``buckets``."""
-        tokens, network_of = self._tokens(buckets)
+    def forward(self, stacks: Sequence[Stack]) -> Embedded:
+        """Embed every network of ``stacks``."""
+        tokens, network_of = self._tokens(stacks)
         dense, present = to_dense_batch(tokens, network_of)
         if self.config.transformer:
             summary = self.summary.expand(len(dense), 1, -1)
@@ -103,21 +103,21 @@ class Encoder(nn.Module):
         networks = nn.functional.normalize(self.head(pooled), dim=-1)
         return Embedded(networks, nn.functional.normalize(tokens, dim=-1), network_of)
 
-    def _tokens(self, buckets: Sequence[Bucket]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _tokens(self, stacks: Sequence[Stack]) -> tuple[torch.Tensor, torch.Tensor]:
         """Layer tokens (all layers, token width), network by network, and whose layer each is."""
         nodes, layer_of, known, kinds, network_of = [], [], [], [], []
         layers = networks = 0
-        for bucket in buckets:
-            count, depth = len(bucket), len(bucket.wiring.layers)
-            values = [features.edge_values(bucket, position) for position in range(depth)]
-            states, sent = self.gnn(bucket, values)
+        for stack in stacks:
+            count, depth = len(stack), len(stack.wiring.layers)
+            values = [features.edge_values(stack, position) for position in range(depth)]
+            states, sent = self.gnn(stack, values)
             base = layers + depth * torch.arange(count, device=sent[0].device)
-            for position, (wired, message) in enumerate(zip(bucket.wiring.layers, sent, strict=True)):
-                joined = torch.cat([gathered(bucket.wiring, states, wired.out.group), message], -1)
+            for position, (wired, message) in enumerate(zip(stack.wiring.layers, sent, strict=True)):
+                joined = torch.cat([gathered(stack.wiring, states, wired.out.group), message], -1)
                 nodes.append(joined.flatten(0, 1))
                 layer_of.append((base + position).repeat_interleave(message.shape[1]))
-            known.append(self._known(bucket, values).flatten(0, 1))
-            kinds.append(_kinds(bucket).repeat(count))
+            known.append(self._known(stack, values).flatten(0, 1))
+            kinds.append(_kinds(stack).repeat(count))
             network_of.append((networks + torch.arange(count)).repeat_interleave(depth))
             layers, networks = layers + count * depth, networks + count
         node = self.readout(self.readout_norm(torch.cat(nodes)))
@@ -127,24 +127,24 @@ class Encoder(nn.Module):
         kind = self.kind(torch.cat(kinds).to(node.device))
         return self.token(described) + kind, torch.cat(network_of).to(node.device)
 
-    def _known(self, bucket: Bucket, values: list[torch.Tensor]) -> torch.Tensor:
-        """Statistics and static features (batch, layers, …) of a bucket's layers."""
+    def _known(self, stack: Stack, values: list[torch.Tensor]) -> torch.Tensor:
+        """Statistics and static features (batch, layers, …) of a stack's layers."""
         rows = []
-        alignment = features.Alignment(bucket)
-        for position, wired in enumerate(bucket.wiring.layers):
+        alignment = features.Alignment(stack)
+        for position, wired in enumerate(stack.wiring.layers):
             name = wired.layer.tensors.get("bias")
-            bias = torch.asinh(bucket.tensors[name]) if name else None
-            fixed = features.layer_features(bucket, position, values[position].dtype).to(
+            bias = torch.asinh(stack.tensors[name]) if name else None
+            fixed = features.layer_features(stack, position, values[position].dtype).to(
                 values[position].device
             )
             told = [
                 features.statistics(values[position], bias),
                 alignment.features(position),
-                fixed.expand(len(bucket), -1),
+                fixed.expand(len(stack), -1),
             ]
             rows.append(torch.cat(told, 1))
         return torch.stack(rows, 1)
 
 
-def _kinds(bucket: Bucket) -> torch.Tensor:
-    return torch.tensor([features.kind_index(wired) for wired in bucket.wiring.layers])
+def _kinds(stack: Stack) -> torch.Tensor:
+    return torch.tensor([features.kind_index(wired) for wired in stack.wiring.layers])

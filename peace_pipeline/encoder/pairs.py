@@ -7,11 +7,11 @@ from dataclasses import asdict
 
 import pyarrow as pa
 
-from peace_pipeline.encoder.networks import read_wirings
 from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.lake.query import query
 from peace_pipeline.lake.tables import PAIRS
 from peace_pipeline.symmetry.group.perturbations import breakable
+from peace_pipeline.symmetry.stored import read_wirings
 from peace_pipeline.symmetry.wiring.symmetries import (
     FLIP,
     LINEAR,

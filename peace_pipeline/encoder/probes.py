@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from peace_pipeline.encoder import features
-from peace_pipeline.encoder.bucket import Bucket
+from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.symmetry.wiring.symmetries import SCALE
 from peace_pipeline.symmetry.wiring.types import FIXED, WiredLayer
 
@@ -32,7 +32,7 @@ class Probes(nn.Module):
             nn.Linear(features.POSITION_FEATURES, 32), nn.GELU(), nn.Linear(32, count)
         )
 
-    def forward(self, bucket: Bucket) -> Activations:
+    def forward(self, stack: Stack) -> Activations:
         """Activations (group → (batch, units, probes)) before the non-linearity, compressed.
 
         Layers are taken in order. A layer that writes a group which was written before adds to what has passed
@@ -40,32 +40,32 @@ class Probes(nn.Module):
         Neurons that no probe reaches have zeros.
         """
         reached: Activations = {}
-        for wired in bucket.wiring.layers:
-            arriving = self._through(bucket, wired, self._source(bucket, wired, reached))
+        for wired in stack.wiring.layers:
+            arriving = self._through(stack, wired, self._source(stack, wired, reached))
             before = reached.get(wired.out.group)
             reached[wired.out.group] = arriving if before is None else before.relu() + arriving
         return {name: torch.asinh(values) for name, values in reached.items()}
 
-    def _source(self, bucket: Bucket, wired: WiredLayer, reached: Activations) -> torch.Tensor:
+    def _source(self, stack: Stack, wired: WiredLayer, reached: Activations) -> torch.Tensor:
         """What the layer reads (batch, in, probes): probes at the inputs, else rectified activations."""
         if wired.into is None:
-            return self.pattern.new_ones(len(bucket), 1, self.count)
-        return self._at(bucket, wired.into.group, reached)
+            return self.pattern.new_ones(len(stack), 1, self.count)
+        return self._at(stack, wired.into.group, reached)
 
-    def _at(self, bucket: Bucket, name: str, reached: Activations) -> torch.Tensor:
-        group = bucket.wiring.groups[name]
+    def _at(self, stack: Stack, name: str, reached: Activations) -> torch.Tensor:
+        group = stack.wiring.groups[name]
         if group.parts:
-            return torch.cat([self._at(bucket, part, reached) for part in group.parts], 1)
+            return torch.cat([self._at(stack, part, reached) for part in group.parts], 1)
         if name in reached:
-            return _steadied(bucket, name, reached[name].relu())
+            return _steadied(stack, name, reached[name].relu())
         if group.kind != FIXED:
-            return self.pattern.new_zeros(len(bucket), group.entries, self.count)
+            return self.pattern.new_zeros(len(stack), group.entries, self.count)
         basis = features.input_basis(group.entries, self.pattern.dtype).to(self.pattern.device)
-        return (basis @ self.pattern).expand(len(bucket), -1, -1)
+        return (basis @ self.pattern).expand(len(stack), -1, -1)
 
-    def _through(self, bucket: Bucket, wired: WiredLayer, source: torch.Tensor) -> torch.Tensor:
+    def _through(self, stack: Stack, wired: WiredLayer, source: torch.Tensor) -> torch.Tensor:
         """The layer's map (batch, in, probes) → (batch, out, probes)."""
-        weight = bucket.tensors[wired.weight]
+        weight = stack.tensors[wired.weight]
         inputs = 1 if wired.is_diagonal else source.shape[1]
         weight = weight.reshape(*weight.shape[:2], inputs, -1)
         if wired.is_diagonal:
@@ -80,13 +80,13 @@ class Probes(nn.Module):
             collapsed = (weight @ table).movedim(-1, 1)
             out = (collapsed @ source.movedim(-1, 1)[..., None])[..., 0].movedim(1, -1)
         if "bias" in wired.layer.tensors:
-            out = out + bucket.tensors[wired.layer.tensors["bias"]][..., None]
+            out = out + stack.tensors[wired.layer.tensors["bias"]][..., None]
         return out
 
 
-def _steadied(bucket: Bucket, name: str, values: torch.Tensor) -> torch.Tensor:
+def _steadied(stack: Stack, name: str, values: torch.Tensor) -> torch.Tensor:
     """Values of a residual stream of which norms read, over their root mean square: sums over many blocks grow."""
-    wiring = bucket.wiring
+    wiring = stack.wiring
     if SCALE in wiring.groups[name].actions or len(wiring.writers(name)) < 2:
         return values
     return values / (values.square().mean(1, keepdim=True) + 1e-6).sqrt()

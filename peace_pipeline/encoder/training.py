@@ -22,10 +22,11 @@ from torchmetrics.functional.retrieval import retrieval_average_precision
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.batches import TrainingSet, Views
-from peace_pipeline.encoder.bucket import Bucket, stack
+from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.encoder.model import VARIANTS, Encoder, EncoderConfig
-from peace_pipeline.encoder.networks import NetworkTensors, read_batch
 from peace_pipeline.lake import Lake
+from peace_pipeline.symmetry.network import Network, Stack, stacked
+from peace_pipeline.symmetry.stored import read_networks
 from peace_pipeline.zoo.listing import TRAIN, VALIDATION, Listing, listings
 
 MINIMUM_NETWORKS = 64
@@ -78,10 +79,10 @@ class ContrastiveTraining(lightning.LightningModule):
         self.loss = SupConLoss(temperature=settings.temperature)
 
     def transfer_batch_to_device(self, batch: Views, device: torch.device, dataloader_idx: int) -> Views:
-        return replace(batch, buckets=[bucket.to(device) for bucket in batch.buckets])
+        return replace(batch, stacks=[stack.to(device) for stack in batch.stacks])
 
     def training_step(self, batch: Views, _: int) -> torch.Tensor:
-        vectors = self.encoder(batch.buckets).networks
+        vectors = self.encoder(batch.stacks).networks
         positive, negative = (mask.to(self.device) for mask in self.training_set.masks(batch))
         indices = (*positive.nonzero(as_tuple=True), *negative.nonzero(as_tuple=True))
         loss = self.loss(vectors, indices_tuple=indices)
@@ -112,9 +113,9 @@ class ContrastiveTraining(lightning.LightningModule):
 class Validation:
     """Same-task retrieval among the validation runs: each network's neighbours of other runs."""
 
-    def __init__(self, buckets: list[Bucket], members: dict[str, Listing]) -> None:
-        self.buckets = buckets
-        keys = [key for bucket in buckets for key in bucket.keys]
+    def __init__(self, stacks: list[Stack], members: dict[str, Listing]) -> None:
+        self.stacks = stacks
+        keys = [key for stack in stacks for key in stack.keys]
         self.members = [members[key] for key in keys]
 
     def mean_average_precision(self, encoder: Encoder, device: torch.device) -> float:
@@ -123,7 +124,7 @@ class Validation:
             return 0.0
         encoder.eval()
         with torch.no_grad():
-            vectors = encoder([bucket.to(device) for bucket in self.buckets]).networks
+            vectors = encoder([stack.to(device) for stack in self.stacks]).networks
         encoder.train()
         similarity = (vectors @ vectors.T).cpu() + 2  # torchmetrics takes scores up to 0 for misses
         scores = []
@@ -188,13 +189,14 @@ def train(
 def _data(
     lake: Lake, members: dict[str, Listing], config: EncoderConfig, seed: int
 ) -> tuple[TrainingSet, Validation]:
-    loaded: dict[str, list[NetworkTensors]] = {TRAIN: [], VALIDATION: []}
+    loaded: dict[str, list[Network]] = {TRAIN: [], VALIDATION: []}
     for batch in sorted({network.batch for network in members.values()}):
         ids = {i for i, network in members.items() if network.batch == batch and network.split in loaded}
-        for item in read_batch(lake, batch, ids):
-            loaded[members[item[0]].split].append(item)
-    options = {"to_canonical": config.canonical, "shared_nodes": config.shared_nodes}
-    training, validation = (stack(loaded[split], **options) for split in (TRAIN, VALIDATION))
+        for network in read_networks(lake, batch, ids):
+            loaded[members[network.key].split].append(network)
+    training, validation = (
+        [encoder_input(stack, config) for stack in stacked(loaded[split])] for split in (TRAIN, VALIDATION)
+    )
     return TrainingSet(training, pq.read_table(lake.pairs), config, seed), Validation(validation, members)
 
 

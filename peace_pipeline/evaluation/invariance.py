@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from peace_pipeline.encoder.embed import embed
+from peace_pipeline.encoder.embed import embed_stacks
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.encoder.networks import NetworkTensors
-from peace_pipeline.evaluation.population import Stack, stacks
-from peace_pipeline.symmetry.form.folding import folded_layer
+from peace_pipeline.symmetry.form.folding import folded
 from peace_pipeline.symmetry.group.elements import Strength, Tensors
 from peace_pipeline.symmetry.group.perturbations import add_noise, break_wiring
+from peace_pipeline.symmetry.network import Network, Stack, stacked
 from peace_pipeline.symmetry.testing import (
     STRENGTHS,
     TOLERANCE,
@@ -73,7 +73,7 @@ class Movements:
 
     def __init__(self, encoder: Encoder, sample: Sequence[Stack], dtype: torch.dtype, seed: int) -> None:
         self.encoder, self.dtype, self.seed = encoder, dtype, seed
-        self.stacks = [_cast(stack, dtype) for stack in sample]
+        self.stacks = [stack.to(dtype) for stack in sample]
         self.folded = [folded(stack) for stack in self.stacks]
         self.original = self._embed(self.folded)
         self.std = float(spread(self.original))
@@ -99,30 +99,22 @@ class Movements:
     def _mean(self, change: Change) -> float:
         return float(self._moved(self._changed(self.folded, change)).mean())
 
-    def _changed(self, stacked: Sequence[Stack], change: Change) -> list[Stack]:
+    def _changed(self, stacks: Sequence[Stack], change: Change) -> list[Stack]:
         """Every change begins with the same seed."""
         generator = torch.Generator().manual_seed(self.seed)
-        return [replace(stack, tensors=change(stack, generator)) for stack in stacked]
+        return [stack.with_tensors(change(stack, generator)) for stack in stacks]
 
     def _moved(self, changed: Sequence[Stack]) -> torch.Tensor:
         """Movements (networks, dimension)."""
         return movement(self.original, self._embed(changed))
 
-    def _embed(self, stacked: Sequence[Stack]) -> torch.Tensor:
-        return _embeddings(self.encoder, stacked, self.dtype)
+    def _embed(self, stacks: Sequence[Stack]) -> torch.Tensor:
+        return _embeddings(self.encoder, stacks, self.dtype)
 
 
-def _embeddings(encoder: Encoder, stacked: Sequence[Stack], dtype: torch.dtype) -> torch.Tensor:
+def _embeddings(encoder: Encoder, stacks: Sequence[Stack], dtype: torch.dtype) -> torch.Tensor:
     """Embeddings (networks, dimension), in the order of the stacks."""
-    inputs = (
-        (f"{number}/{row}", stack.wiring, {name: values[row] for name, values in stack.tensors.items()})
-        for number, stack in enumerate(stacked)
-        for row in range(len(stack))
-    )
-    vectors = {each.key: torch.from_numpy(each.network) for each in embed(encoder, inputs, dtype)}
-    return torch.stack(
-        [vectors[f"{number}/{row}"] for number, stack in enumerate(stacked) for row in range(len(stack))]
-    )
+    return torch.from_numpy(np.stack([each.network for each in embed_stacks(encoder, stacks, dtype)]))
 
 
 def measure(encoder: Encoder, sample: Sequence[Stack], seed: int) -> Invariance:
@@ -139,40 +131,16 @@ def measure(encoder: Encoder, sample: Sequence[Stack], seed: int) -> Invariance:
 
 
 def assert_embedding_invariant(
-    encoder: Encoder, networks: Sequence[NetworkTensors], dtype: torch.dtype = torch.float64
+    encoder: Encoder, networks: Sequence[Network], dtype: torch.dtype = torch.float64
 ) -> None:
     """Assert that no symmetry moves the embeddings of ``networks``, all of which have some, by more than the dtype's
     tolerance: those of one signature are measured together, two at least. See :func:`assert_invariant`."""
-    for stack in stacks(networks, dtype):
+    for stack in (each.to(dtype) for each in stacked(networks)):
 
         def embedded(tensors: Tensors, stack: Stack = stack) -> torch.Tensor:
-            return _embeddings(encoder, [folded(replace(stack, tensors=tensors))], dtype)
+            return _embeddings(encoder, [folded(stack.with_tensors(tensors))], dtype)
 
         assert_invariant(embedded, stack.wiring, stack.tensors)
-
-
-def folded(stack: Stack) -> Stack:
-    """The same networks with their norms folded in."""
-    wiring = stack.wiring.folded
-    if wiring == stack.wiring:
-        return stack
-
-    rows = [_folded(stack, row) for row in range(len(stack))]
-    return replace(
-        stack, wiring=wiring, tensors={name: torch.stack([r[name] for r in rows]) for name in rows[0]}
-    )
-
-
-def _folded(stack: Stack, row: int) -> Tensors:
-    return {
-        f"{position}.{role}": value
-        for position, wired in enumerate(stack.wiring.layers)
-        for role, value in folded_layer(wired, lambda name: stack.tensors[name][row]).items()
-    }
-
-
-def _cast(stack: Stack, dtype: torch.dtype) -> Stack:
-    return replace(stack, tensors={name: tensor.to(dtype) for name, tensor in stack.tensors.items()})
 
 
 def _acted(strength: Strength) -> Change:

@@ -1,97 +1,126 @@
-"""The networks that an evaluation works on, with their tensors, and other forms of the same functions."""
+"""The networks that an evaluation works on, stacked by signature, and other forms of the same functions."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from peace_pipeline.encoder.networks import NetworkTensors, read_batch
 from peace_pipeline.encoder.pairs import DECADES
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.form.canonical import canonical
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import Strength, Tensors, random_element
+from peace_pipeline.symmetry.network import Network, Stack
+from peace_pipeline.symmetry.stored import read_networks
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.zoo.listing import Listing
 
 
 @dataclass(frozen=True)
 class Member:
-    """A network with its wiring and folded float32 tensors (name → shape, without a batch dimension)."""
+    """What is known of a network besides its tensors."""
 
-    network: Listing
+    listing: Listing
     wiring: Wiring
-    tensors: Mapping[str, torch.Tensor]
 
     @property
     def architecture(self) -> str:
         """The architecture that the model's config names, else how it was wired."""
-        return self.network.architecture or self.wiring.method
+        return self.listing.architecture or self.wiring.method
 
     @property
     def acted_on(self) -> bool:
         """Whether any symmetry of the network is known."""
         return any(group.actions for group in self.wiring.groups.values())
 
-    def as_input(self) -> NetworkTensors:
-        """The network as the encoder takes it."""
-        return self.network.model_id, self.wiring, dict(self.tensors)
+
+@dataclass(frozen=True)
+class Cohort:
+    """Members of one signature, and their folded float32 tensors in the same order."""
+
+    members: tuple[Member, ...]
+    stack: Stack
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def signature(self) -> str:
+        """What all its networks have in common."""
+        return self.stack.wiring.signature
+
+    @property
+    def flat(self) -> list[NDArray[np.float32]]:
+        """Each weight and bias (networks, values), in the order of the wiring."""
+        names = (name for wired in self.stack.wiring.layers for name in wired.layer.tensors.values())
+        return [self.stack.tensors[name].flatten(1).numpy() for name in names]
 
 
 @dataclass(frozen=True)
-class Stack:
-    """Networks of one signature: ``tensors`` (name → (batch, *shape)) raw, under the folded ``wiring``.
+class Population:
+    """Networks in an order that keeps those of one signature together."""
 
-    ``places`` are the networks' positions in the sequence that they were stacked from.
-    """
-
-    wiring: Wiring
-    places: tuple[int, ...]
-    tensors: Tensors
+    cohorts: tuple[Cohort, ...]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return sum(map(len, self.cohorts))
+
+    @classmethod
+    def of(cls, networks: Iterable[tuple[Listing, Network]]) -> Population:
+        """Networks with their rows of the catalogue."""
+        alike: dict[str, list[tuple[Listing, Network]]] = defaultdict(list)
+        for listing, network in networks:
+            alike[network.wiring.signature].append((listing, network))
+        return cls(
+            tuple(
+                Cohort(
+                    tuple(Member(listing, network.wiring) for listing, network in pairs),
+                    Stack.of([network for _, network in pairs]),
+                )
+                for pairs in alike.values()
+            )
+        )
+
+    @property
+    def members(self) -> list[Member]:
+        """All members, in order."""
+        return [member for cohort in self.cohorts for member in cohort.members]
+
+    def placed(self) -> Iterator[tuple[slice, Cohort]]:
+        """Each cohort with the places of its members."""
+        start = 0
+        for cohort in self.cohorts:
+            yield slice(start, start + len(cohort)), cohort
+            start += len(cohort)
+
+    def transformed(self, change: Callable[[Stack], Tensors]) -> Population:
+        """The same members with the tensors that ``change`` gives for each stack, computed in float64."""
+
+        def changed(stack: Stack) -> Stack:
+            double = stack.to(torch.float64)
+            return double.with_tensors(change(double)).to(torch.float32)
+
+        return Population(tuple(replace(cohort, stack=changed(cohort.stack)) for cohort in self.cohorts))
 
 
-def read_members(lake: Lake, networks: Collection[Listing]) -> Iterator[Member]:
-    """Read the tensors of ``networks``; each batch's file is opened once."""
+def read_population(lake: Lake, listings: Collection[Listing]) -> Population:
+    """Read the tensors of networks; each batch's file is opened once."""
     batches: dict[str, dict[str, Listing]] = defaultdict(dict)
-    for network in networks:
-        batches[network.batch][network.model_id] = network
-    for batch, wanted in sorted(batches.items()):
-        for model_id, wiring, tensors in read_batch(lake, batch, set(wanted)):
-            yield Member(wanted[model_id], wiring, tensors)
+    for listing in listings:
+        batches[listing.batch][listing.model_id] = listing
+    return Population.of(
+        (wanted[network.key], network)
+        for batch, wanted in sorted(batches.items())
+        for network in read_networks(lake, batch, set(wanted))
+    )
 
 
-def stacks(networks: Sequence[NetworkTensors], dtype: torch.dtype) -> list[Stack]:
-    """Stack (key, wiring, folded tensors) by signature, as they are: no canonical form is taken."""
-    places: dict[str, list[int]] = defaultdict(list)
-    for place, (_, wiring, _) in enumerate(networks):
-        places[wiring.signature].append(place)
-    found = []
-    for alike in places.values():
-        wiring = networks[alike[0]][1].folded
-        names = [name for layer in wiring.layers for name in layer.layer.tensors.values()]
-        tensors = {name: torch.stack([networks[i][2][name].to(dtype) for i in alike]) for name in names}
-        found.append(Stack(wiring, tuple(alike), tensors))
-    return found
-
-
-def transformed(members: Sequence[Member], change: Callable[[Stack], Tensors]) -> list[Member]:
-    """The members with the tensors that ``change`` gives for each stack of them, computed in float64."""
-    found = list(members)
-    for stack in stacks([member.as_input() for member in members], torch.float64):
-        changed = change(stack)
-        for row, place in enumerate(stack.places):
-            tensors = {name: tensor[row].float() for name, tensor in changed.items()}
-            found[place] = replace(members[place], tensors=tensors)
-    return found
-
-
-def disguise(members: Sequence[Member], seed: int) -> list[Member]:
+def disguise(population: Population, seed: int) -> Population:
     """The same functions under random permutations and scaling by 10^±2, where each wiring allows them."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -101,9 +130,9 @@ def disguise(members: Sequence[Member], seed: int) -> list[Member]:
         )
         return act(stack.wiring, stack.tensors, element)
 
-    return transformed(members, change)
+    return population.transformed(change)
 
 
-def in_canonical_form(members: Sequence[Member]) -> list[Member]:
+def in_canonical_form(population: Population) -> Population:
     """The same functions in scale-canonical form."""
-    return transformed(members, lambda stack: canonical(stack.wiring, stack.tensors))
+    return population.transformed(lambda stack: canonical(stack.wiring, stack.tensors))

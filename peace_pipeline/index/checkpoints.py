@@ -211,12 +211,13 @@ def _embed(
 
     from peace_pipeline.encoder.embed import embed
     from peace_pipeline.symmetry.form.reduction import Reduction
+    from peace_pipeline.symmetry.network import Network
 
     kind = getattr(torch, dtype)
     with _opened(lake, path, budget) as (network, wiring):
         reduction = Reduction(wiring, network.tensors)
         tensors = reduction.tensors(network.read, kind)
-        (embedding,) = embed(encoder, [(path, reduction.wiring, tensors)], kind)
+        (embedding,) = embed(encoder, [Network(path, reduction.wiring, tensors)], kind)
         return EmbeddedCheckpoint(
             path,
             version,

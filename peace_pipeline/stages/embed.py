@@ -25,7 +25,7 @@ def embed_batch(lake: Lake, batch: str, progress: Progress | None = None) -> tup
 
     from peace_pipeline.encoder import store
     from peace_pipeline.encoder.embed import embed
-    from peace_pipeline.encoder.networks import read_batch, read_wirings
+    from peace_pipeline.symmetry.stored import read_networks, read_wirings
 
     version, encoder = store.load(lake)
     wirings = read_wirings(lake, batch)
@@ -33,7 +33,7 @@ def embed_batch(lake: Lake, batch: str, progress: Progress | None = None) -> tup
     now = datetime.now(UTC)
     networks: list[dict[str, Any]] = []
     layers: list[dict[str, Any]] = []
-    for embedding in embed(encoder, read_batch(lake, batch)):
+    for embedding in embed(encoder, read_networks(lake, batch)):
         key = {"model_id": embedding.key, "revision": revisions[embedding.key], "encoder_version": version}
         networks.append(key | {"embedded_at": now, "vector": embedding.network})
         for position, (wired, vector) in enumerate(

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peace_pipeline.comparison.matching import Aligned, Layers, match
-from peace_pipeline.encoder.networks import NetworkTensors
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import ALL, Element, Tensors, random_element
 from peace_pipeline.symmetry.group.perturbations import add_noise
+from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
 from tests.conftest import CONFIGS, folded_tensors, infos_of, networks_of
@@ -25,8 +25,8 @@ def layers(tensors: Tensors, wiring: Wiring) -> Layers:
     return lambda position: {role: tensors[name][0] for role, name in names[position].items()}
 
 
-def batch(network: NetworkTensors) -> Tensors:
-    return {name: value[None] for name, value in network[2].items()}
+def batch(network: Network) -> Tensors:
+    return {name: value[None] for name, value in network.tensors.items()}
 
 
 def element_of(wiring: Wiring, seed: int) -> Element:
@@ -47,7 +47,7 @@ def apart(found: tuple[Aligned, Aligned]) -> float:
 @given(seed=st.integers(0, 2**16))
 def test_the_permutations_of_a_disguise_are_found(architecture: str, seed: int) -> None:
     (network,) = networks_of(architecture, 1, seed)
-    wiring, tensors = network[1], batch(network)
+    wiring, tensors = network.wiring, batch(network)
     element = element_of(wiring, seed)
     found = match(wiring, layers(tensors, wiring), layers(act(wiring.folded, tensors, element), wiring))
     assert apart(found) < 1e-9
@@ -59,7 +59,7 @@ def test_the_permutations_of_a_disguise_are_found(architecture: str, seed: int) 
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_units_are_found_in_a_disguised_network_with_noise(architecture: str) -> None:
     (network,) = networks_of(architecture, 1)
-    wiring, tensors = network[1], batch(network)
+    wiring, tensors = network.wiring, batch(network)
     element = element_of(wiring, 3)
     noisy = add_noise(tensors, 0.005, torch.Generator().manual_seed(4))
     found = match(wiring, layers(tensors, wiring), layers(act(wiring.folded, noisy, element), wiring))
@@ -71,7 +71,7 @@ def test_units_are_found_in_a_disguised_network_with_noise(architecture: str) ->
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_another_network_stays_apart(architecture: str) -> None:
     a, b = networks_of(architecture, 2)
-    assert apart(match(a[1], layers(batch(a), a[1]), layers(batch(b), b[1]))) > 0.7
+    assert apart(match(a.wiring, layers(batch(a), a.wiring), layers(batch(b), b.wiring))) > 0.7
 
 
 def chain(activation: str, *sizes: int, seed: int = 0) -> tuple[Wiring, Tensors]:

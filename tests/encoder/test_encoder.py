@@ -8,15 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from peace_pipeline.encoder import bucket as bucket_module
 from peace_pipeline.encoder import store
-from peace_pipeline.encoder.bucket import MAX_UNITS, reduce, stack
-from peace_pipeline.encoder.embed import Embedding, embed
+from peace_pipeline.encoder.embed import Embedding, embed, embed_stacks
+from peace_pipeline.encoder.inputs import MOST_UNITS, encoder_input, reduced
 from peace_pipeline.encoder.model import VARIANTS, Encoder, EncoderConfig
-from peace_pipeline.encoder.networks import NetworkTensors
 from peace_pipeline.evaluation.invariance import Movements, assert_embedding_invariant
-from peace_pipeline.evaluation.population import stacks
 from peace_pipeline.lake import Lake
+from peace_pipeline.symmetry.network import Network, stacked
 from tests.conftest import RELU, as_input, networks_of
 
 SYMMETRIC = ["mlp", "cnn", "resnet", "bottleneck"]
@@ -29,7 +27,7 @@ def encoder_of(config: EncoderConfig | None = None, seed: int = 0) -> Encoder:
 
 
 def by_key(
-    encoder: Encoder, networks: list[NetworkTensors], dtype: torch.dtype = torch.float32
+    encoder: Encoder, networks: list[Network], dtype: torch.dtype = torch.float32
 ) -> dict[str, Embedding]:
     found = list(embed(encoder, networks, dtype))
     assert len(found) == len(networks)
@@ -53,10 +51,10 @@ def test_symmetries_leave_the_embedding(architecture: str, dtype: torch.dtype) -
 def test_every_variant_embeds_every_architecture(variant: str, architecture: str) -> None:
     networks = networks_of(architecture, 3)
     found = by_key(encoder_of(VARIANTS[variant]), networks)
-    for key, wiring, _ in networks:
-        embedding = found[key]
+    for network in networks:
+        embedding = found[network.key]
         assert embedding.network.shape == (VARIANTS[variant].dimension,)
-        assert embedding.layers.shape == (len(wiring.layers), VARIANTS[variant].token_width)
+        assert embedding.layers.shape == (len(network.wiring.layers), VARIANTS[variant].token_width)
         for vectors in (embedding.network[None], embedding.layers):
             assert np.isfinite(vectors).all()
             assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
@@ -70,9 +68,9 @@ def test_company_and_order_do_not_matter(variant: str) -> None:
     encoder = encoder_of(VARIANTS[variant])
     together, backwards = by_key(encoder, networks), by_key(encoder, networks[::-1])
     for network in networks:
-        alone = by_key(encoder, [network])[network[0]]
-        assert close(alone, together[network[0]])
-        assert close(alone, backwards[network[0]])
+        alone = by_key(encoder, [network])[network.key]
+        assert close(alone, together[network.key])
+        assert close(alone, backwards[network.key])
 
 
 def test_double_precision_agrees_with_single() -> None:
@@ -83,7 +81,7 @@ def test_double_precision_agrees_with_single() -> None:
     assert not any(np.array_equal(single[key].network, double[key].network) for key in single)
 
 
-def wide(count: int, units: int) -> list[NetworkTensors]:
+def wide(count: int, units: int) -> list[Network]:
     generator = torch.Generator().manual_seed(0)
     found = []
     for number in range(count):
@@ -97,12 +95,13 @@ def wide(count: int, units: int) -> list[NetworkTensors]:
 
 
 def test_reduction_of_wide_layers_is_permutation_equivariant() -> None:
-    units = MAX_UNITS + 80
+    units = MOST_UNITS + 80
     networks = wide(4, units)
-    (bucket,) = stack(networks)
-    assert bucket.tensors["0.weight"].shape == (4, MAX_UNITS, 6)
-    assert bucket.tensors["1.weight"].shape == (4, 3, MAX_UNITS)
-    assert bucket.sizes[bucket.wiring.layers[0].out.group] == units
+    (stack,) = stacked(networks)
+    stack = encoder_input(stack, EncoderConfig())
+    assert stack.tensors["0.weight"].shape == (4, MOST_UNITS, 6)
+    assert stack.tensors["1.weight"].shape == (4, 3, MOST_UNITS)
+    assert stack.wiring.groups[stack.wiring.layers[0].out.group].full_size == units
     assert_embedding_invariant(encoder_of(), networks)
 
 
@@ -111,10 +110,10 @@ def test_reduction_of_wide_layers_is_permutation_equivariant() -> None:
 def test_reduction_does_not_hang_on_rounding(bias: float, dtype: torch.dtype, bound: float) -> None:
     """A rank that rounding decides moves an embedding by 0.3; an untrained encoder's small spread, by 0.001."""
     networks = [
-        (key, wiring, {name: t * bias if "bias" in name else t for name, t in tensors.items()})
-        for key, wiring, tensors in wide(4, MAX_UNITS + 80)
+        replace(each, tensors={name: t * bias if "bias" in name else t for name, t in each.tensors.items()})
+        for each in wide(4, MOST_UNITS + 80)
     ]
-    moved = Movements(encoder_of(), stacks(networks, torch.float64), dtype, seed=0).still()
+    moved = Movements(encoder_of(), stacked(networks), dtype, seed=0).still()
     assert max(moved.values()) <= bound
 
 
@@ -124,30 +123,32 @@ def test_every_parameter_is_used() -> None:
         "norm", {"a.weight": torch.randn(8, 5), "n.weight": torch.randn(8), "b.weight": torch.randn(3, 8)}, {}
     )
     encoder = encoder_of().double().train()
-    typed = [(k, w, {n: t.double() for n, t in tensors.items()}) for k, w, tensors in (*networks, norm)]
-    embedded = encoder(stack(typed))
+    typed = [network.to(torch.float64) for network in (*networks, norm)]
+    embedded = encoder([encoder_input(stack, encoder.config) for stack in stacked(typed)])
     (embedded.networks * torch.randn_like(embedded.networks)).sum().backward()
     unused = [name for name, parameter in encoder.named_parameters() if parameter.grad is None]
     assert unused == []
 
 
-def test_reduction_keeps_weights_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket_module, "MAX_UNITS", 4)
-    ((key, wiring, tensors),) = wide(1, 9)
-    single = {name: value[None] for name, value in tensors.items()}
-    kept = reduce(wiring.folded, (key,), single).tensors
+def test_reduction_keeps_weights_together() -> None:
+    (stack,) = stacked(wide(1, 9))
+    single, kept = stack.tensors, reduced(stack, 4).tensors
     position = [single["0.bias"][0].tolist().index(value) for value in kept["0.bias"][0].tolist()]
     assert torch.equal(kept["0.weight"], single["0.weight"][:, position][:, :, [0, 2, 3, 5]])
     assert torch.equal(kept["1.weight"], single["1.weight"][:, :, position])
 
 
-def test_equal_signatures_make_one_bucket() -> None:
-    networks = networks_of("mlp", 3) + networks_of("cnn", 2) + networks_of("mlp", 2, seed=9)
-    buckets = stack(networks)
-    assert sorted(len(bucket) for bucket in buckets) == [2, 5]
-    assert len({id(bucket.wiring) for bucket in buckets}) == 2
-    assert stack([]) == []
+def test_no_networks_have_no_embeddings() -> None:
     assert list(embed(encoder_of(), [])) == []
+
+
+def test_stacks_are_embedded_in_order() -> None:
+    stacks = stacked(networks_of("mlp", 3) + networks_of("cnn", 2) + networks_of("mlp", 2, seed=9))
+    encoder = encoder_of()
+    found = list(embed_stacks(encoder, stacks))
+    assert [embedding.key for embedding in found] == [key for stack in stacks for key in stack.keys]
+    alone = embed_stacks(encoder, [piece for stack in stacks for piece in stack.cut(1)])
+    assert all(close(a, b) for a, b in zip(found, alone, strict=True))
 
 
 def test_a_saved_encoder_is_the_same_encoder(lake: Lake) -> None:

@@ -10,12 +10,13 @@ import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.batches import INTACT, TrainingSet
-from peace_pipeline.encoder.bucket import stack
+from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.encoder.model import EncoderConfig
 from peace_pipeline.encoder.pairs import write_pairs
 from peace_pipeline.encoder.training import MINIMUM_NETWORKS, Settings, TooFewNetworks, train
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.tables import PAIRS
+from peace_pipeline.symmetry.network import stacked
 from tests.conftest import card_of, directory, ingest, networks_of, write_model, write_network
 
 
@@ -72,11 +73,9 @@ def test_training_stores_an_encoder_and_logs_it(trained_on: Lake) -> None:
 
 
 def test_every_anchor_has_a_positive_even_without_cards() -> None:
-    networks = networks_of("mlp", 6)
-    typed = [
-        (key, wiring, {name: t.float() for name, t in tensors.items()}) for key, wiring, tensors in networks
-    ]
-    training = TrainingSet(stack(typed), PAIRS.schema.empty_table(), EncoderConfig(), seed=0)
+    networks = networks_of("mlp", 6, dtype=torch.float32)
+    stacks = [encoder_input(stack, EncoderConfig()) for stack in stacked(networks)]
+    training = TrainingSet(stacks, PAIRS.schema.empty_table(), EncoderConfig(), seed=0)
     batch = training.collate(list(range(6)))
     positive, negative = training.masks(batch)
     intact = batch.view == INTACT

@@ -13,10 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from peace_pipeline.encoder.networks import NetworkTensors
-from peace_pipeline.evaluation.population import Member
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.extract import extract_batch, layer_batch
+from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo import ZooConfig, crawl
@@ -67,29 +66,28 @@ def _scaled(module: nn.Module, scale: float) -> nn.Module:
     return module
 
 
-def as_input(key: str, module: nn.Module) -> NetworkTensors:
+def as_input(key: str, module: nn.Module) -> Network:
     """A module as the encoder takes it."""
     state = {name: value.detach().clone() for name, value in module.state_dict().items()}
     infos = [TensorInfo(name, tuple(value.shape), "float32") for name, value in state.items()]
     wiring = infer_wiring(infos, RELU)
-    return key, wiring, folded_tensors(wiring, state.__getitem__)
+    return Network(key, wiring, folded_tensors(wiring, state.__getitem__))
 
 
-def networks_of(architecture: str, count: int, seed: int = 0) -> list[NetworkTensors]:
+def networks_of(architecture: str, count: int, seed: int = 0) -> list[Network]:
     """Random networks of an architecture."""
     torch.manual_seed(seed)
     return [as_input(f"{architecture}-{i}", MODULES[architecture](1.0)) for i in range(count)]
 
 
-def member(network: NetworkTensors, **fields: Any) -> Member:
-    """A member with a record of its own; ``fields`` are those of :class:`Listing` that matter."""
-    key, wiring, tensors = network
+def listed(network: Network, **fields: Any) -> tuple[Listing, Network]:
+    """A network with a row of the catalogue; ``fields`` are those that matter."""
     record: dict[str, Any] = {
-        "model_id": key, "revision": "r", "batch": "b", "source": "directory", "architecture": "mlp",
-        "task": "sorting", "recipe": None, "run": key, "shuffled_labels": False, "accuracy": None,
-        "method": wiring.method, "parameters": 1, "card": "",
+        "model_id": network.key, "revision": "r", "batch": "b", "source": "directory", "architecture": "mlp",
+        "task": "sorting", "recipe": None, "run": network.key, "shuffled_labels": False, "accuracy": None,
+        "method": network.wiring.method, "parameters": 1, "card": "",
     }  # fmt: skip
-    return Member(Listing(**record | fields), wiring, tensors)
+    return Listing(**record | fields), network
 
 
 @pytest.fixture(scope="session")

@@ -9,46 +9,45 @@ import pytest
 import torch
 from torch import nn
 
-from peace_pipeline.encoder.bucket import Bucket
 from peace_pipeline.encoder.model import Embedded, Encoder, EncoderConfig
 from peace_pipeline.evaluation.invariance import Invariance, assert_embedding_invariant, measure
-from peace_pipeline.evaluation.population import stacks
+from peace_pipeline.symmetry.network import Stack, stacked
 from peace_pipeline.symmetry.testing import TOLERANCE
 
 from .conftest import MODULES, networks_of
 
 
 class Wrong(nn.Module):
-    """An encoder by a function of a bucket's tensors: (networks, values)."""
+    """An encoder by a function of a stack's tensors: (networks, values)."""
 
     def __init__(self, canonical: bool = True) -> None:
         super().__init__()
         self.config = EncoderConfig(canonical=canonical)
 
-    def vector(self, bucket: Bucket) -> torch.Tensor:
+    def vector(self, stack: Stack) -> torch.Tensor:
         raise NotImplementedError
 
-    def forward(self, buckets: Sequence[Bucket]) -> Embedded:
-        vectors = torch.cat([self.vector(bucket) for bucket in buckets])
+    def forward(self, stacks: Sequence[Stack]) -> Embedded:
+        vectors = torch.cat([self.vector(stack) for stack in stacks])
         return Embedded(vectors, vectors, torch.arange(len(vectors)))
 
 
 class ReadsOneCoordinate(Wrong):
-    def vector(self, bucket: Bucket) -> torch.Tensor:
-        return bucket.tensors["0.weight"][:, :1, 0].reshape(len(bucket), -1)[:, :1]
+    def vector(self, stack: Stack) -> torch.Tensor:
+        return stack.tensors["0.weight"][:, :1, 0].reshape(len(stack), -1)[:, :1]
 
 
 class Statistics(Wrong):
-    def vector(self, bucket: Bucket) -> torch.Tensor:
-        deviations = [tensor.flatten(1).std(1) for tensor in bucket.tensors.values()]
+    def vector(self, stack: Stack) -> torch.Tensor:
+        deviations = [tensor.flatten(1).std(1) for tensor in stack.tensors.values()]
         return torch.stack(deviations, 1)
 
 
 class Constant(Wrong):
     """Nearly the same for all: only relative to the spread does its movement show."""
 
-    def vector(self, bucket: Bucket) -> torch.Tensor:
-        return 1 + 1e-9 * ReadsOneCoordinate.vector(self, bucket)  # type: ignore[arg-type]
+    def vector(self, stack: Stack) -> torch.Tensor:
+        return 1 + 1e-9 * ReadsOneCoordinate.vector(self, stack)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -100,10 +99,10 @@ def test_the_encoder_sees_broken_twins_before_training_the_more_the_more_is_brok
 def test_networks_of_several_signatures_are_measured_together() -> None:
     torch.manual_seed(1)
     mixed = networks_of("mlp", 5) + networks_of("cnn", 5)
-    assert measure(Encoder(), stacks(mixed, torch.float64), 0).networks == 10
+    assert measure(Encoder(), stacked(mixed), 0).networks == 10
     assert_embedding_invariant(Encoder(), mixed)
 
 
 def of(architecture: str, encoder: nn.Module) -> Invariance:
     """An encoder's measurement on 16 random networks of an architecture."""
-    return measure(encoder, stacks(networks_of(architecture, 16), torch.float64), 0)  # type: ignore[arg-type]
+    return measure(encoder, stacked(networks_of(architecture, 16)), 0)  # type: ignore[arg-type]

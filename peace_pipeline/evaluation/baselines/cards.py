@@ -14,7 +14,8 @@ import yaml
 from lancedb.index import FTS
 from lancedb.query import MatchQuery
 
-from peace_pipeline.evaluation.baselines.registry import Members, Similarity, baseline
+from peace_pipeline.evaluation.baselines.registry import Similarity, baseline
+from peace_pipeline.evaluation.population import Population
 
 _WORD = re.compile(r"[^\W_]+")
 _FRONT_MATTER = re.compile(r"\s*---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
@@ -23,18 +24,22 @@ _TELLING = ("pipeline_tag", "task", "datasets", "dataset", "tags", "labels", "id
 
 
 @baseline("BM25, full cards", weights_only=False)
-def bm25(queries: Members, gallery: Members, train: Members) -> Similarity:
+def bm25(queries: Population, gallery: Population, train: Population) -> Similarity:
     """BM25 of the query's card over the cards of the gallery, by LanceDB's full-text search."""
-    return _bm25(*([member.network.card for member in members] for members in (queries, gallery)))
+    return _bm25(_cards(queries), _cards(gallery))
 
 
 @baseline("BM25, blanked cards", weights_only=False)
-def bm25_blanked(queries: Members, gallery: Members, train: Members) -> Similarity:
+def bm25_blanked(queries: Population, gallery: Population, train: Population) -> Similarity:
     """The same over cards without front matter and without any word that names a task, dataset, tag or label."""
-    cards = [member.network.card for member in (*queries, *gallery)]
+    cards = _cards(queries) + _cards(gallery)
     words = telling_words(cards)
     blanked = [blank(card, words) for card in cards]
     return _bm25(blanked[: len(queries)], blanked[len(queries) :])
+
+
+def _cards(population: Population) -> list[str]:
+    return [member.listing.card for member in population.members]
 
 
 def _bm25(queries: Sequence[str], cards: Sequence[str]) -> Similarity:

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics.pairwise import cosine_similarity
 
-from peace_pipeline.evaluation.baselines.registry import (
-    Members,
-    Similarity,
-    baseline,
-    ordered_tensors,
-    within_signature,
-)
+from peace_pipeline.evaluation.baselines.registry import Similarity, baseline, within_signature
+from peace_pipeline.evaluation.population import Cohort
 
 
 @baseline("Flattened weights")
 @within_signature
-def flattened(queries: Members, gallery: Members, train: Members) -> Similarity:
+def flattened(queries: Cohort, gallery: Cohort, train: Cohort | None) -> Similarity:
     """Cosine of all weights in one vector. (Standardising each coordinate on the training split made it worse.)"""
-    return cosine_similarity(_flat(queries), _flat(gallery))
-
-
-def _flat(members: Members) -> NDArray[np.float32]:
-    """Weights (members, values) of networks of one signature, in the order of the wiring."""
-    return np.stack(
-        [np.concatenate([values.numpy().ravel() for values in ordered_tensors(m)]) for m in members]
-    )
+    return cosine_similarity(*(np.concatenate(cohort.flat, 1) for cohort in (queries, gallery)))

@@ -1,27 +1,24 @@
 """The registry of baselines: ways to say how similar two networks are, which PEACE is compared with.
 
-A method takes queries, gallery and the training split (all sequences of members) and gives similarities
-(queries, gallery). ``-inf`` stands for pairs that it cannot compare: they rank below all others, in random order.
+A method takes the populations of queries, gallery and training split and gives similarities (queries, gallery).
+``-inf`` stands for pairs that it cannot compare: they rank below all others, in random order.
 Unless a method says so, weights are read folded but otherwise as they were trained: on the trained zoo that was the
 stronger form of most baselines, as scales tell of the training.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from peace_pipeline.evaluation.population import Member
+from peace_pipeline.evaluation.population import Cohort, Population
 
-Members = Sequence[Member]
 Similarity = NDArray[np.float64]
-Method = Callable[[Members, Members, Members], Similarity]
+Method = Callable[[Population, Population, Population], Similarity]
 
 
 @dataclass(frozen=True)
@@ -47,34 +44,18 @@ def baseline(title: str, *, weights_only: bool = True) -> Callable[[Method], Met
     return add
 
 
-def within_signature(method: Method) -> Method:
+def within_signature(method: Callable[[Cohort, Cohort, Cohort | None], Similarity]) -> Method:
     """Decorator: apply a method to each signature apart; networks of two signatures can't be compared."""
 
     @wraps(method)
-    def apply(queries: Members, gallery: Members, train: Members) -> Similarity:
+    def apply(queries: Population, gallery: Population, train: Population) -> Similarity:
         similarity = np.full((len(queries), len(gallery)), -np.inf)
-        rows, columns, known = (places_by_signature(members) for members in (queries, gallery, train))
-        for signature in rows.keys() & columns.keys():
-            row, column = rows[signature], columns[signature]
-            similarity[np.ix_(row, column)] = method(
-                [queries[i] for i in row],
-                [gallery[i] for i in column],
-                [train[i] for i in known.get(signature, [])],
-            )
+        columns = {cohort.signature: (places, cohort) for places, cohort in gallery.placed()}
+        known = {cohort.signature: cohort for cohort in train.cohorts}
+        for rows, cohort in queries.placed():
+            if cohort.signature in columns:
+                places, other = columns[cohort.signature]
+                similarity[rows, places] = method(cohort, other, known.get(cohort.signature))
         return similarity
 
     return apply
-
-
-def places_by_signature(members: Members) -> dict[str, list[int]]:
-    """Signature → the positions of its networks."""
-    places: dict[str, list[int]] = defaultdict(list)
-    for place, member in enumerate(members):
-        places[member.wiring.signature].append(place)
-    return places
-
-
-def ordered_tensors(member: Member) -> list[torch.Tensor]:
-    """A network's weights and biases in the order of the wiring."""
-    layers = member.wiring.folded.layers
-    return [member.tensors[name] for layer in layers for name in layer.layer.tensors.values()]

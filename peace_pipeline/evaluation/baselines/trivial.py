@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from peace_pipeline.evaluation.baselines.registry import Members, Similarity, baseline
+from peace_pipeline.evaluation.baselines.registry import Similarity, baseline
+from peace_pipeline.evaluation.population import Population
 
 
 @baseline("Shapes alone")
-def shapes(queries: Members, gallery: Members, train: Members) -> Similarity:
+def shapes(queries: Population, gallery: Population, train: Population) -> Similarity:
     """1 where the signatures are equal, else 0."""
-    rows, columns = ([member.wiring.signature for member in members] for members in (queries, gallery))
-    return np.equal.outer(np.array(rows), np.array(columns)).astype(np.float64)
+    rows, columns = (
+        np.array([member.wiring.signature for member in population.members])
+        for population in (queries, gallery)
+    )
+    return np.equal.outer(rows, columns).astype(np.float64)
 
 
 @baseline("Chance")
-def chance(queries: Members, gallery: Members, train: Members) -> Similarity:
+def chance(queries: Population, gallery: Population, train: Population) -> Similarity:
     """All pairs alike: the order is random."""
     return np.zeros((len(queries), len(gallery)))

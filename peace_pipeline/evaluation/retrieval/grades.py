@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from peace_pipeline.evaluation.baselines import BASELINES
 from peace_pipeline.evaluation.baselines.registry import Similarity
 from peace_pipeline.evaluation.metrics import retrieve
-from peace_pipeline.evaluation.population import Member
+from peace_pipeline.evaluation.population import Member, Population
 from peace_pipeline.evaluation.retrieval.results import ALL, Grade
 
 Mask = NDArray[np.bool_]
@@ -62,16 +62,16 @@ def same_task(members: Sequence[Member], similarities: dict[str, Similarity], se
 
 def relevance(members: Sequence[Member]) -> tuple[Mask, Mask]:
     """Which pairs are truly of one task, and which are excluded as they are of one run: (members, members)."""
-    task = np.array([member.network.task or "" for member in members], dtype=str)
-    run = np.array([member.network.run for member in members], dtype=str)
-    real = np.array([not member.network.shuffled_labels for member in members], dtype=bool) & (task != "")
+    task = np.array([member.listing.task or "" for member in members], dtype=str)
+    run = np.array([member.listing.run for member in members], dtype=str)
+    real = np.array([not member.listing.shuffled_labels for member in members], dtype=bool) & (task != "")
     return (task[:, None] == task) & real[:, None] & real, run[:, None] == run
 
 
 def baseline_similarities(
-    queries: Sequence[Member],
-    gallery: Sequence[Member],
-    train: Sequence[Member],
+    queries: Population,
+    gallery: Population,
+    train: Population,
     *,
     weights_only: bool,
     done: Callable[[], None],

@@ -101,7 +101,7 @@ def embedding_map(members: Sequence[Member], vectors: NDArray[np.float64]) -> go
     """Principal components of the embeddings, coloured by task, with a marker for each architecture."""
     pca = PCA(2, random_state=0)
     points = pca.fit_transform(vectors)
-    tasks = sorted({member.network.task or "" for member in members})
+    tasks = sorted({member.listing.task or "" for member in members})
     architectures = sorted({member.architecture for member in members})
     colors = dict(zip(tasks, _cycled(PALETTE, len(tasks)), strict=True))
     symbols = dict(zip(architectures, _cycled(MARKERS, len(architectures)), strict=True))
@@ -111,10 +111,10 @@ def embedding_map(members: Sequence[Member], vectors: NDArray[np.float64]) -> go
         y=points[:, 1],
         mode="markers",
         showlegend=False,
-        text=[member.network.model_id for member in members],
+        text=[member.listing.model_id for member in members],
         hoverinfo="text",
         marker={
-            "color": [colors[member.network.task or ""] for member in members],
+            "color": [colors[member.listing.task or ""] for member in members],
             "symbol": [_symbol(member, symbols) for member in members],
             "size": 9,
         },
@@ -130,7 +130,7 @@ def embedding_map(members: Sequence[Member], vectors: NDArray[np.float64]) -> go
 
 
 def _symbol(member: Member, symbols: Mapping[str, str]) -> str:
-    return symbols[member.architecture] + ("-open" if member.network.shuffled_labels else "")
+    return symbols[member.architecture] + ("-open" if member.listing.shuffled_labels else "")
 
 
 def _kind(method: str) -> int:

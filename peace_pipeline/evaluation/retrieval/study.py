@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peace_pipeline.encoder import store
-from peace_pipeline.encoder.embed import embed
+from peace_pipeline.encoder.embed import embed_stacks
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.evaluation.baselines import BASELINES
-from peace_pipeline.evaluation.population import Member, disguise, read_members
+from peace_pipeline.evaluation.population import Member, Population, disguise, read_population
 from peace_pipeline.evaluation.reports import Report, publish
 from peace_pipeline.evaluation.retrieval.grades import (
     baseline_similarities,
@@ -48,21 +48,22 @@ def retrieval_report(lake: Lake, *, seed: int = 0, progress: Progress | None = N
     version, encoder = store.load(lake)
     current = listings(lake)
     with_task = [network for network in current if network.task]
-    members, train = (
-        list(read_members(lake, [network for network in with_task if network.split == split]))
+    population, train = (
+        read_population(lake, [network for network in with_task if network.split == split])
         for split in (TEST, TRAIN)
     )
+    members = population.members
     relevant, excluded = relevance(members)
     if not (relevant & ~excluded).any():
         raise NothingToEvaluate("no two training runs of the test split share a task")
     done = _counter(progress, 1 + _methods(True) + _methods(False))
 
-    disguised = disguise(members, seed)
-    hidden, _ = embed_members(encoder, disguised)
-    vectors, rate = embed_members(encoder, members)
+    disguised = disguise(population, seed)
+    hidden, _ = embed_population(encoder, disguised)
+    vectors, rate = embed_population(encoder, population)
     done()
-    function = baseline_similarities(disguised, members, train, weights_only=True, done=done)
-    task = baseline_similarities(members, members, train, weights_only=False, done=done)
+    function = baseline_similarities(disguised, population, train, weights_only=True, done=done)
+    task = baseline_similarities(population, population, train, weights_only=False, done=done)
     grades = (
         same_function(members, {PEACE: hidden @ vectors.T, **function}, seed),
         same_task(members, {PEACE: vectors @ vectors.T, **task}, seed),
@@ -79,12 +80,12 @@ def retrieval_report(lake: Lake, *, seed: int = 0, progress: Progress | None = N
     return publish(lake, NAME, render(results), results.figures())
 
 
-def embed_members(encoder: Encoder, members: Sequence[Member]) -> tuple[NDArray[np.float64], float]:
-    """Embeddings (members, dimension) as the index holds them, and how many networks were embedded a second."""
+def embed_population(encoder: Encoder, population: Population) -> tuple[NDArray[np.float64], float]:
+    """Embeddings (networks, dimension) as the index holds them, and how many networks were embedded a second."""
     start = time.perf_counter()
-    vectors = {each.key: each.network for each in embed(encoder, (member.as_input() for member in members))}
-    rate = len(members) / (time.perf_counter() - start)
-    return np.stack([vectors[member.network.model_id] for member in members]).astype(np.float64), rate
+    embedded = embed_stacks(encoder, (cohort.stack for cohort in population.cohorts))
+    vectors = np.stack([each.network for each in embedded]).astype(np.float64)
+    return vectors, len(population) / (time.perf_counter() - start)
 
 
 def _population(
@@ -95,9 +96,9 @@ def _population(
         "networks": len(current),
         "skipped": known - len(current),
         "test_networks": len(members),
-        "test_runs": len({member.network.run for member in members}),
-        "test_tasks": len({member.network.task for member in members}),
-        "test_shuffled_labels": sum(member.network.shuffled_labels for member in members),
+        "test_runs": len({member.listing.run for member in members}),
+        "test_tasks": len({member.listing.task for member in members}),
+        "test_shuffled_labels": sum(member.listing.shuffled_labels for member in members),
         "test_independent": sum(not member.acted_on for member in members),
         "networks_per_second": rate,
     }

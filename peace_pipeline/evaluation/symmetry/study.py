@@ -22,12 +22,13 @@ import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.evaluation.invariance import Invariance, measure
-from peace_pipeline.evaluation.population import Stack, read_members, stacks
+from peace_pipeline.evaluation.population import read_population
 from peace_pipeline.evaluation.reports import Report, publish
 from peace_pipeline.evaluation.symmetry.page import render
 from peace_pipeline.evaluation.symmetry.results import Results
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
+from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.logical import views_of
@@ -66,7 +67,7 @@ class FamilySheet:
             name: _drawn(role, (count, *self.logical[name].shape), generator)
             for name, role in _roles(self.wiring).items()
         }
-        return Stack(self.wiring, tuple(range(count)), tensors)
+        return Stack(tuple(f"{self.name}-{number}" for number in range(count)), self.wiring, tensors)
 
 
 def family_sheets() -> list[FamilySheet]:
@@ -174,7 +175,7 @@ def measure_all(lake: Lake, count: int, seed: int, progress: Progress | None = N
     alike = _by_architecture(listings(lake), seed)
     enough = {name: group[:count] for name, group in alike.items() if len(group) >= count}
     samples = {
-        name: stacks([member.as_input() for member in read_members(lake, group)], torch.float64)
+        name: [cohort.stack for cohort in read_population(lake, group).cohorts]
         for name, group in enough.items()
     }
     families = _by_wiring(family_sheets())

@@ -9,10 +9,31 @@ from collections.abc import Callable
 
 import torch
 
+from peace_pipeline.symmetry.group.elements import Tensors
+from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.symmetry.wiring.types import WiredLayer, oriented
 from peace_pipeline.weights.layers import Layer
 
 Read = Callable[[str], torch.Tensor]
+
+
+def folded(stack: Stack) -> Stack:
+    """The same networks with their norms folded in."""
+    wiring = stack.wiring.folded
+    if wiring == stack.wiring:
+        return stack
+
+    def fold_all(tensors: Tensors) -> Tensors:
+        return {
+            f"{position}.{role}": value
+            for position, wired in enumerate(stack.wiring.layers)
+            for role, value in folded_layer(wired, tensors.__getitem__).items()
+        }
+
+    rows = [
+        fold_all({name: values[row] for name, values in stack.tensors.items()}) for row in range(len(stack))
+    ]
+    return Stack(stack.keys, wiring, {name: torch.stack([row[name] for row in rows]) for name in rows[0]})
 
 
 def folded_layer(wired: WiredLayer, read: Read) -> dict[str, torch.Tensor]:

@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from peace_pipeline.evaluation.baselines import BASELINES, cards
-from peace_pipeline.evaluation.population import Member, disguise, in_canonical_form
+from peace_pipeline.evaluation.population import Population, disguise, in_canonical_form
 
-from ..conftest import CARD, member, networks_of
+from ..conftest import CARD, listed, networks_of
 
 CARDS = [
     CARD.format(dataset=d, architecture="mlp", run=f"{d}-s0", seed=0, labels="true") for d in ("cat", "dog")
 ]
 
 
-def population(seed: int) -> list[Member]:
-    """Twelve MLPs and twelve CNNs of two tasks; the second task's weights are larger."""
+def population(seed: int, count: int = 12) -> Population:
+    """As many MLPs and CNNs of two tasks; the second task's weights are larger."""
     found = []
     for architecture in ("mlp", "cnn"):
-        for place, network in enumerate(networks_of(architecture, 12, seed)):
+        for place, network in enumerate(networks_of(architecture, count, seed)):
             task = place % 2
-            tensors = {name: value * (1 + task) for name, value in network[2].items()}
-            key = f"{network[0]}-{seed}"
+            tensors = {name: value * (1 + task) for name, value in network.tensors.items()}
+            larger = replace(network, key=f"{network.key}-{seed}", tensors=tensors)
             fields = {"architecture": architecture, "task": ("cat", "dog")[task], "card": CARDS[task]}
-            found.append(member((key, network[1], tensors), **fields))
-    return found
+            found.append(listed(larger, **fields))
+    return Population.of(found)
+
+
+NOBODY = Population(())
 
 
 @pytest.mark.parametrize("name", list(BASELINES))
 def test_every_baseline_gives_a_similarity_for_every_pair(name: str) -> None:
-    queries, gallery, train = population(0)[:5], population(1), population(2)
+    queries, gallery, train = population(0, 3), population(1), population(2)
     similarity = BASELINES[name].similarity(queries, gallery, train)
-    assert similarity.shape == (5, 24)
+    assert similarity.shape == (6, 24)
     assert not np.isnan(similarity).any()
     assert np.array_equal(similarity, BASELINES[name].similarity(queries, gallery, train))
 
 
 @pytest.mark.parametrize("name", list(BASELINES))
 def test_every_baseline_does_without_training_networks(name: str) -> None:
-    assert not np.isnan(BASELINES[name].similarity(population(0), population(1), [])).any()
+    assert not np.isnan(BASELINES[name].similarity(population(0), population(1), NOBODY)).any()
 
 
 @pytest.mark.parametrize("name", ["flattened", "statistics", "statistics_canonical"])
@@ -77,21 +82,20 @@ def test_task_probabilities_compare_architectures() -> None:
 def test_a_disguise_keeps_the_canonical_form_up_to_permutation() -> None:
     networks = population(0)
     plain, hidden = in_canonical_form(networks), in_canonical_form(disguise(networks, 0))
-    for before, after, raw in zip(plain, hidden, networks, strict=True):
-        for name, tensor in before.tensors.items():
-            torch.testing.assert_close(
-                tensor.flatten().sort()[0], after.tensors[name].flatten().sort()[0], rtol=1e-4, atol=1e-5
-            )
-        assert not torch.equal(raw.tensors["0.weight"], after.tensors["0.weight"])
+    for before, after, raw in zip(plain.cohorts, hidden.cohorts, networks.cohorts, strict=True):
+        for name, tensor in before.stack.tensors.items():
+            one, other = (values.flatten(1).sort(1)[0] for values in (tensor, after.stack.tensors[name]))
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+        assert not torch.equal(raw.stack.tensors["0.weight"], after.stack.tensors["0.weight"])
 
 
 def test_bm25_finds_the_task_in_full_cards_and_not_in_blanked_ones() -> None:
     networks = population(0)
-    full = BASELINES["bm25"].similarity(networks, networks, [])
+    full = BASELINES["bm25"].similarity(networks, networks, NOBODY)
     task = np.arange(24) % 2
     same = task[:, None] == task
     assert full[same].min() > full[~same].max()
-    blanked = BASELINES["bm25_blanked"].similarity(networks, networks, [])
+    blanked = BASELINES["bm25_blanked"].similarity(networks, networks, NOBODY)
     assert np.allclose(blanked[same].mean(), blanked[~same].mean())
 
 

@@ -12,12 +12,13 @@ import torch
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.evaluation.baselines import BASELINES
+from peace_pipeline.evaluation.population import Population
 from peace_pipeline.evaluation.reports import Report, list_reports
 from peace_pipeline.evaluation.retrieval.grades import relevance
 from peace_pipeline.evaluation.retrieval.study import NothingToEvaluate, retrieval_report
 from peace_pipeline.lake import Lake
 
-from ..conftest import member, networks_of
+from ..conftest import listed, networks_of
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +78,13 @@ def test_a_lake_without_encoder_or_networks(tmp_path: object) -> None:
 
 def test_relevance_by_hand() -> None:
     networks = networks_of("mlp", 5)
-    members = [
-        member(networks[0], task="a", run="1"),
-        member(networks[1], task="a", run="1"),
-        member(networks[2], task="a", run="2"),
-        member(networks[3], task="a", run="3", shuffled_labels=True),
-        member(networks[4], task="b", run="4"),
-    ]
-    relevant, excluded = relevance(members)
+    population = Population.of([
+        listed(networks[0], task="a", run="1"),
+        listed(networks[1], task="a", run="1"),
+        listed(networks[2], task="a", run="2"),
+        listed(networks[3], task="a", run="3", shuffled_labels=True),
+        listed(networks[4], task="b", run="4"),
+    ])  # fmt: skip
+    relevant, excluded = relevance(population.members)
     assert np.argwhere(relevant & ~excluded).tolist() == [[0, 2], [1, 2], [2, 0], [2, 1]]
     assert np.argwhere(excluded & ~np.eye(5, dtype=bool)).tolist() == [[0, 1], [1, 0]]

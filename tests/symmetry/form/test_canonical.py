@@ -59,7 +59,8 @@ def test_all_rescalings_have_one_form_at_any_depth(depth: int, dtype: torch.dtyp
 @pytest.mark.parametrize("architecture", CONFIGS)
 @given(seed=st.integers(0, 2**16))
 def test_form_of_every_architecture(architecture: str, seed: int) -> None:
-    ((_, raw, single),) = networks_of(architecture, 1, seed)
+    (network,) = networks_of(architecture, 1, seed)
+    raw, single = network.wiring, network.tensors
     wiring, tensors = raw.folded, {name: value[None] for name, value in single.items()}
     form = canonical(wiring, tensors)
     assert apart(form, canonical(wiring, rescaled(wiring, tensors, seed))) < 1e-9

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-import peace_pipeline.encoder.bucket as bucket_module
 import peace_pipeline.symmetry.form.reduction as reduction_module
-from peace_pipeline.encoder.bucket import stack
+from peace_pipeline.encoder.inputs import encoder_input
+from peace_pipeline.encoder.model import EncoderConfig
 from peace_pipeline.symmetry.form.canonical import balance, canonical
 from peace_pipeline.symmetry.form.folding import folded_layer
 from peace_pipeline.symmetry.form.reduction import Reduction
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import ALL, Strength, Tensors, random_element
+from peace_pipeline.symmetry.network import Network, Stack
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring, oriented
 from peace_pipeline.weights.layers import Layer
@@ -86,10 +87,12 @@ def cut(wiring: Wiring, raw: Tensors) -> Tensors:
     """What an encoder is given of a network."""
     infos = {name: TensorInfo(name, tuple(value.shape[1:]), "float64") for name, value in raw.items()}
     reduction = Reduction(wiring, infos)
-    (bucket,) = stack([("network", reduction.wiring, reduction.tensors(lambda name, _: raw[name][0], F64))])
-    shapes = [wired.layer.shape for wired in bucket.wiring.layers]
-    assert [bucket.tensors[wired.weight].shape[1:] for wired in bucket.wiring.layers] == shapes
-    return bucket.tensors
+    tensors = reduction.tensors(lambda name, _: raw[name][0], F64)
+    stack = Stack.of([Network("network", reduction.wiring, tensors)])
+    stack = encoder_input(stack, EncoderConfig(), most_units=4)
+    shapes = [wired.layer.shape for wired in stack.wiring.layers]
+    assert [stack.tensors[wired.weight].shape[1:] for wired in stack.wiring.layers] == shapes
+    return stack.tensors
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "llama of one key head"])
@@ -98,7 +101,6 @@ def test_disguised_networks_of_every_family_are_cut_to_the_same(
 ) -> None:
     monkeypatch.setattr(reduction_module, "LARGE_LAYER", 30)
     monkeypatch.setattr(reduction_module, "MOST_UNITS", 5)
-    monkeypatch.setattr(bucket_module, "MAX_UNITS", 4)
     one = saved[name] if name in saved else Saved.build(ONE_KEY_HEAD, tmp_path / "original")
     wiring, raw = one.wiring, one.tensors
     assert apart(cut(wiring, raw), cut(wiring, disguised(wiring, raw, ALL)), in_order=False) < CLOSE[F64]

@@ -14,6 +14,7 @@ from torch.func import functional_call
 from peace_pipeline.symmetry.group.actions import act, entries, take
 from peace_pipeline.symmetry.group.elements import Element, Strength, Tensors, random_element
 from peace_pipeline.symmetry.group.perturbations import add_noise, break_wiring
+from peace_pipeline.symmetry.network import stacked
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
 from tests.conftest import (
@@ -126,19 +127,18 @@ def test_the_share_of_broken_units() -> None:
 
 
 def test_networks_of_a_batch_are_acted_on_apart() -> None:
-    networks = networks_of("cnn", 3)
-    wiring = networks[0][1].folded
-    stacked = {name: torch.stack([tensors[name] for _, _, tensors in networks]) for name in networks[0][2]}
+    (stack,) = stacked(networks_of("cnn", 3))
+    wiring = stack.wiring
     element = random_element(
         wiring, 3, torch.Generator().manual_seed(0), Strength(decades=1.0), dtype=torch.float64
     )
-    together = act(wiring, stacked, element)
+    together = act(wiring, stack.tensors, element)
     for row in range(3):
         own = Element(
             {name: index[row : row + 1] for name, index in element.permutations.items()},
             {name: scale[row : row + 1] for name, scale in element.scales.items()},
         )
-        alone = act(wiring, {name: value[row : row + 1] for name, value in stacked.items()}, own)
+        alone = act(wiring, {name: value[row : row + 1] for name, value in stack.tensors.items()}, own)
         assert all(torch.equal(alone[name][0], together[name][row]) for name in alone)
 
 

@@ -1,4 +1,4 @@
-"""Networks out of the lake's layer tables, as the encoder takes them."""
+"""Networks out of the lake: their wirings, and their folded tensors from the layer tables."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import pyarrow.parquet as pq
 import torch
 
 from peace_pipeline.lake import Lake
+from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.layer_table import read_models
-
-NetworkTensors = tuple[str, Wiring, dict[str, torch.Tensor]]
 
 
 def read_wirings(lake: Lake, batch: str) -> dict[str, Wiring]:
@@ -25,10 +24,10 @@ def read_wirings(lake: Lake, batch: str) -> dict[str, Wiring]:
     }
 
 
-def read_batch(lake: Lake, batch: str, model_ids: set[str] | None = None) -> Iterator[NetworkTensors]:
-    """Model id, wiring and folded tensors of a batch's networks, one network in memory at a time."""
+def read_networks(lake: Lake, batch: str, model_ids: set[str] | None = None) -> Iterator[Network]:
+    """A batch's networks, or those of ``model_ids``, one in memory at a time."""
     wirings = read_wirings(lake, batch)
     wanted = wirings.keys() if model_ids is None else wirings.keys() & model_ids
     for model_id, arrays in read_models(lake.layers(batch), set(wanted)):
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-        yield model_id, wirings[model_id], tensors
+        yield Network(model_id, wirings[model_id], tensors)
