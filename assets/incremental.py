@@ -10,8 +10,8 @@ from typing import Any
 import dagster as dg
 
 from peace_pipeline.assets.automation import keys_from
-from peace_pipeline.assets.interrupts import INTERRUPTS
 from peace_pipeline.assets.partitions import register
+from peace_pipeline.interrupts import raise_if_received
 from peace_pipeline.lake import Lake
 from peace_pipeline.resources import ZooResource
 from peace_pipeline.resources.instance import bury_dead_runs, open_instance, process_tag
@@ -88,8 +88,7 @@ class Pass:
             tags=process_tag(),
             raise_on_error=False,
         )
-        if _interrupted(result):
-            raise KeyboardInterrupt
+        raise_if_received()
         if not result.success:
             raise PassFailed(_reason(result))
         return result
@@ -201,16 +200,6 @@ def _metadata(result: dg.ExecuteInProcessResult, key: str) -> list[dict[str, Any
         for event in result.get_asset_materialization_events()
         if event.asset_key == dg.AssetKey(key)
     ]
-
-
-def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
-    """Whether an interrupt came in the run, even where Dagster took it for a failure and tried the step again."""
-    errors = [getattr(event.event_specific_data, "error", None) for event in result.all_events]
-    while errors := [error for error in errors if error]:
-        if any(error.cls_name in INTERRUPTS for error in errors):
-            return True
-        errors = [error.cause for error in errors]
-    return False
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:

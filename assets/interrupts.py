@@ -5,8 +5,6 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-INTERRUPTS = {kind.__name__ for kind in (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)}
-
 
 @contextmanager
 def interruptible() -> Iterator[None]:

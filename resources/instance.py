@@ -9,6 +9,7 @@ import socket
 from importlib.resources import files
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 
 from peace_pipeline.lake import Lake
 
@@ -17,13 +18,22 @@ _SERVER_TAG = ".dagster/grpc_info"
 """Dagster's tag that names the code server of a run; one reached by a socket is on this machine."""
 
 
+_TO_THE_TERMINAL = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+"""What this process's steps print is not captured: that takes processes beside it, which don't bear a Ctrl-C."""
+
+
 def open_instance(lake: Lake) -> dg.DagsterInstance:
     """The instance under the lake, made at first use."""
     lake.dagster.mkdir(parents=True, exist_ok=True)
     config = lake.dagster / "dagster.yaml"
     if not config.exists():
         shutil.copy(str(files("peace_pipeline.resources") / "dagster.yaml"), config)
-    return dg.DagsterInstance.from_config(str(lake.dagster))
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(lake.dagster), overrides=_TO_THE_TERMINAL))
 
 
 def process_tag() -> dict[str, str]:

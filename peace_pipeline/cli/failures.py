@@ -9,7 +9,6 @@ import typer
 from typer.core import TyperGroup
 
 TRACEBACK = "PEACE_TRACEBACK"
-_INTERRUPTED = 130
 _OWN = ("peace_pipeline.",)
 
 
@@ -20,9 +19,6 @@ class Commands(TyperGroup):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            typer.echo("peace: interrupted", err=True)
-            raise typer.Exit(_INTERRUPTED) from error
         except Exception as error:
             if isinstance(error, typer.Exit | typer.Abort) or _is_usage(error) or os.environ.get(TRACEBACK):
                 raise

@@ -119,7 +119,7 @@ def working() -> Iterator[None]:
 
 
 def _terminal() -> TextIO:
-    """Standard error as it is now: while a step runs, Dagster points the original at the step's log."""
+    """Standard error as it is now: after an interrupt the original is silent, and bars have yet to be put away."""
     try:
         return os.fdopen(os.dup(sys.stderr.fileno()), "w")
     except (OSError, ValueError):

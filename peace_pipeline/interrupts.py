@@ -1,0 +1,104 @@
+"""Ctrl-C and SIGTERM end a command, whatever it is doing: one line on standard error, exit code 128 + the signal.
+
+The signal raises in the main thread as usual (Dagster has handlers of its own while it runs something), so temporary
+files, worker processes and the run's record are put away. But a library may swallow that exception, or tell of it at
+length. So a thread reads the signals too. From the first on nothing else is printed; at a second one, or where the
+command isn't over after some seconds, the process ends there and then, which the lake bears as it bears a power cut.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+LINES = {signal.SIGINT: "peace: interrupted", signal.SIGTERM: "peace: terminated"}
+_CLEARED = b"\r\x1b[K\x1b[?25h"
+"""What ends a progress bar on a terminal: its line is emptied, the cursor is shown again."""
+
+_received: int | None = None
+
+
+@contextmanager
+def answered(grace: float = 10.0) -> Iterator[None]:
+    """Around all that a process does: an interrupt ends it as described above, and at once when the block is over.
+
+    ``grace`` is how many seconds a command has to put its things away. Only for the main thread.
+    """
+    watch = _Watch(grace)
+    for number in LINES:
+        signal.signal(number, watch.handle)
+    try:
+        yield
+    finally:
+        watch.over.set()
+        if _received is not None:
+            watch.say()
+            sys.exit(128 + _received)
+
+
+def raise_if_received() -> None:
+    """Raise again what a library swallowed.
+
+    Raises:
+        KeyboardInterrupt: where an interrupt came.
+    """
+    if _received is not None:
+        raise KeyboardInterrupt
+
+
+class _Watch:
+    def __init__(self, grace: float) -> None:
+        self.grace = grace
+        self.over = threading.Event()
+        self.unsaid = threading.Lock()
+        self.nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            self.terminal = os.dup(2)
+        except OSError:  # started without a standard error
+            self.terminal = self.nowhere
+        self.signals, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """The handler of signals, but while Dagster has its own."""
+        self.note(number)
+        if self.over.is_set():
+            self.end()
+        raise KeyboardInterrupt
+
+    def run(self) -> None:
+        """The thread: whoever else handles a signal, its number comes through the pipe."""
+        self.note(self.next_signal())
+        if not self.over.is_set():
+            timer = threading.Timer(self.grace, self.end)
+            timer.daemon = True
+            timer.start()
+            self.next_signal()
+        self.end()
+
+    def next_signal(self) -> int:
+        while (number := os.read(self.signals, 1)[0]) not in LINES:
+            pass
+        return number
+
+    def note(self, number: int) -> None:
+        global _received
+        if _received is None:
+            _received = number
+            os.dup2(self.nowhere, 2)
+
+    def say(self) -> None:
+        if _received is not None and self.unsaid.acquire(blocking=False):
+            clear = _CLEARED if os.isatty(self.terminal) else b""
+            os.write(self.terminal, clear + LINES[signal.Signals(_received)].encode() + b"\n")
+
+    def end(self) -> None:
+        self.say()
+        os._exit(128 + (_received or 0))

@@ -1,0 +1,126 @@
+"""Processes that do this and that when an interrupt comes: each ends with one line and its exit code."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+INTERRUPTED, TERMINATED = "peace: interrupted\n", "peace: terminated\n"
+SLEEPS = "    time.sleep(60)"
+SWALLOWS = """
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+    time.sleep(60)
+"""
+TELLS_OF_IT = """
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("Detected KeyboardInterrupt", file=sys.stderr)
+        raise ValueError("another error") from None
+"""
+HAS_ANOTHER_HANDLER = """
+    signal.signal(signal.SIGINT, lambda *_: None)
+    time.sleep(60)
+    time.sleep(60)
+"""
+IGNORES_THE_REST = """
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.exit(1)
+"""
+FINISHES_ANYWAY = """
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        sys.exit(0)
+"""
+ASKS = """
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+    raise_if_received()
+    time.sleep(60)
+"""
+
+
+def start(body: str, *, grace: float = 60) -> subprocess.Popen[str]:
+    """A process that runs ``body`` while interrupts are answered."""
+    script = f"""
+import atexit, signal, sys, time
+from peace_pipeline.interrupts import answered, raise_if_received
+with answered(grace={grace}):
+    print("ready", flush=True)
+{body}
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.3)
+    return process
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code and standard error, within less than the sleeps."""
+    _, err = process.communicate(timeout=30)
+    return process.returncode, err
+
+
+@pytest.mark.parametrize("body", [SLEEPS, TELLS_OF_IT, IGNORES_THE_REST, FINISHES_ANYWAY, ASKS])
+def test_one_line_and_its_exit_code(body: str) -> None:
+    process = start(body)
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (130, INTERRUPTED)
+
+
+@pytest.mark.parametrize("body", [SWALLOWS, HAS_ANOTHER_HANDLER])
+def test_what_goes_on_ends_after_the_grace(body: str) -> None:
+    process = start(body, grace=0.5)
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (130, INTERRUPTED)
+
+
+@pytest.mark.parametrize("body", [SWALLOWS, HAS_ANOTHER_HANDLER])
+def test_a_second_one_ends_it_at_once(body: str) -> None:
+    process = start(body)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (130, INTERRUPTED)
+
+
+def test_a_termination() -> None:
+    process = start(SLEEPS)
+    process.send_signal(signal.SIGTERM)
+    assert end(process) == (143, TERMINATED)
+
+
+def test_the_first_of_two_signals_counts() -> None:
+    process = start(SWALLOWS)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (143, TERMINATED)
+
+
+def test_an_interrupt_when_all_is_done_but_for_leaving() -> None:
+    process = start("    atexit.register(time.sleep, 60)")
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (130, INTERRUPTED)
+
+
+def test_without_an_interrupt_nothing_is_said() -> None:
+    assert end(start("    print('done', file=sys.stderr)")) == (0, "done\n")
+    assert end(start("    sys.exit(3)")) == (3, "")
