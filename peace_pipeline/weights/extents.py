@@ -11,7 +11,7 @@ import torch
 
 from peace_pipeline.weights.local_blob import Blob, OverwritableBlob
 
-_BLOCK = 16 << 20
+BLOCK = 16 << 20
 """Bytes that are read at a time of a tensor whose values don't lie one after another."""
 
 
@@ -70,25 +70,25 @@ class Place(NamedTuple):
         first = self.start + start * self.strides[0] * self.dtype.itemsize
         return self._replace(start=first, shape=(stop - start, *self.shape[1:]))
 
-    def read(self, blob: Blob) -> torch.Tensor:
-        """The values, in memory of their own."""
+    def read(self, blob: Blob, block: int = BLOCK) -> torch.Tensor:
+        """The values, in memory of their own, read ``block`` bytes at a time where they don't lie one after another."""
         if self.is_empty:
             return torch.empty(self.shape, dtype=self.dtype)
         if self.is_contiguous:
             return self._content(blob).view(self.shape)
         tensor = torch.empty(self.shape, dtype=self.dtype)
-        for part, target in self._ordered._parts(tensor.permute(self._order)):
+        for part, target in self._ordered._parts(tensor.permute(self._order), block):
             target.copy_(part._content(blob).as_strided(part.shape, part.strides))
         return tensor
 
-    def write(self, blob: OverwritableBlob, values: torch.Tensor) -> None:
+    def write(self, blob: OverwritableBlob, values: torch.Tensor, block: int = BLOCK) -> None:
         """Overwrite the values with others of the same shape and dtype; what lies between them stays."""
         if self.is_empty:
             return
         if self.is_contiguous:
             blob.write(self.start, self._raw(values))
             return
-        for part, source in self._ordered._parts(values.permute(self._order)):
+        for part, source in self._ordered._parts(values.permute(self._order), block):
             content = part._content(blob)
             content.as_strided(part.shape, part.strides).copy_(source)
             blob.write(part.start, part._raw(content))
@@ -106,19 +106,19 @@ class Place(NamedTuple):
             strides=tuple(self.strides[axis] for axis in order),
         )
 
-    def _parts(self, values: torch.Tensor) -> Iterator[tuple[Place, torch.Tensor]]:
+    def _parts(self, values: torch.Tensor, block: int) -> Iterator[tuple[Place, torch.Tensor]]:
         """Parts of at most a block from the first value to the last, and the same parts of ``values``."""
-        if self.span <= _BLOCK:
+        if self.span <= block:
             yield self, values
             return
-        step = max(1, _BLOCK // (self.strides[0] * self.dtype.itemsize))
+        step = max(1, block // (self.strides[0] * self.dtype.itemsize))
         for start in range(0, self.shape[0], step):
             rows = self.rows(start, min(start + step, self.shape[0]))
             if step == 1:
                 row = rows._replace(shape=rows.shape[1:], strides=rows.strides[1:])
-                yield from row._parts(values[start])
+                yield from row._parts(values[start], block)
             else:
-                yield from rows._parts(values[start : start + step])
+                yield from rows._parts(values[start : start + step], block)
 
     def _content(self, blob: Blob) -> torch.Tensor:
         """All values of the file from the first to the last, flat."""

@@ -16,7 +16,7 @@ from peace_pipeline.lake.tables import LAYERS
 READING = {"peace.reading": "2"}
 """How checkpoints are read into layers and wirings, as metadata of the tables: another number makes a batch stale."""
 
-_ROW_GROUP_BYTES = 64 << 20
+ROW_GROUP_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,10 @@ class LayerRow:
 
 
 class LayerTableWriter:
-    """Streams layer rows to a Parquet file. Memory is bounded by the largest layer or 64 MiB."""
+    """Streams layer rows to a Parquet file. Memory is bounded by the largest layer or ``row_group_bytes``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, row_group_bytes: int = ROW_GROUP_BYTES) -> None:
+        self._row_group_bytes = row_group_bytes
         self._writer = pq.ParquetWriter(
             path,
             LAYERS.schema,
@@ -80,7 +81,7 @@ class LayerTableWriter:
             for row in rows:
                 self._rows.append(row)
                 self._bytes += row.values.nbytes
-                if self._bytes >= _ROW_GROUP_BYTES:
+                if self._bytes >= self._row_group_bytes:
                     self.flush()
         except BaseException:
             self._rows, self._bytes = [], 0

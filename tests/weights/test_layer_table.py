@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from peace_pipeline.lake.tables import LAYERS
-from peace_pipeline.weights import layer_table as table
-from peace_pipeline.weights.layer_table import LayerRow, LayerTableWriter, read_models
+from peace_pipeline.weights.layer_table import ROW_GROUP_BYTES, LayerRow, LayerTableWriter, read_models
 
 SHAPES = {"0.weight": (4, 3), "0.bias": (4,), "1.weight": (2, 4, 3, 3)}
 
@@ -29,8 +28,10 @@ def rows_of(model_id: str, tensors: dict[str, np.ndarray]) -> Iterator[LayerRow]
         )
 
 
-def write(path: Path, models: dict[str, dict[str, np.ndarray]]) -> Path:
-    with LayerTableWriter(path) as writer:
+def write(
+    path: Path, models: dict[str, dict[str, np.ndarray]], row_group_bytes: int = ROW_GROUP_BYTES
+) -> Path:
+    with LayerTableWriter(path, row_group_bytes) as writer:
         for model_id, tensors in models.items():
             writer.write_model(rows_of(model_id, tensors))
     return path
@@ -47,9 +48,8 @@ MODELS = {f"directory:z/{name}": tensors_of(i) for i, name in enumerate(["b", "a
 
 
 @pytest.mark.parametrize("buffer", [1, 60, 1 << 20])
-def test_models_come_back_in_order(buffer: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "_ROW_GROUP_BYTES", buffer)
-    path = write(tmp_path / "t.parquet", MODELS)
+def test_models_come_back_in_order(buffer: int, tmp_path: Path) -> None:
+    path = write(tmp_path / "t.parquet", MODELS, buffer)
     found = list(read_models(path))
     assert [model_id for model_id, _ in found] == list(MODELS)
     assert all(same(tensors, MODELS[model_id]) for model_id, tensors in found)
@@ -75,16 +75,12 @@ def test_only_the_wanted_models_are_read(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("buffer", [1, 1 << 20])
-def test_a_model_that_fails_halfway_leaves_the_others(
-    buffer: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(table, "_ROW_GROUP_BYTES", buffer)
-
+def test_a_model_that_fails_halfway_leaves_the_others(buffer: int, tmp_path: Path) -> None:
     def failing() -> Iterator[LayerRow]:
         yield next(rows_of("bad", tensors_of(9)))
         raise ValueError("corrupt")
 
-    with LayerTableWriter(tmp_path / "t.parquet") as writer:
+    with LayerTableWriter(tmp_path / "t.parquet", buffer) as writer:
         writer.write_model(rows_of("first", tensors_of(1)))
         with pytest.raises(ValueError, match="corrupt"):
             writer.write_model(failing())

@@ -22,7 +22,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from peace_pipeline.weights import extents as places
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import NotFinite, RefusedDestination, UnsupportedFormat
 from peace_pipeline.weights.logical import NewValues, logical
@@ -169,10 +168,7 @@ def test_torchscript_computes_with_new_weights(tmp_path: Path) -> None:
         assert torch.equal(torch.jit.load(str(tmp_path / "copy.jit"))(x), module(x))
 
 
-@pytest.mark.parametrize("block", [None, 64])
-def test_views_of_one_storage(block: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if block:
-        monkeypatch.setattr(places, "_BLOCK", block)
+def test_views_of_one_storage(tmp_path: Path) -> None:
     buffer = numbers(20, 12)
     source = tmp_path / "m.bin"
     state = {

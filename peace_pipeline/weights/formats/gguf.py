@@ -35,8 +35,9 @@ MAX_VALUES = 1 << 48
 MAX_NESTING = 4
 """Lists within lists."""
 
-_WINDOW = 1 << 20
-_BLOCK = 1 << 16
+WINDOW = 1 << 20
+"""Bytes of the header that are read at once."""
+BLOCK = 1 << 16
 """Values that are dequantised at once, in the processor's cache."""
 
 _MAGIC = b"GGUF"
@@ -102,11 +103,16 @@ class _Entry:
 
 
 class GgufFile:
-    """An open GGUF file; ``settings`` are the metadata of the model, where another shard has them."""
+    """An open GGUF file; ``settings`` are the metadata of the model, where another shard has them.
 
-    def __init__(self, blob: Blob, settings: Settings | None = None) -> None:
-        self.blob = blob
-        header = _Header(blob)
+    Its header is read in windows of ``window`` bytes, ``block`` values are dequantised at once.
+    """
+
+    def __init__(
+        self, blob: Blob, settings: Settings | None = None, *, window: int = WINDOW, block: int = BLOCK
+    ) -> None:
+        self.blob, self._block = blob, block
+        header = _Header(blob, window)
         self.settings = header.settings if settings is None else settings
         self.entries = {
             name: replace(
@@ -143,10 +149,10 @@ class GgufFile:
         if entry.kind in _DTYPES:
             return torch.from_numpy(data).view(entry.dtype)
         values = np.empty(stop - start, np.float32)
-        for first in range(0, len(values), _BLOCK):
-            block = data[first // count * width : (first + _BLOCK) // count * width]
+        for first in range(0, len(values), self._block):
+            block = data[first // count * width : (first + self._block) // count * width]
             with np.errstate(all="ignore"):  # who reads them finds values that are not finite
-                values[first : first + _BLOCK] = quants.dequantize(block, entry.kind)
+                values[first : first + self._block] = quants.dequantize(block, entry.kind)
         return torch.from_numpy(values)
 
 
@@ -219,8 +225,8 @@ def _is_dequantised(kind: GGMLQuantizationType) -> bool:
 class _Header:
     """The metadata of a file, and after them what it says of its tensors."""
 
-    def __init__(self, blob: Blob) -> None:
-        self.blob, self._at = blob, 0
+    def __init__(self, blob: Blob, size: int = WINDOW) -> None:
+        self.blob, self._size, self._at = blob, size, 0
         self._window, self._origin = b"", 0
         self._items_left = MAX_ITEMS
         if self._take(len(_MAGIC)) != _MAGIC:
@@ -351,7 +357,7 @@ class _Header:
         start = self._at
         self._skip(count)
         if start < self._origin or self._at > self._origin + len(self._window):
-            stop = min(max(self._at, start + _WINDOW), self.blob.size)
+            stop = min(max(self._at, start + self._size), self.blob.size)
             self._window, self._origin = self.blob.read(start, stop).tobytes(), start
         return self._window[start - self._origin : self._at - self._origin]
 

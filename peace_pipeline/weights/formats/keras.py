@@ -16,15 +16,15 @@ from peace_pipeline.weights.local_blob import LocalBlob, local_blob
 
 MAX_CONFIG = 64 << 20
 MAX_INFLATED = 512 << 20
-"""Bytes of weights that are compressed in the archive (Keras itself stores them), which are inflated in memory."""
 
 _CONFIG = "config.json"
 _WEIGHTS = "model.weights.h5"
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[Hdf5File]:
-    """Open a Keras archive.
+def open_file(path: Path, max_inflated: int = MAX_INFLATED) -> Iterator[Hdf5File]:
+    """Open a Keras archive. At most ``max_inflated`` bytes of weights that are compressed in it (Keras itself stores
+    them) are inflated in memory.
 
     Raises:
         UnreadableCheckpoint: where it is damaged, claims what it can't hold, or has no weights in one HDF5 file.
@@ -38,18 +38,18 @@ def open_file(path: Path) -> Iterator[Hdf5File]:
                 raise UnsupportedFormat(f"{path.name}: a Keras archive without {name}")
         config = archive.content(archive.members[_CONFIG], MAX_CONFIG)
         weights = archive.members[_WEIGHTS]
-        descriptor, origin = stack.enter_context(_place(blob, archive, weights))
+        descriptor, origin = stack.enter_context(_place(blob, archive, weights, max_inflated))
         reader = stack.enter_context(open_reader(path.name, descriptor, origin, weights.size))
         yield Hdf5File(reader, configuration(path.name, config))
 
 
 @contextmanager
-def _place(blob: LocalBlob, archive: Archive, member: Member) -> Iterator[tuple[int, int]]:
+def _place(blob: LocalBlob, archive: Archive, member: Member, max_inflated: int) -> Iterator[tuple[int, int]]:
     """A file that holds a member as it is, and where: the archive itself, or one in memory."""
     if member.is_stored:
         yield blob.fileno(), archive.origin(member)
         return
-    content = archive.content(member, MAX_INFLATED)
+    content = archive.content(member, max_inflated)
     with open(os.memfd_create(member.name), "wb", buffering=0) as file:
         file.write(content)
         del content

@@ -22,15 +22,15 @@ from peace_pipeline.weights.formats.protobuf import varints
 from peace_pipeline.weights.local_blob import Blob, local_blob
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 
-_BLOCK = 4 << 20
-"""Bytes of a stored tensor that are transposed at once."""
+BLOCK = 4 << 20
 
 
 class OnnxFile:
-    """An open ONNX model; ``beside`` opens the files that hold its external data."""
+    """An open ONNX model; ``beside`` opens the files that hold its external data. ``block`` bytes of a stored tensor
+    are transposed at once."""
 
-    def __init__(self, blob: Blob, beside: Beside) -> None:
-        self.blob, self.beside = blob, beside
+    def __init__(self, blob: Blob, beside: Beside, block: int = BLOCK) -> None:
+        self.blob, self.beside, self._block = blob, beside, block
         self.weights = weights_of(ModelParser(blob, beside).parse(), blob.name)
 
     def inventory(self) -> Iterable[TensorInfo]:
@@ -67,7 +67,7 @@ class OnnxFile:
         """Columns [start, stop) of the stored matrix as rows, a block of it at a time."""
         height, width = weight.stored.shape
         columns = torch.empty(stop - start, height, dtype=_dtype(weight))
-        step = max(1, _BLOCK // max(width * columns.element_size(), 1))
+        step = max(1, self._block // max(width * columns.element_size(), 1))
         for first in range(0, height, step):
             last = min(first + step, height)
             block = self._rows(weight, first, last).view(-1, width)
@@ -101,14 +101,14 @@ class OnnxFile:
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[OnnxFile]:
-    """Open an ONNX model.
+def open_file(path: Path, block: int = BLOCK) -> Iterator[OnnxFile]:
+    """Open an ONNX model, of which ``block`` bytes are transposed at once.
 
     Raises:
         UnreadableCheckpoint: where it is no ONNX model, lies of its values, or holds some that are not read.
     """
     with local_blob(path) as blob:
-        yield OnnxFile(blob, partial(_beside, path))
+        yield OnnxFile(blob, partial(_beside, path), block)
 
 
 @contextmanager

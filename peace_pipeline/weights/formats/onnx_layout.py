@@ -20,7 +20,6 @@ from peace_pipeline.weights.formats.onnx_names import clean, dotted, is_made_up,
 from peace_pipeline.weights.tensors import MAX_NAME
 
 MAX_COPIED = 64 << 20
-"""Values of all tensors that are copies of others: a small file must not claim large networks."""
 
 
 @dataclass(frozen=True)
@@ -195,14 +194,17 @@ class _Layer:
         return of_node or self.node.op
 
 
-def weights_of(graph: Graph, file: str) -> dict[str, Weight]:
+def weights_of(graph: Graph, file: str, max_copied: int = MAX_COPIED) -> dict[str, Weight]:
     """Name → weight, in the order in which the tensors stand in the file.
+
+    All tensors that are copies of others have at most ``max_copied`` values: a small file must not claim large
+    networks.
 
     Raises:
         UnsupportedFormat: where one is of a type, or quantised in a way, that is not read.
-        ExcessiveSize: beyond ``MAX_COPIED``.
+        ExcessiveSize: beyond ``max_copied``.
     """
-    constants = _Constants(file)
+    constants = _Constants(file, max_copied)
     constants.read(graph, ChainMap(), "")
     weights = constants.named()
     for name, weight in weights.items():
@@ -232,8 +234,8 @@ def _fits(scale: Scale, shape: tuple[int, ...]) -> bool:
 class _Constants:
     """The constant tensors of a graph and of those within, and the layers that read them."""
 
-    def __init__(self, file: str) -> None:
-        self.file, self._copied = file, 0
+    def __init__(self, file: str, max_copied: int) -> None:
+        self.file, self._copied, self._max_copied = file, 0, max_copied
         self.layers: list[_Layer] = []
         self.loose: dict[StoredTensor, tuple[str, Weight]] = {}
         """Every tensor, with its graph's prefix and as it is where no layer reads it."""
@@ -290,8 +292,8 @@ class _Constants:
     def _copy(self, weight: Weight, name: str, prefix: str) -> Weight:
         """A parameter that PyTorch's exporter stores once because another one is equal."""
         self._copied += weight.stored.size
-        if self._copied > MAX_COPIED:
-            raise ExcessiveSize(f"{self.file}: copies of more than {MAX_COPIED:,} values")
+        if self._copied > self._max_copied:
+            raise ExcessiveSize(f"{self.file}: copies of more than {self._max_copied:,} values")
         copy = replace(weight, stored=replace(weight.stored, name=name))
         self.loose[copy.stored] = (prefix, copy)
         return copy

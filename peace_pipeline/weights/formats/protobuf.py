@@ -37,11 +37,11 @@ class Field(NamedTuple):
 
 
 class Walker:
-    """Walks the messages of a blob within the limits above."""
+    """Walks the messages of a blob: ``max_fields`` at most, and ``max_texts`` bytes of names together."""
 
-    def __init__(self, blob: Blob) -> None:
-        self.blob = blob
-        self._fields_left, self._text_left = MAX_FIELDS, MAX_TEXTS
+    def __init__(self, blob: Blob, max_fields: int = MAX_FIELDS, max_texts: int = MAX_TEXTS) -> None:
+        self.blob, self._max_fields = blob, max_fields
+        self._fields_left, self._text_left = max_fields, max_texts
         self._window, self._origin = b"", 0
 
     def fields(self, start: int, stop: int, schema: Schema) -> Iterator[Field]:
@@ -49,13 +49,13 @@ class Walker:
 
         Raises:
             CorruptFile: where the bytes are no message, or a field is of another wire type.
-            ExcessiveSize: beyond ``MAX_FIELDS``.
+            ExcessiveSize: beyond ``max_fields``.
         """
         window, origin, end = b"", 0, 0
         while start < stop:
             self._fields_left -= 1
             if self._fields_left < 0:
-                raise ExcessiveSize(f"{self.blob.name}: more than {MAX_FIELDS:,} fields")
+                raise ExcessiveSize(f"{self.blob.name}: more than {self._max_fields:,} fields")
             if not origin <= start < end:
                 window, origin, end = self._around(start)
             key, at = self._varint(window, start - origin)
@@ -87,7 +87,7 @@ class Walker:
 
         Raises:
             CorruptFile: where it is no UTF-8.
-            ExcessiveSize: where it is longer than ``MAX_TEXT``, or all together than ``MAX_TEXTS``.
+            ExcessiveSize: where it is longer than ``MAX_TEXT``, or all together than ``max_texts``.
         """
         length = field.stop - field.start
         self._text_left -= length

@@ -33,7 +33,14 @@ from peace_pipeline.weights.formats.pickles import (
     UnfinishedPickle,
     loads,
 )
-from peace_pipeline.weights.formats.state_dicts import ModuleOf, described, network, python_module
+from peace_pipeline.weights.formats.state_dicts import (
+    LIMITS,
+    Limits,
+    ModuleOf,
+    described,
+    network,
+    python_module,
+)
 from peace_pipeline.weights.formats.storages import Storages, Tensor, Unreadable, View, tensor_of, width_of
 from peace_pipeline.weights.formats.torchscript import Code
 from peace_pipeline.weights.local_blob import Blob, local_blob
@@ -59,10 +66,10 @@ _COUNT = 8
 class PyTorchFile:
     """An open file of PyTorch, local or not."""
 
-    def __init__(self, blob: Blob) -> None:
+    def __init__(self, blob: Blob, limits: Limits = LIMITS) -> None:
         content, self._storages, module_of = _open_zip(blob) if zips.is_zip(blob) else _open_legacy(blob)
         try:
-            found = network(content, partial(tensor_of, storages=self._storages), module_of)
+            found = network(content, partial(tensor_of, storages=self._storages), module_of, limits)
         except (DuplicateTensor, ExcessiveSize) as error:
             raise type(error)(f"{blob.name}: {error}") from error
         if not found:
@@ -96,14 +103,14 @@ class PyTorchFile:
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[PyTorchFile]:
-    """Open a file of ``torch.save`` or ``torch.jit.save``.
+def open_file(path: Path, limits: Limits = LIMITS) -> Iterator[PyTorchFile]:
+    """Open a file of ``torch.save`` or ``torch.jit.save``; ``limits`` are those of its pickle.
 
     Raises:
         UnreadableCheckpoint: where it is corrupt or of another kind, or no network is in it.
     """
     with local_blob(path) as blob:
-        yield PyTorchFile(blob)
+        yield PyTorchFile(blob, limits)
 
 
 Opened = tuple[Any, Storages, ModuleOf]

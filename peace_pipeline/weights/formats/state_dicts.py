@@ -17,9 +17,6 @@ MAX_NAME = 1000
 MAX_DEPTH = 100
 """Of modules within modules."""
 
-MAX_OBJECTS = 250_000
-"""Tensors and modules of one file."""
-
 _MAX_NESTING = 8
 """Of dictionaries around a network."""
 
@@ -45,6 +42,18 @@ _OPTIMIZER = {"state", "param_groups"}
 _SHOWN = 8
 _MAX_PASSING = 100
 """Buffers of one module that its state dictionary leaves out."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is looked at in one file: ``objects`` (tensors and modules) and ``items`` of dictionaries at most."""
+
+    objects: int = 250_000
+    items: int = MAX_OPCODES
+
+
+LIMITS = Limits()
+
 
 Named = dict[str, "Found"]
 TensorOf = Callable[[Any], Tensor | Unreadable | None]
@@ -73,7 +82,7 @@ ModuleOf = Callable[[Object, NamedItems], Module | None]
 """What an object is as a module; none where it is something else."""
 
 
-def network(content: Any, tensor_of: TensorOf, module_of: ModuleOf) -> Named:
+def network(content: Any, tensor_of: TensorOf, module_of: ModuleOf, limits: Limits = LIMITS) -> Named:
     """The network's tensors, of a state dictionary, a training checkpoint around one, or a whole module.
 
     A dictionary that holds several networks, or some beside tensors, gives them all, each under its key. What
@@ -82,9 +91,9 @@ def network(content: Any, tensor_of: TensorOf, module_of: ModuleOf) -> Named:
 
     Raises:
         DuplicateTensor: where two tensors have one name.
-        ExcessiveSize: where names are longer, or modules nested deeper, than any network's.
+        ExcessiveSize: where names are longer, or modules nested deeper, than any network's; beyond ``limits``.
     """
-    return _first_names(_short_names(_Search(tensor_of, module_of).network(content)))
+    return _first_names(_short_names(_Search(tensor_of, module_of, limits).network(content)))
 
 
 def described(content: Any) -> str:
@@ -124,8 +133,8 @@ def python_module(record: Object, named: NamedItems) -> Module | None:
 
 
 class _Search:
-    def __init__(self, tensor_of: TensorOf, module_of: ModuleOf) -> None:
-        self._tensor_of, self._module_of = tensor_of, module_of
+    def __init__(self, tensor_of: TensorOf, module_of: ModuleOf, limits: Limits) -> None:
+        self._tensor_of, self._module_of, self._limits = tensor_of, module_of, limits
         self.objects = 0
         """Objects visited so far."""
         self.seen: set[int] = set()
@@ -143,7 +152,7 @@ class _Search:
         if not isinstance(items, Items):
             return {}
         self.items += len(items)
-        if self.items > MAX_OPCODES:
+        if self.items > self._limits.items:
             raise ExcessiveSize("the same dictionaries are in it again and again")
         result: dict[str, Any] = {}
         for key, value in zip(items[::2], items[1::2], strict=True):
@@ -168,8 +177,8 @@ class _Search:
         if not isinstance(value, Object):
             return False
         self.objects += 1
-        if self.objects > MAX_OBJECTS:
-            raise ExcessiveSize(f"more than {MAX_OBJECTS:,} tensors and modules")
+        if self.objects > self._limits.objects:
+            raise ExcessiveSize(f"more than {self._limits.objects:,} tensors and modules")
         return True
 
     def network(self, value: Any, nesting: int = 0) -> Named:

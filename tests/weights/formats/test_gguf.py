@@ -28,7 +28,8 @@ from peace_pipeline.weights.errors import (
     UnreadableCheckpoint,
     UnsupportedFormat,
 )
-from peace_pipeline.weights.formats import gguf as reader
+from peace_pipeline.weights.formats.gguf import GgufFile
+from peace_pipeline.weights.local_blob import local_blob
 from tests.weights.reading import read_all, refusal
 
 ROBUST = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -97,13 +98,14 @@ def test_quantised_types(kind: Kind, tmp_path: Path) -> None:
         assert torch.equal(checkpoint._owner["w"].read("w", (2, 5)), expected[2:5])
 
 
-def test_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_BLOCK", 256)
+def test_many_blocks(tmp_path: Path) -> None:
     values = random(5, 3, 96)
     path = write(tmp_path / "m.gguf", {"w": (quants.quantize(values, Kind.Q8_0), Kind.Q8_0)})
     expected = quants.dequantize(quants.quantize(values, Kind.Q8_0), Kind.Q8_0)
-    assert torch.equal(read_all(path)["w"], torch.from_numpy(expected))
-    torch.testing.assert_close(read_all(path)["w"], torch.from_numpy(values), atol=0.02, rtol=0)
+    with local_blob(path) as blob:
+        found = GgufFile(blob, block=256).read("w")
+    assert torch.equal(found, torch.from_numpy(expected))
+    torch.testing.assert_close(found, torch.from_numpy(values), atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize("kind", UNREAD, ids=lambda kind: kind.name)
@@ -182,15 +184,15 @@ def test_long_names_take_no_time(tmp_path: Path) -> None:
     assert time.process_time() - started < 5
 
 
-def test_vocabularies_and_alignment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_WINDOW", 100)
+def test_vocabularies_and_alignment(tmp_path: Path) -> None:
     words = [f"{'x' * (number % 150)}{number}" for number in range(500)]
     values = random(3, 5)
     tokenizer = {"tokens": words, "scores": [1.0] * 500, "flags": [True, False], "template": "t" * 5000}
     settings = {f"tokenizer__{key}": value for key, value in tokenizer.items()}
     path = write(tmp_path / "m.gguf", {"a": values, "b": values}, alignment=256, **settings)
-    found = read_all(path)
-    assert all(torch.equal(value, torch.from_numpy(values)) for value in found.values())
+    with local_blob(path) as blob:
+        file = GgufFile(blob, window=100)
+        assert all(torch.equal(file.read(name), torch.from_numpy(values)) for name in ("a", "b"))
 
 
 def text(content: str) -> bytes:

@@ -34,8 +34,9 @@ from peace_pipeline.weights.errors import (
     UnreadableCheckpoint,
     UnsupportedFormat,
 )
-from peace_pipeline.weights.formats import state_dicts as networks
 from peace_pipeline.weights.formats.pickles import MAX_OPCODES, loads
+from peace_pipeline.weights.formats.pytorch import open_file
+from peace_pipeline.weights.formats.state_dicts import Limits
 
 STATE = {"a.weight": torch.arange(6.0).view(3, 2), "a.bias": torch.ones(3), "steps": torch.tensor(4)}
 OTHER = {"b.weight": torch.full((2, 2), 7.0)}
@@ -593,16 +594,18 @@ def test_plain_values_of_every_protocol(content: Any, protocol: int) -> None:
     assert data[found.stop :] == b"after"
 
 
-def test_pickles_that_hold_the_same_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(networks, "MAX_OBJECTS", 100)
+def test_pickles_that_hold_the_same_again_and_again(tmp_path: Path) -> None:
+    def refused(path: Path, limits: Limits, reason: str) -> None:
+        with pytest.raises(ExcessiveSize, match=reason), open_file(path, limits):
+            pass
+
     path = written(tmp_path / "m.pt", {str(index): STATE["a.bias"] for index in range(101)})
-    assert "more than 100 tensors and modules" in refusal(path, ExcessiveSize)
-    monkeypatch.setattr(networks, "MAX_OPCODES", 1000)
+    refused(path, Limits(objects=100), "more than 100 tensors and modules")
     twins = {str(index): Learner(nn.Identity()) for index in range(20)}
     shared = {str(index): None for index in range(100)}
     for twin in twins.values():
         twin.__dict__ = shared
-    assert "again and again" in refusal(written(path, twins), ExcessiveSize)
+    refused(written(path, twins), Limits(items=1000), "again and again")
 
 
 def test_archives_that_lie(tmp_path: Path) -> None:

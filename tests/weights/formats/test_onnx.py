@@ -4,13 +4,14 @@ them; and whatever is wrong with a file is one reason."""
 from __future__ import annotations
 
 import io
+import math
 import os
 import struct
 import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
@@ -32,7 +33,10 @@ from peace_pipeline.weights.errors import (
     UnreadableCheckpoint,
     UnsupportedFormat,
 )
-from peace_pipeline.weights.formats import onnx_layout, onnx_model, protobuf
+from peace_pipeline.weights.formats.onnx import open_file
+from peace_pipeline.weights.formats.onnx_layout import weights_of
+from peace_pipeline.weights.formats.onnx_model import MAX_DEPTH, ModelParser
+from peace_pipeline.weights.local_blob import local_blob
 from tests.weights.reading import read_all, refusal
 
 ROBUST = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -404,9 +408,8 @@ def test_rows(rows: tuple[int, int], is_transposed: bool, block: int, tmp_path: 
         tmp_path / "m.onnx", model([node], [initialiser("w", values.T if is_transposed else values)], ["x"])
     )
     start, stop = sorted(rows)
-    with pytest.MonkeyPatch.context() as patch, open_checkpoint([path]) as checkpoint:
-        patch.setattr("peace_pipeline.weights.formats.onnx._BLOCK", block)
-        part = checkpoint._owner["w"].read("w", (start, stop))
+    with open_file(path, block) as file:
+        part = file.read("w", (start, stop))
     assert torch.equal(part, torch.from_numpy(values[start:stop]))
 
 
@@ -549,7 +552,7 @@ REFUSED = {
         ExcessiveSize,
     ),
     "sparse tensors": (sparse(), UnsupportedFormat),
-    "graphs within graphs": (nested(onnx_model.MAX_DEPTH), ExcessiveSize),
+    "graphs within graphs": (nested(MAX_DEPTH), ExcessiveSize),
     "blocks of factors": (blocks(), UnsupportedFormat),
     "four bits": (four_bits(), UnsupportedFormat),
 }  # fmt: skip
@@ -561,21 +564,18 @@ def test_what_is_refused(case: str, tmp_path: Path) -> None:
     refusal(save(tmp_path / "m.onnx", content), kind)
 
 
-def test_copies_of_more_values_than_networks_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_layout, "MAX_COPIED", 20)
+def test_copies_of_more_values_than_networks_have(tmp_path: Path) -> None:
     nodes = [helper.make_node("Identity", ["w"], [f"{number}.weight"]) for number in range(4)]
-    refusal(save(tmp_path / "m.onnx", model(nodes, [WEIGHT])), ExcessiveSize)
+    with local_blob(save(tmp_path / "m.onnx", model(nodes, [WEIGHT]))) as blob:
+        graph = ModelParser(blob, no_file).parse()
+        copied = 4 * math.prod(WEIGHT.dims)
+        assert len(weights_of(graph, blob.name, max_copied=copied)) == 5
+        with pytest.raises(ExcessiveSize, match=r"m.onnx: copies of more than"):
+            weights_of(graph, blob.name, max_copied=copied - 1)
 
 
-def test_too_many_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protobuf, "MAX_FIELDS", 1000)
-    refusal(save(tmp_path / "m.onnx", b"\x08\x01" * 1001), ExcessiveSize)
-
-
-def test_too_much_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protobuf, "MAX_TEXTS", 1000)
-    nodes = [helper.make_node("Relu", ["x" * 99], ["y" * 99]) for _ in range(10)]
-    refusal(save(tmp_path / "m.onnx", model(nodes, [WEIGHT])), ExcessiveSize)
+def no_file(location: str) -> NoReturn:
+    raise AssertionError(location)
 
 
 def test_long_names_take_no_time(tmp_path: Path) -> None:
