@@ -90,7 +90,7 @@ class Aligned:
 
     def _on(self, wired: WiredLayer) -> Element:
         """The part of the element that acts on a layer."""
-        names = {name for axis in wired.axes for name in _involved(self.wiring, axis.group)}
+        names = {name for axis in wired.axes for name in self.wiring.bases(axis.group)}
         return Element(**{
             kind.name: {name: value for name, value in getattr(self, kind.name).items() if name in names}
             for kind in fields(Element)
@@ -137,10 +137,12 @@ class _Matching:
         self.wiring, self.a, self.b = folded, a, b
         self._members: dict[str, list[Group]] = {}
         for group in folded.groups.values():
-            self._members.setdefault(_root(folded, group.name), []).append(group)
-        self._occurrences = list(self._all_occurrences())
+            self._members.setdefault(folded.order(group.name), []).append(group)
+        self._occurrences: dict[str, list[_Occurrence]] = {}
+        for occurrence in self._all_occurrences():
+            self._occurrences.setdefault(occurrence.group, []).append(occurrence)
         self._settled = {
-            root for root, members in self._members.items() if not any(m.actions for m in members)
+            order for order, members in self._members.items() if not any(m.actions for m in members)
         }
         self._done: set[str] = set()
 
@@ -153,20 +155,20 @@ class _Matching:
                         self._settle_along(axis.group, is_last=is_last)
 
     def _settle_along(self, name: str, *, is_last: bool = False) -> None:
-        for root, _ in _pieces(self.wiring, name):
-            if root not in self._settled:
-                self._settle(root)
+        for order in self.wiring.orders(name):
+            if order not in self._settled:
+                self._settle(order)
         if name not in self._done and (is_last or self._is_ready(self.wiring.groups[name])):
             self.scale(self.wiring.groups[name])
             self._finish(self.wiring.groups[name])
 
-    def _settle(self, root: str) -> None:
-        """Match the units of a root, and what is free beside their order in those groups that can be read."""
-        members = [group for group in self._members[root] if self._is_ready(group)]
+    def _settle(self, order: str) -> None:
+        """Match the units of an order, and what is free beside their order in those groups that can be read."""
+        members = [group for group in self._members[order] if self._is_ready(group)]
         for group in members:
             self.scale(group)
-        self._permute(self.wiring.groups[root], members)
-        self._settled.add(root)
+        self._permute(self.wiring.groups[order], members)
+        self._settled.add(order)
         for group in members:
             self._finish(group)
 
@@ -193,36 +195,33 @@ class _Matching:
     def _writing(self, group: Group) -> list[_Occurrence]:
         return [
             occurrence
-            for occurrence in self._occurrences
-            if occurrence.group == group.name
-            and occurrence.axis.charge == 1
-            and occurrence.axis is self.wiring.layers[occurrence.position].out
+            for occurrence in self._occurrences.get(group.name, ())
+            if occurrence.axis.charge == 1 and occurrence.axis is self.wiring.layers[occurrence.position].out
         ]
 
     def _is_settled(self, name: str) -> bool:
         """Whether a group's order and all that is free in it beside are known, as of those that it is made of."""
         group = self.wiring.groups[name]
-        roots = all(root in self._settled for root, _ in _pieces(self.wiring, name))
+        is_ordered = self._settled.issuperset(self.wiring.orders(name))
         is_free = not {*group.actions} <= {PERMUTE} and name not in self._done
-        return roots and not is_free and all(map(self._is_settled, group.parts))
+        return is_ordered and not is_free and all(map(self._is_settled, group.parts))
 
     def _all_occurrences(self) -> Iterator[_Occurrence]:
         for position, wired in enumerate(self.wiring.layers):
             for axis in [wired.out] if wired.is_diagonal else wired.axes:
-                root = self.wiring.groups[_root(self.wiring, axis.group)]
-                if root.parts and axis.group == root.name:
-                    for part, start in _pieces(self.wiring, root.name):
+                if self.wiring.groups[axis.group].parts:
+                    for part, start in self.wiring.leaves(axis.group):
                         yield _Occurrence(position, axis, part, start)
                 else:
                     yield _Occurrence(position, axis, axis.group, 0)
 
     def _row_pairs(self, group: Group) -> Iterator[RowPair]:
         """What is known of a group: its places in layers whose other axis is settled."""
-        for occurrence in self._occurrences:
+        for occurrence in self._occurrences.get(group.name, ()):
             wired = self.wiring.layers[occurrence.position]
             others = [axis.group for axis in wired.axes if axis is not occurrence.axis]
             is_known = self._is_readable(wired) if wired.is_diagonal else all(map(self._is_settled, others))
-            if occurrence.group != group.name or not is_known:
+            if not is_known:
                 continue
             a, b = (self._rows(side, occurrence, group) for side in (self.a, self.b))
             norms = float(a.norm() * b.norm())
@@ -352,28 +351,3 @@ class _Matching:
                         bias = units.repeat_interleave(group.bundle, 0).flatten()
                     side.offsets[group.name] = -bias[None]
                 return
-
-
-def _root(wiring: Wiring, name: str) -> str:
-    """The group whose order a group has."""
-    above = wiring.groups[name].along
-    return name if above is None else _root(wiring, above)
-
-
-def _pieces(wiring: Wiring, name: str) -> Iterator[tuple[str, int]]:
-    """The groups that an axis' order is made of, and the entries where they begin."""
-    root, start = wiring.groups[_root(wiring, name)], 0
-    if not root.parts:
-        yield root.name, 0
-    for part in root.parts:
-        for piece, offset in _pieces(wiring, part):
-            yield piece, start + offset
-        start += wiring.groups[part].entries
-
-
-def _involved(wiring: Wiring, name: str) -> Iterator[str]:
-    """A group and all that can act on its entries."""
-    group = wiring.groups[name]
-    yield name
-    for other in (*group.parts, *filter(None, [group.along])):
-        yield from _involved(wiring, other)

@@ -93,8 +93,7 @@ def _by_name(a: Network, b: Network) -> Wiring:
     """The part of a network's wiring whose tensors another has too."""
 
     def is_shared(wired: WiredLayer) -> bool:
-        layers = [*wired.own, *filter(None, [wired.before])]
-        names = [name for layer in layers for name in layer.tensors.values()]
+        names = [name for layer in wired.every for name in layer.tensors.values()]
         shapes = [
             [each.tensors.tensors[name].shape for name in names] for each in (a, b) if _has(each, names)
         ]
@@ -139,8 +138,7 @@ def _fingerprint(network: Network, layer: Layer) -> torch.Tensor:
 
 def _layers_of(wiring: Wiring) -> Iterator[Layer]:
     """All layers that a wiring names, each once."""
-    every = (layer for wired in wiring.layers for layer in (*wired.own, wired.before) if layer)
-    yield from {layer.name: layer for layer in every}.values()
+    yield from {layer.name: layer for wired in wiring.layers for layer in wired.every}.values()
 
 
 def _missing(part: Wiring, whole: Wiring) -> int:

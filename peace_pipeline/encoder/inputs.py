@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from peace_pipeline.symmetry.form.canonical import canonical
-from peace_pipeline.symmetry.form.selection import canonical_norms, cut_group, evenly_spaced, positions, root
+from peace_pipeline.symmetry.form.selection import canonical_norms, cut_group, evenly_spaced, positions
 from peace_pipeline.symmetry.group.actions import take
 from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Group
@@ -38,7 +38,7 @@ def reduced(stack: Stack, most_units: int) -> Stack:
     """
     groups = stack.wiring.groups.values()
     for group in [group for group in groups if group.entries > most_units and not group.parts]:
-        if root(stack.wiring, group.name) == group.name:
+        if stack.wiring.root(group.name) == group.name:
             kept = _ranked(stack, group, most_units)
             wiring, tensors = cut_group(stack.wiring, stack.tensors, group.name, kept)
             stack = Stack(stack.keys, wiring, tensors)

@@ -92,7 +92,7 @@ class _Pen:
         group = self._groups[name]
         if name not in self._drawn:
             self._drawn.add(name)
-            for other in (*group.parts, *filter(None, [group.along])):
+            for other in group.bases:
                 yield from self._new(other)
             self._latest = name
             yield Node(group)

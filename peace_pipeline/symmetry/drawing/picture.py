@@ -192,8 +192,7 @@ class _Layout:
         else:
             line, x = f"M{start} {y}H{end + (3 if start > end else -3)}", min(start, end) + 10
         more = f"{shape(wired)}  {remarks(wired)}".rstrip()
-        layers = (wired.layer, wired.norm, wired.before)
-        tensors = [name for layer in layers if layer for name in layer.tensors.values()]
+        tensors = [name for layer in wired.every for name in layer.tensors.values()]
         told = "\n".join([wired.layer.name, f"{wired.layer.kind} {shape(wired)}", remarks(wired), *tensors])
         return (
             f'<g class="layer{" in" if row.depth else ""}"><title>{escape(told)}</title>'

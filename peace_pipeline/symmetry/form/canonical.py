@@ -65,7 +65,8 @@ def _scaled(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
     if SIGN in group.actions:
         scale = scale * _signs(wiring, tensors, group)
     acted = _act(wiring, tensors, group, Element(scales={group.name: scale}))
-    if len(wiring.writers(group.name)) == 1 and not bool((norm > DEAD).all()):
+    writers = [axis for layer, axis in wiring.axes(group.name) if axis is layer.out]
+    if len(writers) == 1 and not bool((norm > DEAD).all()):
         for reader in wiring.readers(group.name):
             assert reader.into is not None
             alive = along(norm > DEAD, acted[reader.weight], 1 + reader.into.dim, reader.into.block)
@@ -245,13 +246,12 @@ def anchors(wiring: Wiring, group: Group) -> Iterator[tuple[WiredLayer, Axis]]:
     """Layers between a stream and a fixed group, and their axis over the stream: no symmetry changes their Gram
     matrix. The first writer always counts, others until there are as many columns as the stream is wide."""
     first, columns = _first_writer(wiring, group), 0
-    for layer in wiring.layers:
-        others = [axis for axis in layer.axes if axis.group != group.name]
+    for layer, axis in wiring.touching(group.name):
+        others = [other for other in layer.axes if other.group != group.name]
         fixed = all(wiring.groups[other.group].kind == FIXED for other in others)
-        for axis in layer.axes:
-            if axis.group == group.name and columns < group.entries and (fixed or layer is first):
-                columns += math.prod(layer.layer.shape) // group.entries
-                yield layer, axis
+        if columns < group.entries and (fixed or layer is first):
+            columns += math.prod(layer.layer.shape) // group.entries
+            yield layer, axis
 
 
 class _Sides:
@@ -324,24 +324,14 @@ def _act(wiring: Wiring, tensors: Tensors, group: Group, element: Element) -> Te
     """The tensors that an element which acts on one group changes."""
     action = Action(wiring, element)
     acted: Tensors = {}
-    for layer in {id(layer): layer for layer, _ in _running_over(wiring, group)}.values():
+    for layer in {id(layer): layer for layer, _ in wiring.axes(group.name)}.values():
         acted |= action.layer(layer, tensors.__getitem__)
     return acted
 
 
-def _running_over(wiring: Wiring, group: Group) -> Iterator[tuple[WiredLayer, Axis]]:
-    """Layers with an axis over a group, then those over a concatenation that it is a part of."""
-    yield from wiring.touching(group.name)
-    for other in wiring.following(group.name):
-        if group.name in other.parts:
-            yield from wiring.touching(other.name)
-
-
 def _first_writer(wiring: Wiring, group: Group) -> WiredLayer:
     """The first layer that the group's maps act on as they are."""
-    return next(
-        layer for layer, axis in _running_over(wiring, group) if axis is layer.out and axis.charge == 1
-    )
+    return next(layer for layer, axis in wiring.axes(group.name) if axis is layer.out and axis.charge == 1)
 
 
 def _rows(

@@ -10,16 +10,17 @@ Heads are cut last: what is free in them (:func:`canonical`) needs their matrice
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 
 import torch
 
+from peace_pipeline.symmetry.form.available import available_neurons
 from peace_pipeline.symmetry.form.canonical import anchors, canonical, stream_basis, to_unit
 from peace_pipeline.symmetry.form.folding import folded_layer
+from peace_pipeline.symmetry.form.limits import USUAL, Limits, kept_sizes
+from peace_pipeline.symmetry.form.norms import as_rows, column_norms, row_norms, spread
 from peace_pipeline.symmetry.form.selection import (
     canonical_norms,
     cut_group,
@@ -28,41 +29,28 @@ from peace_pipeline.symmetry.form.selection import (
     needs_all_neurons,
     positions,
     resized,
-    root,
-    roots,
 )
 from peace_pipeline.symmetry.wiring.symmetries import ORTHOGONAL, SCALE
-from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Group, WiredLayer, Wiring
-from peace_pipeline.weights.errors import ExcessiveSize
+from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Group, Wiring
 from peace_pipeline.weights.tensors import TensorInfo
 
-LARGE_LAYER = 1 << 20
-"""Values. The groups of larger layers are cut; in a network of many layers those of smaller ones too."""
-
-MOST_UNITS, LEAST_UNITS = 256, 16
-"""Neurons that are kept of a group that is cut: fewer in a network of many layers."""
-
-LARGEST_NETWORK = 1 << 24
-"""Values that are kept of a network, unless it has so many layers that ``LEAST_UNITS`` of each are more."""
-
-_CHUNK = 1 << 17
 Tensors = dict[str, torch.Tensor]
 ReadAs = Callable[[str, torch.dtype | None], torch.Tensor]
 
 
 class Reduction:
-    """What is kept of a network with this wiring and these tensors; ``wiring`` describes what is kept.
+    """What is kept of a network with this wiring and these tensors under ``limits``; ``wiring`` describes what is kept.
 
     Raises:
         ExcessiveSize: where a byte budget left nothing of a group.
     """
 
-    def __init__(self, wiring: Wiring, infos: Mapping[str, TensorInfo]) -> None:
+    def __init__(self, wiring: Wiring, infos: Mapping[str, TensorInfo], limits: Limits = USUAL) -> None:
         self._whole, self._folded, self._infos = wiring, wiring.folded, infos
-        self._had = _had(wiring, infos)
+        self._had = available_neurons(wiring, infos)
         self._sizes = {name: group.entries for name, group in self._folded.groups.items()}
         self._sizes |= {name: len(neurons) for name, neurons in self._had.items()}
-        self._kept = _kept_sizes(resized(self._folded, self._sizes), self._sizes)
+        self._kept = kept_sizes(resized(self._folded, self._sizes), self._sizes, limits)
         self._cut = {name for name, size in self._kept.items() if size < self._sizes[name]}
         self._mixed = {name for name in self._cut - self._had.keys() if needs_all_neurons(self._folded, name)}
         self._alone = _touched_once(self._folded) - self._mixed
@@ -138,7 +126,7 @@ class Reduction:
             layer["weight"] = layer["weight"].index_select(1, where)
         if axes.out.group in bases:
             layer = {
-                role: (bases[axes.out.group] @ _matrix(tensor)).reshape(-1, *tensor.shape[1:])
+                role: (bases[axes.out.group] @ as_rows(tensor)).reshape(-1, *tensor.shape[1:])
                 for role, tensor in layer.items()
             }
         if axes.into and axes.into.group in bases:
@@ -191,14 +179,14 @@ class Reduction:
     def _choose_alone(self, position: int, read: ReadAs) -> Tensors:
         """Neurons of groups that no other layer touches: by this layer's norms."""
         axes = self._folded.layers[position]
-        alone = [axis for axis in axes.axes if root(self._folded, axis.group) in self._cut & self._alone]
+        alone = [axis for axis in axes.axes if self._folded.root(axis.group) in self._cut & self._alone]
         alone = [axis for axis in alone if not self._is_fixed(axis.group)]
         if not alone:
             return {}
         weight = self._read(position, read, None)["weight"]
         return {
             axis.group: self._ranked(
-                axis.group, _column_norms(weight, axis.block) if axis.dim else _row_norms(weight)
+                axis.group, column_norms(weight, axis.block) if axis.dim else row_norms(weight)
             )
             for axis in alone
         }
@@ -230,7 +218,7 @@ class Reduction:
         it (a gate), else by their weights out.
         """
         axes = self._folded.layers[position]
-        out, into = root(self._folded, axes.out.group), axes.into and root(self._folded, axes.into.group)
+        out, into = self._folded.root(axes.out.group), axes.into and self._folded.root(axes.into.group)
         is_first = SCALE in self._group(out).actions and out not in scales and axes.out.charge == 1
         by_rows = out in wanted - chosen.keys() and (
             SCALE not in self._group(out).actions or axes.out.charge == 0
@@ -241,7 +229,7 @@ class Reduction:
             return
         layer = self._read(position, read, torch.float32 if self._is_folded(position) else None)
         weight, inverse = layer["weight"], self._inverse_scales(axes.into, scales)
-        norms = _row_norms(weight, None if inverse is None or axes.is_diagonal else _spread(inverse, weight))
+        norms = row_norms(weight, None if inverse is None or axes.is_diagonal else spread(inverse, weight))
         norms = norms * inverse if inverse is not None and axes.is_diagonal else norms
         norms = norms + layer["bias"].double().square() if "bias" in layer else norms
         if is_first:
@@ -251,7 +239,7 @@ class Reduction:
         if by_columns and axes.into and into:
             squares = scales[out].square() if out in scales and axes.out.charge == 1 else None
             read_norms = (
-                _row_norms(weight) if axes.is_diagonal else _column_norms(weight, axes.into.block, squares)
+                row_norms(weight) if axes.is_diagonal else column_norms(weight, axes.into.block, squares)
             )
             chosen[into] = self._ranked(into, read_norms if inverse is None else read_norms * inverse)
 
@@ -259,12 +247,11 @@ class Reduction:
         """Squares of 1/scale of the neurons that a layer reads, where some were scaled."""
         if into is None:
             return None
-        names = self._group(root(self._folded, into.group)).parts or (into.group,)
-        roots = [root(self._folded, name) for name in names]
-        if not any(name in scales for name in roots):
+        leaves = [name for name, _ in self._folded.leaves(into.group)]
+        if not any(name in scales for name in leaves):
             return None
-        ones = [torch.ones(self._sizes[name], dtype=torch.float64) for name in roots]
-        return torch.cat([scales.get(name, one) for name, one in zip(roots, ones, strict=True)]) ** -2
+        ones = [torch.ones(self._sizes[name], dtype=torch.float64) for name in leaves]
+        return torch.cat([scales.get(name, one) for name, one in zip(leaves, ones, strict=True)]) ** -2
 
     def _is_folded(self, position: int) -> bool:
         wired = self._whole.layers[position]
@@ -292,112 +279,4 @@ _SLICED = ("float64", "float32", "float16", "bfloat16")
 
 def _touched_once(wiring: Wiring) -> set[str]:
     """Groups that a single axis runs over."""
-    touching = Counter(
-        name for wired in wiring.layers for axis in wired.axes for name in roots(wiring, axis.group)
-    )
-    return {name for name, count in touching.items() if count == 1}
-
-
-def _had(wiring: Wiring, infos: Mapping[str, TensorInfo]) -> Tensors:
-    """Group → its neurons that every tensor has, for groups of which some tensor was read in part."""
-    had: Tensors = {}
-    for wired, folded in zip(wiring.layers, wiring.folded.layers, strict=True):
-        for name, axes in _tensor_axes(wired, folded):
-            part = infos[name].part
-            if part is None or part.axis not in axes:
-                continue
-            for group, neurons in _owners(wiring.folded, axes[part.axis], part.index):
-                others = had.get(group, neurons)
-                had[group] = neurons[torch.isin(neurons, others)]
-                if not len(had[group]):
-                    raise ExcessiveSize(f"the byte budget leaves nothing of {wired.layer.name}")
-    return had
-
-
-def _tensor_axes(wired: WiredLayer, folded: WiredLayer) -> Iterator[tuple[str, dict[int, Axis]]]:
-    """Each tensor of a layer and its norms, with the (folded) axes by dimension."""
-    for layer in wired.own:
-        for name in layer.tensors.values():
-            if name == wired.weight and folded.into and wired.into:
-                yield name, {wired.into.dim: folded.into, wired.out.dim: folded.out}
-            else:
-                yield name, {wired.out.dim if name == wired.weight else 0: folded.out}
-    for name in wired.before.tensors.values() if wired.before and folded.into else ():
-        assert folded.into
-        yield name, {0: replace(folded.into, block=1)}
-
-
-def _owners(wiring: Wiring, over: Axis, index: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    """The neurons, by group, all of whose positions on an axis are among ``index``."""
-    neurons, present = (index // over.block).unique(return_counts=True)
-    neurons = neurons[present == over.block]
-    group = wiring.groups[over.group]
-    if over.bundled:
-        units = neurons // group.width * group.bundle
-        first = units * group.width + neurons % group.width
-        neurons = (first[:, None] + torch.arange(group.bundle) * group.width).flatten().sort().values
-    own = wiring.groups[root(wiring, over.group)]
-    start = 0
-    for part in own.parts or (own.name,):
-        size = wiring.groups[part].entries
-        mine = neurons[(neurons >= start) & (neurons < start + size)] - start
-        yield root(wiring, part), mine
-        start += size
-
-
-def _kept_sizes(wiring: Wiring, sizes: Mapping[str, int]) -> dict[str, int]:
-    """Group → number of neurons that are kept, of the ``sizes`` that are had."""
-    bound = min(LARGE_LAYER, LARGEST_NETWORK // max(1, len(wiring.layers)))
-    large = {
-        root(wiring, part)
-        for wired in wiring.layers
-        if math.prod(wired.layer.shape) > bound
-        for axis in wired.axes
-        for part in wiring.groups[root(wiring, axis.group)].parts or (axis.group,)
-    }
-    units = MOST_UNITS
-    while True:
-        kept = {name: min(size, units) if name in large else size for name, size in sizes.items()}
-        cut = resized(wiring, {name: kept[name] for name in large})
-        if (
-            units == LEAST_UNITS
-            or sum(math.prod(layer.layer.shape) for layer in cut.layers) <= LARGEST_NETWORK
-        ):
-            return kept
-        units //= 2
-
-
-def _row_norms(weight: torch.Tensor, columns: torch.Tensor | None = None) -> torch.Tensor:
-    """Squared norms (out,) of the rows in float64; ``columns`` are factors of the squares in each column."""
-    rows = _matrix(weight)
-    factors = torch.ones(rows.shape[1], dtype=torch.float64) if columns is None else columns
-    return torch.cat([square @ factors for square in _squares(rows)])
-
-
-def _column_norms(weight: torch.Tensor, block: int, rows: torch.Tensor | None = None) -> torch.Tensor:
-    """Squared norms in float64 of the neurons that own ``block`` columns each; ``rows`` are factors of the squares in
-    each row."""
-    matrix = _matrix(weight)
-    factors = torch.ones(len(matrix), dtype=torch.float64) if rows is None else rows
-    sums = torch.zeros(matrix.shape[1], dtype=torch.float64)
-    for part, square in zip(factors.split(_height(matrix)), _squares(matrix), strict=True):
-        sums += part @ square
-    return sums.view(weight.shape[1] // block, -1).sum(1)
-
-
-def _squares(rows: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The squares in float64, of so few rows at a time that they stay in the processor's cache."""
-    return (chunk.double().square() for chunk in rows.split(_height(rows)))
-
-
-def _height(rows: torch.Tensor) -> int:
-    return max(1, _CHUNK // rows.shape[1])
-
-
-def _matrix(weight: torch.Tensor) -> torch.Tensor:
-    return weight.flatten(1) if weight.dim() > 1 else weight[:, None]
-
-
-def _spread(neurons: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """A value of each neuron for every column of the flattened weight that it owns."""
-    return neurons.repeat_interleave(_matrix(weight).shape[1] // len(neurons))
+    return {name for name in wiring.groups if len(wiring.axes(name, along=True)) == 1}

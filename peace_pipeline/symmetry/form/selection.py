@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -23,49 +23,26 @@ from peace_pipeline.symmetry.wiring.symmetries import (
 )
 from peace_pipeline.symmetry.wiring.types import Axis, Group, WiredLayer, Wiring
 
-_OF_WHOLE_GROUPS = frozenset({FLIP, MIX, ROTATE, LINEAR, ORTHOGONAL, NORMALISED, SHIFT, FREE})
-
-
-def root(wiring: Wiring, name: str) -> str:
-    """The group that a group is along neuron for neuron (itself where there is none)."""
-    group = wiring.groups[name]
-    if group.along and wiring.groups[group.along].entries == group.entries:
-        return root(wiring, group.along)
-    return name
-
-
-def roots(wiring: Wiring, name: str) -> tuple[str, ...]:
-    """The group that a group is along, and those that it is a concatenation of."""
-    own = root(wiring, name)
-    return own, *wiring.groups[own].parts
+_BY_MAPS = frozenset({FLIP, MIX, ROTATE, LINEAR, NORMALISED})
+_OF_WHOLE_GROUPS = _BY_MAPS | {ORTHOGONAL, SHIFT, FREE}
 
 
 def needs_all_neurons(wiring: Wiring, name: str) -> bool:
     """Whether the canonical form of a group needs all of its neurons at once, and layers on both sides of it: where
-    maps or flips are free, or scales beside those that its neurons have as parts of others or in units along them."""
-    group = wiring.groups[name]
-    if group.width > 1 or LINEAR in group.actions or FLIP in group.actions:
+    maps or flips are free of its neurons (which those of heads of one entry are too), or scales beside those that they
+    have as parts of others or in units along them."""
+    group, own = wiring.groups[name], wiring.root(name)
+    along = [other for other in wiring.dependents(name) if wiring.root(other.name) == own]
+    if group.width > 1 or any(not _BY_MAPS.isdisjoint(other.actions) for other in (group, *along)):
         return True
-    if SCALE not in group.actions:
-        return False
-    is_part = any(name in other.parts for other in wiring.following(name))
-    return is_part or any(SCALE in other.actions for other in _along(wiring, name))
-
-
-def _along(wiring: Wiring, name: str) -> Iterator[Group]:
-    """Groups that are along a group neuron for neuron."""
-    for other in wiring.following(name):
-        if other.along == name and root(wiring, other.name) == root(wiring, name):
-            yield other
-            yield from _along(wiring, other.name)
+    is_scaled_beside = bool(wiring.wholes(name)) or any(SCALE in other.actions for other in along)
+    return SCALE in group.actions and is_scaled_beside
 
 
 def canonical_norms(wiring: Wiring, tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
     """Norms (batch, neurons) of a group's neurons in canonical form: in the first matrix that reads them, and in the
     one that writes them where it hasn't unit norms there."""
-    touching = [
-        (layer, axis) for layer in wiring.layers for axis in layer.axes if name in roots(wiring, axis.group)
-    ]
+    touching = wiring.axes(name, along=True)
     reading = next((pair for pair in touching if pair[1].dim), None)
     writing = next((pair for pair in touching if not pair[1].dim), None)
     if reading and SCALE in wiring.groups[name].actions:
@@ -84,11 +61,8 @@ def _squares(
     squares = weight.unflatten(1, (neurons, -1)).double().square().flatten(2).sum(2)
     if axis.bundled:
         squares = squares.unflatten(1, (-1, group.width)).repeat_interleave(group.bundle, 1).flatten(1)
-    _, *parts = roots(wiring, axis.group)
-    if name not in parts:
-        return squares
-    pieces = squares.split([wiring.groups[part].entries for part in parts], 1)
-    return pieces[parts.index(name)]
+    start = next(start for leaf, start in wiring.leaves(axis.group) if leaf == name)
+    return squares[:, start : start + wiring.groups[name].entries]
 
 
 def evenly_spaced(count: int, kept: int) -> torch.Tensor:
@@ -101,7 +75,7 @@ def kept_neurons(
 ) -> torch.Tensor | None:
     """The neurons (batch, n) of a group that are kept where ``chosen`` are kept of the groups that are cut; ``None``
     where all are. ``size`` is the number of neurons of a group that is not joined of others."""
-    group = wiring.groups[root(wiring, name)]
+    group = wiring.groups[wiring.root(name)]
     if not group.parts:
         return chosen.get(group.name)
     found = [kept_neurons(wiring, part, chosen, size) for part in group.parts]
@@ -110,7 +84,7 @@ def kept_neurons(
         return None
     start, pieces = 0, []
     for part, index in zip(group.parts, found, strict=True):
-        count = size(root(wiring, part))
+        count = size(wiring.root(part))
         pieces.append(start + (torch.arange(count).expand(batch, -1) if index is None else index))
         start += count
     return torch.cat(pieces, 1)
@@ -162,7 +136,7 @@ def resized(wiring: Wiring, kept: Mapping[str, int]) -> Wiring:
 
 
 def _resized(wiring: Wiring, name: str, kept: Mapping[str, int], resize: Callable[[str], Group]) -> Group:
-    group, own = wiring.groups[name], root(wiring, name)
+    group, own = wiring.groups[name], wiring.root(name)
     if wiring.groups[own].parts:
         size = sum(resize(part).entries for part in wiring.groups[own].parts)
         return group if size == group.size else replace(group, size=size, whole=group.full_size)

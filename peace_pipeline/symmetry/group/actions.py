@@ -161,24 +161,16 @@ class Action:
     def _permuted(self, tensor: torch.Tensor, dim: int, over: Axis) -> torch.Tensor:
         if not self.element.permutations:
             return tensor
-        parts = self.wiring.groups[over.group].parts or self._parts_along(over)
+        order = self.wiring.order(over.group)
+        parts = self.wiring.groups[order].parts
         if parts:
             return self._by_part(tensor, dim, over, parts, self._permuted)
-        group, index = self.wiring.groups[over.group], self._permutation(over.group)
+        group, index = self.wiring.groups[over.group], self.element.permutations.get(order)
         if index is None:
             return tensor
         if over.bundled:
             index = index[:, :: group.bundle] // group.bundle
         return take(tensor, dim, entries(index, group.width * over.block))
-
-    def _permutation(self, name: str) -> torch.Tensor | None:
-        above = self.wiring.groups[name].along
-        return self.element.permutations.get(name) if above is None else self._permutation(above)
-
-    def _parts_along(self, over: Axis) -> tuple[str, ...]:
-        """The parts of the concatenation that an axis' group is along."""
-        above = self.wiring.groups[over.group].along
-        return () if above is None else self.wiring.groups[above].parts or self._parts_along(Axis(above))
 
     def _mapped(self, tensor: torch.Tensor, dim: int, over: Axis) -> torch.Tensor:
         """A tensor under the group's maps (by charge), whose axis is (maps, n, block)."""
@@ -197,9 +189,8 @@ class Action:
         return self._scaled(self._mapped(self._permuted(tensor, dim, out), dim, out), dim, out)
 
     def _maps(self, name: str, *, inverse: bool = False) -> torch.Tensor | None:
-        above = self.wiring.groups[name].along
-        found = (self._inverses if inverse else self.element.maps).get(name)
-        return self._maps(above, inverse=inverse) if found is None and above else found
+        maps = self._inverses if inverse else self.element.maps
+        return next((maps[above] for above in self.wiring.above(name) if above in maps), None)
 
     def _scaled(self, tensor: torch.Tensor, dim: int, over: Axis) -> torch.Tensor:
         if over.charge == 0:

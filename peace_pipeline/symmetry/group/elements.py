@@ -186,4 +186,4 @@ def turning(factors: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
 
 def is_of_heads(wiring: Wiring, group: Group) -> bool:
     """Whether the units of a group are attention heads."""
-    return any(other.along == group.name and other.width > 1 for other in wiring.groups.values())
+    return any(other.along == group.name and other.width > 1 for other in wiring.following(group.name))

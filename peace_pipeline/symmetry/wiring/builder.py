@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -356,7 +356,7 @@ class WiringBuilder:
         if not group.width:
             raise WiringMismatch(f"{group.name} has more units than entries")
         units = length // group.width * (group.bundle if axis.bundled else 1)
-        for other in (*group.parts, *filter(None, [group.along])):
+        for other in group.bases:
             declared = self._groups.get(other) or self._implied(other)
             if other in groups:
                 continue
@@ -412,15 +412,17 @@ def _allowed(wiring: Wiring, group: Group) -> Group:
     """The group with the actions that its layers allow."""
     touching = wiring.touching(group.name)
     writers, readers = wiring.writers(group.name), wiring.readers(group.name)
-    holding = [other for other in wiring.following(group.name) if group.name in other.parts]
-    is_hidden = bool(writers) and any(wiring.readers(name) for name in _following(wiring, group.name))
+    is_hidden = bool(writers) and any(
+        wiring.readers(name)
+        for name in (group.name, *(other.name for other in wiring.dependents(group.name)))
+    )
     if group.parts:
         is_fixed = all(wiring.groups[part].kind == FIXED for part in group.parts)
         return replace(group, kind=FIXED if is_fixed else PERMUTABLE)
     if group.kind == PERMUTABLE and touching and not group.along and not is_hidden:
         return replace(group, kind=FIXED, actions=())
     without: set[str] = set()
-    if any(axis.charge == 0 or layer.is_diagonal for layer, axis in touching) or holding:
+    if any(axis.charge == 0 or layer.is_diagonal for layer, axis in touching) or wiring.wholes(group.name):
         without |= {*_OF_WHOLE_STREAMS}
     if any(layer.norm and not {"gain", "shift"} <= layer.norm.tensors.keys() for layer in writers):
         without |= {SCALE, SIGN, FLIP, *_OF_WHOLE_STREAMS}
@@ -435,13 +437,6 @@ def _allowed(wiring: Wiring, group: Group) -> Group:
     if not all("bias" in layer.layer.tensors and _is_pointwise(layer) for layer in readers):
         without |= {FLIP}
     return replace(group, actions=tuple(action for action in group.actions if action not in without))
-
-
-def _following(wiring: Wiring, name: str) -> Iterator[str]:
-    """A group, and all that are permuted with it."""
-    yield name
-    for other in wiring.following(name):
-        yield from _following(wiring, other.name)
 
 
 def _is_pointwise(wired: WiredLayer) -> bool:

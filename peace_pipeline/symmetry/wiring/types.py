@@ -6,9 +6,10 @@ It is the one description of a network's symmetry. Actions, canonical form, comp
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 from peace_pipeline.symmetry.wiring.symmetries import GAIN
@@ -49,6 +50,11 @@ class Group:
     def entries(self) -> int:
         """Number of neurons: an axis over the group has as many positions (or blocks of them)."""
         return self.size * self.width
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The groups that it is made of or moves with: its parts, and what it is along."""
+        return (*self.parts, self.along) if self.along else self.parts
 
     @property
     def full_size(self) -> int:
@@ -110,6 +116,11 @@ class WiredLayer:
         """The layers whose tensors are described here and nowhere else."""
         return (self.layer, self.norm) if self.norm else (self.layer,)
 
+    @property
+    def every(self) -> tuple[Layer, ...]:
+        """All layers whose tensors it takes: its own, and the norm before it."""
+        return (*self.own, self.before) if self.before else self.own
+
 
 @dataclass(frozen=True)
 class Wiring:
@@ -132,29 +143,115 @@ class Wiring:
         """Layers whose in axis runs over ``group``."""
         return [layer for layer, axis in self.touching(group) if axis is layer.into]
 
+    def axes(self, group: str, *, along: bool = False) -> list[tuple[WiredLayer, Axis]]:
+        """Layers with an axis over ``group`` or over a concatenation that it is a part of, each with that axis, in the
+        order of data flow; ``along``: also over groups that are along these neuron for neuron."""
+        return (self._axes_along if along else self._axes).get(group, [])
+
     def following(self, group: str) -> list[Group]:
         """Groups that are along ``group``, or that it is a part of."""
         return self._following.get(group, [])
 
+    def wholes(self, group: str) -> list[Group]:
+        """Concatenations that ``group`` is a part of."""
+        return [other for other in self.following(group) if group in other.parts]
+
+    def dependents(self, group: str) -> list[Group]:
+        """All groups that move with ``group``: those that follow it, those that follow these, and so on."""
+        found: dict[str, Group] = {}
+        waiting = [group]
+        while waiting:
+            new = {other.name: other for other in self.following(waiting.pop()) if other.name not in found}
+            found |= new
+            waiting += new
+        return list(found.values())
+
+    def bases(self, group: str) -> list[str]:
+        """``group``, and all that can act on its entries: what it is made of or moves with, and so on."""
+        found = {group: None}
+        waiting = [group]
+        while waiting:
+            new = [base for base in self.groups[waiting.pop()].bases if base not in found]
+            found |= dict.fromkeys(new)
+            waiting += new
+        return list(found)
+
+    def above(self, group: str) -> tuple[str, ...]:
+        """``group``, what it is along, what that is along, and so on."""
+        names = [group]
+        while over := self.groups[names[-1]].along:
+            names.append(over)
+        return tuple(names)
+
+    def root(self, group: str) -> str:
+        """The group whose neurons these are: the uppermost that ``group`` is along neuron for neuron, else itself.
+
+        The entries of attention heads are along the heads unit for unit: they are their own root (see :meth:`order`).
+        """
+        entries = self.groups[group].entries
+        return list(takewhile(lambda name: self.groups[name].entries == entries, self.above(group)))[-1]
+
+    def order(self, group: str) -> str:
+        """The group whose permutation the units of ``group`` follow, however many entries its own units have."""
+        return self.above(group)[-1]
+
+    def leaves(self, group: str) -> tuple[tuple[str, int], ...]:
+        """The groups that the neurons of ``group`` are of, and the entry at which each begins: the parts of its root
+        (and theirs), else the root alone."""
+        return tuple(self._leaves(group, self.root))
+
+    def orders(self, group: str) -> tuple[str, ...]:
+        """The groups whose permutations the units of ``group`` follow: several where its order is a concatenation."""
+        return tuple(name for name, _ in self._leaves(group, self.order))
+
+    def _leaves(self, group: str, found: Callable[[str], str]) -> Iterator[tuple[str, int]]:
+        own, start = self.groups[found(group)], 0
+        if not own.parts:
+            yield own.name, 0
+        for part in own.parts:
+            for leaf, offset in self._leaves(part, found):
+                yield leaf, start + offset
+            start += self.groups[part].entries
+
     @cached_property
     def _touching(self) -> dict[str, list[tuple[WiredLayer, Axis]]]:
+        return self._indexed(lambda group: [group])
+
+    @cached_property
+    def _axes(self) -> dict[str, list[tuple[WiredLayer, Axis]]]:
+        return self._indexed(lambda group: self._with_parts(group))
+
+    @cached_property
+    def _axes_along(self) -> dict[str, list[tuple[WiredLayer, Axis]]]:
+        return self._indexed(lambda group: map(self.root, self._with_parts(self.root(group))))
+
+    def _with_parts(self, group: str) -> Iterator[str]:
+        yield group
+        for part in self.groups[group].parts:
+            yield from self._with_parts(part)
+
+    def _indexed(self, names: Callable[[str], Iterable[str]]) -> dict[str, list[tuple[WiredLayer, Axis]]]:
+        """Layers and axes by the ``names`` that an axis' group is found under."""
         found: dict[str, list[tuple[WiredLayer, Axis]]] = {}
         for layer in self.layers:
             for axis in layer.axes:
-                found.setdefault(axis.group, []).append((layer, axis))
+                for name in dict.fromkeys(names(axis.group)):
+                    found.setdefault(name, []).append((layer, axis))
         return found
 
     @cached_property
     def _following(self) -> dict[str, list[Group]]:
         found: dict[str, list[Group]] = {}
         for group in self.groups.values():
-            for name in dict.fromkeys(_mentioned(group)):
+            for name in dict.fromkeys(group.bases):
                 found.setdefault(name, []).append(group)
         return found
 
     def acting(self, *actions: str) -> Iterator[Group]:
-        """Groups that one of ``actions`` acts on, first touched first."""
-        order = dict.fromkeys(axis.group for layer in self.layers for axis in layer.axes)
+        """Groups that one of ``actions`` acts on, first touched first (as a part, too)."""
+        order = [
+            name for layer in self.layers for axis in layer.axes for name in self._with_parts(axis.group)
+        ]
         return (
             self.groups[name]
             for name in dict.fromkeys([*order, *self.groups])
@@ -170,7 +267,7 @@ class Wiring:
         """The same wiring after folding: layer i has ``i.weight`` (out, in, *kernel) and ``i.bias``, and no norm."""
         layers = tuple(self._folded(position, wired) for position, wired in enumerate(self.layers))
         kept = {axis.group for wired in layers for axis in wired.axes}
-        kept |= {name for other in kept for name in _mentioned(self.groups[other])}
+        kept |= {name for other in kept for name in self.groups[other].bases}
         groups = {
             name: replace(group, actions=tuple(action for action in group.actions if action != GAIN))
             for name, group in self.groups.items()
@@ -193,7 +290,7 @@ class Wiring:
     def signature(self) -> str:
         """Equal for networks whose folded tensors can be stacked: names are left out, shapes are not."""
         folded = self.folded
-        number = {name: place for place, name in enumerate(folded.groups)}
+        number = {name: index for index, name in enumerate(folded.groups)}
         layers = [
             (
                 wired.layer.kind,
@@ -206,7 +303,7 @@ class Wiring:
         groups = [
             (
                 *list(asdict(replace(group, along=None, parts=())).values())[1:],
-                [number[name] for name in _mentioned(group) if name in number],
+                [number[name] for name in group.bases if name in number],
             )
             for group in folded.groups.values()
         ]
@@ -226,10 +323,6 @@ class Wiring:
         }
         layers = tuple(_layer_from_json(layer) for layer in document["layers"])
         return cls(document["method"], groups, layers, document["family"])
-
-
-def _mentioned(group: Group) -> tuple[str, ...]:
-    return (*group.parts, group.along) if group.along else group.parts
 
 
 def oriented(wired: WiredLayer) -> tuple[int, ...]:

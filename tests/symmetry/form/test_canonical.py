@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from peace_pipeline.symmetry.form.canonical import canonical
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import Strength, Tensors, random_element
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
+from peace_pipeline.symmetry.wiring.symmetries import PERMUTE, SCALE
 from peace_pipeline.symmetry.wiring.types import Wiring
+from peace_pipeline.weights.layers import Layer
 from tests.conftest import CONFIGS, RELU, infos_of, inputs_of, module_of, networks_of
 from tests.symmetry.group.test_actions import change, folded_into, run
 
@@ -108,3 +111,25 @@ def test_without_scaling_nothing_changes() -> None:
     wiring = infer_wiring(infos_of({k: v[0] for k, v in tensors.items()}), {"hidden_act": "gelu"}).folded
     form = canonical(wiring, tensors)
     assert all(torch.equal(form[name], tensors[name]) for name in tensors)
+
+
+def test_a_group_is_first_written_through_its_concatenation() -> None:
+    """One layer writes two streams at once; the first is written again by what has read it."""
+    shapes = {"both": (10, 5), "up": (7, 6), "down": (6, 7), "out": (3, 6), "other": (3, 4)}
+    layers = [Layer(name, "linear", shape, {"weight": name}) for name, shape in shapes.items()]
+    net = WiringBuilder(layers, {})
+    stream, other = net.group("stream", PERMUTE, SCALE, size=6), net.group("other", PERMUTE, size=4)
+    net.dense("both", net.joined("streams", [stream, other]), "input")
+    net.mlp("up", "down", stream, stream, "relu")
+    net.dense("out", "output", stream)
+    net.dense("other", "outputs", other)
+    wiring = net.wiring("family").folded
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        wired.weight: torch.randn(1, *wired.layer.shape, generator=generator, dtype=torch.float64)
+        for wired in wiring.layers
+    }
+    form = canonical(wiring, tensors)
+    torch.testing.assert_close(form["0.weight"][0, :6].norm(dim=1), torch.ones(6, dtype=torch.float64))
+    assert apart(tensors, rescaled(wiring, tensors)) > 1
+    assert apart(form, canonical(wiring, rescaled(wiring, tensors))) < 1e-12

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import peace_pipeline.symmetry.form.reduction as reduction_module
 from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.encoder.model import EncoderConfig
 from peace_pipeline.symmetry.form.canonical import balance, canonical
 from peace_pipeline.symmetry.form.folding import folded_layer
+from peace_pipeline.symmetry.form.limits import Limits
 from peace_pipeline.symmetry.form.reduction import Reduction
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import ALL, Strength, Tensors, random_element
@@ -86,7 +86,7 @@ def test_one_form_for_all_disguises(saved: dict[str, Saved], name: str, dtype: t
 def cut(wiring: Wiring, raw: Tensors) -> Tensors:
     """What an encoder is given of a network."""
     infos = {name: TensorInfo(name, tuple(value.shape[1:]), "float64") for name, value in raw.items()}
-    reduction = Reduction(wiring, infos)
+    reduction = Reduction(wiring, infos, Limits(large_layer=30, most_units=5))
     tensors = reduction.tensors(lambda name, _: raw[name][0], F64)
     stack = Stack.of([Network("network", reduction.wiring, tensors)])
     stack = encoder_input(stack, EncoderConfig(), most_units=4)
@@ -97,10 +97,8 @@ def cut(wiring: Wiring, raw: Tensors) -> Tensors:
 
 @pytest.mark.parametrize("name", [*FAMILIES, "llama of one key head"])
 def test_disguised_networks_of_every_family_are_cut_to_the_same(
-    saved: dict[str, Saved], name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    saved: dict[str, Saved], name: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(reduction_module, "LARGE_LAYER", 30)
-    monkeypatch.setattr(reduction_module, "MOST_UNITS", 5)
     one = saved[name] if name in saved else Saved.build(ONE_KEY_HEAD, tmp_path / "original")
     wiring, raw = one.wiring, one.tensors
     assert apart(cut(wiring, raw), cut(wiring, disguised(wiring, raw, ALL)), in_order=False) < CLOSE[F64]

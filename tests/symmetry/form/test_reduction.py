@@ -12,18 +12,22 @@ from hypothesis import strategies as st
 
 from peace_pipeline.encoder.embed import embed
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.symmetry.form import reduction as reduction_module
-from peace_pipeline.symmetry.form.reduction import LEAST_UNITS, MOST_UNITS, Reduction
+from peace_pipeline.symmetry.form.limits import USUAL, Limits
+from peace_pipeline.symmetry.form.reduction import Reduction
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import Strength, random_element
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
+from peace_pipeline.symmetry.wiring.symmetries import PERMUTE
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.errors import ExcessiveSize
+from peace_pipeline.weights.layers import Layer
 from peace_pipeline.weights.tensors import Part, TensorInfo
 from tests.conftest import infos_of
 
 State = dict[str, torch.Tensor]
 WIDE = (300, 2048, 1500, 10)
+MOST_UNITS = USUAL.most_units
 RELU = {"hidden_act": "relu"}
 
 
@@ -39,7 +43,9 @@ def chain(widths: tuple[int, ...], seed: int = 0, dtype: torch.dtype = torch.flo
     return state
 
 
-def reduced(state: State, parts: dict[str, Part] | None = None) -> tuple[Wiring, Reduction, State]:
+def reduced(
+    state: State, parts: dict[str, Part] | None = None, limits: Limits = USUAL
+) -> tuple[Wiring, Reduction, State]:
     """Wiring, reduction and what is kept of a state, of whose tensors ``parts`` are had."""
     parts = parts or {}
     infos = {
@@ -51,7 +57,7 @@ def reduced(state: State, parts: dict[str, Part] | None = None) -> tuple[Wiring,
         for name, value in state.items()
     }
     wiring = infer_wiring(infos.values(), RELU)
-    reduction = Reduction(wiring, infos)
+    reduction = Reduction(wiring, infos, limits)
     dtype = next(iter(state.values())).dtype
     return (
         wiring,
@@ -149,13 +155,12 @@ def test_bfloat16_is_cut_before_it_is_converted() -> None:
     assert {value.dtype for value in kept.values()} == {torch.float32}
 
 
-def test_many_layers_leave_fewer_neurons(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reduction_module, "LARGEST_NETWORK", 3 * 64**2)
+def test_many_layers_leave_fewer_neurons() -> None:
     state = {f"l{i}.weight": torch.randn(1100 + i, 1000 - i) for i in range(3)}
-    _, reduction, _ = reduced(state)
+    _, reduction, _ = reduced(state, limits=Limits(largest_network=3 * 64**2))
     assert {wired.layer.shape for wired in reduction.wiring.layers} == {(64, 64)}
-    monkeypatch.setattr(reduction_module, "LARGEST_NETWORK", 1)
-    assert {wired.layer.shape for wired in reduced(state)[1].wiring.layers} == {(LEAST_UNITS,) * 2}
+    _, reduction, _ = reduced(state, limits=Limits(largest_network=1))
+    assert {wired.layer.shape for wired in reduction.wiring.layers} == {(USUAL.least_units,) * 2}
 
 
 @settings(max_examples=20, deadline=None)
@@ -183,3 +188,27 @@ def test_a_budget_that_leaves_two_layers_no_neuron_in_common() -> None:
     parts = {"fc0.weight": Part(0, ((0, 5),)), "fc0.bias": Part(0, ((7, 9),))}
     with pytest.raises(ExcessiveSize, match="leaves nothing of fc0"):
         reduced(chain((12, 40, 5)), parts)
+
+
+def test_heads_of_one_entry_are_chosen_whatever_their_factors() -> None:
+    """Maps of one entry are factors, which norms would show: heads are cut in canonical form."""
+    heads = MOST_UNITS + 44
+    shapes = {"in": (9, 5), "q": (heads, 9), "k": (heads, 9), "v": (heads, 9), "o": (9, heads), "out": (3, 9)}
+    net = WiringBuilder([Layer(n, "linear", s, {"weight": n}) for n, s in shapes.items()], {})
+    stream = net.group("stream", PERMUTE)
+    net.dense("in", stream, "input")
+    net.attention(("q", "k", "v", "o"), stream, stream, heads)
+    net.dense("out", "output", stream)
+    wiring = net.wiring("family")
+    state = {n: torch.randn(s, dtype=torch.float64) for n, s in shapes.items()}
+    reduction = Reduction(
+        wiring, {n: TensorInfo(n, s, "float64") for n, s in shapes.items()}, Limits(large_layer=100)
+    )
+    element = random_element(
+        wiring, 1, torch.Generator().manual_seed(1), Strength(permute=False, heads=False, mix=True)
+    )
+    batched = {name: value[None] for name, value in state.items()}
+    twin = {name: value[0] for name, value in act(wiring, batched, element).items()}
+    kept, again = (reduction.tensors(lambda name, _, of=of: of[name], torch.float64) for of in (state, twin))
+    assert kept["1.weight"].shape == (MOST_UNITS, 9)
+    assert all(torch.allclose(kept[name], again[name]) for name in kept)
