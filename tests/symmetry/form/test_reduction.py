@@ -16,6 +16,7 @@ from peace_pipeline.symmetry.form.limits import USUAL, Limits
 from peace_pipeline.symmetry.form.reduction import Reduction
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import Strength, random_element
+from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.symmetries import PERMUTE
@@ -100,7 +101,7 @@ def test_one_choice_of_neurons_for_all_layers() -> None:
 def vector(state: State, encoder: Encoder) -> torch.Tensor:
     dtype = next(iter(state.values())).dtype
     _, reduction, kept = reduced(state)
-    (embedding,) = embed(encoder, [("network", reduction.wiring, kept)], dtype)
+    (embedding,) = embed(encoder, [Network("network", reduction.wiring, kept)], dtype)
     return torch.from_numpy(embedding.network)
 
 
