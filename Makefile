@@ -6,7 +6,7 @@ PORT ?= 8001
 INPUTS ?= 10000
 SEED ?= 0
 
-.PHONY: demo test fuzz ui hub lint bench docs
+.PHONY: demo test test-all fuzz ui hub lint bench docs
 
 .venv: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -17,8 +17,11 @@ SEED ?= 0
 demo: .venv
 	$(BIN)/peace demo
 
-test: .venv
+test: lint
 	$(BIN)/python -m pytest -n 2
+
+test-all: lint
+	$(BIN)/python -m pytest -n 2 -m "sweep or not sweep"
 
 fuzz: .venv
 	$(BIN)/python -m tests.weights.fuzzing --inputs $(INPUTS) --seed $(SEED) --failed $(PEACE_HOME)/fuzz
