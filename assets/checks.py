@@ -50,10 +50,13 @@ def contrastive_pairs_contract(lake: LakeResource) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset="lancedb_index", blocking=True)
 def index_keys_are_unique(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-    """No model is in the index twice, and all rows are of one encoder version."""
+    """No model of the batch is in the index twice, and all its rows are of one encoder version."""
     from peace_pipeline.index.tables import indexed_models
+    from peace_pipeline.zoo.current import Current
 
-    rows = indexed_models(lake.open())
+    home = lake.open()
+    newest = Current(home).newest(context.partition_key, ["model_id"])
+    rows = indexed_models(home, newest["model_id"].to_pylist())
     ids, versions = rows["model_id"].to_pylist(), set(rows["encoder_version"].to_pylist())
     return dg.AssetCheckResult(
         passed=len(ids) == len(set(ids)) and len(versions) <= 1,

@@ -50,7 +50,7 @@ def embeddings(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterato
 )
 def lancedb_index(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
     """The batch upserted into the tables `models` and `layers`; after a retraining, all batches at once."""
-    from peace_pipeline.index.tables import update_index
+    from peace_pipeline.stages.index import update_index
 
     with interruptible():
         update = update_index(lake.open(), context.partition_key)

@@ -1,5 +1,7 @@
 """The batch: what one crawl found new or changed, as a dynamic partition."""
 
+from itertools import takewhile
+
 import dagster as dg
 
 from peace_pipeline.lake import Lake
@@ -8,9 +10,12 @@ batches = dg.DynamicPartitionsDefinition(name="batch")
 
 
 def register(instance: dg.DagsterInstance, lake: Lake) -> list[str]:
-    """Make every batch in the lake a partition; returns the ones that were none yet."""
-    known = set(instance.get_dynamic_partitions("batch"))
-    missing = [batch for batch in lake.batches() if batch not in known]
+    """Make every batch in the lake a partition; returns the ones that were none yet.
+
+    They are added oldest first and all at once, so from the newest back to one that is known there are no others.
+    """
+    newest_first = reversed(lake.batches())
+    missing = list(takewhile(lambda batch: not instance.has_dynamic_partition("batch", batch), newest_first))
     if missing:
-        instance.add_dynamic_partitions("batch", missing)
-    return missing
+        instance.add_dynamic_partitions("batch", missing[::-1])
+    return missing[::-1]

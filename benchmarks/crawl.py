@@ -178,10 +178,10 @@ def index(root: Path, endpoint: str) -> tuple[dict[str, tuple[str, Any]], Cost]:
 
 def bring_up_to_date(lake: Any, endpoint: str) -> None:
     """Every stale batch from its first missing stage on."""
-    from peace_pipeline.index import tables
     from peace_pipeline.stages import embed as embeddings
     from peace_pipeline.stages import extract as extraction
     from peace_pipeline.stages import order, staleness
+    from peace_pipeline.stages.index import update_index
     from peace_pipeline.zoo.fetching import Fetcher
 
     fetcher = Fetcher(config_of(endpoint).build(lake))
@@ -189,7 +189,7 @@ def bring_up_to_date(lake: Any, endpoint: str) -> None:
         order.EXTRACT: lambda batch: extraction.extract_batch(lake, batch, fetcher),
         order.LAYERS: lambda batch: extraction.layer_batch(lake, batch, fetcher),
         order.EMBED: lambda batch: embeddings.embed_batch(lake, batch),
-        order.INDEX: lambda batch: tables.update_index(lake, batch),
+        order.INDEX: lambda batch: update_index(lake, batch),
     }
     for batch, first in staleness.stale_batches(lake).items():
         for stage in order.stages_from(first):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from peace_pipeline.index.search import Hit, indexed_vector, search
@@ -42,9 +44,11 @@ def find(
 
 def _embedded(lake: Lake, path: str, budget: int | None) -> np.ndarray:
     """Embedded by the encoder that the index serves, which after a retraining is not yet the current one."""
+    if not (path.startswith("hf://") or Path(path).expanduser().exists()):
+        raise UnknownQuery(f"{path} is not in the index, and as a path: no such file or folder")
     from peace_pipeline.index.checkpoints import embed_paths
 
-    version = served_version(connect(lake))
+    version = served_version(lake)
     (embedded,) = embed_paths(lake, [path], version=version, budget=budget)
     if embedded.vector is None:
         raise UnknownQuery(f"{path} is not in the index, and as a path: {embedded.error}")
@@ -53,8 +57,10 @@ def _embedded(lake: Lake, path: str, budget: int | None) -> np.ndarray:
 
 def example(lake: Lake) -> str | None:
     """A model in the index to try a query with: a trained network where there is one."""
-    if not lake.index.exists() or MODELS not in table_names(database := connect(lake)):
+    if not lake.index.exists() or MODELS.name not in table_names(database := connect(lake)):
         return None
-    rows = database.open_table(MODELS).search().select(["model_id"]).limit(None).to_list()
-    ids = sorted(row["model_id"] for row in rows)
-    return next((name for name in ids if name.startswith("trained:")), ids[0] if ids else None)
+    models = database.open_table(MODELS.name)
+    for condition in ("source = 'trained'", "true"):
+        if rows := models.search().where(condition).select(["model_id"]).limit(1).to_list():
+            return rows[0]["model_id"]
+    return None

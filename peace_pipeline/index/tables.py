@@ -1,62 +1,100 @@
-"""The LanceDB tables ``models`` and ``layers``: upserted by key, one encoder version at a time."""
+"""The LanceDB tables ``models`` and ``layers``: written by key, and kept fast. Loads neither torch nor Dagster."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from peace_pipeline.encoder.store import NoEncoder, current_version
 from peace_pipeline.lake import Lake
-from peace_pipeline.lake.query import query
-from peace_pipeline.stages.embed import LAYER, NETWORK, embedded_batches
-from peace_pipeline.zoo.contents import CONTENTS
-from peace_pipeline.zoo.current import NEWEST
+from peace_pipeline.lake.keyed import is_in
 
 if TYPE_CHECKING:
     from lancedb import DBConnection
     from lancedb.table import Table
 
-MODELS, LAYERS = "models", "layers"
-KEYS = {MODELS: ["model_id"], LAYERS: ["model_id", "layer"]}
-_VECTOR_INDEX_ROWS = 50_000
-"""Below this many rows an exact scan is faster than an approximate index is worth."""
+EXACT_ROWS = 100_000
+"""Up to so many rows every vector is compared: 60 ms at 128 dimensions on one core, and 1.2 s at a million, where the
+approximate index takes 12 ms."""
 
-_MODEL_ROWS = f"""
-    WITH newest AS ({NEWEST})
-    SELECT model_id, revision, source, task, datasets, architecture, library, license, wired.parameters, content,
-           tags, card, metrics, encoder_version, embedded_at, vector
-    FROM read_parquet($embeddings) e
-    JOIN newest USING (model_id, revision)
-    JOIN read_parquet($wirings) wired USING (model_id, revision)
-    LEFT JOIN ({CONTENTS}) USING (model_id, revision)
-    WHERE newest.status = 'new' AND wired.status = 'new'
-    QUALIFY row_number() OVER (PARTITION BY model_id ORDER BY embedded_at DESC) = 1
-"""
-_LAYER_ROWS = f"""
-    WITH newest AS ({NEWEST})
-    SELECT model_id, revision, layer, name, kind, encoder_version, vector
-    FROM read_parquet($embeddings) e JOIN newest USING (model_id, revision)
-    WHERE newest.status = 'new'
-    QUALIFY row_number() OVER (PARTITION BY model_id, layer) = 1
-"""
+_STALE_SHARE, _FRAGMENTS = 0.1, 256
+_GROWTH = 2
 
 
 @dataclass(frozen=True)
-class IndexUpdate:
-    """What one update of the index did. ``waiting`` counts batches that the new encoder has yet to embed."""
+class IndexTable:
+    """A table of the index: rows are unique by ``key``; ``scalars`` and ``text`` are the indexed columns.
 
-    upserted: int
-    deleted: int
-    models: int
-    waiting: int
+    The key is one column, because a merge looks up one column in its index and scans the table for more.
+    """
+
+    name: str
+    key: str
+    columns: pa.Schema
+    scalars: tuple[str, ...] = ()
+    text: str | None = None
+
+    def schema(self, dimension: int) -> pa.Schema:
+        """Of rows whose vectors have ``dimension``.
+
+        The key is LanceDB's unenforced primary key: without it, two merges at once can insert the same row twice.
+        """
+        place = self.columns.get_field_index(self.key)
+        marked = self.columns.field(place).with_metadata({"lance-schema:unenforced-primary-key": "true"})
+        vector = pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False)
+        return self.columns.set(place, marked).append(vector)
 
 
-class NotEmbedded(Exception):
-    """A batch that can't be indexed yet."""
+def _required(name: str) -> pa.Field:
+    return pa.field(name, pa.string(), nullable=False)
+
+
+MODELS = IndexTable(
+    "models",
+    "model_id",
+    pa.schema(
+        [
+            _required("model_id"),
+            ("revision", pa.string()),
+            ("source", pa.string()),
+            ("task", pa.string()),
+            ("datasets", pa.list_(pa.string())),
+            ("architecture", pa.string()),
+            ("library", pa.string()),
+            ("license", pa.string()),
+            ("parameters", pa.int64()),
+            ("content", pa.string()),
+            ("tags", pa.list_(pa.string())),
+            ("card", pa.string()),
+            ("metrics", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
+            ("encoder_version", pa.string()),
+            ("embedded_at", pa.timestamp("us", tz="UTC")),
+        ]
+    ),
+    scalars=("task", "architecture", "source"),
+    text="card",
+)
+LAYERS = IndexTable(
+    "layers",
+    "layer_id",
+    pa.schema(
+        [
+            _required("layer_id"),
+            _required("model_id"),
+            ("revision", pa.string()),
+            pa.field("layer", pa.int32(), nullable=False),
+            ("name", pa.string()),
+            ("kind", pa.string()),
+            ("encoder_version", pa.string()),
+        ]
+    ),
+    scalars=("model_id",),
+)
+"""``layer_id`` is ``MODEL_ID#LAYER``."""
+LAYER_ID = "model_id || '#' || CAST(layer AS string)"
 
 
 def connect(lake: Lake) -> DBConnection:
@@ -75,172 +113,107 @@ def writer_lock(lake: Lake) -> Iterator[None]:
         yield
 
 
-def update_index(lake: Lake, batch: str) -> IndexUpdate:
-    """Bring the index up to date with a batch: upsert its networks, delete what is gone or skipped.
-
-    After a retraining the index goes on serving the version it has until every batch is embedded by the new
-    encoder; then each table is replaced by one merge, ``layers`` first and ``models`` last.
-
-    Raises:
-        NoEncoder: where the lake has none.
-        NotEmbedded: where the current encoder has not embedded the batch.
-    """
-    with writer_lock(lake):
-        version = current_version(lake)
-        if version is None:
-            raise NoEncoder(lake)
-        if batch not in embedded_batches(lake, version):
-            raise NotEmbedded(f"batch {batch} has no embeddings by encoder {version}: materialize them first")
-        database = connect(lake)
-        served = served_version(database)
-        if served not in (None, version):
-            waiting = len(set(lake.batches()) - embedded_batches(lake, version))
-            if waiting:
-                return IndexUpdate(0, 0, database.open_table(MODELS).count_rows(), waiting)
-            return _replace(lake, database, version)
-        return _upsert(lake, database, version, batch)
+def table_names(database: DBConnection) -> set[str]:
+    """Names of the database's tables."""
+    return set(database.list_tables().tables)
 
 
-def served_version(database: DBConnection) -> str | None:
-    """The encoder version of the rows in ``models``; ``None`` where there are none."""
-    if MODELS not in table_names(database):
+def is_complete(lake: Lake) -> bool:
+    """Whether both tables are there."""
+    return lake.index.exists() and {MODELS.name, LAYERS.name} <= table_names(connect(lake))
+
+
+def served_version(lake: Lake) -> str | None:
+    """The encoder version of the rows in ``models``, looked up in one of them; ``None`` where there are none."""
+    if not lake.index.exists() or MODELS.name not in table_names(database := connect(lake)):
         return None
-    rows = database.open_table(MODELS).search().select(["encoder_version"]).limit(1).to_list()
+    rows = database.open_table(MODELS.name).search().select(["encoder_version"]).limit(1).to_list()
     return rows[0]["encoder_version"] if rows else None
 
 
-def table_names(database: DBConnection) -> list[str]:
-    """Names of the database's tables."""
-    return list(database.list_tables().tables)
-
-
-def indexed_models(lake: Lake) -> pa.Table:
-    """``model_id``, ``revision``, ``encoder_version`` of every row in ``models``; none where a table is missing."""
-    names = ["model_id", "revision", "encoder_version"]
-    if not lake.index.exists() or not {MODELS, LAYERS} <= set(table_names(database := connect(lake))):
-        return pa.table({name: pa.array([], pa.string()) for name in names})
-    return database.open_table(MODELS).search().select(names).limit(None).to_arrow()
-
-
-def _upsert(lake: Lake, database: DBConnection, version: str, batch: str) -> IndexUpdate:
-    models, layers = _rows(lake, version, batch)
-    gone = _absent(lake, batch, set(models["model_id"].to_pylist()))
-    touched = [*gone, *models["model_id"].to_pylist()]
-    layer_table, model_table = _table(database, LAYERS, layers), _table(database, MODELS, models)
-    before = model_table.count_rows()
-    _merge(layer_table, LAYERS, layers, _is_in(touched) if touched else None)
-    _merge(model_table, MODELS, models, _is_in(gone) if gone else None)
-    _maintain(layer_table, model_table)
-    after = model_table.count_rows()
-    return IndexUpdate(len(models), max(0, before - after), after, 0)
-
-
-def _replace(lake: Lake, database: DBConnection, version: str) -> IndexUpdate:
-    models, layers = _rows(lake, version, "[!.]*")
-    layer_table, model_table = _table(database, LAYERS, layers), _table(database, MODELS, models)
-    before = model_table.count_rows()
-    _merge(layer_table, LAYERS, layers, "true")
-    _merge(model_table, MODELS, models, "true")
-    _maintain(layer_table, model_table)
-    after = model_table.count_rows()
-    return IndexUpdate(len(models), max(0, before - after), after, 0)
-
-
-def _rows(lake: Lake, version: str, batch: str) -> tuple[pa.Table, pa.Table]:
-    """Rows for ``models`` and ``layers`` of the current revisions in the embeddings of ``batch`` (or a pattern)."""
-    zoo, wirings, inventory = lake.zoo("[!.]*"), lake.wirings(batch), lake.inventory(batch)
-    networks, layers = lake.embeddings(NETWORK, version, batch), lake.embeddings(LAYER, version, batch)
-    models = query(_MODEL_ROWS, zoo=zoo, wirings=wirings, inventory=inventory, embeddings=networks)
-    return (
-        _with_key(models, MODELS, networks),
-        _with_key(query(_LAYER_ROWS, zoo=zoo, embeddings=layers), LAYERS, layers),
-    )
-
-
-def _with_key(table: pa.Table, name: str, embeddings: Any) -> pa.Table:
-    """The rows with non-null key columns that carry LanceDB's unenforced primary key, and fixed-size vectors.
-
-    Without the primary key, two concurrent merges can insert the same row twice.
+def indexed_models(lake: Lake, model_ids: Iterable[str] | None = None) -> pa.Table:
+    """``model_id``, ``revision``, ``encoder_version`` of the rows in ``models`` (of ``model_ids``, looked up by key);
+    none where there is no index.
     """
-    import pyarrow.parquet as pq
-
-    sample = next(iter(embeddings.parent.glob(embeddings.name)))
-    vector = pq.read_schema(sample).field("vector").type
-    fields = []
-    for field in table.schema:
-        if field.name in KEYS[name]:
-            field = field.with_nullable(False).with_metadata({"lance-schema:unenforced-primary-key": "true"})
-        elif field.name == "vector":
-            field = pa.field("vector", vector, nullable=False)
-        elif field.name == "metrics":
-            field = pa.field("metrics", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())])))
-        fields.append(field)
-    schema = pa.schema(fields)
-    columns = [
-        _metrics(table[field.name]) if field.name == "metrics" else table[field.name].cast(field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
+    names = ["model_id", "revision", "encoder_version"]
+    if not is_complete(lake):
+        return pa.table({name: pa.array([], pa.string()) for name in names})
+    found = connect(lake).open_table(MODELS.name).search().select(names)
+    if model_ids is not None:
+        found = found.where(is_in("model_id", model_ids))
+    return found.limit(None).to_arrow()
 
 
-def _metrics(column: pa.ChunkedArray) -> pa.Array:
-    rows = [[{"name": k, "value": v} for k, v in row or ()] for row in column.to_pylist()]
-    return pa.array(rows, pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())])))
+def open_or_create(database: DBConnection, kind: IndexTable, dimension: int) -> Table:
+    """The table of this kind."""
+    if kind.name not in table_names(database):
+        return database.create_table(kind.name, schema=kind.schema(dimension))
+    return database.open_table(kind.name)
 
 
-def _absent(lake: Lake, batch: str, present: set[str]) -> list[str]:
-    """Models of the batch that are not among its rows: deleted at their source, skipped, or superseded."""
-    table = query("SELECT DISTINCT model_id FROM read_parquet($zoo)", zoo=lake.zoo(batch))
-    missing = set(table["model_id"].to_pylist()) - present
-    newest = query(f"SELECT model_id, batch FROM ({NEWEST})", zoo=lake.zoo("[!.]*"))
-    owner = dict(zip(newest["model_id"].to_pylist(), newest["batch"].to_pylist(), strict=True))
-    return sorted(model_id for model_id in missing if owner[model_id] == batch)
+def upsert(table: Table, kind: IndexTable, rows: pa.Table) -> None:
+    """Insert ``rows``, or put them in the place of those of equal key; rows that are not touched are not read."""
+    if len(rows):
+        rows = rows.select(table.schema.names).cast(table.schema)
+        table.merge_insert(kind.key).when_matched_update_all().when_not_matched_insert_all().execute(rows)
 
 
-def _table(database: DBConnection, name: str, rows: pa.Table) -> Table:
-    """The table of this name, with the columns of ``rows``."""
-    if name not in table_names(database):
-        return database.create_table(name, schema=rows.schema)
-    table = database.open_table(name)
-    if added := [field for field in rows.schema if field.name not in table.schema.names]:
-        table.add_columns(added)
+def replace(
+    database: DBConnection, kind: IndexTable, dimension: int, rows: Iterator[pa.RecordBatch]
+) -> Table:
+    """All rows of a table by others, in one commit and batch by batch, so that memory doesn't grow with the table.
+
+    The indexes of the rows before go with them and are built anew; until then a search compares every row, and one
+    for words fails.
+    """
+    reader = pa.RecordBatchReader.from_batches(kind.schema(dimension), rows)
+    table = database.create_table(kind.name, reader, mode="overwrite")
+    maintain(table, kind)
     return table
 
 
-def _merge(table: Table, name: str, rows: pa.Table, delete: str | None) -> None:
-    if not len(rows):
-        if delete:
-            table.delete(delete)
+def maintain(
+    table: Table, kind: IndexTable, *, thoroughly: bool = False, exact_rows: int = EXACT_ROWS
+) -> None:
+    """Create the indexes that are missing, and fold new rows into those that exist once it pays.
+
+    Folding rewrites indexes, which takes time in proportion to the table. So it waits until a tenth of the rows is
+    new: then each new row costs as much in a large table as in a small one, and searches compare at most that tenth
+    one by one. It also waits for 256 pieces that upserts have left, since each costs every later upsert .1 ms.
+    ``thoroughly`` folds whatever there is. The approximate index is trained anew when the table has doubled.
+    """
+    rows = table.count_rows()
+    if not rows:
         return
-    merge = table.merge_insert(KEYS[name]).when_matched_update_all().when_not_matched_insert_all()
-    if delete:
-        merge = merge.when_not_matched_by_source_delete(delete)
-    merge.execute(rows)
-
-
-def _is_in(model_ids: list[str]) -> str:
-    return f"model_id IN ({', '.join(map(quoted, model_ids))})"
-
-
-def quoted(text: str) -> str:
-    """``text`` as an SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _maintain(layers: Table, models: Table) -> None:
-    """Create the indexes that are missing and fold new rows into those that exist."""
-    from lancedb.index import FTS, BTree, IvfPq
-
-    for table, scalars in ((layers, ["model_id"]), (models, ["model_id", "task", "architecture", "source"])):
-        rows = table.count_rows()
-        if not rows:
-            continue
-        have = {column for index in table.list_indices() for column in index.columns}
-        for column in scalars:
-            if column not in have:
-                table.create_index(column, config=BTree())
-        if rows >= _VECTOR_INDEX_ROWS and "vector" not in have:
-            table.create_index("vector", config=IvfPq(distance_type="cosine"))
-        if table is models and "card" not in have:
-            table.create_index("card", config=FTS())
+    _index_columns(table, kind)
+    indexes = table.list_indices()
+    unindexed = max(index.num_unindexed_rows or 0 for index in indexes)
+    fragments = table.stats()["fragment_stats"]["num_fragments"] - rows // 2**20
+    if unindexed > _STALE_SHARE * rows or fragments > _FRAGMENTS or (thoroughly and unindexed):
         table.optimize()
+    _index_vectors(table, rows, exact_rows)
+
+
+def _index_columns(table: Table, kind: IndexTable) -> None:
+    from lancedb.index import FTS, BTree
+
+    have = {column for index in table.list_indices() for column in index.columns}
+    for column in {kind.key, *kind.scalars} - have:
+        table.create_index(column, config=BTree())
+    if kind.text and kind.text not in have:
+        table.create_index(kind.text, config=FTS())
+
+
+def _index_vectors(table: Table, rows: int, exact_rows: int) -> None:
+    """The index is named after the number of rows that its centroids were made from."""
+    from lancedb.index import IvfRq
+
+    trained = {index.name: int(index.name.rpartition("_")[2]) for index in _vector_indexes(table)}
+    if rows > exact_rows and rows > _GROWTH * max(trained.values(), default=0):
+        table.create_index("vector", config=IvfRq(distance_type="cosine"), name=f"vector_{rows}")
+        for name in trained:
+            table.drop_index(name)
+
+
+def _vector_indexes(table: Table) -> list[Any]:
+    return [index for index in table.list_indices() if index.columns == ["vector"]]

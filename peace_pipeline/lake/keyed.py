@@ -59,14 +59,14 @@ class KeyedTable:
     def delete(self, keys: Iterable[str]) -> None:
         """Delete the rows of these keys."""
         for some in _parts(keys) if self.exists else ():
-            self._table.delete(_is_in(self.key, some))
+            self._table.delete(is_in(self.key, some))
 
     def rows(
         self, values: Iterable[str], columns: list[str] | None = None, *, by: str | None = None
     ) -> pa.Table:
         """The rows of which the key (or the column ``by``) is one of ``values``; costs what they cost."""
         found = [
-            batch for some in _parts(values) for batch in self.scan(columns, _is_in(by or self.key, some))
+            batch for some in _parts(values) for batch in self.scan(columns, is_in(by or self.key, some))
         ]
         return pa.Table.from_batches(found, self._columns(columns))
 
@@ -124,8 +124,10 @@ def _parts(values: Iterable[str]) -> Iterator[list[str]]:
         yield distinct[start : start + _IDS_A_LOOKUP]
 
 
-def _is_in(column: str, values: Iterable[str]) -> str:
-    return f"{column} IN ({', '.join(map(quoted, values))})"
+def is_in(column: str, values: Iterable[str]) -> str:
+    """An SQL condition: ``column`` is one of ``values``."""
+    listed = ", ".join(map(quoted, values))
+    return f"{column} IN ({listed})" if listed else "false"
 
 
 def quoted(text: str) -> str:

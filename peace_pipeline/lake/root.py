@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 
 from peace_pipeline.lake import tables
 
+_SUFFIX = ".parquet"
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -100,7 +102,20 @@ class Lake:
 
     def batches(self) -> list[str]:
         """Names of all crawl batches, oldest first (a name sorts by the time of its crawl)."""
-        return sorted(path.stem for path in (self.root / "zoo").glob("[!.]*.parquet"))
+        return sorted(batch_files(self.zoo("x").parent))
+
+
+def batch_files(folder: Path) -> dict[str, int]:
+    """Batch → when its table in ``folder`` was written (nanoseconds since 1970); no table is opened."""
+    try:
+        with os.scandir(folder) as entries:
+            return {
+                entry.name.removesuffix(_SUFFIX): entry.stat().st_mtime_ns
+                for entry in entries
+                if entry.name.endswith(_SUFFIX) and not entry.name.startswith(".")
+            }
+    except FileNotFoundError:
+        return {}
 
 
 def write_parquet(table: pa.Table, path: Path, **options: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from peace_pipeline.lake import Lake, write_parquet
+from peace_pipeline.lake import Lake, batch_files, write_parquet
 from peace_pipeline.lake.tables import LAYER_EMBEDDINGS, NETWORK_EMBEDDINGS
 from peace_pipeline.progress import Progress
 
@@ -56,6 +56,9 @@ def _revisions(path: Path) -> dict[str, str]:
     return dict(zip(table["model_id"].to_pylist(), table["revision"].to_pylist(), strict=True))
 
 
-def embedded_batches(lake: Lake, version: str) -> set[str]:
-    """Batches whose embeddings of this encoder version are in the lake."""
-    return {path.stem for path in lake.embeddings(NETWORK, version, "x").parent.glob("[!.]*.parquet")}
+def embedded_batches(lake: Lake, version: str) -> dict[str, int]:
+    """Batches whose embeddings of this encoder version are in the lake, and when they were written (nanoseconds)."""
+    layers, networks = (
+        batch_files(lake.embeddings(level, version, "x").parent) for level in (LAYER, NETWORK)
+    )
+    return {batch: written for batch, written in networks.items() if batch in layers}

@@ -17,13 +17,14 @@ from safetensors.torch import load_file
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder, EncoderConfig
 from peace_pipeline.index.search import BadFilter, NoIndex, indexed_vector, search
-from peace_pipeline.index.tables import connect, update_index
+from peace_pipeline.index.tables import connect
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.contracts import violations
 from peace_pipeline.lake.tables import LAYERS, NETWORK_EMBEDDINGS, PAIRS, TABLES
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.embed import embed_batch
 from peace_pipeline.stages.extract import extract_batch, layer_batch
+from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.staleness import stale_batches
 from peace_pipeline.zoo.contents import copies
 from tests.conftest import card_of, directory, write_model, write_network
@@ -102,12 +103,35 @@ def test_every_table_keeps_its_contract(filled: Lake) -> None:
             assert violations(table, path) == [], table.name
 
 
+def as_an_older_version_leaves_it(lake: Lake) -> None:
+    """Without what later versions of PEACE added to the index."""
+    database = connect(lake)
+    database.drop_table("settled")
+    database.open_table("models").drop_columns(["content"])
+    database.open_table("layers").drop_columns(["layer_id"])
+
+
+def test_an_index_of_an_older_version_is_recognised_and_goes_on(filled: Lake, zoo: Path) -> None:
+    write_network(zoo / "d", "mlp", 4)
+    (second,) = crawl_zoo(filled, directory(zoo)).batches
+    before = rows(filled, "models")
+    as_an_older_version_leaves_it(filled)
+    assert stale_batches(filled) == {second: "extract"}
+    assert [row | {"content": None} for row in rows(filled, "models")] == [
+        row | {"content": None} for row in before
+    ]
+    for stage in (extract_batch, layer_batch, embed_batch, update_index):
+        stage(filled, second)
+    assert len(keys(filled)) == 4
+    assert stale_batches(filled) == {}
+
+
 def test_models_of_equal_tensors_are_known_whatever_file_they_lie_in(filled: Lake, zoo: Path) -> None:
     state = load_file(zoo / "a" / "model.safetensors")
     (zoo / "copy").mkdir()
     torch.save({"state_dict": state}, zoo / "copy" / "pytorch_model.bin")
     write_model(zoo / "other", {name: value + 1e-7 for name, value in state.items()})
-    connect(filled).open_table("models").drop_columns(["content"])  # as an older lake's
+    as_an_older_version_leaves_it(filled)
     (batch,) = process(filled, zoo)
     assert copies(filled, batch) == [["directory:zoo/a", "directory:zoo/copy"]]
     content = {row["model_id"].partition("/")[2]: row["content"] for row in rows(filled, "models")}
@@ -285,7 +309,7 @@ def test_searches_that_make_no_sense(lake: Lake) -> None:
 
 UPDATE = """
 import sys
-from peace_pipeline.index.tables import update_index
+from peace_pipeline.stages.index import update_index
 from peace_pipeline.lake import Lake
 lake = Lake.open(sys.argv[1])
 for _ in range(3):

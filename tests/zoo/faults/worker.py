@@ -19,11 +19,11 @@ import lancedb.merge
 import lancedb.table
 import torch
 
-from peace_pipeline.index import tables
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages import embed as embeddings
 from peace_pipeline.stages import extract as extraction
 from peace_pipeline.stages.crawl import crawl_zoo
+from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.order import EMBED, EXTRACT, INDEX, LAYERS, stages_from
 from peace_pipeline.stages.staleness import stale_batches
 from peace_pipeline.zoo import ZooConfig, traffic
@@ -116,7 +116,7 @@ def _bring_up_to_date(lake: Lake, config: ZooConfig, steps: Steps) -> list[str]:
         EXTRACT: lambda batch: extraction.extract_batch(lake, batch, fetcher),
         LAYERS: lambda batch: extraction.layer_batch(lake, batch, fetcher),
         EMBED: lambda batch: embeddings.embed_batch(lake, batch),
-        INDEX: lambda batch: tables.update_index(lake, batch),
+        INDEX: lambda batch: update_index(lake, batch),
     }
     stale = stale_batches(lake)
     for batch, first in stale.items():
