@@ -10,7 +10,6 @@ import dagster as dg
 from peace_pipeline.assets.encoder import contrastive_pairs, peace_encoder
 from peace_pipeline.assets.index import embeddings, lancedb_index
 from peace_pipeline.assets.partitions import register
-from peace_pipeline.assets.reports import provenance_report, retrieval_report, symmetry_report
 from peace_pipeline.assets.weights import extracted_weights, layer_tensors
 from peace_pipeline.assets.zoo import zoo_crawl
 from peace_pipeline.resources import LakeResource
@@ -36,15 +35,6 @@ train_job = dg.define_asset_job(
     "train",
     [contrastive_pairs, peace_encoder],
     description="Draw pairs and train an encoder on what is in the lake.",
-)
-report_job = dg.define_asset_job(
-    "reports", [retrieval_report], description="Write what a new encoder changes."
-)
-provenance_job = dg.define_asset_job(
-    "provenance", [provenance_report], description="Fit the thresholds of `peace compare` to the trained zoo."
-)
-symmetry_job = dg.define_asset_job(
-    "symmetry", [symmetry_report], description="Measure the encoder on every action of every family."
 )
 
 daily_crawl = dg.ScheduleDefinition(

@@ -11,6 +11,8 @@ import dagster as dg
 
 from peace_pipeline.assets.automation import keys_from
 from peace_pipeline.assets.partitions import register
+from peace_pipeline.assets.reports import NOT_WRITTEN, REPORTS, after_training_job
+from peace_pipeline.evaluation.reports import all_reports
 from peace_pipeline.interrupts import raise_if_received
 from peace_pipeline.lake import Lake
 from peace_pipeline.resources import ZooResource
@@ -112,7 +114,7 @@ class Pass:
             summary.trained = True
             self._bring_up_to_date(summary)
         if self._reports_are_stale():
-            self.materialize("reports")
+            self.materialize(after_training_job.name)
             summary.reported = True
         if failed:
             raise failed
@@ -131,6 +133,18 @@ class Pass:
         result = self.materialize("train", config={"peace_encoder": {"config": settings}})
         return _metadata(result, "peace_encoder")[0]
 
+    def report(self, name: str) -> None:
+        """Write a report now.
+
+        Raises:
+            PassFailed: where there is nothing to report on, or a step or check failed.
+        """
+        bury_dead_runs(self.instance)
+        report = all_reports()[name]
+        (said,) = _metadata(self.materialize(name), report.asset)
+        if NOT_WRITTEN in said:
+            raise PassFailed(f"{name} is not written: {said[NOT_WRITTEN]}")
+
     def _can_train(self) -> bool:
         from peace_pipeline.zoo.listing import listings
 
@@ -141,12 +155,13 @@ class Pass:
         return len(trainable(self.lake)) >= MINIMUM_NETWORKS
 
     def _reports_are_stale(self) -> bool:
-        """Whether the encoder was trained after the last report, or never reported on."""
-        trained, reported = (
-            self.instance.get_latest_materialization_event(dg.AssetKey(key))
-            for key in ("peace_encoder", "retrieval_report")
-        )
-        return trained is not None and (reported is None or reported.timestamp < trained.timestamp)
+        """Whether the encoder was trained after one of the reports on it, or never reported on."""
+        latest = self.instance.get_latest_materialization_event
+        trained = latest(dg.AssetKey("peace_encoder"))
+        if trained is None:
+            return False
+        reported = [latest(dg.AssetKey(report.asset)) for report in REPORTS if report.after_training]
+        return any(event is None or event.timestamp < trained.timestamp for event in reported)
 
     def _crawl(self, summary: PassSummary) -> PassFailed | None:
         """Crawl; a failure doesn't keep what is stored from being brought up to date, and is returned.

@@ -1,52 +1,43 @@
-"""Stage 5: evaluation reports."""
+"""Stage 5: evaluation reports. From each registration follow its asset and its job; its check is in ``checks``."""
 
 import dagster as dg
 
-from peace_pipeline.assets.index import lancedb_index
+from peace_pipeline.evaluation.reports import NothingToReport, Report, all_reports
 from peace_pipeline.progress import track
 from peace_pipeline.resources import LakeResource
 
+NOT_WRITTEN = "not written"
 
-@dg.asset(
-    deps=[lancedb_index, "contrastive_pairs"], group_name="reports", kinds={"python", "plotly", "mlflow"}
+
+def report_asset(report: Report) -> dg.AssetsDefinition:
+    """Writes the report; where there is nothing to report on, the materialization says why."""
+
+    @dg.asset(
+        name=report.asset,
+        deps=list(report.depends_on),
+        group_name="reports",
+        kinds=set(report.kinds),
+        description=f"{report.description} Where there is nothing to report on, the materialization says why.",
+    )
+    def write(lake: LakeResource) -> dg.MaterializeResult:
+        try:
+            written = report.write(lake.open(), progress=track(f"Writing the report {report.name}"))
+        except NothingToReport as reason:
+            return dg.MaterializeResult(metadata={NOT_WRITTEN: str(reason)})
+        page = dg.MetadataValue.path(str(written.path))
+        return dg.MaterializeResult(metadata={"page": page, **written.headline})
+
+    return write
+
+
+REPORTS = list(all_reports().values())
+assets = [report_asset(report) for report in REPORTS]
+jobs = [
+    dg.define_asset_job(report.name, [report.asset], description=f"Write the report {report.name}.")
+    for report in REPORTS
+]
+after_training_job = dg.define_asset_job(
+    "reports",
+    [report.asset for report in REPORTS if report.after_training],
+    description="Write what a new encoder changes.",
 )
-def retrieval_report(lake: LakeResource) -> dg.MaterializeResult:
-    """Same-function and same-task retrieval on held-out training runs, beside every baseline, on one page.
-
-    Where no two held-out runs share a task there is no page, and the materialization says so.
-    """
-    from peace_pipeline.evaluation.retrieval.study import NothingToEvaluate
-    from peace_pipeline.evaluation.retrieval.study import retrieval_report as evaluate
-
-    try:
-        report = evaluate(lake.open(), progress=track("Evaluating"))
-    except NothingToEvaluate as reason:
-        return dg.MaterializeResult(metadata={"not written": str(reason)})
-    return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(report.path)), **report.figures})
-
-
-@dg.asset(deps=["layer_tensors"], group_name="reports", kinds={"python", "plotly", "mlflow"})
-def provenance_report(lake: LakeResource) -> dg.MaterializeResult:
-    """Verdicts on pairs of networks whose relation is known: error rates on held-out runs, and the thresholds that
-    `peace compare` then uses.
-
-    Where the lake has no trained zoo there is no page, and the materialization says so.
-    """
-    from peace_pipeline.evaluation.provenance.study import NothingToCompare
-    from peace_pipeline.evaluation.provenance.study import provenance_report as evaluate
-
-    try:
-        report = evaluate(lake.open(), progress=track("Comparing"))
-    except NothingToCompare as reason:
-        return dg.MaterializeResult(metadata={"not written": str(reason)})
-    return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(report.path)), **report.figures})
-
-
-@dg.asset(deps=[lancedb_index], group_name="reports", kinds={"python", "plotly", "mlflow"})
-def symmetry_report(lake: LakeResource) -> dg.MaterializeResult:
-    """How still embeddings stay under every action on every family, and how far broken twins move them."""
-    from peace_pipeline.evaluation.symmetry.study import symmetry_report as evaluate
-
-    report = evaluate(lake.open(), progress=track("Acting on every family"))
-    headline = {name: value for name, value in report.figures.items() if name.count("/") < 2}
-    return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(report.path)), **headline})

@@ -12,15 +12,14 @@ from peace_pipeline.resources import LakeResource, ZooResource
 __all__ = ["Pass", "PassFailed", "PassSummary", "defs"]
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([zoo, weights, encoder, index, reports]),
+    assets=[*dg.load_assets_from_modules([zoo, weights, encoder, index]), *reports.assets],
     asset_checks=list(all_checks()),
     jobs=[
         automation.crawl_job,
         automation.batch_job,
         automation.train_job,
-        automation.report_job,
-        automation.provenance_job,
-        automation.symmetry_job,
+        reports.after_training_job,
+        *reports.jobs,
     ],
     schedules=[automation.daily_crawl],
     sensors=[automation.stale_batches],

@@ -51,9 +51,15 @@ def show_example(console: Console, lake: Lake) -> None:
 
 
 def show_reports(console: Console, lake: Lake) -> None:
-    from peace_pipeline.evaluation.reports import list_reports
+    from peace_pipeline.evaluation.reports import all_reports, written_reports
 
-    rows = [(row["name"], row["path"], row["created_at"]) for row in list_reports(lake)]
+    written = {row["name"]: (row["path"], row["created_at"]) for row in written_reports(lake)}
+    missing = {
+        name: (f"`peace report {name} --write` writes it", "–")
+        for name in all_reports()
+        if name not in written
+    }
+    rows = [(name, *shown) for name, shown in (written | missing).items()]
     console.print(table("Reports", ("name", "path", "created_at"), rows))
 
 

@@ -1,40 +1,146 @@
-"""Reports in the lake: a page and its figures each, written whole, logged to MLflow, and listed."""
+"""Reports. Each folder here that registers one is a report; what is written of them lies in the lake.
+
+From a registration follow the Dagster asset ``NAME_report``, its job and its checks, and ``peace report NAME --write``.
+This module and the registrations load nothing heavy: they are read wherever the lineage is.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
 
 from peace_pipeline.lake import Lake, atomic
+from peace_pipeline.progress import Progress
+
+if TYPE_CHECKING:
+    from peace_pipeline.evaluation.page import Page
 
 _PAGE, _FIGURES = "index.html", "figures.json"
 
 
+class NothingToReport(Exception):
+    """The lake has nothing that the report could be about; the message says what it lacks."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a report says: its page, its figures by name, and the text of other files that it leaves in its folder.
+
+    ``headline`` are the figures that the lineage shows, all where it is ``None``.
+    """
+
+    page: Page
+    figures: Mapping[str, float]
+    headline: Mapping[str, float] | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A report that was written just now."""
+
+    path: Path
+    figures: Mapping[str, float]
+    headline: Mapping[str, float]
+
+
 @dataclass(frozen=True)
 class Report:
-    """A report's page and its figures, by name."""
+    """A registered report.
+
+    ``depends_on`` are the assets that it reads, ``kinds`` what it is made with. One ``after_training`` is written by
+    the pass that follows a new encoder; the others when they are asked for.
+    """
 
     name: str
-    path: Path
-    figures: dict[str, float] = field(default_factory=dict)
+    title: str
+    description: str
+    depends_on: tuple[str, ...]
+    kinds: tuple[str, ...]
+    after_training: bool
+    study: Callable[..., Content]
+
+    @property
+    def asset(self) -> str:
+        """The key of its asset."""
+        return f"{self.name}_report"
+
+    def write(self, lake: Lake, *, progress: Progress | None = None, **settings: object) -> Written:
+        """Measure, write the page, its figures and files, and log the figures to MLflow.
+
+        ``settings`` go to the study.
+
+        Raises:
+            NothingToReport: where the lake has nothing to report on; nothing is written.
+            NoEncoder: where the study needs an encoder and the lake has none.
+        """
+        from peace_pipeline.evaluation.page import render
+
+        content = self.study(lake, progress=progress, **settings)
+        files = {
+            **content.files,
+            _FIGURES: json.dumps(dict(content.figures), indent=2, sort_keys=True) + "\n",
+            _PAGE: render(self.title, content.page),
+        }
+        folder = lake.reports / self.name
+        for name, text in files.items():
+            with atomic(folder / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        _log(lake, self.name, content.figures)
+        headline = content.figures if content.headline is None else content.headline
+        return Written(folder / _PAGE, content.figures, headline)
+
+    def faults(self, lake: Lake) -> list[str]:
+        """What is wrong with what the lake holds of the report, a line each: files that lack, figures that are none."""
+        folder = lake.reports / self.name
+        lacking = [name for name in (_PAGE, _FIGURES) if not (folder / name).is_file()]
+        if lacking:
+            return [f"{name} is not there" for name in lacking]
+        figures = json.loads((folder / _FIGURES).read_text())
+        return [f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)]
 
 
-def publish(lake: Lake, name: str, page: str, figures: dict[str, float]) -> Report:
-    """Write a report's page and figures and log the figures to MLflow."""
-    folder = lake.reports / name
-    with atomic(folder / _FIGURES) as temporary:
-        temporary.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
-    with atomic(folder / _PAGE) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    _log(lake, name, figures)
-    return Report(name, folder / _PAGE, figures)
+_REPORTS: dict[str, Report] = {}
 
 
-def list_reports(lake: Lake) -> list[dict[str, str]]:
+def report(
+    name: str,
+    *,
+    title: str,
+    depends_on: tuple[str, ...],
+    kinds: tuple[str, ...] = ("python", "plotly", "mlflow"),
+    after_training: bool = False,
+) -> Callable[[Callable[..., Content]], Callable[..., Content]]:
+    """Decorator: register a study, a function of a lake and a ``progress``, under a name.
+
+    Its docstring is the report's description.
+    """
+
+    def add(study: Callable[..., Content]) -> Callable[..., Content]:
+        description = " ".join((study.__doc__ or title).split("\n\n")[0].split())
+        _REPORTS[name] = Report(name, title, description, depends_on, kinds, after_training, study)
+        return study
+
+    return add
+
+
+def all_reports() -> dict[str, Report]:
+    """Every report by its name: each folder beside this module registers its own."""
+    for folder in iter_modules([str(Path(__file__).parent)]):
+        if folder.ispkg:
+            import_module(f"{__package__}.{folder.name}")
+    return dict(sorted(_REPORTS.items()))
+
+
+def written_reports(lake: Lake) -> list[dict[str, str]]:
     """Name, path and time (ISO 8601) of every report in the lake, by name."""
     return [
         {
@@ -46,7 +152,7 @@ def list_reports(lake: Lake) -> list[dict[str, str]]:
     ]
 
 
-def _log(lake: Lake, name: str, figures: dict[str, float]) -> None:
+def _log(lake: Lake, name: str, figures: Mapping[str, float]) -> None:
     import mlflow
 
     mlflow.set_tracking_uri(lake.mlflow_uri)

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,17 +34,25 @@ class Baseline:
     similarity: Method
 
 
-BASELINES: dict[str, Baseline] = {}
+_BASELINES: dict[str, Baseline] = {}
 
 
 def baseline(title: str, *, weights_only: bool = True) -> Callable[[Method], Method]:
     """Decorator: register a method under its function's name."""
 
     def add(method: Method) -> Method:
-        BASELINES[method.__name__] = Baseline(method.__name__, title, weights_only, method)
+        _BASELINES[method.__name__] = Baseline(method.__name__, title, weights_only, method)
         return method
 
     return add
+
+
+@cache
+def all_baselines() -> dict[str, Baseline]:
+    """Every baseline by its name: each module beside this one registers its own."""
+    for module in iter_modules([str(Path(__file__).parent)]):
+        import_module(f"{__package__}.{module.name}")
+    return _BASELINES
 
 
 def within_signature(method: Callable[[Cohort, Cohort, Cohort | None], Similarity]) -> Method:

@@ -1,0 +1,28 @@
+"""The provenance report: verdicts on pairs of networks whose relation is known, and the thresholds that they give."""
+
+from typing import Any
+
+from peace_pipeline.evaluation.reports import Content, report
+from peace_pipeline.lake import Lake
+
+
+@report(
+    "provenance",
+    title="Provenance: what two networks have to do with each other",
+    depends_on=("layer_tensors",),
+)
+def provenance(lake: Lake, **settings: Any) -> Content:
+    """Verdicts on pairs of networks whose relation is known: error rates on held-out runs, and the thresholds that
+    `peace compare` then uses.
+
+    ``settings`` are those of :func:`peace_pipeline.evaluation.provenance.study.judge_pairs`.
+    """
+    import json
+
+    from peace_pipeline.comparison.verdict import THRESHOLDS
+    from peace_pipeline.evaluation.provenance.page import page
+    from peace_pipeline.evaluation.provenance.study import judge_pairs
+
+    results = judge_pairs(lake, **settings)
+    thresholds = json.dumps(vars(results.thresholds)) + "\n"
+    return Content(page(results), results.figures(), files={THRESHOLDS: thresholds})

@@ -8,13 +8,12 @@ import numpy as np
 import plotly.graph_objects as go
 
 from peace_pipeline.comparison.verdict import VERDICTS
-from peace_pipeline.evaluation.page import PALETTE, Html, Section, build_page, styled, table
+from peace_pipeline.evaluation.look import PALETTE, styled
+from peace_pipeline.evaluation.page import Cell, Page, Section, Table
 from peace_pipeline.evaluation.provenance.results import Results
 
-TITLE = "Provenance: what two networks have to do with each other"
 
-
-def render(results: Results) -> str:
+def page(results: Results) -> Page:
     """The whole page."""
     facts = {
         "pairs": f"{len(results.judged):,}",
@@ -23,7 +22,7 @@ def render(results: Results) -> str:
         "least similarity of derived ones": f"{results.thresholds.derived:.3f}",
         "seed": str(results.seed),
     }
-    return build_page(TITLE, summary(results), facts, [_confusion(results), _kinds(results), _method()])
+    return Page(summary(results), facts, [_confusion(results), _kinds(results), _method()])
 
 
 def summary(results: Results) -> str:
@@ -41,7 +40,7 @@ def _confusion(results: Results) -> Section:
     rows = [[truth, *map(str, row.values())] for truth, row in results.confusion().items()]
     return Section(
         "Verdicts on pairs of test runs",
-        ["Rows are what is true, columns the verdict.", table(["", *VERDICTS], rows)],
+        ["Rows are what is true, columns the verdict.", Table(["", *VERDICTS], rows)],
     )
 
 
@@ -56,7 +55,7 @@ def _kinds(results: Results) -> Section:
         "Relation right",
         "Cosine as stored",
     ]
-    rows: list[list[str | Html]] = []
+    rows: list[list[str | Cell]] = []
     for (kind, is_disguised), judged in results.kinds().items():
         known = [each for each in judged if each.relation]
         right = f"{np.mean([e.relation == e.found_relation for e in known]):.0%}" if known else ""
@@ -76,17 +75,17 @@ def _kinds(results: Results) -> Section:
         [
             "Similarity and distance are medians, with the smallest and the largest. Disguised: acted on by a random "
             "element of everything that PEACE knows to be a symmetry.",
-            table(header, rows),
+            Table(header, rows),
             _strip(results),
         ],
     )
 
 
-def _range(values: Sequence[float], pattern: str) -> Html:
+def _range(values: Sequence[float], pattern: str) -> Cell:
     if not values:
-        return Html("")
+        return Cell("")
     low, middle, high = (pattern.format(np.quantile(values, q)) for q in (0, 0.5, 1))
-    return Html(f"{middle}<br><small>{low} – {high}</small>")
+    return Cell(middle, f"{low} – {high}")
 
 
 def _strip(results: Results) -> go.Figure:

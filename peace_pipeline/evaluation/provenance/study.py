@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,6 @@ from peace_pipeline.comparison.verdict import (
     DERIVED,
     EQUIVALENT,
     IDENTICAL,
-    THRESHOLDS,
     UNRELATED,
     Thresholds,
     evidence,
@@ -26,22 +24,16 @@ from peace_pipeline.comparison.verdict import (
 )
 from peace_pipeline.evaluation.derivatives import DERIVED as DERIVATIVES
 from peace_pipeline.evaluation.derivatives import Records, Specimen, disguised, specimen
-from peace_pipeline.evaluation.provenance.page import render
 from peace_pipeline.evaluation.provenance.results import Judged, Results, cut
-from peace_pipeline.evaluation.reports import Report, publish
-from peace_pipeline.lake import Lake, atomic
+from peace_pipeline.evaluation.reports import NothingToReport
+from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo.current import newest_records
 from peace_pipeline.zoo.listing import TEST, TRAIN, Listing, listings
 
-NAME = "provenance"
 BASES = {TRAIN: 42, TEST: 84}
 """Networks of each split from which pairs are made: about 25 of each, so more than 2,000 of test runs."""
 _EVERYTHING = Thresholds(0.0, 0.0)
-
-
-class NothingToCompare(Exception):
-    """The lake has too few networks of a trained zoo."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +48,18 @@ class Pair:
     relation: str | None = None
 
 
-def provenance_report(
+def judge_pairs(
     lake: Lake, *, seed: int = 0, bases: Mapping[str, int] = BASES, progress: Progress | None = None
-) -> Report:
-    """Fit the thresholds to pairs of training runs, judge pairs of test runs by them, and write both down.
+) -> Results:
+    """Fit the thresholds to pairs of training runs, and judge pairs of test runs by them.
 
     Raises:
-        NothingToCompare: where the lake has no trained zoo with runs on both sides of the split.
+        NothingToReport: where the lake has no trained zoo with runs on both sides of the split.
     """
     listed = [network for network in listings(lake) if network.source == "trained"]
     sides = {split: [each for each in listed if each.split == split] for split in (TRAIN, TEST)}
     if not all(len({each.recipe for each in side}) > 1 for side in sides.values()):
-        raise NothingToCompare("no trained zoo with several recipes among training and test runs")
+        raise NothingToReport("no trained zoo with several recipes among training and test runs")
     chosen = {split: _bases(side, bases[split], seed) for split, side in sides.items()}
     records = newest_records(lake)
     total, done = sum(map(len, chosen.values())), 0
@@ -79,11 +71,7 @@ def provenance_report(
             if progress:
                 progress(done, total)
     thresholds = fit([each for each in judged if each.split == TRAIN])
-    results = Results(thresholds, seed, judged)
-    report = publish(lake, NAME, render(results), results.figures())
-    with atomic(report.path.parent / THRESHOLDS) as temporary:
-        temporary.write_text(json.dumps(vars(thresholds)) + "\n")
-    return report
+    return Results(thresholds, seed, judged)
 
 
 def _bases(side: Sequence[Listing], count: int, seed: int) -> list[Listing]:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from peace_pipeline.evaluation.baselines import BASELINES
-from peace_pipeline.evaluation.baselines.registry import Similarity
+from peace_pipeline.evaluation.baselines.registry import Similarity, all_baselines
 from peace_pipeline.evaluation.metrics import retrieve
 from peace_pipeline.evaluation.population import Member, Population
 from peace_pipeline.evaluation.retrieval.results import ALL, Grade
@@ -78,7 +77,7 @@ def baseline_similarities(
 ) -> dict[str, Similarity]:
     """Similarities by every registered method (of those that read only weights)."""
     found = {}
-    for name, method in BASELINES.items():
+    for name, method in all_baselines().items():
         if method.weights_only or not weights_only:
             found[name] = method.similarity(queries, gallery, train)
             done()

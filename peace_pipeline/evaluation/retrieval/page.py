@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from peace_pipeline.evaluation.baselines import BASELINES
+from peace_pipeline.evaluation.baselines.registry import all_baselines
 from peace_pipeline.evaluation.metrics import CUTOFFS, Estimate
-from peace_pipeline.evaluation.page import Html, Section, build_page, table
+from peace_pipeline.evaluation.page import Cell, Page, Section, Table
 from peace_pipeline.evaluation.retrieval import plots
 from peace_pipeline.evaluation.retrieval.results import ALL, PEACE, Grade, Results
 
-TITLE = "Retrieval on held-out training runs"
 
-
-def render(results: Results) -> str:
+def page(results: Results) -> Page:
     """The whole page."""
     sections = [_task_section(results)]
     if results.same_function.scopes:
         sections.append(_function_section(results))
     sections += [_map_section(results), _method_section(results)]
-    return build_page(TITLE, summary(results), _facts(results), sections)
+    return Page(summary(results), _facts(results), sections)
 
 
 def summary(results: Results) -> str:
@@ -63,7 +61,7 @@ def _task_section(results: Results) -> Section:
     scored = grade.scopes[ALL][PEACE]
     metrics = ["map", *(f"precision_at_{k}" for k in CUTOFFS), *(f"recall_at_{k}" for k in CUTOFFS)]
     header = ["Method", "MAP", *(f"P@{k}" for k in CUTOFFS), *(f"R@{k}" for k in CUTOFFS)]
-    rows: list[list[str | Html]] = [
+    rows: list[list[str | Cell]] = [
         [_title(method), *(_cell(grade.estimate(method, metric)) for metric in metrics)]
         for method in _ordered(grade)
     ]
@@ -74,7 +72,7 @@ def _task_section(results: Results) -> Section:
             "shuffled labels or because no other run has their task. A query's own run is no part of its gallery. "
             "BM25 reads cards, not weights, and a card that names the task answers the question: it stands beside.",
             plots.map_bars(grade, _title),
-            table(header, rows, lead=_title(PEACE)),
+            Table(header, rows, lead=_title(PEACE)),
             plots.at_k(grade, _title),
             "Within one architecture, queries and gallery both:",
             plots.by_architecture(grade, _title),
@@ -86,7 +84,7 @@ def _function_section(results: Results) -> Section:
     grade = results.same_function
     scopes = list(grade.scopes)
     names = ["All", *(scope.removeprefix("wiring_") for scope in scopes[1:])]
-    rows: list[list[str | Html]] = [
+    rows: list[list[str | Cell]] = [
         [_title(method), *(_cell(grade.estimate(method, "recall_at_1", scope)) for scope in scopes)]
         for method in _ordered(grade)
     ]
@@ -102,7 +100,7 @@ def _function_section(results: Results) -> Section:
             "Each test network is permuted at random and rescaled by up to 10^±2, and looks for its original among "
             f"all {len(results.members)} test networks. Recall@1, by architecture and by how PEACE found the "
             f"symmetries.{apart} How little embeddings move under every symmetry is in the report `symmetry`.",
-            table(["Method", *names], rows, lead=_title(PEACE)),
+            Table(["Method", *names], rows, lead=_title(PEACE)),
         ],
     )
 
@@ -126,7 +124,7 @@ def _method_section(results: Results) -> Section:
             "over queries, ties are broken at random, and whatever a method can't compare ranks last. Baselines that "
             "learn (LDA, standardisation) learn from the training split, as the encoder does. Unless said otherwise "
             "they read weights as they were trained, with BatchNorm folded in.",
-            *(f"{b.title}: {_first_sentence(b.similarity.__doc__ or '')}" for b in BASELINES.values()),
+            *(f"{b.title}: {_first_sentence(b.similarity.__doc__ or '')}" for b in all_baselines().values()),
         ],
     )
 
@@ -138,17 +136,17 @@ def _first_sentence(text: str) -> str:
 def _ordered(grade: Grade) -> list[str]:
     """PEACE, then the methods that read weights, best first, then those that read cards."""
     names = [name for name in grade.scopes[ALL] if name != PEACE]
-    names.sort(key=lambda name: (not BASELINES[name].weights_only, -grade.estimate(name, "map").mean))
+    names.sort(key=lambda name: (not all_baselines()[name].weights_only, -grade.estimate(name, "map").mean))
     return [PEACE, *names]
 
 
 def _title(method: str) -> str:
-    return "PEACE" if method == PEACE else BASELINES[method].title
+    return "PEACE" if method == PEACE else all_baselines()[method].title
 
 
 def _text(estimate: Estimate) -> str:
     return f"{estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
-def _cell(estimate: Estimate) -> Html:
-    return Html(f"{estimate.mean:.3f}<br><small>{estimate.low:.2f}–{estimate.high:.2f}</small>")
+def _cell(estimate: Estimate) -> Cell:
+    return Cell(f"{estimate.mean:.3f}", f"{estimate.low:.2f}–{estimate.high:.2f}")

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 from sklearn.decomposition import PCA
 
-from peace_pipeline.evaluation.baselines import BASELINES
+from peace_pipeline.evaluation.baselines.registry import all_baselines
+from peace_pipeline.evaluation.look import ACCENT, MUTED, PALE, PALETTE, WARM, cycled, styled
 from peace_pipeline.evaluation.metrics import CUTOFFS
-from peace_pipeline.evaluation.page import ACCENT, MUTED, PALE, PALETTE, WARM, styled
 from peace_pipeline.evaluation.population import Member
 from peace_pipeline.evaluation.retrieval.results import ALL, PEACE, Grade
 
@@ -103,8 +103,8 @@ def embedding_map(members: Sequence[Member], vectors: NDArray[np.float64]) -> go
     points = pca.fit_transform(vectors)
     tasks = sorted({member.listing.task or "" for member in members})
     architectures = sorted({member.architecture for member in members})
-    colors = dict(zip(tasks, _cycled(PALETTE, len(tasks)), strict=True))
-    symbols = dict(zip(architectures, _cycled(MARKERS, len(architectures)), strict=True))
+    colors = dict(zip(tasks, cycled(PALETTE, len(tasks)), strict=True))
+    symbols = dict(zip(architectures, cycled(MARKERS, len(architectures)), strict=True))
     figure = go.Figure()
     figure.add_scatter(
         x=points[:, 0],
@@ -134,12 +134,12 @@ def _symbol(member: Member, symbols: Mapping[str, str]) -> str:
 
 
 def _kind(method: str) -> int:
-    return 0 if method == PEACE else 1 if BASELINES[method].weights_only else 2
+    return 0 if method == PEACE else 1 if all_baselines()[method].weights_only else 2
 
 
 def _colors(grade: Grade) -> list[str]:
     """PEACE in its own colour, the others in those that remain."""
-    return _cycled(PALETTE, len(grade.scopes[ALL]))
+    return cycled(PALETTE, len(grade.scopes[ALL]))
 
 
 def _line(method: str, color: str) -> dict[str, object]:
@@ -153,7 +153,3 @@ def _line(method: str, color: str) -> dict[str, object]:
 def _legend_below(figure: go.Figure) -> go.Figure:
     figure.update_layout(legend={"y": -0.15, "yanchor": "top"})
     return figure
-
-
-def _cycled(values: Sequence[str], count: int) -> list[str]:
-    return [values[i % len(values)] for i in range(count)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from peace_pipeline.evaluation.baselines import BASELINES
+from peace_pipeline.evaluation.baselines.registry import all_baselines
 from peace_pipeline.evaluation.metrics import Estimate, Scores, estimate
 from peace_pipeline.evaluation.population import Member
 
@@ -35,7 +35,7 @@ class Grade:
 
     def best_of_weights(self, metric: str = "map") -> str:
         """The strongest baseline of those that read only weights."""
-        rivals = [name for name in self.scopes[ALL] if name != PEACE and BASELINES[name].weights_only]
+        rivals = [name for name in self.scopes[ALL] if name != PEACE and all_baselines()[name].weights_only]
         return max(rivals, key=lambda name: self.estimate(name, metric).mean)
 
     def figures(self) -> dict[str, float]:

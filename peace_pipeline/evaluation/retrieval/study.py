@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.embed import embed_stacks
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.evaluation.baselines import BASELINES
+from peace_pipeline.evaluation.baselines.registry import all_baselines
 from peace_pipeline.evaluation.population import Member, Population, disguise, read_population
-from peace_pipeline.evaluation.reports import Report, publish
+from peace_pipeline.evaluation.reports import NothingToReport
 from peace_pipeline.evaluation.retrieval.grades import (
     baseline_similarities,
     relevance,
     same_function,
     same_task,
 )
-from peace_pipeline.evaluation.retrieval.page import render
 from peace_pipeline.evaluation.retrieval.results import PEACE, Results
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
@@ -28,22 +27,16 @@ from peace_pipeline.zoo import DELETED
 from peace_pipeline.zoo.current import known_models
 from peace_pipeline.zoo.listing import TEST, TRAIN, Listing, listings
 
-NAME = "retrieval"
 
-
-class NothingToEvaluate(Exception):
-    """No query in the test split has anything to find."""
-
-
-def retrieval_report(lake: Lake, *, seed: int = 0, progress: Progress | None = None) -> Report:
-    """Evaluate the current encoder and all baselines, write the page and its figures, log them to MLflow.
+def score_methods(lake: Lake, *, seed: int = 0, progress: Progress | None = None) -> Results:
+    """Evaluate the current encoder and all baselines.
 
     Queries and gallery are the networks of test runs that have a task; the baselines learn from those of training
     runs. The tensors of both splits are held in memory.
 
     Raises:
         NoEncoder: where the lake has no encoder.
-        NothingToEvaluate: where fewer than two test runs share a task.
+        NothingToReport: where fewer than two test runs share a task.
     """
     version, encoder = store.load(lake)
     current = listings(lake)
@@ -55,7 +48,7 @@ def retrieval_report(lake: Lake, *, seed: int = 0, progress: Progress | None = N
     members = population.members
     relevant, excluded = relevance(members)
     if not (relevant & ~excluded).any():
-        raise NothingToEvaluate("no two training runs of the test split share a task")
+        raise NothingToReport("no two training runs of the test split share a task")
     done = _counter(progress, 1 + _methods(True) + _methods(False))
 
     disguised = disguise(population, seed)
@@ -68,7 +61,7 @@ def retrieval_report(lake: Lake, *, seed: int = 0, progress: Progress | None = N
         same_function(members, {PEACE: hidden @ vectors.T, **function}, seed),
         same_task(members, {PEACE: vectors @ vectors.T, **task}, seed),
     )
-    results = Results(
+    return Results(
         encoder_version=version,
         seed=seed,
         members=members,
@@ -77,7 +70,6 @@ def retrieval_report(lake: Lake, *, seed: int = 0, progress: Progress | None = N
         same_task=grades[1],
         population=_population(lake, current, members, rate),
     )
-    return publish(lake, NAME, render(results), results.figures())
 
 
 def embed_population(encoder: Encoder, population: Population) -> tuple[NDArray[np.float64], float]:
@@ -105,7 +97,7 @@ def _population(
 
 
 def _methods(weights_only: bool) -> int:
-    return sum(method.weights_only or not weights_only for method in BASELINES.values())
+    return sum(method.weights_only or not weights_only for method in all_baselines().values())
 
 
 def _counter(progress: Progress | None, total: int) -> Callable[[], None]:

@@ -1,0 +1,21 @@
+"""The symmetry report: every action on every family, and on the lake's own networks, through the current encoder."""
+
+from typing import Any
+
+from peace_pipeline.evaluation.reports import Content, report
+from peace_pipeline.lake import Lake
+
+
+@report("symmetry", title="Symmetries of every family", depends_on=("lancedb_index",))
+def symmetry(lake: Lake, **settings: Any) -> Content:
+    """How still embeddings stay under every action on every family, and how far broken twins move them.
+
+    ``settings`` are those of :func:`peace_pipeline.evaluation.symmetry.study.measure_all`.
+    """
+    from peace_pipeline.evaluation.symmetry.page import page
+    from peace_pipeline.evaluation.symmetry.study import measure_all
+
+    results = measure_all(lake, **settings)
+    figures = results.figures()
+    headline = {name: value for name, value in figures.items() if name.count("/") < 2}
+    return Content(page(results), figures, headline)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from html import escape
 
 import plotly.graph_objects as go
 import torch
@@ -16,23 +15,23 @@ from peace_pipeline.evaluation.invariance import (
     SHARES,
     Invariance,
 )
-from peace_pipeline.evaluation.page import MUTED, PALETTE, Html, Section, build_page, styled, table, verdict
+from peace_pipeline.evaluation.look import MUTED, PALETTE, styled
+from peace_pipeline.evaluation.page import Cell, Faults, Page, Section, Table
 from peace_pipeline.evaluation.symmetry.results import Results, dtype_name, shares
 from peace_pipeline.symmetry.testing import STRENGTHS, TOLERANCE
 
-TITLE = "Symmetries of every family"
 _STILL, _LIMIT, _MISS = (46, 139, 87), (255, 246, 214), (200, 50, 40)
 """Red, green and blue of a cell that doesn't move, that moves as far as it may, and that moves further."""
 _DIGITS = {torch.float64: 14, torch.float32: 6}
 """Movements of 10^−digits count as none for the colour."""
 
 
-def render(results: Results) -> str:
+def page(results: Results) -> Page:
     """The whole page."""
     missed = results.missed()
     sections = [_missed_section(missed)] if missed else []
     sections += [_still_section(results), _moved_section(results), _method_section(results)]
-    return build_page(TITLE, _summary(results), _facts(results), sections)
+    return Page(_summary(results), _facts(results), sections)
 
 
 def _summary(results: Results) -> str:
@@ -71,8 +70,7 @@ def _facts(results: Results) -> dict[str, str]:
 
 
 def _missed_section(missed: list[str]) -> Section:
-    listed = "".join(f"<li>{escape(line)}</li>" for line in missed)
-    return Section("What misses", [Html(f'<ul class="fail">{listed}</ul>')])
+    return Section("What misses", [Faults(missed)])
 
 
 def _still_section(results: Results) -> Section:
@@ -93,37 +91,24 @@ def _still_section(results: Results) -> Section:
     )
 
 
-def _heat(measured: Mapping[str, Invariance]) -> Html:
-    names = "".join(f"<th>{escape(name)}</th>" for name in STRENGTHS)
-    head = "".join(
-        f'<th colspan="{len(STRENGTHS)}" style="text-align:center">{dtype_name(dtype)}, within {bound:g}</th>'
-        for dtype, bound in TOLERANCE.items()
-    )
-    body = "".join(
-        f"<tr><td>{escape(name)}</td>"
-        + "".join(
-            _cell(each.still[dtype].get(symmetry), dtype) for dtype in TOLERANCE for symmetry in STRENGTHS
-        )
-        + "</tr>"
+def _heat(measured: Mapping[str, Invariance]) -> Table:
+    cells = [
+        [
+            name,
+            *(_cell(each.still[dtype].get(symmetry), dtype) for dtype in TOLERANCE for symmetry in STRENGTHS),
+        ]
         for name, each in measured.items()
-    )
-    return Html(
-        f'<div class="scroll"><table style="font-size:.78rem"><thead><tr><th></th>{head}</tr>'
-        f"<tr><th></th>{names * len(TOLERANCE)}</tr>"
-        f"</thead><tbody>{body}</tbody></table></div>"
-    )
+    ]
+    above = [(f"{dtype_name(dtype)}, within {bound:g}", len(STRENGTHS)) for dtype, bound in TOLERANCE.items()]
+    return Table(["", *STRENGTHS, *STRENGTHS], cells, above=above)
 
 
-def _cell(moved: float | None, dtype: torch.dtype) -> str:
+def _cell(moved: float | None, dtype: torch.dtype) -> str | Cell:
     if moved is None:
-        return f'<td style="color:{MUTED}">–</td>'
+        return "–"
     if moved <= TOLERANCE[dtype]:
-        red, green, blue = _between(moved, dtype)
-        return f'<td style="background:rgb({red},{green},{blue},.75)">{_short(moved)}</td>'
-    red, green, blue = _MISS
-    return (
-        f'<td style="background:rgb({red},{green},{blue});color:#fff;font-weight:600">{_short(moved)} ✗</td>'
-    )
+        return Cell(_short(moved), fill="rgb({},{},{},.75)".format(*_between(moved, dtype)))
+    return Cell(_short(moved), passed=False, fill="rgb({},{},{})".format(*_MISS))
 
 
 def _between(moved: float, dtype: torch.dtype) -> tuple[int, int, int]:
@@ -140,7 +125,7 @@ def _short(moved: float) -> str:
 
 
 def _moved_section(results: Results) -> Section:
-    parts: list[str | Html | go.Figure] = [
+    parts: list[str | Table | go.Figure] = [
         "Broken twins keep every layer's statistics and lose the function. The mean movement must reach "
         f"{MOVED_AT_LEAST:g} with all units broken, and grow with their share; {NOISE:.0%} weight noise must stay "
         f"within {NOISE_AT_MOST:g}.",
@@ -158,18 +143,18 @@ def _moved_section(results: Results) -> Section:
     return Section("Moved by what changes the function", parts)
 
 
-def _movements(measured: Mapping[str, Invariance]) -> Html:
+def _movements(measured: Mapping[str, Invariance]) -> Table:
     header = ["", *(f"{share:.0%} broken" for share in SHARES), f"{NOISE:.0%} noise"]
-    rows: list[list[str | Html]] = [
+    rows: list[list[str | Cell]] = [
         [
             name,
             *shares(each)[:-1],
-            verdict(shares(each)[-1], each.sees_broken),
-            verdict(f"{each.noise:.3f}", each.ignores_noise),
+            Cell(shares(each)[-1], passed=each.sees_broken),
+            Cell(f"{each.noise:.3f}", passed=each.ignores_noise),
         ]
         for name, each in measured.items()
     ]
-    return table(header, rows)
+    return Table(header, rows)
 
 
 def _broken_curve(measured: Mapping[str, Invariance]) -> go.Figure:

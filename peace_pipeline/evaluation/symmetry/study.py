@@ -23,8 +23,6 @@ import torch
 from peace_pipeline.encoder import store
 from peace_pipeline.evaluation.invariance import Invariance, measure
 from peace_pipeline.evaluation.population import read_population
-from peace_pipeline.evaluation.reports import Report, publish
-from peace_pipeline.evaluation.symmetry.page import render
 from peace_pipeline.evaluation.symmetry.results import Results
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
@@ -35,7 +33,6 @@ from peace_pipeline.weights.logical import views_of
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo.listing import TRAIN, Listing, listings
 
-NAME = "symmetry"
 NETWORKS = 32
 """Of each family and architecture: science asks for as many at least."""
 SHEETS = Path(__file__).with_name("family_sheets.json")
@@ -152,19 +149,9 @@ def _with_spectrum(
     return (u * (values * factors)[:, None]) @ v
 
 
-def symmetry_report(
+def measure_all(
     lake: Lake, *, count: int = NETWORKS, seed: int = 0, progress: Progress | None = None
-) -> Report:
-    """Measure the current encoder, write the page and its figures, log them to MLflow.
-
-    Raises:
-        NoEncoder: where the lake has no encoder.
-    """
-    results = measure_all(lake, count, seed, progress)
-    return publish(lake, NAME, render(results), results.figures())
-
-
-def measure_all(lake: Lake, count: int, seed: int, progress: Progress | None = None) -> Results:
+) -> Results:
     """Measurements of the current encoder on ``count`` networks of each family, and of each architecture of which the
     lake has so many; those that were not trained on first.
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from peace_pipeline.evaluation.baselines import BASELINES, cards
+from peace_pipeline.evaluation.baselines import cards
+from peace_pipeline.evaluation.baselines.registry import all_baselines
 from peace_pipeline.evaluation.population import Population, disguise, in_canonical_form
 
 from ..conftest import CARD, listed, networks_of
@@ -34,31 +35,31 @@ def population(seed: int, count: int = 12) -> Population:
 NOBODY = Population(())
 
 
-@pytest.mark.parametrize("name", list(BASELINES))
+@pytest.mark.parametrize("name", list(all_baselines()))
 def test_every_baseline_gives_a_similarity_for_every_pair(name: str) -> None:
     queries, gallery, train = population(0, 3), population(1), population(2)
-    similarity = BASELINES[name].similarity(queries, gallery, train)
+    similarity = all_baselines()[name].similarity(queries, gallery, train)
     assert similarity.shape == (6, 24)
     assert not np.isnan(similarity).any()
-    assert np.array_equal(similarity, BASELINES[name].similarity(queries, gallery, train))
+    assert np.array_equal(similarity, all_baselines()[name].similarity(queries, gallery, train))
 
 
-@pytest.mark.parametrize("name", list(BASELINES))
+@pytest.mark.parametrize("name", list(all_baselines()))
 def test_every_baseline_does_without_training_networks(name: str) -> None:
-    assert not np.isnan(BASELINES[name].similarity(population(0), population(1), NOBODY)).any()
+    assert not np.isnan(all_baselines()[name].similarity(population(0), population(1), NOBODY)).any()
 
 
 @pytest.mark.parametrize("name", ["flattened", "statistics", "statistics_canonical"])
 def test_an_identical_copy_is_the_most_similar(name: str) -> None:
     networks = population(0)
-    similarity = BASELINES[name].similarity(networks, networks, population(1))
+    similarity = all_baselines()[name].similarity(networks, networks, population(1))
     assert np.array_equal(similarity.argmax(1), np.arange(24))
 
 
 @pytest.mark.parametrize("name", ["flattened", "statistics", "statistics_canonical", "statistics_lda"])
 def test_other_signatures_rank_below_all_of_the_same(name: str) -> None:
     networks = population(0)
-    similarity = BASELINES[name].similarity(networks, networks, population(1))
+    similarity = all_baselines()[name].similarity(networks, networks, population(1))
     assert np.isneginf(similarity[:12, 12:]).all()
     assert np.isfinite(similarity[:12, :12]).all()
 
@@ -66,7 +67,7 @@ def test_other_signatures_rank_below_all_of_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", ["statistics_lda", "statistics_lda_tasks"])
 def test_lda_tells_tasks_apart_that_it_was_trained_on(name: str) -> None:
     networks = population(0)
-    similarity = BASELINES[name].similarity(networks, networks, population(1))[:12, :12]
+    similarity = all_baselines()[name].similarity(networks, networks, population(1))[:12, :12]
     task = np.arange(12) % 2
     same = task[:, None] == task
     assert similarity[same].min() > similarity[~same].max()
@@ -74,7 +75,7 @@ def test_lda_tells_tasks_apart_that_it_was_trained_on(name: str) -> None:
 
 def test_task_probabilities_compare_architectures() -> None:
     networks = population(0)
-    similarity = BASELINES["statistics_lda_tasks"].similarity(networks, networks, population(1))
+    similarity = all_baselines()["statistics_lda_tasks"].similarity(networks, networks, population(1))
     task = np.arange(24) % 2
     assert similarity[task[:, None] == task].min() > similarity[task[:, None] != task].max()
 
@@ -91,11 +92,11 @@ def test_a_disguise_keeps_the_canonical_form_up_to_permutation() -> None:
 
 def test_bm25_finds_the_task_in_full_cards_and_not_in_blanked_ones() -> None:
     networks = population(0)
-    full = BASELINES["bm25"].similarity(networks, networks, NOBODY)
+    full = all_baselines()["bm25"].similarity(networks, networks, NOBODY)
     task = np.arange(24) % 2
     same = task[:, None] == task
     assert full[same].min() > full[~same].max()
-    blanked = BASELINES["bm25_blanked"].similarity(networks, networks, NOBODY)
+    blanked = all_baselines()["bm25_blanked"].similarity(networks, networks, NOBODY)
     assert np.allclose(blanked[same].mean(), blanked[~same].mean())
 
 

@@ -12,8 +12,7 @@ import torch
 from peace_pipeline.comparison.verdict import Thresholds, measure
 from peace_pipeline.evaluation.derivatives import Specimen, disguised, pruned, specimen, trained_on
 from peace_pipeline.evaluation.provenance.results import cut
-from peace_pipeline.evaluation.provenance.study import NothingToCompare, provenance_report
-from peace_pipeline.evaluation.reports import Report, list_reports
+from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports, written_reports
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.current import newest_records
@@ -21,6 +20,8 @@ from peace_pipeline.zoo.listing import TEST, TRAIN, listings
 from peace_pipeline.zoo.trained import PLANS, build
 from peace_pipeline.zoo.trained.demo import DEMO
 from tests.conftest import ingest
+
+PROVENANCE = all_reports()["provenance"]
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 
 @pytest.fixture(scope="module")
-def report(trained: Lake) -> Report:
-    return provenance_report(trained, bases={TRAIN: 2, TEST: 2})
+def report(trained: Lake) -> Written:
+    return PROVENANCE.write(trained, bases={TRAIN: 2, TEST: 2})
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def network(trained: Lake) -> Specimen:
     return specimen(newest_records(trained), listed["trained:brief/digits-mlp-000-s0"])
 
 
-def test_pairs_of_test_runs_are_judged(report: Report) -> None:
+def test_pairs_of_test_runs_are_judged(report: Written) -> None:
     figures = report.figures
     assert figures["pairs"] > figures["test_pairs"] > 30
     assert figures["error"] < 0.1
@@ -57,23 +58,23 @@ def test_pairs_of_test_runs_are_judged(report: Report) -> None:
         assert f"error/{kind}" in figures
 
 
-def test_its_thresholds_are_those_in_use(report: Report, trained: Lake, tmp_path: Path) -> None:
+def test_its_thresholds_are_those_in_use(report: Written, trained: Lake, tmp_path: Path) -> None:
     assert Thresholds.of(trained).derived == report.figures["derived"]
     assert Thresholds.of(trained).tolerance == report.figures["tolerance"]
     assert Thresholds.of(Lake.open(tmp_path)) != Thresholds.of(trained)
 
 
-def test_the_page(report: Report, trained: Lake) -> None:
+def test_the_page(report: Written, trained: Lake) -> None:
     page = report.path.read_text()
     for text in ("Kinds of pairs", "80% pruned, disguised", "another recipe", "unrelated"):
         assert text in page
     assert json.loads((report.path.parent / "figures.json").read_text()) == report.figures
-    assert "provenance" in [each["name"] for each in list_reports(trained)]
+    assert "provenance" in [each["name"] for each in written_reports(trained)]
 
 
 def test_a_lake_without_a_trained_zoo(lake: Lake) -> None:
-    with pytest.raises(NothingToCompare):
-        provenance_report(lake)
+    with pytest.raises(NothingToReport):
+        PROVENANCE.write(lake)
 
 
 def outputs(made: Specimen) -> torch.Tensor:

@@ -14,11 +14,12 @@ import torch
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.evaluation.invariance import Invariance, Movements, folded
-from peace_pipeline.evaluation.reports import Report
+from peace_pipeline.evaluation.page import render
+from peace_pipeline.evaluation.reports import Written, all_reports
 from peace_pipeline.evaluation.symmetry import study as symmetries
-from peace_pipeline.evaluation.symmetry.page import render
+from peace_pipeline.evaluation.symmetry.page import page
 from peace_pipeline.evaluation.symmetry.results import Results
-from peace_pipeline.evaluation.symmetry.study import FamilySheet, family_sheets, structured, symmetry_report
+from peace_pipeline.evaluation.symmetry.study import FamilySheet, family_sheets, structured
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.extract import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.testing import TOLERANCE
@@ -26,6 +27,7 @@ from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
 from tests.specimens import FAMILIES
 from tests.specimens.sheets import sheet
 
+SYMMETRY = all_reports()["symmetry"]
 ALL_SHEETS = {each.name: each for each in family_sheets()}
 
 
@@ -94,7 +96,7 @@ def test_structured_kernels_are_smooth_in_part() -> None:
 
 
 @pytest.fixture(scope="module")
-def report(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Written:
     """Of an untrained encoder, on three families and the small lake's own networks."""
     torch.manual_seed(0)
     lake = Lake.open(shutil.copytree(small_lake.root, tmp_path_factory.mktemp("symmetry") / "home"))
@@ -105,7 +107,7 @@ def report(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Report
     steps: list[tuple[int, int]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(symmetries, "SHEETS", few)
-        found = symmetry_report(lake, count=8, progress=lambda *step: steps.append(step))
+        found = SYMMETRY.write(lake, count=8, progress=lambda *step: steps.append(step))
     assert [done for done, _ in steps] == list(range(1, steps[0][1] + 1))
     return found
 
@@ -114,7 +116,7 @@ def _fields(each: FamilySheet) -> dict[str, object]:
     return {"config": each.config, "tensors": each.tensors}
 
 
-def test_the_report_has_every_action_of_every_family(report: Report) -> None:
+def test_the_report_has_every_action_of_every_family(report: Written) -> None:
     for row in ("own/mlp", "own/cnn", "families/mlp_relu", "families/mlp_leaky_relu", "families/llama"):
         assert report.figures[f"{row}/permutation"] <= 1e-4
         assert report.figures[f"{row}/scale"] <= 1e-4
@@ -123,16 +125,16 @@ def test_the_report_has_every_action_of_every_family(report: Report) -> None:
     assert "families/mlp_relu/heads" not in report.figures
 
 
-def test_the_page_stands_alone(report: Report) -> None:
-    page = re.sub(r"<script.*?</script>", "", report.path.read_text(), flags=re.DOTALL)
-    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", page)
+def test_the_page_stands_alone(report: Written) -> None:
+    html = re.sub(r"<script.*?</script>", "", report.path.read_text(), flags=re.DOTALL)
+    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", html)
     for name in ("llama", "mlp_leaky_relu", "cnn"):
-        assert f"<td>{name}</td>" in page
+        assert f"<td>{name}</td>" in html
 
 
 def test_a_lake_without_an_encoder(tmp_path: Path) -> None:
     with pytest.raises(store.NoEncoder):
-        symmetry_report(Lake.open(tmp_path))
+        SYMMETRY.write(Lake.open(tmp_path))
 
 
 GOOD = Invariance(
@@ -163,6 +165,6 @@ def test_which_promises_are_missed(own: Invariance, family: Invariance, missed: 
     results = Results("v", 0, 32, families={"f": family}, own={"o": own}, too_few=0)
     assert len(results.missed()) == missed
     assert results.figures()["missed"] == missed
-    assert ("What misses" in render(results)) == bool(missed)
+    assert ("What misses" in render("title", page(results))) == bool(missed)
     assert results.blind() == (["f"] if family is BLIND else [])
     assert results.restless() == (["f"] if family is RESTLESS else [])
