@@ -9,7 +9,7 @@ from typing import Any
 
 from peace_pipeline.symmetry.wiring.builder import NOT_POOLED, WiringBuilder, activation
 from peace_pipeline.symmetry.wiring.families import Family, family_of
-from peace_pipeline.symmetry.wiring.families.adapters import adapter_of, wire_pairs
+from peace_pipeline.symmetry.wiring.families.lora import adapter_of, wire_pairs
 from peace_pipeline.symmetry.wiring.tracing.libraries import traced
 from peace_pipeline.symmetry.wiring.types import (
     FIXED,

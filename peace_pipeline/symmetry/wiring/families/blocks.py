@@ -7,7 +7,7 @@ from typing import Any
 
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.symmetries import PERMUTE
-from peace_pipeline.symmetry.wiring.types import Axis
+from peace_pipeline.symmetry.wiring.types import Axis, WiringMismatch
 
 _LANGUAGE_MODELS = (
     "LMHeadModel",
@@ -16,6 +16,8 @@ _LANGUAGE_MODELS = (
     "ForConditionalGeneration",
     "ForPreTraining",
 )
+
+_DECODER_HEADS = ("lm_head", "embed_out", "score", "classifier", "qa_outputs")
 
 
 @dataclass(frozen=True)
@@ -129,3 +131,17 @@ def architecture(net: WiringBuilder) -> str:
 def is_language_model(net: WiringBuilder) -> bool:
     """Whether a network without a head of its own is a language model, whose head is its input embedding."""
     return architecture(net).endswith(_LANGUAGE_MODELS)
+
+
+def decoder(net: WiringBuilder, first: str, *actions: str) -> tuple[str, str, list[str]]:
+    """Of a decoder whose ``first`` block has this name: what stands before names, the stream, and the heads that are
+    not tied.
+
+    Raises:
+        WiringMismatch: where it has no blocks.
+    """
+    at = net.prefix(first)
+    if not net.numbered(f"{at}{first[:-1]}"):
+        raise WiringMismatch("no layers")
+    heads = heads_of(net, *_DECODER_HEADS)
+    return at, residual(net, "stream", bool(heads) or is_language_model(net), *actions), heads

@@ -9,6 +9,7 @@ from peace_pipeline.symmetry.wiring.builder import WiringBuilder, activation, nu
 from peace_pipeline.symmetry.wiring.families.blocks import Block, embedded, outputs, pre_normed, residual
 from peace_pipeline.symmetry.wiring.families.registry import family
 from peace_pipeline.symmetry.wiring.types import Axis, WiringMismatch
+from peace_pipeline.weights.conventions.clip import CLIP
 
 _BLOCK = Block(
     ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj"),
@@ -19,7 +20,7 @@ _BLOCK = Block(
 )
 
 
-@family("clip", "clip_text_model", "clip_vision_model")
+@family(CLIP)
 def clip(net: WiringBuilder) -> None:
     """CLIP (Radford et al. 2021): what the projections give is the output."""
     towers = {"token_embedding": _texts, "patch_embedding": _images}

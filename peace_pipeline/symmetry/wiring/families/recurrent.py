@@ -6,16 +6,18 @@ from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.families.registry import family
 from peace_pipeline.symmetry.wiring.symmetries import PERMUTE, SIGN
 from peace_pipeline.symmetry.wiring.types import Axis
+from peace_pipeline.weights.conventions import conventions_of
+from peace_pipeline.weights.conventions.recurrent import GRU, LSTM
 
-_GATES = {"lstm": ("ifo", "g"), "gru": ("rz", "n")}
-"""Gates that only move along with a state's units, and the one whose tanh makes the state and has its signs."""
+_SIGNED = {"lstm": "g", "gru": "n"}
+"""The gate whose tanh makes the state and has its signs; the others only move along with the state's units."""
 
 
-@family("lstm", "gru")
+@family(LSTM, GRU)
 def recurrent(net: WiringBuilder) -> None:
     """LSTM (Hochreiter and Schmidhuber 1997) and GRU (Cho et al. 2014) over inputs or embedded tokens: any number of
     layers, one or both directions, then a linear layer."""
-    _, signed = _GATES[net.config["model_type"]]
+    signed = _SIGNED[net.config["model_type"]]
     source = "input"
     if "embedding" in net:
         source = net.hidden("embedding", "linear")
@@ -30,13 +32,13 @@ def recurrent(net: WiringBuilder) -> None:
 
 def _cell(net: WiringBuilder, at: str, way: str, source: str) -> str:
     """One layer in one direction; the state that it writes, which may be projected (Sak et al. 2014)."""
-    others, signed = _GATES[net.config["model_type"]]
+    signed, gates = _SIGNED[net.config["model_type"]], conventions_of(net.config).gates
     hidden, projection = f"{at}hh{way}", f"{at}hr{way}"
     cell = net.group(hidden, PERMUTE, SIGN)
     state = net.hidden(projection, "linear") if projection in net else cell
     for part, reads in ((f"{at}ih{way}", source), (hidden, state)):
         net.dense(f"{part}.{signed}", cell, reads)
-        for gate in others:
+        for gate in gates.replace(signed, ""):
             net.dense(f"{part}.{gate}", Axis(cell, charge=0), reads)
     if projection in net:
         net.dense(projection, state, cell)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
+from peace_pipeline.weights.conventions import Conventions
 
 Wire = Callable[[WiringBuilder], None]
 
@@ -27,14 +28,15 @@ _OTHER_LAYERS = re.compile(r"block|.*_(block|layer|fn)")
 """Arguments of timm's that put other layers into an architecture than the family's (another activation, say)."""
 
 
-def family(*model_types: str, timm: str | None = None) -> Callable[[Wire], Wire]:
-    """Decorator: a table of networks with one of ``model_types``, or with a timm ``architecture`` that matches."""
+def family(*conventions: Conventions) -> Callable[[Wire], Wire]:
+    """Decorator: a table of networks that have one of these conventions, by their ``model_type`` or timm's
+    ``architecture``."""
 
     def add(wire: Wire) -> Wire:
-        for name in model_types:
-            FAMILIES[name] = Family(name, wire)
-        if timm:
-            _ARCHITECTURES.append((re.compile(timm), Family(model_types[0], wire)))
+        for each in conventions:
+            FAMILIES.update({name: Family(name, wire) for name in each.model_types})
+            if each.timm:
+                _ARCHITECTURES.append((re.compile(each.timm), Family(each.model_types[0], wire)))
         return wire
 
     return add

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder, activation, number
-from peace_pipeline.symmetry.wiring.families.convolutional import read_out
+from peace_pipeline.symmetry.wiring.families.images import read_out
 from peace_pipeline.symmetry.wiring.families.registry import family
 from peace_pipeline.symmetry.wiring.symmetries import PERMUTE
 from peace_pipeline.symmetry.wiring.types import Axis, WiringMismatch
+from peace_pipeline.weights.conventions.vision_transformers import DEIT, SWIN, VIT
 
 
 class _Names(NamedTuple):
@@ -42,8 +43,7 @@ _HEAD_WIDTHS = {"huge": 80, "giant": 88, "gigantic": 104}
 """Of timm's architectures, where it is not 64."""
 
 
-@family("vit", timm=r"vit_(tiny|small|base|large|huge|giant|gigantic)_patch(?!\w*_rpn)")
-@family("deit", timm=r"deit3?_")
+@family(VIT, DEIT)
 def vit(net: WiringBuilder) -> None:
     """Vision Transformers (Dosovitskiy et al. 2021), and DeiT with a second token and classifier (Touvron et al.
     2021). The norms of timm's ``rpn`` stand after what they norm."""
@@ -99,7 +99,7 @@ def _block(net: WiringBuilder, stream: str, at: str, names: _Names, heads: int) 
     net.mlp(up, down, net.normed(stream, second), stream, activation(net.config), scale=scales[1])
 
 
-@family("swin", timm=r"swin_(tiny|small|base|large)_")
+@family(SWIN)
 def swin(net: WiringBuilder) -> None:
     """Transformers with attention in windows (Liu et al. 2021). Between stages four neighbouring positions are joined,
     before a stage or after it (older timm, transformers)."""

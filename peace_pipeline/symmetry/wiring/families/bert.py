@@ -15,6 +15,7 @@ from peace_pipeline.symmetry.wiring.families.blocks import (
 )
 from peace_pipeline.symmetry.wiring.families.registry import family
 from peace_pipeline.symmetry.wiring.types import WiringMismatch
+from peace_pipeline.weights.conventions.bert import ALBERT, BERT, DISTILBERT
 
 _SELF = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
 _BERT = Block(_SELF, "attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm")
@@ -37,7 +38,7 @@ _OF_TOKENS = "ForTokenClassification"
 _OF_TEXTS = ("ForSequenceClassification", "ForMultipleChoice")
 
 
-@family("bert", "roberta", "xlm-roberta", "camembert")
+@family(BERT)
 def bert(net: WiringBuilder) -> None:
     """BERT (Devlin et al. 2019) and RoBERTa (Liu et al. 2019), which have other heads."""
     at, pooler = _prefix(net, "encoder.layer.0"), "pooler.dense"
@@ -67,7 +68,7 @@ def bert(net: WiringBuilder) -> None:
     predicted(net, of_roberta, (lm_head,), stream, stream)
 
 
-@family("distilbert")
+@family(DISTILBERT)
 def distilbert(net: WiringBuilder) -> None:
     """DistilBERT (Sanh et al. 2019): the classifier has a layer of ReLUs."""
     at = _prefix(net, "transformer.layer.0")
@@ -86,7 +87,7 @@ def distilbert(net: WiringBuilder) -> None:
     predicted(net, ("vocab_transform", "vocab_layer_norm", "vocab_projector"), (), stream, stream)
 
 
-@family("albert")
+@family(ALBERT)
 def albert(net: WiringBuilder) -> None:
     """ALBERT (Lan et al. 2020): a small embedding, and blocks that are run several times."""
     at = _prefix(net, "encoder.embedding_hidden_mapping_in")

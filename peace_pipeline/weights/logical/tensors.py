@@ -9,7 +9,11 @@ from typing import Any
 import torch
 
 from peace_pipeline.weights.checkpoint import Checkpoint
-from peace_pipeline.weights.conventions import fused, gains, names, quantised, reparametrised
+from peace_pipeline.weights.logical.fused import input_last, split
+from peace_pipeline.weights.logical.gains import whole_gains
+from peace_pipeline.weights.logical.names import parameters, respelled, tied
+from peace_pipeline.weights.logical.quantised import unscaled
+from peace_pipeline.weights.logical.reparametrised import computed
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.weights.views import Stored, View, Views, consecutive, taken
 
@@ -92,7 +96,7 @@ def logical(checkpoint: Checkpoint, config: Mapping[str, Any]) -> LogicalTensors
     views = views_of(checkpoint.tensors.values(), config)
     copies = {
         copy: other
-        for copy, other in names.tied(views, config).items()
+        for copy, other in tied(views, config).items()
         if _are_equal(views[copy], views[other], checkpoint)
     }
     return LogicalTensors(checkpoint, views, copies)
@@ -121,7 +125,7 @@ def _blocks(view: View) -> list[View]:
 
 def views_of(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> Views:
     """Logical name → how that tensor is had from the stored ones, in the order of the latter; without buffers."""
-    views = names.parameters({info.name: Stored(info) for info in tensors})
-    views = reparametrised.computed(quantised.unscaled(views, config))
-    views = gains.whole_gains(names.respelled(views), config)
-    return fused.split(fused.input_last(views, config), config)
+    views = parameters({info.name: Stored(info) for info in tensors})
+    views = computed(unscaled(views, config))
+    views = whole_gains(respelled(views), config)
+    return split(input_last(views, config), config)

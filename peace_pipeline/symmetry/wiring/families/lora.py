@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.families.registry import FAMILIES, Family, family
 from peace_pipeline.symmetry.wiring.types import WiringMismatch
+from peace_pipeline.weights.conventions.lora import LORA
 
 _SECOND_OF = {"A": "B", "down": "up"}
 _PART = re.compile(
@@ -37,7 +38,7 @@ def wire_pairs(net: WiringBuilder) -> None:
     net.low_rank(pair for pair in pairs if pair[0] in net)
 
 
-@family("lora")
+@family(LORA)
 def lora(net: WiringBuilder) -> None:
     """All that was trained beside the pairs, which are wired later."""
     pairs = {name for _, *pair in _pairs(net.layers) for name in pair}

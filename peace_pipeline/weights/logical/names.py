@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from peace_pipeline.weights.conventions import conventions_of
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.weights.views import Views
 
@@ -66,23 +67,6 @@ _TIED = dict.fromkeys(
     _EMBEDDINGS,
 ) | {"embed_tokens": frozenset({"shared"})}
 """Module that may repeat the input embedding → the embeddings that it would repeat."""
-_TIED_BY_DEFAULT = frozenset(
-    (
-        "albert",
-        "bert",
-        "camembert",
-        "distilbert",
-        "gemma",
-        "gemma2",
-        "gemma3_text",
-        "gpt2",
-        "roberta",
-        "t5",
-        "whisper",
-        "xlm-roberta",
-    )
-)
-"""Model types whose embedding is tied where the config doesn't say."""
 
 
 def parameters(views: Views) -> Views:
@@ -122,8 +106,7 @@ def tied(views: Views, config: Mapping[str, Any]) -> dict[str, str]:
 
     Of several embeddings that fit it is the one whose name begins most like the copy's.
     """
-    kind = config.get("model_type")
-    if config.get("tie_word_embeddings", isinstance(kind, str) and kind in _TIED_BY_DEFAULT) is not True:
+    if config.get("tie_word_embeddings", conventions_of(config).tied_by_default) is not True:
         return {}
     embeddings = defaultdict(list)
     for name in sorted(views):

@@ -1,8 +1,7 @@
-"""Gains that are stored as what they exceed one by: the norms of Gemma."""
+"""Gains that are stored as what they exceed one by."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,13 +9,9 @@ from typing import Any
 import torch
 
 from peace_pipeline.weights.checkpoint import Checkpoint
+from peace_pipeline.weights.conventions import conventions_of
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 from peace_pipeline.weights.views import View, Views, finished
-
-_MODEL_TYPES = frozenset({"gemma", "gemma2", "gemma3", "gemma3_text"})
-_NORMS = re.compile(
-    r"(?:.*\.)?(?:(?:input|(?:pre|post)_(?:attention|feedforward))_layernorm|(?:[qk]_)?norm)\.weight"
-)
 
 
 @dataclass(frozen=True)
@@ -45,11 +40,11 @@ class OnePlus:
 
 
 def whole_gains(views: Views, config: Mapping[str, Any]) -> Views:
-    """Views in which the norms of a Gemma give the factors that they multiply by."""
-    kind = config.get("model_type")
-    if not isinstance(kind, str) or kind not in _MODEL_TYPES:
+    """Views in which norms give the factors that they multiply by."""
+    norms = conventions_of(config).gains_less_one
+    if norms is None:
         return views
-    return {name: _one_plus(view) if _NORMS.fullmatch(name) else view for name, view in views.items()}
+    return {name: _one_plus(view) if norms.fullmatch(name) else view for name, view in views.items()}
 
 
 def _one_plus(view: View) -> View:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from peace_pipeline.weights.conventions import CONVENTIONS, conventions_of
+from peace_pipeline.weights.conventions.facts import BY_CONFIG, BY_HEAD, ONE_BY_ONE
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.weights.views import Rows, Views, consecutive, taken, transposed
 
@@ -14,28 +16,8 @@ Config = Mapping[str, Any]
 _Split = tuple[str, dict[str, Rows]]
 """A fused module, and the modules that are its parts with their rows."""
 
-_ONE_BY_ONE, _BY_HEAD, _BY_CONFIG = "one by one", "by head", "by config"
-"""All queries, then all keys, then all values; or those of one key's heads, then the next; or as the config says."""
-
-_ATTENTION: dict[str, dict[str | None, str]] = {
-    "qkv": {None: _ONE_BY_ONE},
-    "qkv_proj": {None: _ONE_BY_ONE, "codegen": "", "minimax": "", "minimax_text_01": ""},
-    "attn_qkv": {None: _ONE_BY_ONE},
-    "Wqkv": {None: _ONE_BY_ONE},
-    "W_pack": {None: _ONE_BY_ONE},
-    "to_qkv": {None: _ONE_BY_ONE},
-    "c_attn": {None: _ONE_BY_ONE, "gpt_bigcode": _BY_CONFIG},
-    "wqkv": {"internlm2": _BY_HEAD},
-    "in_proj": {"deberta": _BY_HEAD},
-    "query_key_value": {
-        "gpt_neox": _BY_HEAD,
-        "gpt_neox_japanese": _BY_HEAD,
-        "bloom": _BY_HEAD,
-        "persimmon": _BY_HEAD,
-        "falcon": _BY_CONFIG,
-    },
-}
-"""Fused module → how it is laid out, by ``model_type`` (``None``: any other); left fused where that is not known."""
+_USUAL = dict.fromkeys(("qkv", "qkv_proj", "attn_qkv", "Wqkv", "W_pack", "to_qkv", "c_attn"), ONE_BY_ONE)
+"""Fused module → how it is laid out where a family doesn't have it otherwise."""
 
 _HALVES = {"gate_up_proj": ("gate", "up"), "kv": ("k", "v"), "to_kv": ("k", "v")}
 """Fused module → its two parts, one after the other."""
@@ -43,10 +25,9 @@ _HALVES = {"gate_up_proj": ("gate", "up"), "kv": ("k", "v"), "to_kv": ("k", "v")
 _ROLES = ("weight", "bias", "lora_B.weight")
 """Members of a module that hold its parts' rows: also what LoRA adds to them."""
 _MAX_HEADS = 1024
-_CONV1D_TYPES = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
 _CONV1D = re.compile(r"(?:.*\.)?(?:c_attn|q_attn|c_proj|c_fc)\.weight")
-_GATES = {3: "rzn", 4: "ifgo"}
-"""Gates of nn.GRU and nn.LSTM in their order, by number."""
+_GATES = {len(each.gates): each.gates for each in CONVENTIONS.values() if each.gates}
+"""Gates of a cell in their order, by number."""
 _CELL = re.compile(r"((?:.*\.)?)hh((?:_l\d+)?(?:_reverse)?)\.weight")
 
 
@@ -74,8 +55,7 @@ def _has_conv1d(views: Views, config: Config) -> bool:
     if fused:
         return any(len(shape) == 2 and shape[0] < shape[1] for shape in fused)
     parts = [config, *(part for part in config.values() if isinstance(part, Mapping))]
-    types = [part.get("model_type") for part in parts]
-    return any(isinstance(kind, str) and kind in _CONV1D_TYPES for kind in types)
+    return any(conventions_of(part).conv1d for part in parts)
 
 
 def split(views: Views, config: Config) -> Views:
@@ -111,6 +91,7 @@ def _pieces(member: str, role: str, parts: dict[str, Rows], views: Views) -> Vie
 
 
 def _splits(views: Views, config: Config) -> Iterator[_Split]:
+    layouts = {**_USUAL, **conventions_of(config).fused}
     for name, view in views.items():
         info = view.info
         module, _, role = name.rpartition(".")
@@ -121,8 +102,8 @@ def _splits(views: Views, config: Config) -> Iterator[_Split]:
             if last == "qkv" and f"{module}.weight" not in views:
                 yield from _beside_separate_weights(module, info, views)
         elif len(info.shape) == 2:
-            if last in _ATTENTION:
-                yield from _attention(module, last, info, config)
+            if layout := layouts.get(last):
+                yield from _attention(module, last, layout, info, config)
             elif last in _HALVES and info.shape[0] % 2 == 0:
                 yield _siblings(module, _HALVES[last], consecutive([info.shape[0] // 2] * 2))
             elif cell := _CELL.fullmatch(name):
@@ -153,20 +134,17 @@ def _beside_separate_weights(module: str, bias: TensorInfo, views: Views) -> Ite
         yield _siblings(module, "qkv", consecutive(sizes))
 
 
-def _attention(module: str, last: str, info: TensorInfo, config: Config) -> Iterator[_Split]:
-    kind = config.get("model_type")
-    layouts = _ATTENTION[last]
-    layout = layouts[kind] if isinstance(kind, str) and kind in layouts else layouts.get(None)
+def _attention(module: str, last: str, layout: str, info: TensorInfo, config: Config) -> Iterator[_Split]:
     heads = _heads(info, config)
     names = [f"attn_{part}" if last == "attn_qkv" else part for part in "qkv"]
     outputs, inputs = info.shape
-    if layout == _BY_CONFIG:
-        layout = _ONE_BY_ONE if heads and heads.keys == 1 else _BY_HEAD
-    if layout == _BY_HEAD and heads:
+    if layout == BY_CONFIG:
+        layout = ONE_BY_ONE if heads and heads.keys == 1 else BY_HEAD
+    if layout == BY_HEAD and heads:
         yield _siblings(module, names, heads.by_head())
-    elif layout == _ONE_BY_ONE and heads:
+    elif layout == ONE_BY_ONE and heads:
         yield _siblings(module, names, heads.one_by_one())
-    elif layout == _ONE_BY_ONE and outputs == 3 * inputs:
+    elif layout == ONE_BY_ONE and outputs == 3 * inputs:
         yield _siblings(module, names, consecutive([inputs] * 3))
     elif last == "c_attn" and outputs == 2 * inputs:  # GPT-2's attention to another sequence
         yield _siblings(module, names[1:], consecutive([inputs] * 2))
@@ -203,7 +181,7 @@ def _heads(info: TensorInfo, config: Config) -> _Heads | None:
 
 
 def _key_heads(config: Config) -> int | None:
-    if config.get("model_type") in ("falcon", "gpt_bigcode"):
+    if conventions_of(config).multi_query:
         if config.get("new_decoder_architecture") is not True:
             return 1 if config.get("multi_query", True) is True else None
         return _count(config, "num_kv_heads")

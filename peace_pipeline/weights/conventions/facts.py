@@ -1,0 +1,50 @@
+"""The facts of a family that reading and wiring its checkpoints rest on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+ONE_BY_ONE, BY_HEAD, BY_CONFIG, STAYS_FUSED = "one by one", "by head", "by config", ""
+"""All queries, then all keys, then all values; or those of one key's heads, then the next; or as the config says; or
+nobody knows how."""
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """What names and layouts mean in the checkpoints of a family.
+
+    ``model_types`` are what config.json calls it, ``timm`` what timm's ``architecture`` begins with (a regular
+    expression). ``fused`` is the name of a module that holds queries, keys and values → how they are laid out.
+    ``gains_less_one`` are the norms that are stored as what they exceed one by. ``gates`` are those of a recurrent
+    cell, in their order.
+    """
+
+    model_types: tuple[str, ...] = ()
+    timm: str | None = None
+    tied_by_default: bool = False
+    """Whether the output embedding is the input's where the config doesn't say."""
+    conv1d: bool = False
+    """Whether matrices are stored (in, out)."""
+    fused: Mapping[str, str] = field(default_factory=dict)
+    multi_query: bool = False
+    """Whether all queries share one key head unless the config says otherwise."""
+    gains_less_one: re.Pattern[str] | None = None
+    gates: str = ""
+
+
+CONVENTIONS: dict[str, Conventions] = {}
+"""``model_type`` → what is declared of it."""
+
+
+def declare(conventions: Conventions) -> Conventions:
+    """Register a family's conventions.
+
+    Raises:
+        ValueError: where one of its model types has been declared before.
+    """
+    if taken := CONVENTIONS.keys() & conventions.model_types:
+        raise ValueError(f"declared twice: {', '.join(sorted(taken))}")
+    CONVENTIONS.update(dict.fromkeys(conventions.model_types, conventions))
+    return conventions
