@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -24,6 +24,9 @@ from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.trained import build
+
+if TYPE_CHECKING:
+    from tests.specimens.running import Shelf
 
 RELU = {"hidden_act": "relu"}
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -205,6 +208,14 @@ def ingest(lake: Lake, config: ZooConfig) -> CrawlSummary:
         extract_batch(lake, batch)
         layer_batch(lake, batch)
     return summary
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """The specimens, saved."""
+    from tests.specimens.running import Shelf
+
+    return Shelf(tmp_path_factory.mktemp("specimens"))
 
 
 @pytest.fixture

@@ -35,13 +35,15 @@ Function = Callable[[Tensors], torch.Tensor]
 """Tensors of networks, by name (networks, *shape) → values (rows, *shape), of which a row is a network or an input."""
 
 
-def assert_invariant(function: Function, wiring: Wiring, tensors: Tensors, *, seed: int = 0) -> None:
+def assert_invariant(
+    function: Function, wiring: Wiring, tensors: Tensors, *, seed: int = 0
+) -> dict[str, float]:
     """Assert that no action of a wiring moves a function of the networks' ``tensors`` (networks, *shape), which are of
-    the names and shapes in the wiring and all of one dtype.
+    the names and shapes in the wiring and all of one dtype; gives the :func:`movements`.
 
     Raises:
         AssertionError: where max|Δ| / std (see :func:`movement`) is more than the dtype's ``TOLERANCE`` or is no
-            number; where the wiring claims no action.
+            number; where the wiring claims no action, which would show nothing.
     """
     dtype = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
     found = movements(function, wiring, tensors, seed=seed)
@@ -49,9 +51,10 @@ def assert_invariant(function: Function, wiring: Wiring, tensors: Tensors, *, se
     assert all(moved <= TOLERANCE[dtype] for moved in found.values()), (
         f"max|Δ|/std {found} exceeds {TOLERANCE[dtype]:g} in {dtype_name(dtype)}"
     )
+    return found
 
 
-def assert_module_invariant(module: nn.Module, wiring: Wiring, *args: Any, **kwargs: Any) -> None:
+def assert_module_invariant(module: nn.Module, wiring: Wiring, *args: Any, **kwargs: Any) -> dict[str, float]:
     """Assert that no action of a wiring moves what a module, in evaluation mode, gives for inputs: two examples at
     least, in the module's dtype (float64 shows the most). All outputs count, each (examples, *shape).
 
@@ -63,7 +66,8 @@ def assert_module_invariant(module: nn.Module, wiring: Wiring, *args: Any, **kwa
         >>> from peace_pipeline.symmetry.wiring.tracing import trace
         >>> module = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)).double()
         >>> inputs = torch.randn(16, 3, dtype=torch.float64)
-        >>> assert_module_invariant(module, trace(module, inputs), inputs)
+        >>> assert_module_invariant(module, trace(module, inputs), inputs).keys()
+        dict_keys(['permutation', 'scale', 'all'])
 
         A wiring that claims more than the module has is caught: ReLU keeps scales, tanh doesn't.
 
@@ -89,19 +93,23 @@ def assert_module_invariant(module: nn.Module, wiring: Wiring, *args: Any, **kwa
     module.eval()
     try:
         tensors = {name: view.get(state[source])[None] for name, (view, source) in views.items()}
-        assert_invariant(outputs, wiring, tensors)
+        return assert_invariant(outputs, wiring, tensors)
     finally:
         module.train(was_training)
 
 
 def movements(function: Function, wiring: Wiring, tensors: Tensors, *, seed: int = 0) -> dict[str, float]:
-    """Kind of element, of those in ``STRENGTHS`` that the wiring has → the largest movement under a random one."""
+    """Kind of element → the largest movement under a random one. Of those in ``STRENGTHS``, kinds are left out that the
+    wiring doesn't have, or whose element happens to change nothing (the order of two heads, say)."""
     before = function(tensors)
-    return {
-        kind: float(movement(before, function(acted(wiring, tensors, strength, seed))).max())
-        for kind, strength in STRENGTHS.items()
-        if has_any(wiring, strength)
-    }
+    found = {}
+    for kind, strength in STRENGTHS.items():
+        if not has_any(wiring, strength):
+            continue
+        new = acted(wiring, tensors, strength, seed)
+        if any(not torch.equal(value, new[name]) for name, value in tensors.items()):
+            found[kind] = float(movement(before, function(new)).max())
+    return found
 
 
 def movement(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:

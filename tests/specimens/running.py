@@ -5,7 +5,8 @@ A checkpoint is changed as ``peace transform`` changes one: through its logical 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,24 +17,13 @@ from torch import Tensor, nn
 
 from peace_pipeline.stages.extract import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.group.actions import Action
-from peace_pipeline.symmetry.group.elements import ALL, Element, Strength, random_element
+from peace_pipeline.symmetry.group.elements import Element, Strength, Tensors, random_element
+from peace_pipeline.symmetry.testing import movement
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.logical import LogicalTensors
 from peace_pipeline.weights.rewriting import rewrite
-from tests.specimens import Specimen
-
-STRENGTHS: dict[str, Strength] = {
-    "permute": Strength(heads=False),
-    "heads": Strength(permute=False),
-    "scale": Strength(permute=False, heads=False, decades=2.0),
-    "signs": Strength(permute=False, heads=False, signs=True),
-    "mix": Strength(permute=False, heads=False, mix=True),
-    "all": ALL,
-}
-"""The kinds of random elements, as ``peace transform`` has flags."""
-TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3}
-"""The largest change of outputs, relative to the largest output, that is put down to rounding."""
+from tests.specimens import FAMILIES, Specimen
 
 
 @dataclass(frozen=True)
@@ -88,9 +78,18 @@ class Saved:
             rewrite(self.folder, folder, self._weights, lambda stored: network.rewritten(stored, values))
         return Saved(self.specimen, folder, self.specimen.load(folder))
 
+    def function(self, folder: Path) -> Callable[[Tensors], Tensor]:
+        """What the network computes of its logical tensors, which are written to ``folder`` and loaded from there."""
+
+        def outputs(tensors: Tensors) -> Tensor:
+            shutil.rmtree(folder, ignore_errors=True)
+            return self.with_tensors(tensors, folder).outputs
+
+        return outputs
+
     def change(self, other: Saved) -> float:
-        """How far another's outputs lie from these, relative to the largest of these."""
-        return _change(self.outputs, other.outputs)
+        """How far another's outputs lie from these at most, in standard deviations (see :func:`movement`)."""
+        return float(movement(self.outputs, other.outputs).max())
 
     def left_out(self, other: Saved) -> dict[str, float]:
         """Parameter or statistic that differs in ``other`` → the change of outputs where it alone keeps its old value
@@ -102,7 +101,8 @@ class Saved:
                 continue
             kept = tensor.detach().clone()
             tensor.data.copy_(old[name])
-            changes[name] = _change(self.outputs, self.specimen.run(other.module, self.specimen.inputs(1)))
+            outputs = self.specimen.run(other.module, self.specimen.inputs(1))
+            changes[name] = float(movement(self.outputs, outputs).max())
             tensor.data.copy_(kept)
         return changes
 
@@ -135,5 +135,14 @@ def _new_values(network: LogicalTensors, wiring: Wiring, element: Element) -> di
     return acted
 
 
-def _change(before: Tensor, after: Tensor) -> float:
-    return float((after - before).abs().max() / before.abs().max())
+class Shelf:
+    """Saved specimens by name, each built when it is first asked for; they are shared and not to be changed."""
+
+    def __init__(self, folder: Path, specimens: Mapping[str, Specimen] = FAMILIES) -> None:
+        self._folder, self._specimens = folder, specimens
+        self._saved: dict[str, Saved] = {}
+
+    def __getitem__(self, name: str) -> Saved:
+        if name not in self._saved:
+            self._saved[name] = Saved.build(self._specimens[name], self._folder / name)
+        return self._saved[name]

@@ -57,10 +57,10 @@ class Specimen(ABC):
 
     @torch.no_grad()
     def run(self, module: nn.Module, inputs: Inputs) -> Tensor:
-        """The network's function at the inputs: all outputs as one vector, float64."""
+        """The network's function at the inputs: all outputs of each example in a row (batch, values), float64."""
         dtype = next(module.parameters()).dtype
         cast = {name: x.to(dtype) if x.is_floating_point() else x for name, x in inputs.items()}
-        return torch.cat([output.double().flatten() for output in self.outputs(module, cast)])
+        return torch.cat([output.double().reshape(BATCH, -1) for output in self.outputs(module, cast)], 1)
 
     @abstractmethod
     def outputs(self, module: nn.Module, inputs: Inputs) -> list[Tensor]:

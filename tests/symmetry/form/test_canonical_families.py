@@ -19,19 +19,22 @@ from peace_pipeline.symmetry.form.reduction import Reduction
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import ALL, Strength, Tensors, random_element
 from peace_pipeline.symmetry.network import Network, Stack
+from peace_pipeline.symmetry.testing import TOLERANCE
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring, oriented
 from peace_pipeline.weights.layers import Layer
 from peace_pipeline.weights.tensors import TensorInfo
 from tests.conftest import infos_of
-from tests.specimens import FAMILIES
+from tests.specimens import FAMILIES, REPRESENTATIVES
 from tests.specimens.pretrained import GROUPED, TransformersSpecimen, tokens
-from tests.specimens.running import TOLERANCE, Saved
+from tests.specimens.running import Saved, Shelf
+from tests.sweep import swept
 
 F64 = torch.float64
 ONE_KEY_HEAD = TransformersSpecimen(
     tokens, "LlamaForCausalLM", GROUPED | {"num_key_value_heads": 1, "attention_bias": True}
 )
+SWEPT = swept(FAMILIES, always=REPRESENTATIVES)
 CLOSE = {torch.float64: 1e-9, torch.float32: 2e-3}
 CONTINUOUS = Strength(permute=False, heads=False, decades=2.0, signs=True, mix=True)
 
@@ -65,16 +68,10 @@ def disguised(wiring: Wiring, raw: Tensors, strength: Strength, seed: int = 3) -
     return act(wiring, raw, element)
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Saved]:
-    folder = tmp_path_factory.mktemp("specimens")
-    return {name: Saved.build(specimen, folder / name) for name, specimen in FAMILIES.items()}
-
-
 @pytest.mark.parametrize("dtype", list(CLOSE))
-@pytest.mark.parametrize("name", FAMILIES)
-def test_one_form_for_all_disguises(saved: dict[str, Saved], name: str, dtype: torch.dtype) -> None:
-    wiring, raw = saved[name].wiring, {key: value.to(dtype) for key, value in saved[name].tensors.items()}
+@pytest.mark.parametrize("name", SWEPT)
+def test_one_form_for_all_disguises(shelf: Shelf, name: str, dtype: torch.dtype) -> None:
+    wiring, raw = shelf[name].wiring, {key: value.to(dtype) for key, value in shelf[name].tensors.items()}
     expected = form(wiring, raw)
     continuous = disguised(wiring, raw, CONTINUOUS)
     assert apart(expected, form(wiring, continuous), in_order=True) < CLOSE[dtype]
@@ -95,11 +92,11 @@ def cut(wiring: Wiring, raw: Tensors) -> Tensors:
     return stack.tensors
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "llama of one key head"])
+@pytest.mark.parametrize("name", [*SWEPT, "llama of one key head"])
 def test_disguised_networks_of_every_family_are_cut_to_the_same(
-    saved: dict[str, Saved], name: str, tmp_path: Path
+    shelf: Shelf, name: str, tmp_path: Path
 ) -> None:
-    one = saved[name] if name in saved else Saved.build(ONE_KEY_HEAD, tmp_path / "original")
+    one = shelf[name] if name in FAMILIES else Saved.build(ONE_KEY_HEAD, tmp_path / "original")
     wiring, raw = one.wiring, one.tensors
     assert apart(cut(wiring, raw), cut(wiring, disguised(wiring, raw, ALL)), in_order=False) < CLOSE[F64]
 
@@ -166,9 +163,9 @@ def unfolded_norm(
     return {norm.tensors[role]: value for role, value in new.items()}
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_the_form_computes_the_same_function(saved: dict[str, Saved], name: str, tmp_path: Path) -> None:
-    one = saved[name]
+@pytest.mark.parametrize("name", SWEPT)
+def test_the_form_computes_the_same_function(shelf: Shelf, name: str, tmp_path: Path) -> None:
+    one = shelf[name]
     new = unfolded(one.wiring, one.tensors, form(one.wiring, one.tensors))
     assert one.change(one.with_tensors(new, tmp_path / "form")) < TOLERANCE[torch.float64]
 

@@ -7,13 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from peace_pipeline.stages.extract import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.group.actions import act, inverse
-from peace_pipeline.symmetry.group.elements import Element, Tensors
-from peace_pipeline.weights.checkpoint import open_checkpoint
+from peace_pipeline.symmetry.group.elements import Element
+from peace_pipeline.symmetry.testing import STRENGTHS
 from tests.conftest import folded_tensors
-from tests.specimens import FAMILIES
-from tests.specimens.running import STRENGTHS, Saved
+from tests.specimens.running import Saved, Shelf
 
 NAMES = (
     "llama", "qwen3", "bert_classifier", "gpt2", "t5", "lstm_bidirectional", "densenet", "mobilenet_v2",
@@ -21,15 +19,9 @@ NAMES = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=NAMES)
-def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    return Saved.build(FAMILIES[request.param], tmp_path_factory.mktemp(request.param))
-
-
-def tensors_of(saved: Saved) -> Tensors:
-    with open_checkpoint([saved.folder / "model.safetensors"]) as checkpoint:
-        network, _ = wire_checkpoint(checkpoint, config_beside(saved.folder))
-        return {name: network.read(name, torch.float64)[None] for name in network.tensors}
+@pytest.fixture(params=NAMES)
+def saved(request: pytest.FixtureRequest, shelf: Shelf) -> Saved:
+    return shelf[request.param]
 
 
 def rounded(element: Element) -> Element:
@@ -38,9 +30,9 @@ def rounded(element: Element) -> Element:
     return replace(element, scales=scales)
 
 
-@pytest.mark.parametrize("kind", ["permute", "heads", "scale", "signs"])
+@pytest.mark.parametrize("kind", ["permutation", "heads", "scale", "signs"])
 def test_permutations_powers_of_two_and_signs_come_back_bit_for_bit(saved: Saved, kind: str) -> None:
-    tensors, element = tensors_of(saved), rounded(saved.element(STRENGTHS[kind]))
+    tensors, element = saved.tensors, rounded(saved.element(STRENGTHS[kind]))
     acted = act(saved.wiring, tensors, element)
     returned = act(saved.wiring, acted, inverse(saved.wiring, element))
     assert not element.flips
@@ -49,7 +41,7 @@ def test_permutations_powers_of_two_and_signs_come_back_bit_for_bit(saved: Saved
 
 
 def test_all_of_it_comes_back_but_for_the_gains_that_were_absorbed(saved: Saved) -> None:
-    tensors, element = tensors_of(saved), saved.element(STRENGTHS["all"])
+    tensors, element = saved.tensors, saved.element(STRENGTHS["all"])
     acted = act(saved.wiring, tensors, element)
     returned = act(saved.wiring, acted, inverse(saved.wiring, element))
     folded = folded_tensors(saved.wiring, lambda name: returned[name][0])

@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from peace_pipeline.stages.extract import config_beside
+from peace_pipeline.symmetry.group.elements import ALL
+from peace_pipeline.symmetry.testing import TOLERANCE, assert_invariant
 from peace_pipeline.symmetry.wiring.symmetries import FREE, GAIN
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.layers import layers_of
 from peace_pipeline.weights.logical import logical
-from tests.specimens import FAMILIES, Specimen
+from tests.specimens import FAMILIES, REPRESENTATIVES, Specimen
 from tests.specimens.pretrained import (
     ALBERT,
     CLIP,
@@ -38,8 +40,9 @@ from tests.specimens.pretrained import (
     translated_tokens,
     typed_tokens,
 )
-from tests.specimens.running import STRENGTHS, TOLERANCE, Saved
+from tests.specimens.running import Saved, Shelf
 from tests.specimens.specimen import Config
+from tests.sweep import swept
 
 Actions = dict[str, set[str]]
 """Role of groups (the last part of their names; ``norm`` for what norms give) → the actions on them."""
@@ -220,55 +223,52 @@ HEADS: dict[str, Specimen] = {
         ("", TransformersSpecimen(images(12), "CLIPForImageClassification", CLIP | LABELS)),
     ]
 }  # fmt: skip
+ODD_HEADS = [
+    name
+    for name in HEADS
+    if " " in name
+    or name.startswith(("Gemma", "MT5", "UMT5", "CLIP", "Whisper", "AlbertForPre", "XLM", "Camembert"))
+]
+"""Those with more than another layer behind what the family has: other ties, norms, parts."""
 UNUSED = ("vision_model.post_layernorm.",)
 """Of CLIP's classifier, which reads the stream before its last norm."""
 
 
-@pytest.fixture(scope="module", params=EXPECTED)
-def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    return Saved.build(FAMILIES[request.param], tmp_path_factory.mktemp(request.param) / "original")
-
-
-def test_actions_of_a_family(family: Saved, request: pytest.FixtureRequest) -> None:
-    assert family.wiring.method == "family"
-    assert actions_on(family.wiring) == EXPECTED[request.node.callspec.params["family"]]
-
-
-def test_every_tensor_has_its_place(family: Saved) -> None:
-    check_places(family)
-
-
-@pytest.mark.parametrize("kind", STRENGTHS)
-def test_a_family_computes_the_same(family: Saved, kind: str, tmp_path: Path) -> None:
-    element = family.element(STRENGTHS[kind])
-    if not any(vars(element).values()):
-        assert kind in ("scale", "signs")  # only heads and per-head maps are everywhere
-        return
-    acted = family.acted(element, tmp_path / "acted")
-    assert family.change(acted) <= TOLERANCE[torch.float64]
-    assert any(
-        not torch.equal(a, b)
-        for a, b in zip(family.module.parameters(), acted.module.parameters(), strict=True)
-    )
-
-
-def test_no_tensor_of_a_family_may_be_left_out(family: Saved, tmp_path: Path) -> None:
-    check_left_out(family, family.acted(family.element(STRENGTHS["all"]), tmp_path / "acted"))
+SWEPT = swept(EXPECTED, always=[name for name in REPRESENTATIVES if name in EXPECTED])
 
 
 @pytest.mark.parametrize("name", EXPECTED)
+def test_actions_of_a_family(name: str, shelf: Shelf) -> None:
+    assert shelf[name].wiring.method == "family"
+    assert actions_on(shelf[name].wiring) == EXPECTED[name]
+    check_places(shelf[name])
+
+
+@pytest.mark.parametrize("name", SWEPT)
+def test_a_family_computes_the_same(name: str, shelf: Shelf, tmp_path: Path) -> None:
+    saved = shelf[name]
+    found = assert_invariant(saved.function(tmp_path / "acted"), saved.wiring, saved.tensors)
+    assert found.keys() >= {"permutation", "heads", "mix", "all"}
+
+
+@pytest.mark.parametrize("name", SWEPT)
+def test_no_tensor_of_a_family_may_be_left_out(name: str, shelf: Shelf, tmp_path: Path) -> None:
+    check_left_out(shelf[name], shelf[name].acted(shelf[name].element(ALL), tmp_path / "acted"))
+
+
+@pytest.mark.parametrize("name", SWEPT)
 def test_a_family_in_single_precision(name: str, tmp_path: Path) -> None:
     saved = Saved.build(FAMILIES[name], tmp_path / "original", torch.float32)
-    acted = saved.acted(saved.element(STRENGTHS["all"]), tmp_path / "acted")
+    acted = saved.acted(saved.element(ALL), tmp_path / "acted")
     assert saved.change(acted) <= TOLERANCE[torch.float32]
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", swept(HEADS, always=ODD_HEADS))
 def test_other_heads(name: str, tmp_path: Path) -> None:
     saved = Saved.build(HEADS[name], tmp_path / "original")
     assert saved.wiring.method == "family"
     check_places(saved)
-    acted = saved.acted(saved.element(STRENGTHS["all"]), tmp_path / "acted")
+    acted = saved.acted(saved.element(ALL), tmp_path / "acted")
     assert saved.change(acted) <= TOLERANCE[torch.float64]
     check_left_out(saved, acted)
 
@@ -330,4 +330,4 @@ def check_left_out(saved: Saved, acted: Saved) -> None:
         if name in free or name.startswith(unused):
             assert change <= TOLERANCE[torch.float64], name
         else:
-            assert change >= 100 * TOLERANCE[torch.float64], name
+            assert change >= 10 * TOLERANCE[torch.float64], name
