@@ -14,7 +14,9 @@ def register(instance: dg.DagsterInstance, lake: Lake) -> list[str]:
 
     They are added oldest first and all at once, so from the newest back to one that is known there are no others.
     """
-    newest_first = reversed(lake.batches())
+    from peace_pipeline.zoo.current import Current
+
+    newest_first = reversed(Current(lake).batches())
     missing = list(takewhile(lambda batch: not instance.has_dynamic_partition("batch", batch), newest_first))
     if missing:
         instance.add_dynamic_partitions("batch", missing[::-1])

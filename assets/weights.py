@@ -32,10 +32,10 @@ def extracted_weights(
     Models whose tensors are equal, byte by byte, are listed as copies.
     """
     from peace_pipeline.stages.extract import extract_batch
-    from peace_pipeline.zoo.contents import copies
+    from peace_pipeline.zoo.contents import Contents
 
     metadata = _run(extract_batch, lake, zoo, context.partition_key, "Reading weights")
-    groups = copies(lake.open(), context.partition_key)
+    groups = Contents(lake.open()).copies(context.partition_key)
     listed = dg.MetadataValue.json(groups[:_SHOWN])
     return dg.MaterializeResult(metadata={**metadata, "copies": len(groups), "copies/listed": listed})
 

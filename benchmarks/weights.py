@@ -313,7 +313,8 @@ def package_networks(home: str | None, wheelhouse: str | None) -> tuple[dict[str
     source = PackagesSource(Lake.open(home), Path.cwd(), **({"wheelhouse": wheelhouse} if wheelhouse else {}))
     found: dict[str, list[Any]] = {}
     unread: Counter[str] = Counter()
-    for record in source.crawl({}):
+    known = Known(source.lake, source.source, source.prefix, {}, datetime.now(UTC))
+    for record in source.crawl(known):
         weights = [source.fetch(record) / file.path for file in record.files if files.is_weights(file.path)]
         try:
             if record.reason:

@@ -37,7 +37,7 @@ from peace_pipeline.stages.extract import config_beside
 from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.zoo import files
-from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.source import FetchError, local_folder
 
 IDENTICAL, EQUIVALENT, DERIVED, UNRELATED = VERDICTS = ("identical", "equivalent", "derived", "unrelated")
@@ -197,7 +197,7 @@ def open_network(lake: Lake, name: str) -> Iterator[Network]:
 def _opened(lake: Lake, name: str) -> Iterator[tuple[Checkpoint, dict[str, Any]]]:
     """A checkpoint and its config.json."""
     is_id = not name.startswith("hf://") and not Path(name).expanduser().exists()
-    record = newest_records(lake).get(name) if is_id else None
+    record = Current(lake).records([name]).get(name) if is_id else None
     if record is None:
         with open_model(lake, name) as (checkpoint, folder):
             yield checkpoint, config_beside(folder)

@@ -21,14 +21,16 @@ _MOST_FILES, _MOST_UNINDEXED = 100, 1000
 
 
 class KeyedTable:
-    """The rows under ``folder``/``name``.lance, one a value of the column ``key``.
+    """The rows under ``folder``/``name``.lance, one a value of the column ``key``; looked up by it and by ``others``.
 
     It comes into being with the first rows; until then it is empty. Every read sees what was committed before it, and
     every write is one commit. Writers take turns: who writes holds a lock.
     """
 
-    def __init__(self, folder: Path, name: str, schema: pa.Schema, key: str) -> None:
-        self.folder, self.name, self.key = folder, name, key
+    def __init__(
+        self, folder: Path, name: str, schema: pa.Schema, key: str, others: tuple[str, ...] = ()
+    ) -> None:
+        self.folder, self.name, self.key, self.others = folder, name, key, others
         position = schema.get_field_index(key)
         marked = pa.field(
             key, pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key": "true"}
@@ -85,9 +87,9 @@ class KeyedTable:
         """How many rows there are for which ``where`` holds."""
         return self._table.count_rows(where) if self.exists else 0
 
-    def maintain(self, *columns: str, share: float = 0.1, discard: bool = False) -> None:
-        """Index the key and ``columns``, and bring new rows into files and indexes where they are more than a
-        ``share`` of all: so all updates together cost a multiple of the rows that they brought.
+    def maintain(self, *, share: float = 0.1, discard: bool = False) -> None:
+        """Index what is looked up, and bring new rows into files and indexes where they are more than a ``share`` of
+        all: so all updates together cost a multiple of the rows that they brought.
 
         ``discard`` drops the versions before this one, which nobody else may be reading.
         """
@@ -97,7 +99,7 @@ class KeyedTable:
         stats = table.stats()
         rows, files = stats["num_rows"], stats["fragment_stats"]["num_small_fragments"]
         indexed = {column: index.name for index in table.list_indices() for column in index.columns}
-        for column in {self.key, *columns} - indexed.keys() if rows > _MOST_UNINDEXED else ():
+        for column in {self.key, *self.others} - indexed.keys() if rows > _MOST_UNINDEXED else ():
             table.create_index(column, config=BTree())
         found = table.index_stats(indexed[self.key]) if self.key in indexed else None
         unindexed = found.num_unindexed_rows if found else 0

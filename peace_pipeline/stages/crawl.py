@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.tables import DELETED, SKIPPED
 from peace_pipeline.progress import Progress
-from peace_pipeline.zoo.batches import write_batches
-from peace_pipeline.zoo.current import known_models
+from peace_pipeline.zoo.batches import in_batches, store_batch
+from peace_pipeline.zoo.current import Current
+from peace_pipeline.zoo.known import Known
 from peace_pipeline.zoo.record import KnownModel, ModelRecord
-from peace_pipeline.zoo.source import Found, ZooConfig, crawl
+from peace_pipeline.zoo.source import Found, Source, ZooConfig, crawl
 
 
 @dataclass
@@ -28,37 +30,39 @@ class CrawlSummary:
 class _Tally:
     """The last that a crawl found of each model, and whether it was there before."""
 
-    def __init__(self, known: Mapping[str, KnownModel]) -> None:
-        self.known = known
-        self.last: dict[str, tuple[str, str | None]] = {}
+    def __init__(self) -> None:
+        self.present: dict[str, bool] = {}
+        self.last: dict[str, ModelRecord] = {}
 
-    def counted(self, found: Iterable[Found]) -> Iterator[Found]:
-        """``found``, taken into account."""
-        for item in found:
-            if isinstance(item, ModelRecord):
-                self.last[item.model_id] = item.status, item.reason
-            yield item
+    def add(self, records: Iterable[ModelRecord], current: Current) -> None:
+        """Take in a batch that is not stored yet."""
+        last = {record.model_id: replace(record, card=None, files=()) for record in records}
+        stored = current.rows(last, ["model_id", "status"]).to_pylist()
+        there = {row["model_id"] for row in stored if row["status"] != DELETED}
+        self.present = {model_id: model_id in there for model_id in last} | self.present
+        self.last |= last
 
     def summary(self, batches: list[str]) -> CrawlSummary:
         """What it comes to."""
         summary = CrawlSummary(batches=batches)
-        for model_id, (status, reason) in self.last.items():
-            before = self.known.get(model_id)
-            if status == DELETED:
+        for model_id, record in self.last.items():
+            if record.status == DELETED:
                 summary.deleted.append(model_id)
                 continue
-            present = before is not None and before.status != DELETED
-            (summary.changed if present else summary.new).append(model_id)
-            if status == SKIPPED:
-                summary.skipped.append({"model_id": model_id, "reason": reason or ""})
+            (summary.changed if self.present[model_id] else summary.new).append(model_id)
+            if record.status == SKIPPED:
+                summary.skipped.append({"model_id": model_id, "reason": record.reason or ""})
         return summary
 
 
-def crawl_zoo(lake: Lake, config: ZooConfig, progress: Progress | None = None) -> CrawlSummary:
+def crawl_zoo(
+    lake: Lake, config: ZooConfig, progress: Progress | None = None, now: datetime | None = None
+) -> CrawlSummary:
     """Crawl every source and store what is new, changed, skipped or gone in batches.
 
     One crawl runs at a time over all processes of a machine. A batch is stored whole or not at all, so a crawl
-    that is killed loses what it had not stored yet and the next one finds it again.
+    that is killed loses what it had not stored yet and the next one finds it again. ``now`` decides which models that
+    failed for a passing reason are offered again.
 
     Raises:
         ConfigError: where a source can't be used.
@@ -67,8 +71,23 @@ def crawl_zoo(lake: Lake, config: ZooConfig, progress: Progress | None = None) -
     from filelock import FileLock
 
     with FileLock(lake.root / ".crawl.lock"):
-        known = known_models(lake)
-        tally = _Tally(known)
-        found = tally.counted(crawl(config.build(lake), known, progress))
-        batches = [batch for batch, _ in write_batches(lake, found, config.batch_size)]
+        sources, current, tally, batches = config.build(lake), Current(lake), _Tally(), []
+        found: dict[str, KnownModel] = {}
+        now = now or datetime.now(UTC)
+
+        def known(source: Source) -> Known:
+            return Known(lake, source.source, source.prefix, found, now)
+
+        for records in in_batches(_noted(crawl(sources, known, progress), found), config.batch_size):
+            tally.add(records, current)
+            batches.append(store_batch(lake, records))
+            found.clear()
     return tally.summary(batches)
+
+
+def _noted(items: Iterable[Found], found: dict[str, KnownModel]) -> Iterator[Found]:
+    """``items``, each record of which is in ``found`` before the next is asked for."""
+    for item in items:
+        if isinstance(item, ModelRecord):
+            found[item.model_id] = KnownModel.of(item)
+        yield item

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import starmap
 from pathlib import Path
 from typing import Any
@@ -29,26 +30,27 @@ from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo import NEW, SKIPPED, ModelRecord, files
 from peace_pipeline.zoo.card import CONFIG, read_config
 from peace_pipeline.zoo.fetching import Fetched, Fetcher
-from peace_pipeline.zoo.record import from_table
+from peace_pipeline.zoo.batches import read_records
+from peace_pipeline.zoo.contents import Contents
+from peace_pipeline.zoo.retries import Retries
 from peace_pipeline.zoo.source import FetchError, Progress
 
 _UNREADABLE = (UnreadableCheckpoint, MemoryError)
 _LONGEST_REASON = 500
 
 
-def read_records(lake: Lake, batch: str) -> list[ModelRecord]:
-    """The model records of a batch."""
-    return from_table(pq.read_table(lake.zoo(batch)))
-
-
 def extract_batch(
-    lake: Lake, batch: str, fetcher: Fetcher | None = None, progress: Progress | None = None
+    lake: Lake,
+    batch: str,
+    fetcher: Fetcher | None = None,
+    progress: Progress | None = None,
+    now: datetime | None = None,
 ) -> BatchOutcome:
     """Fetch, verify and open the checkpoints of a batch and write their tensor inventory, with a hash of every tensor
     and of the model (``content``): equal for models of equal tensors, whatever files they lie in.
 
-    A model that can't be had or read becomes a ``skipped`` row with its reason (``passing`` where the next crawl
-    shall offer it again); the batch goes on.
+    A model that can't be had or read becomes a ``skipped`` row with its reason (``passing`` where later crawls
+    shall offer it again, after a pause that is counted from ``now``); the batch goes on.
 
     Raises:
         OSError: where the disk is full.
@@ -56,9 +58,18 @@ def extract_batch(
     records = [record for record in read_records(lake, batch) if record.status == NEW]
     fetched = (fetcher or Fetcher()).fetch_all(records, fetch_sampled)
     rows = list(_reported(starmap(_inventory, fetched), len(records), progress))
+    Contents(lake).put(batch, rows)
+    _note_failures(lake, batch, [row for row in rows if row["status"] == SKIPPED], now)
     write_parquet(pa.Table.from_pylist(rows, schema=INVENTORY.schema), lake.inventory(batch))
     skipped = sum(row["status"] == SKIPPED for row in rows)
     return BatchOutcome(len(rows) - skipped, skipped)
+
+
+def _note_failures(lake: Lake, batch: str, rows: list[dict[str, Any]], now: datetime | None) -> None:
+    """Models that failed for a passing reason are offered again; the others are done with, or skipped for good."""
+    failed = [(row["model_id"], row["revision"]) for row in rows if row.get("passing")]
+    settled = [row["model_id"] for row in rows if not row.get("passing")]
+    Retries(lake).note(batch, failed, settled, now or datetime.now(UTC))
 
 
 def _reported(
@@ -124,7 +135,11 @@ def _verify(record: ModelRecord, folder: Path) -> None:
 
 
 def layer_batch(
-    lake: Lake, batch: str, fetcher: Fetcher | None = None, progress: Progress | None = None
+    lake: Lake,
+    batch: str,
+    fetcher: Fetcher | None = None,
+    progress: Progress | None = None,
+    now: datetime | None = None,
 ) -> BatchOutcome:
     """Wire the readable checkpoints of a batch and write their layer table and their wirings.
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
+import pyarrow.parquet as pq
+
 from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.lake.query import query
-from peace_pipeline.zoo.record import ModelRecord, to_table
+from peace_pipeline.zoo.current import Current
+from peace_pipeline.zoo.record import ModelRecord, from_table, to_table
 from peace_pipeline.zoo.source import Found, Milestone
 
 _BATCH = "%Y%m%dT%H%M%S%f"
@@ -19,13 +22,24 @@ def skipped_records(lake: Lake, batches: Iterable[str]) -> list[dict[str, str]]:
     return [row for batch in batches for row in query(sql, zoo=lake.zoo(batch)).to_pylist()]
 
 
-def write_batches(
-    lake: Lake, found: Iterable[Found], batch_size: int
-) -> Iterator[tuple[str, list[ModelRecord]]]:
-    """Write records to the lake in batches of at most ``batch_size`` and yield each batch as it is stored.
+def read_records(lake: Lake, batch: str) -> list[ModelRecord]:
+    """The model records of a batch."""
+    return from_table(pq.read_table(lake.zoo(batch)))
+
+
+def store_batch(lake: Lake, records: Iterable[ModelRecord]) -> str:
+    """Store records as the newest batch, of which the current state then knows; its name."""
+    batch = _next_batch(lake)
+    write_parquet(to_table(records), lake.zoo(batch))
+    Current(lake)
+    return batch
+
+
+def in_batches(found: Iterable[Found], batch_size: int) -> Iterator[list[ModelRecord]]:
+    """Records, at most ``batch_size`` at a time, each batch to be stored before the next is asked for.
 
     Of a model that changes while it is crawled the last record counts. Milestones are told as soon as all records
-    before them are stored. Where ``found`` ends with an error, what it gave before is stored first.
+    before them are stored. Where ``found`` ends with an error, it is raised after what it gave before.
     """
     rows: dict[str, ModelRecord] = {}
     milestones: list[Milestone] = []
@@ -36,12 +50,12 @@ def write_batches(
         else:
             rows[item.model_id] = item
         if len(rows) == batch_size:
-            yield _write_batch(lake, rows.values()), list(rows.values())
+            yield list(rows.values())
             rows = {}
         if not rows:
             _tell(milestones)
     if rows:
-        yield _write_batch(lake, rows.values()), list(rows.values())
+        yield list(rows.values())
     _tell(milestones)
     stream.finish()
 
@@ -68,12 +82,6 @@ def _tell(milestones: list[Milestone]) -> None:
     for milestone in milestones:
         milestone.reached()
     milestones.clear()
-
-
-def _write_batch(lake: Lake, rows: Iterable[ModelRecord]) -> str:
-    batch = _next_batch(lake)
-    write_parquet(to_table(rows), lake.zoo(batch))
-    return batch
 
 
 def _next_batch(lake: Lake) -> str:

@@ -8,6 +8,7 @@ newest is thus decided once, and what an answer costs depends on what is asked f
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,9 +17,8 @@ import pyarrow.parquet as pq
 
 from peace_pipeline.lake import Lake, atomic
 from peace_pipeline.lake.keyed import KeyedTable
-from peace_pipeline.lake.query import query
 from peace_pipeline.lake.tables import MODEL_RECORDS
-from peace_pipeline.zoo.record import KnownModel, ModelRecord, from_table
+from peace_pipeline.zoo.record import ModelRecord, from_table
 
 SCHEMA = MODEL_RECORDS.schema.append(pa.field("batch", pa.string(), nullable=False))
 
@@ -63,10 +63,11 @@ class Current:
         rows = self.rows(stored, list(dict.fromkeys([*names, "batch"])))
         return rows.filter(pc.equal(rows["batch"], batch)).select(names)
 
-    def records(self, model_ids: Iterable[str]) -> dict[str, ModelRecord]:
-        """The newest records of these models, by model id."""
-        found = from_table(self.rows(model_ids, MODEL_RECORDS.schema.names))
-        return {record.model_id: record for record in found}
+    def records(self, model_ids: Iterable[str] | None = None) -> dict[str, ModelRecord]:
+        """The newest records of these models, or of all, by model id."""
+        names = MODEL_RECORDS.schema.names
+        found = self.scan(names) if model_ids is None else self.rows(model_ids, names).to_batches()
+        return {record.model_id: record for rows in found for record in from_table(rows)}
 
     def count(self, where: str | None = None) -> int:
         """How many models there are for which ``where`` holds."""
@@ -74,11 +75,9 @@ class Current:
 
     def fold(self) -> None:
         """Fold every batch that is stored and not folded yet, one in memory at a time."""
-        from filelock import FileLock
-
         if not self._is_behind():
             return
-        with FileLock(self.lake.root / ".current.lock"):
+        with writing(self.lake):
             begun = not self._folded()
             for batch in sorted(batch for batch in self.lake.batches() if batch > self._folded()):
                 self._fold(batch)
@@ -108,56 +107,17 @@ class Current:
         return max(self.lake.batches(), default="") > self._folded()
 
 
+@contextmanager
+def writing(lake: Lake) -> Iterator[None]:
+    """One writer of the tables that follow from batches at a time, over all processes of this machine."""
+    from filelock import FileLock
+
+    with FileLock(lake.root / ".current.lock"):
+        yield
+
+
 NEWEST = """
     SELECT * EXCLUDE (filename), parse_filename(filename, true) AS batch
     FROM read_parquet($zoo, filename = true)
     QUALIFY row_number() OVER (PARTITION BY model_id ORDER BY batch DESC) = 1
 """
-
-
-def newest_records(lake: Lake) -> dict[str, ModelRecord]:
-    """The newest record of every model ever crawled, deleted ones too."""
-    if not lake.batches():
-        return {}
-    table = query(NEWEST, zoo=lake.zoo("[!.]*"))
-    return {record.model_id: record for record in from_table(table.drop_columns(["batch"]))}
-
-
-_KNOWN = f"""
-    SELECT model_id, source, revision, uri, etag, status, reason, batch FROM ({NEWEST})
-"""
-_PASSING = """
-    SELECT DISTINCT model_id, parse_filename(filename, true) AS batch
-    FROM (
-        SELECT false AS passing WHERE false  -- older tables lack the column
-        UNION ALL BY NAME FROM read_parquet($outcomes, filename = true, union_by_name = true)
-    )
-    WHERE passing
-"""
-
-
-def known_models(lake: Lake) -> dict[str, KnownModel]:
-    """What a crawl needs of every model ever crawled, deleted ones too.
-
-    A model that could not be fetched for a passing reason has no etag, so that it is looked at again.
-    """
-    if not lake.batches():
-        return {}
-    rows = query(_KNOWN, zoo=lake.zoo("[!.]*")).to_pylist()
-    again = {
-        (row["model_id"], row["batch"])
-        for outcomes in (lake.inventory("[!.]*"), lake.wirings("[!.]*"))
-        if any(outcomes.parent.glob(outcomes.name))
-        for row in query(_PASSING, outcomes=outcomes).to_pylist()
-    }
-    return {
-        row["model_id"]: KnownModel(
-            row["source"],
-            row["revision"],
-            row["uri"],
-            None if (row["model_id"], row["batch"]) in again else row["etag"],
-            row["status"],
-            row["reason"],
-        )
-        for row in rows
-    }

@@ -10,6 +10,7 @@ from pathlib import Path
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import CONFIG, enriched
+from peace_pipeline.zoo.known import Known
 from peace_pipeline.zoo.record import KnownModel, ModelRecord, natural
 from peace_pipeline.zoo.source import ConfigError, LocalFiles, Progress, gone, register
 
@@ -36,9 +37,7 @@ class DirectorySource(LocalFiles):
     def prefix(self) -> str:
         return f"{self.source}:{self.label}/"
 
-    def crawl(
-        self, known: Mapping[str, KnownModel], progress: Progress | None = None
-    ) -> Iterator[ModelRecord]:
+    def crawl(self, known: Known, progress: Progress | None = None) -> Iterator[ModelRecord]:
         """Yield what is new, changed or gone; of unchanged folders at most an index of shards is opened.
 
         Where a folder can't be listed, what was known in it is kept; else it is one skipped record.
@@ -49,19 +48,20 @@ class DirectorySource(LocalFiles):
         """
         if not self.path.is_dir():
             raise ConfigError(f"directory source: {self.path} is not a folder")
+        models = known.all()
         present: set[str] = set()
         closed: list[OSError] = []
         for folder, names in model_folders(self.path, closed.append):
             model_id = self._model_id(folder)
             present.add(model_id)
-            record = read_folder(self.source, model_id, folder, names, known.get(model_id))
+            record = read_folder(self.source, model_id, folder, names, models.get(model_id))
             if record is not None:
                 yield record
             if progress:
                 progress(len(present), 0)
         for error in closed:
-            yield from self._unlisted(error, known, present)
-        yield from gone(known, present)
+            yield from self._unlisted(error, models, present)
+        yield from gone(models, present)
 
     def _model_id(self, folder: Path) -> str:
         return self.prefix + _encodable(folder.relative_to(self.path).as_posix())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.query import query
-from peace_pipeline.zoo.current import NEWEST
+from peace_pipeline.zoo.current import SCHEMA, Current
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -42,9 +44,11 @@ class Listing:
         return split_of(self.twin_of or self.run)
 
 
-_LISTINGS = f"""
-    WITH newest AS ({NEWEST}),
-    wired AS (SELECT *, parse_filename(filename, true) AS batch FROM read_parquet($wirings, filename = true))
+_COLUMNS = [
+    "model_id", "revision", "batch", "source", "architecture", "task", "datasets", "hyperparameters", "metrics", "card"
+]  # fmt: skip
+_LISTINGS = """
+    WITH wired AS (SELECT *, parse_filename(filename, true) AS batch FROM read_parquet($wirings, filename = true))
     SELECT model_id, newest.revision, batch, source, architecture,
            CASE WHEN len(datasets) > 0
                 THEN concat_ws(' · ', task, array_to_string(list_sort(datasets), ', ')) END AS task,
@@ -54,7 +58,7 @@ _LISTINGS = f"""
            coalesce(hyperparameters['labels'] = 'shuffled', false) AS shuffled_labels,
            metrics['accuracy'] AS accuracy, wired.method, wired.parameters, coalesce(card, '') AS card
     FROM newest JOIN wired USING (model_id, batch)
-    WHERE newest.status = 'new' AND wired.status = 'new'
+    WHERE wired.status = 'new'
     ORDER BY model_id
 """
 
@@ -63,7 +67,10 @@ def listings(lake: Lake) -> list[Listing]:
     """All current networks whose layers are in the lake, by model id."""
     if not any((lake.root / "wirings").glob("[!.]*.parquet")):
         return []
-    table = query(_LISTINGS, zoo=lake.zoo("[!.]*"), wirings=lake.wirings("[!.]*"))
+    schema = pa.schema([SCHEMA.field(name) for name in _COLUMNS])
+    rows = Current(lake).scan(_COLUMNS, "status = 'new'")
+    newest = pa.RecordBatchReader.from_batches(schema, rows)
+    table = query(_LISTINGS, {"newest": newest}, wirings=lake.wirings("[!.]*"))
     return [Listing(**row) for row in table.to_pylist()]
 
 

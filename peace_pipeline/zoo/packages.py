@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files, wheels
 from peace_pipeline.zoo.card import CONFIG, enriched
+from peace_pipeline.zoo.known import Known
 from peace_pipeline.zoo.record import KnownModel, ModelRecord, natural
 from peace_pipeline.zoo.requirements import Requirement, parse_requirements, read_requirements
 from peace_pipeline.zoo.source import ConfigError, LocalFiles, Progress, gone, register
@@ -50,9 +51,7 @@ class PackagesSource(LocalFiles):
     def prefix(self) -> str:
         return "packages:"
 
-    def crawl(
-        self, known: Mapping[str, KnownModel], progress: Progress | None = None
-    ) -> Iterator[ModelRecord]:
+    def crawl(self, known: Known, progress: Progress | None = None) -> Iterator[ModelRecord]:
         """Yield what is new, changed or gone; a package that can't be had becomes one skipped record.
 
         Raises:
@@ -60,17 +59,18 @@ class PackagesSource(LocalFiles):
         """
         if self.wheelhouse and not self.wheelhouse.is_dir():
             raise ConfigError(f"packages source: {self.wheelhouse} is not a folder")
+        models = known.all()
         present: set[str] = set()
         with ThreadPoolExecutor(max_workers=4) as pool:
             fetched = pool.map(self._fetch, self.requirements)
             for done, (requirement, result) in enumerate(zip(self.requirements, fetched, strict=True), 1):
                 if isinstance(result, str):
-                    yield from self._unavailable(requirement, result, known, present)
+                    yield from self._unavailable(requirement, result, models, present)
                 else:
-                    yield from self._package(requirement, result, known, present)
+                    yield from self._package(requirement, result, models, present)
                 if progress:
                     progress(done, len(self.requirements))
-        yield from gone(known, present)
+        yield from gone(models, present)
 
     def _fetch(self, requirement: Requirement) -> Path | str:
         """The folder that holds the package's weights, or why there is none."""

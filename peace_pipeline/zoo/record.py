@@ -87,7 +87,7 @@ def to_table(records: Iterable[ModelRecord]) -> pa.Table:
     return pa.Table.from_pylist([asdict(record) for record in records], schema=MODEL_RECORDS.schema)
 
 
-def from_table(table: pa.Table) -> list[ModelRecord]:
+def from_table(table: pa.Table | pa.RecordBatch) -> list[ModelRecord]:
     """The records of an Arrow table of model records."""
     return [_from_row(row) for row in table.to_pylist(maps_as_pydicts="strict")]
 

@@ -1,4 +1,4 @@
-"""Zoo sources: one class a kind of place, one registry, one way to crawl them all."""
+"""Zoo sources: one class a kind, one registry, one way to crawl them all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.lake.tables import DELETED
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo.blob import Blob
+from peace_pipeline.zoo.known import Known
 from peace_pipeline.zoo.record import KnownModel, ModelRecord
 
 
@@ -56,11 +57,11 @@ class Ranged:
 
 
 class Source(Protocol):
-    """A place where models come from.
+    """Where models come from.
 
     ``crawl`` is given what is known of this source's models and yields a record for every model that is new,
-    changed, newly skipped or gone (status ``deleted``), and none for an unchanged one. Where a source keeps its own
-    place in a long crawl, it yields milestones in between.
+    changed, newly skipped or gone (status ``deleted``), and none for an unchanged one. Where a source can go on
+    with a long crawl that broke off, it yields milestones in between.
     """
 
     @property
@@ -75,8 +76,8 @@ class Source(Protocol):
     def origin(self) -> str:
         """What the ``uri`` of every record of this source whose files can be had begins with."""
 
-    def crawl(self, known: Mapping[str, KnownModel], progress: Progress | None = None) -> Iterator[Found]:
-        """Yield the records that differ from ``known`` (model id → model)."""
+    def crawl(self, known: Known, progress: Progress | None = None) -> Iterator[Found]:
+        """Yield the records that differ from what is known."""
 
     def fetch(self, record: ModelRecord) -> Path:
         """The local folder that holds the record's files, brought there where need be.
@@ -200,28 +201,17 @@ class ZooConfig:
 
 
 def crawl(
-    sources: list[Source], known: Mapping[str, KnownModel], progress: Progress | None = None
+    sources: list[Source], known: Callable[[Source], Known], progress: Progress | None = None
 ) -> Iterator[Found]:
-    """Crawl every source; each sees its own part of ``known``, and what the sources before it found.
+    """Crawl every source with what is ``known`` of its models.
 
     Raises:
         SourceUnavailable: at the end, where a source could not be crawled; it doesn't stop the others.
     """
-    seen = dict(known)
     failures = []
     for source in sources:
-        own = {
-            model_id: model
-            for model_id, model in seen.items()
-            if model.source == source.source
-            and model_id.startswith(source.prefix)
-            and model.status != DELETED
-        }
         try:
-            for found in source.crawl(own, progress):
-                if isinstance(found, ModelRecord):
-                    seen[found.model_id] = own[found.model_id] = KnownModel.of(found)
-                yield found
+            yield from source.crawl(known(source), progress)
         except SourceUnavailable as error:
             failures.append(f"source {source.source}: {error}")
     if failures:

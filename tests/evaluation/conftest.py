@@ -19,7 +19,7 @@ from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo import ZooConfig, crawl
-from peace_pipeline.zoo.batches import write_batches
+from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.zoo.listing import Listing
 from tests.conftest import folded_tensors
 
@@ -101,7 +101,7 @@ def small_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
                 _write(root / "zoo", architecture, dataset, seed, module(scale))
     lake = Lake.open(root / "home")
     config = ZooConfig(({"kind": "directory", "path": str(root / "zoo"), "label": "zoo"},), root)
-    for batch, _ in write_batches(lake, crawl(config.build(lake), {}), 500):
+    for batch in crawl_zoo(lake, config).batches:
         extract_batch(lake, batch)
         layer_batch(lake, batch)
     return lake

@@ -26,7 +26,7 @@ from peace_pipeline.stages.embed import embed_batch
 from peace_pipeline.stages.extract import extract_batch, layer_batch
 from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.staleness import stale_batches
-from peace_pipeline.zoo.contents import copies
+from peace_pipeline.zoo.contents import Contents
 from tests.conftest import card_of, directory, write_model, write_network
 
 SMALL = EncoderConfig(
@@ -133,7 +133,7 @@ def test_models_of_equal_tensors_are_known_whatever_file_they_lie_in(filled: Lak
     write_model(zoo / "other", {name: value + 1e-7 for name, value in state.items()})
     as_an_older_version_leaves_it(filled)
     (batch,) = process(filled, zoo)
-    assert copies(filled, batch) == [["directory:zoo/a", "directory:zoo/copy"]]
+    assert Contents(filled).copies(batch) == [["directory:zoo/a", "directory:zoo/copy"]]
     content = {row["model_id"].partition("/")[2]: row["content"] for row in rows(filled, "models")}
     assert content["a"] is None
     assert content["copy"] != content["other"]

@@ -14,7 +14,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.extract import read_records
 from peace_pipeline.zoo import SOURCES, ConfigError, ZooConfig
-from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import listings, split_of
 from tests.conftest import card_of, directory, ingest, write_model, write_network
 
@@ -152,7 +152,7 @@ def test_the_networks_of_a_lake(lake: Lake, zoo: Path) -> None:
     (zoo / "a" / "model.safetensors").unlink()
     ingest(lake, directory(zoo))
     assert [network.model_id for network in listings(lake)] == ["directory:zoo/b"]
-    assert newest_records(lake)["directory:zoo/a"].status == "skipped"
+    assert Current(lake).records()["directory:zoo/a"].status == "skipped"
 
 
 def test_twins_are_on_one_side_of_the_split(lake: Lake, zoo: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_changed_network_is_listed_once_with_its_new_revision(lake: Lake, zoo:
 
 def test_an_empty_lake_has_no_networks(lake: Lake) -> None:
     assert listings(lake) == []
-    assert newest_records(lake) == {}
+    assert Current(lake).records() == {}
 
 
 def test_runs_are_split_60_15_25() -> None:

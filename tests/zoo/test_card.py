@@ -17,7 +17,7 @@ from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.zoo import ModelFile, ModelRecord
 from peace_pipeline.zoo.card import MAX_TEXT_BYTES, enriched, front_matter
-from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.record import from_table, to_table
 from tests.conftest import directory, write_model
 
@@ -60,7 +60,7 @@ def stored(records: list[ModelRecord], path: Path) -> list[ModelRecord]:
 def test_the_card_is_read_through_to_the_record(lake: Lake, zoo: Path) -> None:
     write_model(zoo / "m", STATE, {"model_type": "bert"}, CARD)
     crawl_zoo(lake, directory(zoo))
-    record = newest_records(lake)["directory:zoo/m"]
+    record = Current(lake).records()["directory:zoo/m"]
     assert record.architecture == "bert"
     assert record.library == "transformers"
     assert record.license == "apache-2.0"

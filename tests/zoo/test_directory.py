@@ -20,7 +20,7 @@ from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
 from peace_pipeline.stages.extract import extract_batch, skipped_models
 from peace_pipeline.weights.checkpoint import READERS
 from peace_pipeline.zoo import ConfigError, ZooConfig, files
-from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.current import Current
 from tests.conftest import card_of, directory, ingest, write_model, write_network
 
 STATE = {"0.weight": torch.ones(3, 2), "1.weight": torch.ones(2, 3)}
@@ -57,7 +57,7 @@ def test_new_changed_deleted_and_unchanged(lake: Lake, zoo: Path) -> None:
         write_model(zoo / name, STATE)
     config = directory(zoo)
     assert crawl_zoo(lake, config).new == [f"directory:zoo/{name}" for name in "abc"]
-    before = newest_records(lake)
+    before = Current(lake).records()
     write_model(zoo / "b", STATE | {"0.weight": torch.zeros(3, 2)})
     (zoo / "c" / "model.safetensors").unlink()
     (zoo / "c" / "config.json").unlink()
@@ -68,7 +68,7 @@ def test_new_changed_deleted_and_unchanged(lake: Lake, zoo: Path) -> None:
         ["directory:zoo/b"],
         ["directory:zoo/c"],
     )
-    after = newest_records(lake)
+    after = Current(lake).records()
     assert after["directory:zoo/a"] == before["directory:zoo/a"]
     assert after["directory:zoo/b"].revision != before["directory:zoo/b"].revision
     assert after["directory:zoo/c"].status == "deleted"
@@ -102,7 +102,7 @@ def test_a_deleted_model_that_comes_back_is_new(lake: Lake, zoo: Path) -> None:
     assert nothing(crawl_zoo(lake, directory(zoo)))
     (zoo.parent / "aside").rename(zoo / "a")
     assert crawl_zoo(lake, directory(zoo)).new == ["directory:zoo/a"]
-    assert newest_records(lake)["directory:zoo/a"].status == "new"
+    assert Current(lake).records()["directory:zoo/a"].status == "new"
 
 
 def test_a_config_without_weights_is_one_skipped_record(lake: Lake, zoo: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_config_without_weights_is_one_skipped_record(lake: Lake, zoo: Path) -
     write_model(zoo / "a", STATE)
     summary = crawl_zoo(lake, directory(zoo))
     assert (summary.changed, summary.skipped) == (["directory:zoo/a"], [])
-    assert newest_records(lake)["directory:zoo/a"].status == "new"
+    assert Current(lake).records()["directory:zoo/a"].status == "new"
 
 
 def test_a_truncated_file_is_skipped_and_the_batch_goes_on(lake: Lake, zoo: Path) -> None:
@@ -152,12 +152,12 @@ def test_which_files_are_the_model(lake: Lake, zoo: Path) -> None:
     assert reasons.keys() == {"directory:zoo/several", "directory:zoo/sharded"}
     assert "one.pt, two.pt" in reasons["directory:zoo/several"]
     assert "1 of 2 shards" in reasons["directory:zoo/sharded"]
-    chosen = {file.path for file in newest_records(lake)["directory:zoo/both"].files}
+    chosen = {file.path for file in Current(lake).records()["directory:zoo/both"].files}
     assert chosen == {"config.json", "model.safetensors"}
     write_model(zoo / "sharded", STATE)
     (zoo / "sharded" / "model.safetensors").rename(zoo / "sharded" / "model-00002-of-00002.safetensors")
     assert crawl_zoo(lake, directory(zoo)).skipped == []
-    shards = {file.path for file in newest_records(lake)["directory:zoo/sharded"].files}
+    shards = {file.path for file in Current(lake).records()["directory:zoo/sharded"].files}
     assert shards >= {f"model-0000{i}-of-00002.safetensors" for i in (1, 2)}
 
 
@@ -195,7 +195,7 @@ def test_an_index_names_the_shards(lake: Lake, zoo: Path) -> None:
     assert len(reasons) == 5
     assert all("2 weight files and none is the model" in reason for reason in reasons.values())
     chosen = {
-        name: {file.path for file in newest_records(lake)[f"directory:zoo/{name}"].files}
+        name: {file.path for file in Current(lake).records()[f"directory:zoo/{name}"].files}
         for name in ("whole", "single")
     }
     assert chosen == {"whole": set(index.values()), "single": {"model.safetensors"}}
@@ -214,7 +214,7 @@ def test_formats_that_are_read_are_preferred(lake: Lake, zoo: Path) -> None:
     for name in (".safetensors", ".pt", ".pth", ".ckpt"):
         (zoo / "a" / f"net{name}").unlink()
     summary = ingest(lake, directory(zoo))
-    assert [file.path for file in newest_records(lake)["directory:zoo/a"].files] == ["net.bin"]
+    assert [file.path for file in Current(lake).records()["directory:zoo/a"].files] == ["net.bin"]
     assert skipped_models(lake, summary.batches[0]) == []
 
 
@@ -243,7 +243,7 @@ def test_what_a_training_leaves_behind_is_no_model(lake: Lake, zoo: Path) -> Non
             torch.save(STATE, zoo / folder / name)
     torch.save(STATE, zoo / "a" / "net.pt")
     assert crawl_zoo(lake, directory(zoo)).new == ["directory:zoo/a"]
-    assert [file.path for file in newest_records(lake)["directory:zoo/a"].files] == ["net.pt"]
+    assert [file.path for file in Current(lake).records()["directory:zoo/a"].files] == ["net.pt"]
 
 
 def test_a_folder_that_cannot_be_listed(lake: Lake, zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +279,7 @@ def test_names_with_spaces_unicode_and_quotes(lake: Lake, zoo: Path) -> None:
     for name in names:
         write_model(zoo / name / "inner", STATE)
     (batch,) = ingest(lake, directory(zoo)).batches
-    records = newest_records(lake)
+    records = Current(lake).records()
     assert records.keys() == {f"directory:zoo/{name}/inner" for name in names}
     assert skipped_models(lake, batch) == []
     assert nothing(crawl_zoo(lake, directory(zoo)))
@@ -337,7 +337,7 @@ def test_a_missing_root_deletes_nothing(lake: Lake, zoo: Path) -> None:
     zoo.rename(zoo.parent / "unmounted")
     with pytest.raises(ConfigError, match="is not a folder"):
         crawl_zoo(lake, directory(zoo))
-    assert newest_records(lake)["directory:zoo/a"].status == "new"
+    assert Current(lake).records()["directory:zoo/a"].status == "new"
 
 
 def test_sources_of_one_label_are_refused(lake: Lake, zoo: Path) -> None:

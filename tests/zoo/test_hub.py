@@ -15,10 +15,10 @@ from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.extract import extract_batch, layer_batch
 from peace_pipeline.weights.sampled_copy import fetch_sampled
 from peace_pipeline.zoo import ConfigError, ZooConfig
-from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness, walk
-from peace_pipeline.zoo.hub.cursor import Place
+from peace_pipeline.zoo.hub.cursor import Cursor
 from peace_pipeline.zoo.hub.source import HuggingfaceSource
 from peace_pipeline.zoo.source import SourceUnavailable
 from tests.conftest import card_of
@@ -31,7 +31,7 @@ __all__ = ["hub"]
 def test_a_record_says_what_the_hub_and_the_card_say(lake: Lake, hub: StandinHub) -> None:
     sha = hub.push("org/full", files(7), at=LONG_AGO, license="mit")
     crawl(lake, hub)
-    record = newest_records(lake)["org/full"]
+    record = Current(lake).records()["org/full"]
     assert (record.source, record.revision) == ("huggingface", sha)
     assert record.uri == f"{hub.endpoint}/org/full/tree/{sha}"
     assert (record.architecture, record.task) == ("mlp", "image-classification")
@@ -62,7 +62,7 @@ def test_only_what_changed_is_looked_at(lake: Lake, hub: StandinHub) -> None:
     assert (summary.new, summary.changed, summary.deleted) == (["org/new"], ["org/m1"], ["org/m0"])
     asked = {seen.path.split("/resolve/")[0] for seen in hub.requests if "/resolve/" in seen.path}
     assert asked == {"/org/m1", "/org/new"}
-    assert newest_records(lake)["org/m0"].status == "deleted"
+    assert Current(lake).records()["org/m0"].status == "deleted"
 
 
 def test_a_model_that_comes_back_is_new(lake: Lake, hub: StandinHub) -> None:
@@ -201,7 +201,7 @@ def test_malformed_answers_fail_no_record(settings: dict[str, Any], lake: Lake, 
 
 def test_downloads_are_pinned_verified_and_given_up(lake: Lake, hub: StandinHub) -> None:
     crawl_zoo(lake, config(hub))
-    pinned = newest_records(lake)["org/m0"].revision
+    pinned = Current(lake).records()["org/m0"].revision
     hub.push("org/m0", files(99))
     hub.forget()
     (batch,) = lake.batches()
@@ -218,10 +218,10 @@ def test_downloads_are_pinned_verified_and_given_up(lake: Lake, hub: StandinHub)
 
 def test_giving_up_one_revision_leaves_the_other(lake: Lake, hub: StandinHub) -> None:
     crawl(lake, hub)
-    old = newest_records(lake)["org/m0"]
+    old = Current(lake).records()["org/m0"]
     hub.push("org/m0", files(99))
     crawl(lake, hub)
-    new = newest_records(lake)["org/m0"]
+    new = Current(lake).records()["org/m0"]
     fetcher = Fetcher(config(hub).build(lake))
     folders = [fetcher.fetch(record, fetch_sampled).folder for record in (old, new)]
     fetcher.release([old])
@@ -284,12 +284,12 @@ def test_a_crawl_that_breaks_off_goes_on_at_its_page(lake: Lake, hub: StandinHub
     hub.script("sort=lastModified", [Fault("slow", 0), Fault("slow", 0), *cut])
     with pytest.raises(SourceUnavailable, match="disconnected"):
         crawl(lake, hub, **options)
-    assert len(newest_records(lake)) == 6
+    assert len(Current(lake).records()) == 6
     hub.push("org/late", files(50))
     summary = crawl(lake, hub, **options)
     assert len(summary.new) == 7
     assert "cursor" in hub.requests[0].path
-    assert len(newest_records(lake)) == 13
+    assert len(Current(lake).records()) == 13
     assert not crawl(lake, hub, **options).batches
 
 
@@ -298,13 +298,13 @@ def test_a_page_that_always_fails_keeps_nothing_from_being_found(lake: Lake, hub
     for _ in range(2):
         with pytest.raises(SourceUnavailable, match="504"):
             crawl(lake, hub, page_size=2)
-        assert len(newest_records(lake)) == len(hub.repos)
+        assert len(Current(lake).records()) == len(hub.repos)
         hub.push("org/new", files(9))
 
 
 def test_a_page_that_no_longer_exists_begins_the_walk_anew(lake: Lake, hub: StandinHub) -> None:
     source: HuggingfaceSource = config(hub).build(lake)[0]  # type: ignore[assignment]
-    Place(source.folder).descend(LONG_AGO, f"{hub.endpoint}/api/models?cursor=broken&limit=3")
+    Cursor(source.folder).descend(LONG_AGO, f"{hub.endpoint}/api/models?cursor=broken&limit=3")
     assert len(crawl(lake, hub).new) == 3
 
 
@@ -322,7 +322,7 @@ def test_models_that_move_while_one_pages_are_neither_missed_nor_doubled(lake: L
     hub.on_request = move
     crawl(lake, hub, page_size=3)
     hub.on_request = None
-    records = newest_records(lake)
+    records = Current(lake).records()
     assert {model_id: record.revision for model_id, record in records.items()} == {
         model_id: repo.head.sha for model_id, repo in hub.repos.items()
     }
@@ -352,7 +352,7 @@ def test_an_unreachable_hub_does_not_keep_other_sources_from_being_crawled(
     tables = ({"kind": "huggingface", "endpoint": "http://127.0.0.1:9"}, {"kind": "directory", "path": "zoo"})
     with pytest.raises(SourceUnavailable, match=r"source huggingface: http://127\.0\.0\.1:9"):
         crawl_zoo(lake, ZooConfig(tables, zoo.parent))
-    assert list(newest_records(lake)) == ["directory:zoo/a"]
+    assert list(Current(lake).records()) == ["directory:zoo/a"]
 
 
 def test_a_hub_that_refuses_to_list_is_unavailable(lake: Lake, hub: StandinHub) -> None:

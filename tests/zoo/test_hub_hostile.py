@@ -14,7 +14,7 @@ from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.extract import extract_batch, layer_batch
 from peace_pipeline.zoo import ConfigError, ZooConfig
 from peace_pipeline.zoo.card import MAX_TEXT_BYTES
-from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness
 from peace_pipeline.zoo.source import SourceUnavailable
@@ -37,7 +37,7 @@ def answering(hub: StandinHub, fragment: str, answer: Callable[[Any], Answer]) -
 
 
 def states(lake: Lake) -> dict[str, str]:
-    return {model_id: record.status for model_id, record in newest_records(lake).items()}
+    return {model_id: record.status for model_id, record in Current(lake).records().items()}
 
 
 def test_a_sha_that_is_a_path_removes_nothing(lake: Lake, hub: StandinHub, tmp_path: Path) -> None:
@@ -47,14 +47,14 @@ def test_a_sha_that_is_a_path_removes_nothing(lake: Lake, hub: StandinHub, tmp_p
     hub.push("org/up", files(5), gated="auto", sha="../../../../victim")
     ingest(lake, hub)
     assert victim.exists()
-    assert set(newest_records(lake)) == {"org/m0", "org/m1", "org/m2"}
+    assert set(Current(lake).records()) == {"org/m0", "org/m1", "org/m2"}
 
 
 @pytest.mark.parametrize("model_id", ["directory:zoo/a", "../../x", "org/na me", "org/\ud800", "", 3, None])
 def test_ids_that_the_hub_does_not_give_are_no_models(model_id: Any, lake: Lake, hub: StandinHub) -> None:
     hub.push("org/odd", files(5), id=model_id)
     crawl(lake, hub)
-    assert set(newest_records(lake)) == {"org/m0", "org/m1", "org/m2"}
+    assert set(Current(lake).records()) == {"org/m0", "org/m1", "org/m2"}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_card_that_makes_no_sense_costs_the_card_alone(kind: str, lake: Lake, 
     )
     summary = crawl(lake, hub)
     assert (len(summary.new), summary.skipped) == (3, [])
-    assert newest_records(lake)["org/m1"].card is None
+    assert Current(lake).records()["org/m1"].card is None
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[" * 10**5, b"3"])
@@ -212,7 +212,7 @@ def test_a_next_page_elsewhere_is_not_followed(lake: Lake, hub: StandinHub) -> N
     answering(hub, "sort=lastModified", lambda own: Answer(own.status, own.headers | elsewhere, own.body))
     with pytest.raises(SourceUnavailable, match=r"said to be at 127\.0\.0\.1:9"):
         crawl(lake, hub)
-    assert len(newest_records(lake)) == 3
+    assert len(Current(lake).records()) == 3
 
 
 def test_a_config_without_bound_is_not_downloaded(lake: Lake, hub: StandinHub) -> None:

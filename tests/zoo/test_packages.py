@@ -16,7 +16,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
 from peace_pipeline.stages.extract import skipped_models
 from peace_pipeline.zoo import ConfigError, ZooConfig, files, packages
-from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.requirements import parse_requirements
 from peace_pipeline.zoo.wheels import UnusableWheel, unpack_weights
 from tests.conftest import ingest
@@ -76,7 +76,7 @@ def test_every_weight_file_of_a_wheel_is_a_model(lake: Lake, wheels: Path, tmp_p
     assert summary.new == [f"{prefix}/{name}" for name in names]
     skipped = {entry["model_id"]: entry["reason"] for entry in skipped_models(lake, summary.batches[0])}
     assert skipped == {f"{prefix}/c.tflite": "c.tflite: format tflite is not supported yet"}
-    records = newest_records(lake)
+    records = Current(lake).records()
     assert records[f"{prefix}/hub/model.safetensors"].architecture == "bert"
     assert records[f"{prefix}/a.safetensors"].library == "many-nets"
     assert not list((lake.root / "zoo" / "packages").rglob("*.py"))
@@ -147,7 +147,7 @@ def test_wheels_that_cannot_be_had_or_unpacked(lake: Lake, wheels: Path) -> None
     assert "can't be unpacked" in found["packages:broken"]
     assert "can't be unpacked" in found["packages:cut"]
     assert found[f"packages:{ABSENT}"] == f"{ABSENT} 1.0: no wheel of it is in {wheels}"
-    assert newest_records(lake)["packages:good/good/a.safetensors"].status == "new"
+    assert Current(lake).records()["packages:good/good/a.safetensors"].status == "new"
     assert not crawl_zoo(lake, config).batches
 
 
@@ -215,7 +215,7 @@ def test_a_pin_holds_for_what_was_unpacked_before_it(lake: Lake, wheels: Path) -
     pin = pin_of(wheel(wheels, "net", {"net/a.safetensors": other}))
     assert crawl_zoo(lake, config_of(wheels, pin)).changed == ["packages:net/net/a.safetensors"]
     assert not crawl_zoo(lake, config_of(wheels, pin)).batches
-    (record,) = newest_records(lake).values()
+    (record,) = Current(lake).records().values()
     assert Path(record.uri.removeprefix("file://"), "a.safetensors").read_bytes() == other
 
 

@@ -15,10 +15,10 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.extract import extract_batch, read_records
 from peace_pipeline.zoo import ZooConfig
-from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness, rate
-from peace_pipeline.zoo.hub.pages import Listing
+from peace_pipeline.zoo.hub.pages import ModelPages
 from peace_pipeline.zoo.hub.politeness import ATTEMPTS, RETRIED, HubUnavailable, httpx
 from peace_pipeline.zoo.hub.repository import Hub
 from peace_pipeline.zoo.record import ModelFile, ModelRecord
@@ -131,7 +131,7 @@ def test_every_kind_of_request_survives_five_failures(
     for path in ("sort=lastModified", "sort=createdAt", "model.safetensors", "README.md"):
         hub.script(path, [fault] * (ATTEMPTS - 1))
     (batch,) = crawl_zoo(lake, config_of(hub)).batches
-    assert newest_records(lake)["org/a"].card == "# A model"
+    assert Current(lake).records()["org/a"].card == "# A model"
     hub.script("model.safetensors", [Fault("slow", 0), *[fault] * (ATTEMPTS - 1)])
     assert extract_batch(lake, batch, Fetcher(config_of(hub).build(lake))).models == 1
     hub.script("/api/models/org/a", [fault] * (ATTEMPTS - 1))
@@ -145,7 +145,7 @@ def test_every_kind_of_request_gives_up_after_six(
     fault: Fault, lake: Lake, hub: StandinHub, waits: list[float]
 ) -> None:
     client = Hub(lake, hub.endpoint, None, 10**6)
-    listing = Listing(client.endpoint, None, {})
+    listing = ModelPages(client.endpoint, None, {})
     record = ModelRecord(
         "huggingface",
         "org/a",
@@ -155,7 +155,7 @@ def test_every_kind_of_request_gives_up_after_six(
     )
     requests: list[tuple[type[Exception], Callable[[], object]]] = [
         (HubUnavailable, lambda: client.model("org/a")),
-        (HubUnavailable, lambda: list(listing.pages(listing.first("createdAt", ["sha"], 3)))),
+        (HubUnavailable, lambda: list(listing.following(listing.first("createdAt", ["sha"], 3)))),
         (FetchError, lambda: client.fetch(record)),
         (SourceUnavailable, lambda: crawl_zoo(lake, config_of(hub))),
     ]

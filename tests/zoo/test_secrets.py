@@ -17,7 +17,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.weights.sampled_copy import fetch_sampled
 from peace_pipeline.zoo import ZooConfig
-from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness, rate
 from peace_pipeline.zoo.source import FetchError, SourceUnavailable
@@ -88,7 +88,7 @@ def test_a_crawl_by_a_token_writes_it_nowhere(
     config = config_of(hub, tmp_path)
     hub.script("org/a", [Fault("429", 0), Fault("504"), Fault("cut", sent=0)])
     summary = crawl_zoo(lake, config)
-    records = newest_records(lake)
+    records = Current(lake).records()
     assert {name: record.status for name, record in records.items()} == {
         "org/a": "new",
         "org/b": "new",
@@ -112,7 +112,7 @@ def test_no_error_says_the_token(
 ) -> None:
     config = config_of(hub, tmp_path)
     crawl_zoo(lake, config)
-    record = newest_records(lake)["org/a"]
+    record = Current(lake).records()["org/a"]
     hub.script("", [fault] * 3 * politeness.ATTEMPTS)
     with pytest.raises(SourceUnavailable) as unavailable:
         crawl_zoo(lake, config)
@@ -126,7 +126,7 @@ def test_no_error_says_the_token(
 def test_no_refusal_says_the_token(lake: Lake, hub: StandinHub, tmp_path: Path) -> None:
     config = config_of(hub, tmp_path)
     crawl_zoo(lake, config)
-    record = newest_records(lake)["org/a"]
+    record = Current(lake).records()["org/a"]
     hub.tokens = {}
     with pytest.raises(FetchError) as failed:
         Fetcher(config.build(lake)).fetch(record, fetch_sampled)

@@ -18,7 +18,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
 from peace_pipeline.stages.extract import extract_batch, layer_batch
 from peace_pipeline.zoo import ConfigError, ZooConfig
-from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.source import SourceUnavailable
 from peace_pipeline.zoo.torch_hub.linked import label_of
@@ -47,7 +47,7 @@ def links(lake: Lake, place: Path | str) -> dict[str, str]:
     crawl_zoo(lake, config(place))
     return {
         model_id.partition("/")[2]: record.uri
-        for model_id, record in newest_records(lake).items()
+        for model_id, record in Current(lake).records().items()
         if record.status == "new"
     }
 
@@ -89,7 +89,7 @@ def _hidden():
     summary = crawl_zoo(lake, config(place))
     assert summary.new == [f"torch_hub:repo/{name}" for name in ("small", "large", "tiny", "plain")]
     assert reasons(summary) == {"plain": NO_WEIGHTS}
-    small, large = (newest_records(lake)[f"torch_hub:repo/{name}"] for name in ("small", "large"))
+    small, large = (Current(lake).records()[f"torch_hub:repo/{name}"] for name in ("small", "large"))
     assert (small.uri, small.card, small.tags, small.architecture, small.library) == (
         f"{HOST}/small-0123abcd.pth", "A small network.\n\nFor pictures.", ("torch", "numpy"), "small", "pytorch",
     )  # fmt: skip
@@ -188,7 +188,7 @@ def pickled():
     clashing = {url for name, url in found.items() if name.startswith("net/b.pth@")}
     assert clashing == {f"{HOST}/x/b.pth", f"{HOST}/y/b.pth"}
     assert found["pickled"] == f"{HOST}/file?id=7"
-    assert newest_records(lake)["torch_hub:repo/pickled"].files[0].path == "file.pth"
+    assert Current(lake).records()["torch_hub:repo/pickled"].files[0].path == "file.pth"
 
 
 def test_imports_that_fail_and_code_that_must_not_run(lake: Lake, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_archives(lake: Lake, tmp_path: Path, write: object, name: str, top: str
     }
     place = write(tmp_path / name, members)  # type: ignore[operator]
     assert links(lake, place) == {"net": f"{HOST}/net.pth"}
-    assert {model_id.partition("/")[0] for model_id in newest_records(lake)} == {"torch_hub:repo"}
+    assert {model_id.partition("/")[0] for model_id in Current(lake).records()} == {"torch_hub:repo"}
 
 
 HOSTILE = {
@@ -340,7 +340,7 @@ def test_many_large_values(lake: Lake, tmp_path: Path, case: str) -> None:
     crawl_zoo(lake, config(place))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert newest_records(lake)["torch_hub:repo/good"].uri == f"{HOST}/good.pth"
+    assert Current(lake).records()["torch_hub:repo/good"].uri == f"{HOST}/good.pth"
     assert peak < 16 << 20
 
 
@@ -358,7 +358,7 @@ def test_large_values_in_many_modules(lake: Lake, tmp_path: Path) -> None:
 
 def test_names_of_files_stay_in_their_folder(lake: Lake, tmp_path: Path) -> None:
     crawl_zoo(lake, config(repository(tmp_path / "repo", GREEDY["odd links"].replace("{N}", "n" * 300))))
-    names = [record.files[0].path for record in newest_records(lake).values() if record.files]
+    names = [record.files[0].path for record in Current(lake).records().values() if record.files]
     assert len(names) == 3
     assert all(Path(name).name == name and name.isascii() and len(name) <= 204 for name in names)
 
@@ -521,7 +521,7 @@ def test_an_archive_that_cannot_be_had(lake: Lake, tmp_path: Path, server: Loopb
         server.faults["/repo.zip"] = faults
         with pytest.raises(SourceUnavailable):
             crawl_zoo(lake, place)
-    assert newest_records(lake)["torch_hub:repo/good"].status == "new"
+    assert Current(lake).records()["torch_hub:repo/good"].status == "new"
     server.faults["/repo.zip"] = [Fault(body=b"0" * 99, cut=True)]
     assert not crawl_zoo(lake, place).batches
 

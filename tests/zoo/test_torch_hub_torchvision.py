@@ -12,7 +12,7 @@ import pytest
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
 from peace_pipeline.zoo import ConfigError, ModelRecord, ZooConfig
-from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.current import Current
 
 HOST = "https://weights.test"
 META = """
@@ -122,7 +122,7 @@ def crawled(lake: Lake, path: Path | str | None) -> CrawlSummary:
 @pytest.fixture
 def records(lake: Lake, tmp_path: Path) -> dict[str, ModelRecord]:
     assert sorted(crawled(lake, package(tmp_path)).new) == sorted(IDS)
-    return newest_records(lake)
+    return Current(lake).records()
 
 
 def test_what_a_table_says(records: dict[str, ModelRecord]) -> None:
@@ -198,7 +198,7 @@ def test_wheels_and_archives(lake: Lake, tmp_path: Path) -> None:
             for path in sorted(source.rglob("*.py")):
                 archive.write(path, path.relative_to(root))
         crawled(lake, tmp_path / name)
-    assert sorted(newest_records(lake)) == sorted(IDS)
+    assert sorted(Current(lake).records()) == sorted(IDS)
 
 
 def test_an_installed_package(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

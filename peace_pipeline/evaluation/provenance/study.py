@@ -28,7 +28,7 @@ from peace_pipeline.evaluation.provenance.results import Judged, Results, cut
 from peace_pipeline.evaluation.reports import NothingToReport
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
-from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import TEST, TRAIN, Listing, listings
 
 BASES = {TRAIN: 42, TEST: 84}
@@ -61,7 +61,7 @@ def judge_pairs(
     if not all(len({each.recipe for each in side}) > 1 for side in sides.values()):
         raise NothingToReport("no trained zoo with several recipes among training and test runs")
     chosen = {split: _bases(side, bases[split], seed) for split, side in sides.items()}
-    records = newest_records(lake)
+    records = Current(lake).records(network.model_id for network in listed)
     total, done = sum(map(len, chosen.values())), 0
     judged: list[Judged] = []
     for split, side in sides.items():

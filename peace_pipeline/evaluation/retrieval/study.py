@@ -24,7 +24,7 @@ from peace_pipeline.evaluation.retrieval.results import PEACE, Results
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo import DELETED
-from peace_pipeline.zoo.current import known_models
+from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import TEST, TRAIN, Listing, listings
 
 
@@ -83,7 +83,7 @@ def embed_population(encoder: Encoder, population: Population) -> tuple[NDArray[
 def _population(
     lake: Lake, current: Sequence[Listing], members: Sequence[Member], rate: float
 ) -> dict[str, float]:
-    known = sum(record.status != DELETED for record in known_models(lake).values())
+    known = Current(lake).count(f"status <> '{DELETED}'")
     return {
         "networks": len(current),
         "skipped": known - len(current),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from peace_pipeline.lake import atomic
 
-PLACE, LISTED = "place.json", "listed.txt"
+CURSOR, LISTED = "place.json", "listed.txt"
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Descent:
     next: str
 
 
-class Place:
+class Cursor:
     """``covered``: every model modified up to then is in the lake. ``descent``: the walk that is under way, if any.
 
     ``folder`` is beside those of the other sources of this kind.
@@ -31,7 +31,7 @@ class Place:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            state = json.loads((folder / PLACE).read_text())
+            state = json.loads((folder / CURSOR).read_text())
         except FileNotFoundError:
             state = {"covered": None, "descent": None}
         self.covered = datetime.fromisoformat(state["covered"]) if state["covered"] else None
@@ -64,7 +64,7 @@ class Place:
             "covered": covered.isoformat() if covered else None,
             "descent": asdict(descent) if descent else None,
         }
-        with atomic(self.folder / PLACE) as temporary:
+        with atomic(self.folder / CURSOR) as temporary:
             temporary.write_text(json.dumps(state))
         self.covered, self.descent = covered, descent
 

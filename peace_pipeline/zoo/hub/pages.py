@@ -48,7 +48,7 @@ class Page:
     next: str | None
 
 
-class Listing:
+class ModelPages:
     """The models of one endpoint that fit some filters (query parameters of the Hub's listing)."""
 
     def __init__(self, endpoint: str, token: str | None, filters: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ class Listing:
         )
         return str(request.url)
 
-    def pages(self, url: str | None) -> Iterator[Page]:
+    def following(self, url: str | None) -> Iterator[Page]:
         """The pages from ``url`` on.
 
         Raises:

@@ -78,18 +78,28 @@ class Hub:
         cache: Path | None = None,
     ) -> None:
         self.endpoint = politeness.normal(endpoint or constants.ENDPOINT)
-        place = urlparse(self.endpoint)
-        if place.scheme not in ("http", "https") or "@" in place.netloc or place.query or place.fragment:
+        address = urlparse(self.endpoint)
+        if (
+            address.scheme not in ("http", "https")
+            or "@" in address.netloc
+            or address.query
+            or address.fragment
+        ):
             raise ConfigError("the Hub's endpoint must be a plain http(s) address without credentials")
         if token and not (token.isascii() and token.isprintable() and " " not in token):
             raise ConfigError("the Hub's token holds characters that no token has")
         self.token = token
         root = lake.root / "zoo" / "huggingface"
         self.cache = cache or root / "cache"
-        name = re.sub(r"[^\w.-]", "_", place.netloc)
+        name = re.sub(r"[^\w.-]", "_", address.netloc)
         politeness.limit(self.endpoint, _limits(root / name, token, requests))
         self.api = HfApi(endpoint=self.endpoint, token=token or False)
         self.headers = build_hf_headers(token=token or False)
+
+    @property
+    def origin(self) -> str:
+        """What the ``uri`` of every record of this Hub begins with."""
+        return f"{self.endpoint}/"
 
     def model(self, model_id: str, revision: str | None = None) -> ModelInfo | None:
         """What the Hub says of a model; ``None`` where it has none of this name, or none that may be seen.
@@ -241,7 +251,7 @@ class Hub:
             if files.matches(path, file):
                 return path
             path.resolve().unlink()
-        raise FetchError(f"{file.path}: its sha256 is not the Hub's, in two downloads", passing=False)
+        raise FetchError(f"{file.path}: its sha256 is not the Hub's, in two downloads", passing=True)
 
     def _check_size(self, record: ModelRecord, file: ModelFile) -> None:
         """Refuse a text, of which the crawl asked no size, that is longer than texts are."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
-from peace_pipeline.zoo.record import KnownModel, ModelRecord
+from peace_pipeline.zoo.known import Known
+from peace_pipeline.zoo.record import ModelRecord
 from peace_pipeline.zoo.source import ConfigError, Found, Progress, Ranged, register
 
 if TYPE_CHECKING:
@@ -96,15 +97,17 @@ class HuggingfaceSource:
         }
         self.filters: dict[str, Any] = {name: value for name, value in filters.items() if value}
 
-    def crawl(self, known: Mapping[str, KnownModel], progress: Progress | None = None) -> Iterator[Found]:
+    def crawl(self, known: Known, progress: Progress | None = None) -> Iterator[Found]:
         """Yield what is new, changed, newly refused or gone.
 
         Raises:
             SourceUnavailable: where the Hub doesn't answer; the next crawl goes on from there.
         """
-        from peace_pipeline.zoo.hub.walk import Walk
+        from peace_pipeline.zoo.hub.cursor import Cursor
+        from peace_pipeline.zoo.hub.walk import Selection, Walk
 
-        yield from Walk(self, known, progress).run()
+        selection = Selection(self.filters, self.formats, self.max_bytes, self.page_size, self.parallel)
+        yield from Walk(self.hub, selection, Cursor(self.folder), known, progress).run()
 
     def fetch(self, record: ModelRecord) -> Path:
         """Download the record's files at its revision through the client's cache, verified by their sha256."""
@@ -133,11 +136,11 @@ class HuggingfaceSource:
 
     @property
     def origin(self) -> str:
-        return f"{self.hub.endpoint}/"
+        return self.hub.origin
 
     @property
     def folder(self) -> Path:
-        """Where this source keeps its place: another one for other filters."""
+        """Where this source notes how far it came: another one for other filters."""
         settings = json.dumps([self.origin, self.filters], sort_keys=True)
         digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
         return self.lake.root / "zoo" / "huggingface" / "sources" / digest

@@ -70,7 +70,7 @@ def download(url: str, path: Path, sha256: str | None = None, *, limit: int) -> 
         try:
             _persistently(url, attempt)
         except _WrongContent as error:
-            raise FetchError(f"{url}: {error}", passing=False) from error
+            raise FetchError(f"{url}: {error}", passing=True) from error
 
 
 def refresh(url: str, path: Path, *, limit: int) -> None:

@@ -7,7 +7,7 @@ import importlib.util
 import re
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlparse
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
-from peace_pipeline.zoo.record import KnownModel, ModelFile, ModelRecord
+from peace_pipeline.zoo.known import Known
+from peace_pipeline.zoo.record import ModelFile, ModelRecord
 from peace_pipeline.zoo.source import (
     ConfigError,
     FetchError,
@@ -64,29 +65,28 @@ class LinkedWeights(WholeFiles, ABC):
     def records(self, tree: SourceTree) -> Iterator[ModelRecord]:
         """Every model that the repository names."""
 
-    def crawl(
-        self, known: Mapping[str, KnownModel], progress: Progress | None = None
-    ) -> Iterator[ModelRecord]:
+    def crawl(self, known: Known, progress: Progress | None = None) -> Iterator[ModelRecord]:
         """Yield what is new, changed or gone; no weights are downloaded.
 
         Raises:
             ConfigError: where nothing is at the configured place.
             SourceUnavailable: where the archive can't be downloaded.
         """
+        models = known.all()
         present: set[str] = set()
         try:
             found = list(self.records(read_tree(self._located()).rooted(self.marker)))
         except UnreadableTree as error:
             found = [unusable(self.source, self.prefix + self.marker, f"{self.where}: {error}")]
-            present |= known.keys()
+            present |= models.keys()
         for record in found:
             present.add(record.model_id)
-            before = known.get(record.model_id)
+            before = models.get(record.model_id)
             if before is None or before.etag != record.etag:
                 yield record
             if progress:
                 progress(len(present), 0)
-        yield from gone(known, present)
+        yield from gone(models, present)
 
     def _located(self) -> Path:
         """The folder or archive that holds the code."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.directory import DirectorySource
-from peace_pipeline.zoo.record import KnownModel, ModelRecord
+from peace_pipeline.zoo.known import Known
+from peace_pipeline.zoo.record import ModelRecord
 from peace_pipeline.zoo.source import ConfigError, Progress, register
 
 
@@ -33,9 +34,7 @@ class TrainedSource(DirectorySource):
         super().__init__(lake, base, path=str(self.root / recipe), label=recipe)
         self.recipe, self.networks, self.seed = recipe, networks, seed
 
-    def crawl(
-        self, known: Mapping[str, KnownModel], progress: Progress | None = None
-    ) -> Iterator[ModelRecord]:
+    def crawl(self, known: Known, progress: Progress | None = None) -> Iterator[ModelRecord]:
         from peace_pipeline.zoo.trained import generate
 
         generate(self.root, recipe=self.recipe, networks=self.networks, seed=self.seed, progress=progress)

@@ -15,7 +15,7 @@ from peace_pipeline.evaluation.provenance.results import cut
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports, written_reports
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import ZooConfig
-from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import TEST, TRAIN, listings
 from peace_pipeline.zoo.trained import PLANS, build
 from peace_pipeline.zoo.trained.demo import DEMO
@@ -44,7 +44,7 @@ def report(trained: Lake) -> Written:
 @pytest.fixture
 def network(trained: Lake) -> Specimen:
     listed = {each.model_id: each for each in listings(trained)}
-    return specimen(newest_records(trained), listed["trained:brief/digits-mlp-000-s0"])
+    return specimen(Current(trained).records(), listed["trained:brief/digits-mlp-000-s0"])
 
 
 def test_pairs_of_test_runs_are_judged(report: Written) -> None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.tables import DELETED, NEW, SKIPPED
 from peace_pipeline.stages.extract import read_records
-from peace_pipeline.zoo.current import newest_records
+from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.record import ModelRecord
 from tests.standin_hub.repos import Repo
 
@@ -56,7 +56,7 @@ def holdings(lake: Lake, found: Violations) -> Holdings:
                     records[path.stem] = hashlib.sha256(path.read_bytes()).hexdigest()
         except (OSError, ValueError) as error:
             found.broken.append(f"{path}: {error}")
-    return Holdings(records, newest_records(lake), _indexed(lake, found))
+    return Holdings(records, Current(lake).records(), _indexed(lake, found))
 
 
 def _indexed(lake: Lake, found: Violations) -> dict[str, str]:
