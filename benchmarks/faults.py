@@ -76,7 +76,7 @@ def summary(outcomes: list[Outcome]) -> Table:
     table.add_row("models checked", str(sum(outcome.models for outcome in outcomes)))
     table.add_row("of which in the index", str(sum(outcome.indexed for outcome in outcomes)))
     wrong = sum(outcome.twice_wrong for outcome in outcomes)
-    table.add_row("skipped, with a wrong hash twice", str(wrong))
+    table.add_row("with a wrong hash twice, had later", str(wrong))
     for kind in KINDS:
         table.add_row(kind, str(sum(len(getattr(outcome.violations, kind)) for outcome in outcomes)))
     return table

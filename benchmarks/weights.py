@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -308,13 +309,16 @@ def package_networks(home: str | None, wheelhouse: str | None) -> tuple[dict[str
     from peace_pipeline.weights.checkpoint import open_checkpoint
     from peace_pipeline.weights.errors import UnreadableCheckpoint
     from peace_pipeline.zoo import files
+    from peace_pipeline.zoo.known import Known
     from peace_pipeline.zoo.packages import PackagesSource
 
     source = PackagesSource(Lake.open(home), Path.cwd(), **({"wheelhouse": wheelhouse} if wheelhouse else {}))
+    with tempfile.TemporaryDirectory() as empty:
+        known = Known(Lake.open(empty), source.source, source.prefix, {}, datetime.now(UTC))
+        records = list(source.crawl(known))
     found: dict[str, list[Any]] = {}
     unread: Counter[str] = Counter()
-    known = Known(source.lake, source.source, source.prefix, {}, datetime.now(UTC))
-    for record in source.crawl(known):
+    for record in records:
         weights = [source.fetch(record) / file.path for file in record.files if files.is_weights(file.path)]
         try:
             if record.reason:

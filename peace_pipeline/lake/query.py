@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def query(sql: str, tables: Mapping[str, pa.Table | pa.RecordBatchReader] | None = None, **parameters: object) -> pa.Table:
+def query(
+    sql: str, tables: Mapping[str, pa.Table | pa.RecordBatchReader] | None = None, **parameters: object
+) -> pa.Table:
     """Run SQL in an in-memory DuckDB over ``tables`` and files. A path's last part may be a pattern."""
     import duckdb
 

@@ -28,10 +28,10 @@ from peace_pipeline.weights.sampled_copy import NAME as SAMPLED
 from peace_pipeline.weights.sampled_copy import fetch_sampled, open_sampled
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo import NEW, SKIPPED, ModelRecord, files
-from peace_pipeline.zoo.card import CONFIG, read_config
-from peace_pipeline.zoo.fetching import Fetched, Fetcher
 from peace_pipeline.zoo.batches import read_records
+from peace_pipeline.zoo.card import CONFIG, read_config
 from peace_pipeline.zoo.contents import Contents
+from peace_pipeline.zoo.fetching import Fetched, Fetcher
 from peace_pipeline.zoo.retries import Retries
 from peace_pipeline.zoo.source import FetchError, Progress
 
@@ -160,6 +160,7 @@ def layer_batch(
             if progress:
                 progress(done, len(records))
     fetcher.release(everything)  # before the batch counts as done: nobody would do it later
+    _note_failures(lake, batch, rows, now)
     write_parquet(
         pa.Table.from_pylist(rows, schema=WIRINGS.schema.with_metadata(READING)), lake.wirings(batch)
     )

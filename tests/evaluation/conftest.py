@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from peace_pipeline.lake import Lake
+from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.extract import extract_batch, layer_batch
 from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.weights.tensors import TensorInfo
-from peace_pipeline.zoo import ZooConfig, crawl
-from peace_pipeline.stages.crawl import crawl_zoo
+from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.listing import Listing
 from tests.conftest import folded_tensors
 

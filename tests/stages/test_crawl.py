@@ -12,8 +12,8 @@ import torch
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
-from peace_pipeline.stages.extract import read_records
 from peace_pipeline.zoo import SOURCES, ConfigError, ZooConfig
+from peace_pipeline.zoo.batches import read_records
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import listings, split_of
 from tests.conftest import card_of, directory, ingest, write_model, write_network

@@ -241,34 +241,6 @@ def test_wrong_bytes_once_are_fetched_again(lake: Lake, hub: StandinHub) -> None
     assert extract_batch(lake, batch, Fetcher(config(hub).build(lake))).skipped == 0
 
 
-def test_wrong_bytes_twice_skip_the_model(lake: Lake, hub: StandinHub) -> None:
-    crawl(lake, hub)
-    hub.script("m1/resolve", [Fault("slow", 0), Fault("wrong_bytes")] * 2)
-    (batch,) = lake.batches()
-    assert extract_batch(lake, batch, Fetcher(config(hub).build(lake))).skipped == 1
-    (skipped,) = _inventory_reasons(lake, batch)
-    assert skipped == ("org/m1", "model.safetensors: its sha256 is not the Hub's, in two downloads")
-    assert not crawl(lake, hub).batches
-
-
-def _inventory_reasons(lake: Lake, batch: str) -> list[tuple[str, str]]:
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(lake.inventory(batch)).to_pylist()
-    return [(row["model_id"], row["reason"]) for row in rows if row["status"] == "skipped"]
-
-
-def test_what_failed_in_passing_is_offered_again(lake: Lake, hub: StandinHub) -> None:
-    crawl(lake, hub)
-    hub.script("m1/resolve", [Fault("504")] * politeness.ATTEMPTS)
-    (batch,) = lake.batches()
-    extract_batch(lake, batch, Fetcher(config(hub).build(lake)))
-    ((model_id, reason),) = _inventory_reasons(lake, batch)
-    assert model_id == "org/m1"
-    assert "504" in reason
-    assert crawl(lake, hub).changed == ["org/m1"]
-
-
 def test_a_file_that_the_hub_fails_on_skips_its_model_until_it_works(lake: Lake, hub: StandinHub) -> None:
     hub.script("m1/resolve", [Fault("504")] * politeness.ATTEMPTS)
     assert "504" in reasons(crawl(lake, hub))["org/m1"]

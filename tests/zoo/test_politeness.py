@@ -13,8 +13,9 @@ from safetensors.torch import save
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
-from peace_pipeline.stages.extract import extract_batch, read_records
+from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.zoo import ZooConfig
+from peace_pipeline.zoo.batches import read_records
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness, rate

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.tables import DELETED, NEW, SKIPPED
-from peace_pipeline.stages.extract import read_records
+from peace_pipeline.zoo.batches import read_records
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.record import ModelRecord
 from tests.standin_hub.repos import Repo

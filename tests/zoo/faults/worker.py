@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ COMMITS: tuple[tuple[Any, str], ...] = (
 class Order:
     """What a process is to do: a pass over a lake, and where it says how it went.
 
-    It dies at step ``killed_at``, counted from the start or within the stages of one kind.
+    It dies at step ``killed_at``, counted from the start or within the stages of one kind. ``now`` is the time that the
+    crawl takes it to be.
     """
 
     home: Path
@@ -55,6 +57,7 @@ class Order:
     report: Path
     killed_at: int | None = None
     killed_in: str | None = None
+    now: datetime | None = None
 
 
 class Steps:
@@ -97,15 +100,15 @@ def work(order: Order) -> None:
         steps.hook(owner, name, "commit")
     lake = Lake.open(order.home)
     config = ZooConfig((order.source,), order.home, order.batch_size)
-    found = _crawl(lake, config, steps)
+    found = _crawl(lake, config, steps, order.now)
     processed = _bring_up_to_date(lake, config, steps)
     order.report.write_text(json.dumps(found | {"batches": processed}))
 
 
-def _crawl(lake: Lake, config: ZooConfig, steps: Steps) -> dict[str, Any]:
+def _crawl(lake: Lake, config: ZooConfig, steps: Steps, now: datetime | None) -> dict[str, Any]:
     steps.stage = "crawl"
     try:
-        return asdict(crawl_zoo(lake, config))
+        return asdict(crawl_zoo(lake, config, now=now))
     except SourceUnavailable as error:
         return {"unavailable": str(error)}
 
