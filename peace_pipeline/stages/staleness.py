@@ -10,6 +10,7 @@ from peace_pipeline.stages.embed import embedded_batches
 from peace_pipeline.stages.index import batches_in_index, reading
 from peace_pipeline.stages.order import EMBED, EXTRACT, INDEX, LAYERS
 from peace_pipeline.weights.layer_table import is_read_alike
+from peace_pipeline.zoo.current import Current
 
 
 def stale_batches(lake: Lake) -> dict[str, str]:
@@ -22,7 +23,7 @@ def stale_batches(lake: Lake) -> dict[str, str]:
     Without an encoder nothing after the layer tables is stale. While the index serves an older encoder it waits for
     the last batch to be embedded, so until then no batch has to be indexed.
     """
-    batches, version, settled = lake.batches(), current_version(lake), batches_in_index(lake)
+    batches, version, settled = Current(lake).batches(), current_version(lake), batches_in_index(lake)
     inventories, layers, wirings = (
         batch_files(table("x").parent) for table in (lake.inventory, lake.layers, lake.wirings)
     )

@@ -16,14 +16,6 @@ from peace_pipeline.zoo.current import Current, writing
 
 _SCHEMA = pa.schema([(name, pa.string()) for name in ("model_id", "revision", "content")])
 
-CONTENTS = """
-    SELECT DISTINCT model_id, revision, content
-    FROM (
-        SELECT NULL::VARCHAR AS content WHERE false  -- older tables lack the column
-        UNION ALL BY NAME FROM read_parquet($inventory, union_by_name = true)
-    )
-    WHERE content IS NOT NULL
-"""
 _COPIES = """
     SELECT list(model_id ORDER BY model_id) AS copies
     FROM contents JOIN newest USING (model_id, revision)

@@ -114,10 +114,3 @@ def writing(lake: Lake) -> Iterator[None]:
 
     with FileLock(lake.root / ".current.lock"):
         yield
-
-
-NEWEST = """
-    SELECT * EXCLUDE (filename), parse_filename(filename, true) AS batch
-    FROM read_parquet($zoo, filename = true)
-    QUALIFY row_number() OVER (PARTITION BY model_id ORDER BY batch DESC) = 1
-"""
