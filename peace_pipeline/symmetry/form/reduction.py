@@ -52,8 +52,12 @@ class Reduction:
         self._sizes |= {name: len(neurons) for name, neurons in self._had.items()}
         self._kept = kept_sizes(resized(self._folded, self._sizes), self._sizes, limits)
         self._cut = {name for name, size in self._kept.items() if size < self._sizes[name]}
-        self._mixed = {name for name in self._cut - self._had.keys() if needs_all_neurons(self._folded, name)}
-        self._alone = _touched_once(self._folded) - self._mixed
+        self._mixed = [
+            name
+            for name in self._folded.groups
+            if name in self._cut and name not in self._had and needs_all_neurons(self._folded, name)
+        ]
+        self._alone = _touched_once(self._folded).difference(self._mixed)
         self.wiring = resized(wiring, self._kept)
 
     def is_sampled(self, position: int) -> bool:
@@ -194,7 +198,7 @@ class Reduction:
     def _choose_shared(self, read: ReadAs, dtype: torch.dtype) -> tuple[Tensors, Tensors]:
         """Neurons that are kept in groups which several layers share, and bases (kept, n) of streams: one sweep in the
         order of data flow, as in the canonical form."""
-        cut = self._cut - self._mixed
+        cut = self._cut.difference(self._mixed)
         chosen = {
             name: evenly_spaced(self._sizes[name], self._kept[name]) for name in cut if self._is_fixed(name)
         }

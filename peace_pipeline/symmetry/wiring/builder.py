@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from string import digits
 from typing import Any
 
+from peace_pipeline.symmetry.wiring.activations import actions_of, activation
+from peace_pipeline.symmetry.wiring.linking import Link, linked, named
 from peace_pipeline.symmetry.wiring.symmetries import (
-    FLIP,
     FREE,
     GAIN,
-    LINEAR,
     MIX,
     NORMALISED,
-    ORTHOGONAL,
     PERMUTE,
     ROTATE,
     SCALE,
@@ -30,33 +29,11 @@ from peace_pipeline.symmetry.wiring.types import (
     PERMUTABLE,
     Axis,
     Group,
-    WiredLayer,
     Wiring,
     WiringMismatch,
 )
 from peace_pipeline.weights.layers import Layer
 from peace_pipeline.zoo.record import natural
-
-HOMOGENEOUS = frozenset({"relu", "leaky_relu", "leakyrelu"})
-ODD = frozenset({"tanh", "sin", "sine", "softsign", "hardtanh", "tanhshrink"})
-SIGMOID = frozenset({"sigmoid", "hard_sigmoid", "hardsigmoid"})
-IDENTITY = frozenset({"identity", "linear", "none"})
-_ACTIVATION_KEYS = ("hidden_act", "activation_function", "hidden_activation", "activation", "act_fn")
-_BY_ACTIVATION = {
-    HOMOGENEOUS: (PERMUTE, SCALE),
-    ODD: (PERMUTE, SIGN),
-    SIGMOID: (PERMUTE, FLIP),
-    IDENTITY: (PERMUTE, SCALE, SIGN, LINEAR),
-}
-_OF_WHOLE_STREAMS = (LINEAR, ORTHOGONAL)
-NOT_POOLED = (SIGN, FLIP, LINEAR)
-"""What max-pooling doesn't commute with."""
-
-
-def activation(config: Mapping[str, Any], *keys: str) -> str | None:
-    """The hidden activation that a config.json names (under ``keys``, else the usual ones), in lower case."""
-    names = (config.get(key) for key in keys or _ACTIVATION_KEYS)
-    return next((name.lower() for name in names if isinstance(name, str)), None)
 
 
 def number(config: Mapping[str, Any], *keys: str) -> int:
@@ -70,23 +47,6 @@ def number(config: Mapping[str, Any], *keys: str) -> int:
         if type(value) is int and 0 < value < 2**31:
             return value
     raise WiringMismatch(f"the config gives no {keys[0]}")
-
-
-def actions_of(activation: str | None) -> tuple[str, ...]:
-    """The symmetries of hidden units with this activation; permutations alone where it is not known."""
-    found = (actions for names, actions in _BY_ACTIVATION.items() if activation in names)
-    return next(found, (PERMUTE,))
-
-
-@dataclass(frozen=True)
-class Link:
-    """A layer by name, with its axes, the norm that follows it and the norm before it."""
-
-    layer: str
-    out: Axis
-    into: Axis | None = None
-    norm: str | None = None
-    before: str | None = None
 
 
 class WiringBuilder:
@@ -288,92 +248,15 @@ class WiringBuilder:
         self.vector(norms[0], Axis(both, charge=-1))
 
     def _named(self, name: str) -> Layer:
-        if name not in self.layers:
-            raise WiringMismatch(f"layer {name} is missing")
-        return self.layers[name]
+        return named(self.layers, name)
 
     def wiring(self, method: str, family: str | None = None) -> Wiring:
-        """The finished wiring, checked against the layers.
+        """The finished wiring; see :func:`linked`."""
+        return linked(self._links, self.layers, self._declared, method, family, self.eps)
 
-        Groups that no layer writes (inputs) or none reads (outputs) are fixed. Actions that a group's layers don't
-        allow are left out.
-
-        Raises:
-            WiringMismatch: where a layer is missing, left over, or its shape doesn't fit its groups.
-        """
-        used: set[str] = set()
-        wired = [self._wire(link, used) for link in self._links]
-        if left := self.layers.keys() - used:
-            raise WiringMismatch(f"not in the table: {', '.join(sorted(left)[:4])}")
-        groups = self._sized(wired) | {
-            layer.norm.name: Group(
-                layer.norm.name, layer.norm.shape[0], PERMUTABLE, (GAIN,), along=layer.out.group
-            )
-            for layer in wired
-            if layer.norm and "gain" in layer.norm.tensors
-        }
-        layers = tuple(_with_blocks(layer, groups, may_flatten=family is None) for layer in wired)
-        found = Wiring(method, groups, layers, family)
-        return replace(found, groups={name: _allowed(found, group) for name, group in groups.items()})
-
-    def _wire(self, link: Link, used: set[str]) -> WiredLayer:
-        layer = self._named(link.layer)
-        norm = self._named(link.norm) if link.norm else None
-        before = self._named(link.before) if link.before else None
-        for own in filter(None, (layer, norm)):
-            if own.name in used:
-                raise WiringMismatch(f"layer {own.name} is used twice")
-            used.add(own.name)
-        if before:
-            if not before.is_norm or "gain" not in before.tensors:
-                raise WiringMismatch(f"{before.name} is no norm with a gain")
-            used.add(before.name)
-        if any(axis.dim >= len(layer.shape) for axis in (link.out, link.into) if axis):
-            raise WiringMismatch(f"layer {layer.name} has no input axis")
-        if norm and not (norm.is_norm and norm.shape == (layer.shape[link.out.dim],)):
-            raise WiringMismatch(f"{norm.name} is no norm over the channels of {layer.name}")
-        folded = norm or (layer if layer.is_norm and link.into else None)
-        if folded and "shift" in folded.tensors and not {"mean", "var"} <= folded.tensors.keys():
-            raise WiringMismatch(f"{folded.name} is no BatchNorm")
-        given = (norm or layer).eps
-        eps = self.eps if given is None else given
-        return WiredLayer(layer, link.out, link.into, norm, before, eps)
-
-    def _sized(self, wired: Iterable[WiredLayer]) -> dict[str, Group]:
-        """Every group that is used, with the size that its first writer (else its first reader) gives."""
-        groups: dict[str, Group] = {}
-        wired = list(wired)
-        outs, ins = [layer.out for layer in wired], [layer.into for layer in wired]
-        for layers_axis in (outs, ins):
-            for layer, axis in zip(wired, layers_axis, strict=True):
-                if axis and axis.group not in groups:
-                    self._add(groups, axis, layer.layer.shape[axis.dim], layer)
-        in_order = dict.fromkeys(axis.group for layer in wired for axis in reversed(layer.axes))
-        return {name: groups[name] for name in dict.fromkeys([*in_order, *groups])}
-
-    def _add(self, groups: dict[str, Group], axis: Axis, length: int, layer: WiredLayer) -> None:
-        group = self._groups.get(axis.group) or self._implied(axis.group)
-        if not group.width:
-            raise WiringMismatch(f"{group.name} has more units than entries")
-        units = length // group.width * (group.bundle if axis.bundled else 1)
-        for other in group.bases:
-            declared = self._groups.get(other) or self._implied(other)
-            if other in groups:
-                continue
-            if declared.parts or declared.size:
-                self._add(groups, Axis(other), declared.size, layer)
-            elif other == group.along:
-                groups[other] = replace(declared, size=group.size or units)
-            else:
-                raise WiringMismatch(f"{layer.layer.name} runs over {other}, which nothing writes")
-        if group.parts:
-            units = sum(groups[part].entries for part in group.parts)
-        elif group.along and not group.size:
-            units = groups[group.along].size
-        groups[group.name] = group if group.size else replace(group, size=units)
-
-    def _implied(self, name: str) -> Group:
-        return Group(name, 0, PERMUTABLE, actions_of(activation(self.config)))
+    def _declared(self, name: str) -> Group:
+        """A group as the table declares it, else as the activation implies it."""
+        return self._groups.get(name) or Group(name, 0, PERMUTABLE, actions_of(activation(self.config)))
 
 
 def _axis(given: str | Axis, dim: int, charge: int = 1) -> Axis:
@@ -386,59 +269,3 @@ def _axis(given: str | Axis, dim: int, charge: int = 1) -> Axis:
 def _turned(into: Axis) -> Axis:
     """An in axis as it was given."""
     return replace(into, charge=-into.charge)
-
-
-def _with_blocks(wired: WiredLayer, groups: Mapping[str, Group], *, may_flatten: bool) -> WiredLayer:
-    """The layer with the number of positions that each entry of its groups owns: more than one where channels were
-    flattened with their places. No family does that: there such a width is something else (two kinds of pooling)."""
-    shape = wired.layer.shape
-
-    def fitted(axis: Axis, may_repeat: bool) -> Axis:
-        group = groups[axis.group]
-        entries = group.entries // (group.bundle if axis.bundled else 1)
-        length = shape[axis.dim]
-        if not entries or length % entries or (length != entries and not may_repeat):
-            raise WiringMismatch(f"{wired.layer.name} doesn't have the size of {axis.group}")
-        return replace(axis, block=length // entries)
-
-    if wired.before and wired.into and wired.before.shape != (groups[wired.into.group].entries,):
-        raise WiringMismatch(f"{wired.before.name} doesn't have the size of what it norms")
-    may_repeat = may_flatten and len(shape) == 2 and not wired.is_diagonal
-    into = wired.into and fitted(wired.into, may_repeat)
-    return replace(wired, out=fitted(wired.out, False), into=into)
-
-
-def _allowed(wiring: Wiring, group: Group) -> Group:
-    """The group with the actions that its layers allow."""
-    touching = wiring.touching(group.name)
-    writers, readers = wiring.writers(group.name), wiring.readers(group.name)
-    is_hidden = bool(writers) and any(
-        wiring.readers(name)
-        for name in (group.name, *(other.name for other in wiring.dependents(group.name)))
-    )
-    if group.parts:
-        is_fixed = all(wiring.groups[part].kind == FIXED for part in group.parts)
-        return replace(group, kind=FIXED if is_fixed else PERMUTABLE)
-    if group.kind == PERMUTABLE and touching and not group.along and not is_hidden:
-        return replace(group, kind=FIXED, actions=())
-    without: set[str] = set()
-    if any(axis.charge == 0 or layer.is_diagonal for layer, axis in touching) or wiring.wholes(group.name):
-        without |= {*_OF_WHOLE_STREAMS}
-    if any(layer.norm and not {"gain", "shift"} <= layer.norm.tensors.keys() for layer in writers):
-        without |= {SCALE, SIGN, FLIP, *_OF_WHOLE_STREAMS}
-    gives = [layer.before or layer.layer for layer in readers if layer.before] or [
-        layer.layer for layer in writers
-    ]
-    if not (
-        any({"bias", "shift"} & layer.tensors.keys() for layer in gives)
-        and all("bias" in layer.layer.tensors for layer in readers)
-    ):
-        without |= {SHIFT}
-    if not all("bias" in layer.layer.tensors and _is_pointwise(layer) for layer in readers):
-        without |= {FLIP}
-    return replace(group, actions=tuple(action for action in group.actions if action not in without))
-
-
-def _is_pointwise(wired: WiredLayer) -> bool:
-    """Whether a layer reads one position at a time: a padding of zeros would not be flipped."""
-    return all(size == 1 for size in wired.layer.shape[2:])

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from itertools import groupby, permutations
 from typing import Any
 
-from peace_pipeline.symmetry.wiring.builder import NOT_POOLED, WiringBuilder, activation
+from peace_pipeline.symmetry.wiring.activations import NOT_POOLED, activation
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.families import Family, family_of
 from peace_pipeline.symmetry.wiring.families.lora import adapter_of, wire_pairs
 from peace_pipeline.symmetry.wiring.tracing.libraries import traced

@@ -213,3 +213,17 @@ def test_heads_of_one_entry_are_chosen_whatever_their_factors() -> None:
     kept, again = (reduction.tensors(lambda name, _, of=of: of[name], torch.float64) for of in (state, twin))
     assert kept["1.weight"].shape == (MOST_UNITS, 9)
     assert all(torch.allclose(kept[name], again[name]) for name in kept)
+
+
+def test_names_have_no_say_in_what_is_kept() -> None:
+    """Linear groups are cut one after the other, each with what is left of those before it."""
+    state = chain((9, 30, 30, 30, 30, 30, 5))
+    kept = []
+    for spelling in ("fc{}", "other{}", "third{}"):
+        shapes = {f"{spelling.format(i)}.weight": state[f"fc{i}.weight"] for i in range(6)}
+        infos = {info.name: info for info in infos_of(shapes)}
+        wiring = infer_wiring(infos.values(), {"hidden_act": "linear"})
+        reduction = Reduction(wiring, infos, Limits(large_layer=100, most_units=6))
+        kept.append(reduction.tensors(lambda name, _, of=shapes: of[name], torch.float64))
+    assert kept[0]["2.weight"].shape == (6, 6)
+    assert all(torch.equal(kept[0][name], other[name]) for other in kept[1:] for name in kept[0])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from peace_pipeline.symmetry.wiring.builder import WiringBuilder, activation, number
+from peace_pipeline.symmetry.wiring.activations import activation
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder, number
 from peace_pipeline.symmetry.wiring.families.blocks import Block, embedded, outputs, pre_normed, residual
 from peace_pipeline.symmetry.wiring.families.registry import family
 from peace_pipeline.symmetry.wiring.types import Axis, WiringMismatch

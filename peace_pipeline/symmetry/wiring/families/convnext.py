@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from peace_pipeline.symmetry.wiring.builder import WiringBuilder, activation
+from peace_pipeline.symmetry.wiring.activations import activation
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.families.images import Pair, read_out
 from peace_pipeline.symmetry.wiring.families.registry import family
 from peace_pipeline.symmetry.wiring.symmetries import PERMUTE

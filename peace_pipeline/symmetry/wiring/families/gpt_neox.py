@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from peace_pipeline.symmetry.wiring.builder import WiringBuilder, activation
+from peace_pipeline.symmetry.wiring.activations import activation
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.families.blocks import (
     Block,
     decoder,

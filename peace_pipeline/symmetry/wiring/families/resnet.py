@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from peace_pipeline.symmetry.wiring.builder import NOT_POOLED, WiringBuilder, activation
+from peace_pipeline.symmetry.wiring.activations import NOT_POOLED, activation
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.families.images import hub_pair, nested, read_out
 from peace_pipeline.symmetry.wiring.families.registry import family
 from peace_pipeline.symmetry.wiring.symmetries import FLIP

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from peace_pipeline.symmetry.wiring.builder import WiringBuilder, activation
+from peace_pipeline.symmetry.wiring.activations import activation
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.families.blocks import (
     embedded,
     heads_of,

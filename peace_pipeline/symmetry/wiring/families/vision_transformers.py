@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from peace_pipeline.symmetry.wiring.builder import WiringBuilder, activation, number
+from peace_pipeline.symmetry.wiring.activations import activation
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder, number
 from peace_pipeline.symmetry.wiring.families.images import read_out
 from peace_pipeline.symmetry.wiring.families.registry import family
 from peace_pipeline.symmetry.wiring.symmetries import PERMUTE

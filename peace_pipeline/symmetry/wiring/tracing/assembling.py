@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from peace_pipeline.symmetry.wiring.builder import Link, WiringBuilder
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder
+from peace_pipeline.symmetry.wiring.linking import Link
 from peace_pipeline.symmetry.wiring.symmetries import FLIP, GAIN, LINEAR, PERMUTE, SCALE, SHIFT, SIGN
 from peace_pipeline.symmetry.wiring.tracing.labels import ParameterAxis
 from peace_pipeline.symmetry.wiring.tracing.units import NOTHING, Order, Units, distinct, fixed
