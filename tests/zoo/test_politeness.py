@@ -195,16 +195,17 @@ def test_nobody_asks_before_the_time_that_a_429_names(lake: Lake, hub: StandinHu
     assert max(after) < 10
 
 
-def test_a_crawl_stays_below_the_rate_of_its_configuration(
-    lake: Lake, hub: StandinHub, monkeypatch: pytest.MonkeyPatch
+def test_a_crawl_stays_below_the_rate_of_its_endpoint(
+    lake: Lake, hub: StandinHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server refuses what is over its limit: a crawl that is configured to stay below never sees that."""
+    """The server refuses what is over its limit: a crawl that keeps to a lower one never sees that."""
     window = 1.0
-    monkeypatch.setattr(rate, "WINDOW", window)
+    below = rate.RateLimit(tmp_path / "rate", 20, window)
+    politeness.limit(hub.endpoint, politeness.Limits(below, below))
     for number in range(25):
         hub.push(f"org/m{number}", FILES)
     hub.limit = (24, window)
-    crawl_zoo(lake, config_of(hub, requests_per_5_minutes=20))
+    crawl_zoo(lake, config_of(hub))
     assert hub.count() > 48
     assert not [seen for seen in hub.requests if seen.status == 429]
     (batch,) = lake.batches()

@@ -132,8 +132,9 @@ PROCESS = """
 import json, sys, threading, time
 from pathlib import Path
 from peace_pipeline.zoo.hub import rate
-rate.WINDOW = float(sys.argv[2])
-limit, sent, end = rate.RateLimit(Path(sys.argv[1]), int(sys.argv[3])), [], time.time() + float(sys.argv[4])
+window = float(sys.argv[2])
+limit = rate.RateLimit(Path(sys.argv[1]), int(sys.argv[3]), window)
+sent, end = [], time.time() + float(sys.argv[4])
 def call():
     while time.time() < end:
         limit.wait()

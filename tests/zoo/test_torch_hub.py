@@ -22,7 +22,7 @@ from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.source import SourceUnavailable
 from peace_pipeline.zoo.torch_hub.linked import label_of
-from peace_pipeline.zoo.torch_hub.tree import UnreadableTree, read_tree
+from peace_pipeline.zoo.torch_hub.tree import Limits, UnreadableTree, read_tree
 from tests.zoo.loopback import Fault, Loopback
 
 HOST = "https://weights.test"
@@ -375,16 +375,16 @@ def test_an_archive_that_is_none(lake: Lake, tmp_path: Path, content: bytes) -> 
     assert "no folder or archive that can be read" in reason
 
 
-def test_archives_that_are_cut_or_grow(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archives_that_are_cut_or_grow(lake: Lake, tmp_path: Path) -> None:
     whole = tarred(tmp_path / "repo.tar.gz", {"hubconf.py": HUBCONF, "x.py": os.urandom(5000).hex()})
     whole.write_bytes(whole.read_bytes()[:-1000])
     assert "can be read" in next(iter(reasons(crawl_zoo(lake, config(whole))).values()))
-    monkeypatch.setattr("peace_pipeline.zoo.torch_hub.tree.MAX_UNPACKED", 1 << 20)
     bomb = tarred(tmp_path / "bomb.tar.gz", {"zeros.bin": "0" * (2 << 20), "hubconf.py": HUBCONF})
-    assert "unpacks to more than" in next(iter(reasons(crawl_zoo(lake, config(bomb))).values()))
-    monkeypatch.setattr("peace_pipeline.zoo.torch_hub.tree.MAX_SOURCES", 1 << 20)
+    with pytest.raises(UnreadableTree, match="unpacks to more than"):
+        read_tree(bomb, Limits(unpacked=1 << 20))
     bomb = zipped(tmp_path / "bomb.zip", {"a.py": "#" * (2 << 20), "hubconf.py": HUBCONF})
-    assert "more than" in next(iter(reasons(crawl_zoo(lake, config(bomb))).values()))
+    with pytest.raises(UnreadableTree, match="more than 1048576 bytes of Python"):
+        read_tree(bomb, Limits(sources=1 << 20))
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
@@ -404,13 +404,11 @@ def test_headers_that_would_fill_the_memory(
         read_tree(tmp_path / "repo.tar")
 
 
-def test_an_archive_of_very_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peace_pipeline.zoo.torch_hub.tree.MAX_MEMBERS", 3)
-    assert (
-        len(read_tree(tarred(tmp_path / "a.tar.gz", dict.fromkeys(["a.py", "b.py", "c"], ""))).sources) == 2
-    )
-    with pytest.raises(UnreadableTree, match="more than 3 files"):
-        read_tree(tarred(tmp_path / "b.tar.gz", dict.fromkeys("abcd", "")))
+def test_an_archive_of_very_many_files(tmp_path: Path) -> None:
+    three = tarred(tmp_path / "a.tar.gz", dict.fromkeys(["a.py", "b.py", "c"], ""))
+    assert len(read_tree(three, Limits(members=3)).sources) == 2
+    with pytest.raises(UnreadableTree, match="more than 2 files"):
+        read_tree(three, Limits(members=2))
 
 
 def test_an_archive_that_could_ask_for_any_memory_is_not_read(tmp_path: Path) -> None:

@@ -21,14 +21,14 @@ _STATE = struct.Struct("dd")  # tokens, and when they were counted: a time to co
 
 
 class RateLimit:
-    """At most ``requests`` in any ``WINDOW`` seconds: a token bucket, kept in the file ``path``.
+    """At most ``requests`` in any ``window`` seconds: a token bucket, kept in the file ``path``.
 
     A tenth of the requests may come at once; the others are spread evenly.
     """
 
-    def __init__(self, path: Path, requests: int) -> None:
+    def __init__(self, path: Path, requests: int, window: float = WINDOW) -> None:
         self.capacity = max(1.0, requests * _BURST)
-        self.refill = max(requests - self.capacity, 0.5) / WINDOW
+        self.refill = max(requests - self.capacity, 0.5) / window
         path.parent.mkdir(parents=True, exist_ok=True)
         self.state = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         self.threads, self.processes = threading.Lock(), FileLock(path.with_suffix(".lock"))

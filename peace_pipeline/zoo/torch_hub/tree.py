@@ -9,17 +9,25 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-MAX_FILE = 8 << 20
-MAX_SOURCES = 256 << 20
-MAX_UNPACKED = 16 << 30
-MAX_MEMBERS = 1_000_000
 MAX_HEADERS = 1 << 20
 _DAMAGED = (OSError, EOFError, RuntimeError, ValueError, zlib.error, LZMAError)
 _ARCHIVE_ERRORS = (*_DAMAGED, zipfile.BadZipFile, tarfile.TarError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is read of a repository: ``file`` and ``sources`` are bytes of a Python file and of all; an archive has
+    ``members`` files that unpack to ``unpacked`` bytes."""
+
+    file: int = 8 << 20
+    sources: int = 256 << 20
+    unpacked: int = 16 << 30
+    members: int = 1_000_000
 
 
 class UnreadableTree(ValueError):
@@ -75,56 +83,57 @@ class SourceTree:
             raise UnreadableTree(f"{path}: {str(error) or 'nested too deeply'}") from error
 
 
-def read_tree(path: Path) -> SourceTree:
+def read_tree(path: Path, limits: Limits = Limits()) -> SourceTree:
     """The Python files of a folder, a zip archive (a wheel is one) or a tar archive (plain, gzip or bzip2).
 
-    Those of a package folder (with ``__init__.py``) are named from its parent, as imports name them.
+    Those of a package folder (with ``__init__.py``) are named from its parent, as imports name them; a file that is
+    larger than ``limits`` allow is left out.
 
     Raises:
-        UnreadableTree: where it is none of these, damaged, or larger than any repository.
+        UnreadableTree: where it is none of these, damaged, or larger than ``limits`` allow.
     """
     try:
         if path.is_dir():
             base = path.parent if (path / "__init__.py").is_file() else path
-            return SourceTree(_bounded(_folder(path, base)))
+            return SourceTree(_bounded(_folder(path, base, limits), limits))
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                return SourceTree(_bounded(_zip(archive)))
+                return SourceTree(_bounded(_zip(archive, limits), limits))
         with _Tar.open(path) as tar:
-            return SourceTree(_bounded(_tar(tar)))
+            return SourceTree(_bounded(_tar(tar, limits), limits))
     except UnreadableTree:
         raise
     except _ARCHIVE_ERRORS as error:
         raise UnreadableTree(f"{path.name} is no folder or archive that can be read: {error}") from error
 
 
-def _bounded(sources: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
+def _bounded(sources: Iterable[tuple[str, bytes]], limits: Limits) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     total = 0
     for path, text in sources:
         total += len(text)
-        if total > MAX_SOURCES:
-            raise UnreadableTree(f"it holds more than {MAX_SOURCES} bytes of Python")
-        if len(text) <= MAX_FILE:
+        if total > limits.sources:
+            raise UnreadableTree(f"it holds more than {limits.sources} bytes of Python")
+        if len(text) <= limits.file:
             found[path] = text
     return found
 
 
-def _folder(root: Path, base: Path) -> Iterator[tuple[str, bytes]]:
+def _folder(root: Path, base: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
     for folder, subfolders, names in os.walk(root.resolve()):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in names:
             path = Path(folder, name)
             if name.endswith(".py") and path.is_file() and not path.is_symlink():
                 with path.open("rb") as stream:
-                    yield path.relative_to(base.resolve()).as_posix(), stream.read(MAX_FILE + 1)
+                    yield path.relative_to(base.resolve()).as_posix(), stream.read(limits.file + 1)
 
 
-def _zip(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
+def _zip(archive: zipfile.ZipFile, limits: Limits) -> Iterator[tuple[str, bytes]]:
     for info in archive.infolist():
         if name := _inside(info.filename):
             with archive.open(info) as stream:
-                yield name, stream.read(MAX_FILE + 1)
+                yield name, stream.read(limits.file + 1)
 
 
 class _Tar(tarfile.TarFile):
@@ -158,14 +167,14 @@ class _Metered:
         return self._read(size)
 
 
-def _tar(archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
+def _tar(archive: tarfile.TarFile, limits: Limits) -> Iterator[tuple[str, bytes]]:
     for count, member in enumerate(iter(archive.next, None), 1):
-        if archive.offset > MAX_UNPACKED:
-            raise UnreadableTree(f"it unpacks to more than {MAX_UNPACKED} bytes")
-        if count > MAX_MEMBERS:
-            raise UnreadableTree(f"it holds more than {MAX_MEMBERS} files")
+        if archive.offset > limits.unpacked:
+            raise UnreadableTree(f"it unpacks to more than {limits.unpacked} bytes")
+        if count > limits.members:
+            raise UnreadableTree(f"it holds more than {limits.members} files")
         if member.isreg() and (name := _inside(member.name)) and (stream := archive.extractfile(member)):
-            yield name, stream.read(MAX_FILE + 1)
+            yield name, stream.read(limits.file + 1)
 
 
 def _inside(name: str) -> str | None:
