@@ -494,7 +494,9 @@ def test_from_an_archive_at_a_url_to_readable_models(
         "the second stage has the first one's copy"
     )
     assert not list((lake.root / "zoo" / "torch_hub" / "weights").rglob("good*"))
-    assert not crawl_zoo(lake, place).batches, "what failed for good is not tried again"
+    again = crawl_zoo(lake, place)
+    assert again.changed == ["torch_hub:repo/wrong"], "what failed for good is not tried again"
+    assert not crawl_zoo(lake, place).batches
 
     server.files[archive] = zipped(tmp_path / "new.zip", {"repo-main/hubconf.py": GOOD}).read_bytes()
     summary = crawl_zoo(lake, place)
