@@ -51,6 +51,16 @@ def raise_if_received() -> None:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def spared() -> Iterator[None]:
+    """Processes started in the block don't get a terminal's Ctrl-C: it is for the parent, which ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Watch:
     def __init__(self, grace: float) -> None:
         self.grace = grace

@@ -132,3 +132,4 @@ def _quiet() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # of processes beside this one

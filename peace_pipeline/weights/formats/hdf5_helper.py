@@ -24,7 +24,6 @@ _MAX_REQUEST = 1 << 16
 def main() -> None:
     """Fork a reader for each request on standard input until its other end is closed."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # readers leave no zombies
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt of the terminal is for who asks
     requests = socket.socket(fileno=0)
     while True:
         request, descriptors, _, _ = socket.recv_fds(requests, _MAX_REQUEST, 3)

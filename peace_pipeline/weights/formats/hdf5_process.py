@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 import peace_pipeline
+from peace_pipeline.interrupts import spared
 from peace_pipeline.weights import errors
 
 BFLOAT16 = "bfloat16"
@@ -183,12 +184,13 @@ class _Helper:
         with theirs:
             paths = [str(Path(peace_pipeline.__file__).parent.parent), *filter(None, sys.path)]
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", _HELPER],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                env=environment,
-            )
+            with spared():
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", _HELPER],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    env=environment,
+                )
         atexit.register(_stop, ours, process)
         self._requests = ours
         return ours

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -14,6 +13,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from filelock import FileLock
+
+from peace_pipeline.interrupts import spared
 
 from .plans import PLANS
 from .recipes import Plan
@@ -74,25 +75,27 @@ def _train(store: Store, chunks: list[int], processes: int) -> Generator[tuple[i
     with ProcessPoolExecutor(
         min(processes, len(chunks)), mp_context=spawn, initializer=_start, initargs=(lifeline,)
     ) as pool:
-        futures = {
-            pool.submit(_train_chunk, store.plan, store.seed, chunk, store.building(chunk)): chunk
-            for chunk in reversed(chunks)
-        }
         try:
+            with spared():
+                futures = {
+                    pool.submit(_train_chunk, store.plan, store.seed, chunk, store.building(chunk)): chunk
+                    for chunk in reversed(chunks)
+                }
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BaseException:
-            held.close()
+            for worker in multiprocessing.active_children():
+                worker.terminate()
             raise
+    held.close()
 
 
 def _start(lifeline: Connection) -> None:
-    """Prepare a worker: one thread, an interrupt left to the parent, no life after the parent lets go."""
+    """Prepare a worker: one thread, no life after the parent lets go."""
+    threading.Thread(target=_follow_parent, args=(lifeline,), daemon=True).start()
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    threading.Thread(target=_follow_parent, args=(lifeline,), daemon=True).start()
 
 
 def _follow_parent(lifeline: Connection) -> None:
