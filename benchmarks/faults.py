@@ -25,7 +25,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.zoo.faults import Outcome, Run
+from tests.zoo.hub.faults import Outcome, Run
 
 KINDS = ("lost", "doubled", "stale", "broken")
 

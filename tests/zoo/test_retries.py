@@ -18,7 +18,7 @@ from peace_pipeline.zoo.hub import politeness
 from peace_pipeline.zoo.record import ModelRecord
 from peace_pipeline.zoo.retries import FIRST_PAUSE, LONGEST_PAUSE, Retries, pause
 from tests.standin_hub import Fault, StandinHub
-from tests.zoo.hubs import config, crawl, hub
+from tests.zoo.hub.hubs import config, crawl, hub
 
 __all__ = ["hub"]
 NOW = datetime(2020, 1, 1, tzinfo=UTC)

@@ -20,7 +20,7 @@ from peace_pipeline.zoo.hub import politeness
 from peace_pipeline.zoo.listing import listings
 from tests.standin_hub import Fault, StandinHub
 from tests.sweep import swept
-from tests.zoo.faults import Run, truth
+from tests.zoo.hub.faults import Run, truth
 
 FILES = {
     "model.safetensors": save({"0.weight": torch.ones(3, 4), "1.weight": torch.ones(2, 3)}),

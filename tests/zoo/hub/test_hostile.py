@@ -20,7 +20,7 @@ from peace_pipeline.zoo.hub import politeness
 from peace_pipeline.zoo.source import SourceUnavailable
 from tests.standin_hub import Fault, StandinHub
 from tests.standin_hub.answers import Answer
-from tests.zoo.hubs import LONG_AGO, config, crawl, files, hub, ingest, reasons
+from tests.zoo.hub.hubs import LONG_AGO, config, crawl, files, hub, ingest, reasons
 
 __all__ = ["hub"]
 

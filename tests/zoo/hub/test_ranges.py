@@ -29,7 +29,7 @@ from peace_pipeline.zoo.hub.ranges import RemoteBlob
 from peace_pipeline.zoo.source import FetchError
 from tests.standin_hub import StandinHub
 from tests.standin_hub.faults import Fault, Faults
-from tests.zoo.hubs import config, crawl, files, hub, ingest
+from tests.zoo.hub.hubs import config, crawl, files, hub, ingest
 
 __all__ = ["hub"]
 BUDGET = 40_000

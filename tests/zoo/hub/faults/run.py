@@ -19,16 +19,16 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.order import BATCH_STAGES
 from peace_pipeline.zoo.retries import LONGEST_PAUSE
 from tests.standin_hub import StandinHub
-from tests.zoo.faults import truth
-from tests.zoo.faults.life import UNREADABLE, CountedFaults, Life
-from tests.zoo.faults.worker import Order, work
+from tests.zoo.hub.faults import truth
+from tests.zoo.hub.faults.life import UNREADABLE, CountedFaults, Life
+from tests.zoo.hub.faults.worker import Order, work
 
 TINY = EncoderConfig(
     width=8, heads=2, rounds=1, token_width=8, transformer_layers=1, attention_heads=2, dimension=8
 )
 MODULES = [
     "duckdb", "huggingface_hub.file_download", "huggingface_hub.hf_api", "lancedb", "peace_pipeline.encoder.embed",
-    "peace_pipeline.index.tables", "peace_pipeline.zoo.hub.walk", "tests.zoo.faults.worker",
+    "peace_pipeline.index.tables", "peace_pipeline.zoo.hub.walk", "tests.zoo.hub.faults.worker",
 ]  # fmt: skip
 LAST_STEP = 60
 """Every first process gets as far as this."""
