@@ -9,12 +9,14 @@ an orthogonal Procrustes fit of one network's to the other's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import torch
 
 from peace_pipeline.comparison.alignment import (
+    Aligned,
+    Layers,
     RowPair,
     assigned,
     mixings,
@@ -25,8 +27,8 @@ from peace_pipeline.comparison.alignment import (
     sides,
 )
 from peace_pipeline.symmetry.form.canonical import DEAD, to_unit
-from peace_pipeline.symmetry.group.actions import Action, along, entries
-from peace_pipeline.symmetry.group.elements import Element, Tensors
+from peace_pipeline.symmetry.group.actions import entries
+from peace_pipeline.symmetry.group.elements import Element
 from peace_pipeline.symmetry.wiring.symmetries import (
     FLIP,
     FREE,
@@ -42,59 +44,8 @@ from peace_pipeline.symmetry.wiring.symmetries import (
 )
 from peace_pipeline.symmetry.wiring.types import Axis, Group, WiredLayer, Wiring
 
-Layers = Callable[[int], Tensors]
-"""Position of a layer → its folded tensors (``weight`` (out, in, *kernel), ``bias`` (out,)), without a batch."""
-
 _PLAIN = 1e-3
 """Where a permutation with signs and scales agrees but for so much, no other linear map is looked for."""
-
-
-class Aligned:
-    """One of two networks under the element that was found for it; values are those of a batch of one.
-
-    ``alive`` says of a group's entries which ones count: nothing goes into the others.
-    """
-
-    def __init__(self, wiring: Wiring, layers: Layers) -> None:
-        self.wiring, self._layers = wiring, layers
-        self.permutations: Tensors = {}
-        self.scales: Tensors = {}
-        self.maps: Tensors = {}
-        self.offsets: Tensors = {}
-        self.flips: Tensors = {}
-        self.alive: Tensors = {}
-
-    def layer(self, position: int) -> Tensors:
-        """The layer's ``weight`` and ``bias`` after the element acted on it."""
-        wired, tensors = self.wiring.layers[position], self._layers(position)
-        named = {name: tensors[role][None] for role, name in wired.layer.tensors.items()}
-        acted = Action(self.wiring, self._on(wired)).layer(wired, named.__getitem__)
-        found = {role: acted[name] for role, name in wired.layer.tensors.items()}
-        for axis in wired.axes:
-            alive = self._alive_along(axis.group)
-            if alive is not None:
-                for role in ("weight", "bias") if axis is wired.out and "bias" in found else ("weight",):
-                    dim = 1 + (axis.dim if role == "weight" else 0)
-                    found[role] = found[role] * along(alive[None], found[role], dim, axis.block)
-        return {role: value[0] for role, value in found.items()}
-
-    def _alive_along(self, name: str) -> torch.Tensor | None:
-        group = self.wiring.groups[name]
-        parts = [self._alive_along(part) for part in group.parts]
-        if all(part is None for part in parts):
-            return self.alive.get(name)
-        return torch.cat([
-            torch.ones(self.wiring.groups[part].entries, dtype=torch.bool) if alive is None else alive
-            for part, alive in zip(group.parts, parts, strict=True)
-        ])  # fmt: skip
-
-    def _on(self, wired: WiredLayer) -> Element:
-        """The part of the element that acts on a layer."""
-        names = {name for axis in wired.axes for name in self.wiring.bases(axis.group)}
-        return Element(**{
-            kind.name: {name: value for name, value in getattr(self, kind.name).items() if name in names}
-            for kind in fields(Element)
-        })  # fmt: skip
 
 
 def match(wiring: Wiring, a: Layers, b: Layers) -> tuple[Aligned, Aligned]:

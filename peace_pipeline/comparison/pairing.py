@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from peace_pipeline.comparison.matching import Layers
+from peace_pipeline.comparison.alignment import Layers
 from peace_pipeline.stages.extract import wire_checkpoint
 from peace_pipeline.symmetry.form.folding import folded_layer
 from peace_pipeline.symmetry.wiring.inference import independent

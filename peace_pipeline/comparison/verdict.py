@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from peace_pipeline.comparison.alignment import Aligned, Layers
 from peace_pipeline.comparison.evidence import (
     ROUNDINGS,
     Evidence,
@@ -29,7 +30,7 @@ from peace_pipeline.comparison.evidence import (
     rounded,
     trained,
 )
-from peace_pipeline.comparison.matching import Aligned, Layers, like, match
+from peace_pipeline.comparison.matching import like, match
 from peace_pipeline.comparison.pairing import Counterparts, Network, Tensors, counterparts
 from peace_pipeline.index.checkpoints import open_model
 from peace_pipeline.lake import Lake

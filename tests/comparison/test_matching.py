@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peace_pipeline.comparison.matching import Aligned, Layers, match
+from peace_pipeline.comparison.alignment import Aligned, Layers
+from peace_pipeline.comparison.matching import match
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import ALL, Element, Tensors, random_element
 from peace_pipeline.symmetry.group.perturbations import add_noise

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from peace_pipeline.weights.formats.hdf5_process import BFLOAT16, Hdf5Reader, open_reader
-from peace_pipeline.weights.formats.keras_layout import Node, Source, configuration, sources
+from peace_pipeline.weights.formats.keras_config import Node, configuration
+from peace_pipeline.weights.formats.keras_layout import Source, sources
 from peace_pipeline.weights.local_blob import local_blob
 from peace_pipeline.weights.tensors import TensorInfo
 

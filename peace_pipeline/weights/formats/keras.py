@@ -10,7 +10,7 @@ from pathlib import Path
 from peace_pipeline.weights.errors import UnsupportedFormat
 from peace_pipeline.weights.formats.hdf5 import Hdf5File
 from peace_pipeline.weights.formats.hdf5_process import open_reader, require_linux
-from peace_pipeline.weights.formats.keras_layout import configuration
+from peace_pipeline.weights.formats.keras_config import configuration
 from peace_pipeline.weights.formats.zips import Archive, Member
 from peace_pipeline.weights.local_blob import LocalBlob, local_blob
 

@@ -1,8 +1,7 @@
 """Keras' variables as PyTorch would name and lay them out.
 
-What a layer is comes from the network's configuration; without one from the layer's own default name (``conv2d_3``),
-then from the names and shapes of its variables. What stays as it is, under ``layer.variable``: variables of layers
-that PyTorch has no like of. What can't be undone from the weights alone:
+Variables of layers that PyTorch has no like of stay as they are, under ``layer.variable``. What can't be undone from
+the weights alone:
 
 * A dense layer after a flattened image has its inputs in the order (height, width, channel), PyTorch's in (channel,
   height, width).
@@ -12,16 +11,15 @@ that PyTorch has no like of. What can't be undone from the weights alone:
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from peace_pipeline.weights.errors import CorruptFile, DuplicateTensor, ExcessiveSize, UnsupportedFormat
+from peace_pipeline.weights.errors import DuplicateTensor, ExcessiveSize, UnsupportedFormat
 from peace_pipeline.weights.formats.hdf5_process import Dataset
+from peace_pipeline.weights.formats.keras_config import Node
+from peace_pipeline.weights.formats.keras_layers import ATTENTION, GATES, Layer, family_of, layers_of
 
 EPSILON = 1e-3
 """Of Keras' norms by default, except for RMS norms."""
@@ -68,67 +66,6 @@ class Source:
         return found or [(0, 0)]
 
 
-@dataclass(frozen=True)
-class Node:
-    """A layer as the configuration describes it; ``kind`` is its class in snake case.
-
-    ``inner`` is the layer that it wraps, ``layers`` those that it holds by their names in the files: their own, and in
-    Keras 3 their class, numbered.
-    """
-
-    kind: str
-    config: dict[str, Any]
-    name: str = ""
-    inner: Node | None = None
-    layers: Mapping[str, Node] = field(default_factory=dict)
-    numbered: Mapping[str, Node] = field(default_factory=dict)
-
-
-@dataclass
-class Layer:
-    """A layer's variables: name → path of the dataset. ``kind`` is its class in snake case where that is known."""
-
-    name: str
-    kind: str | None
-    config: dict[str, Any]
-    is_backward: bool = False
-    variables: dict[str, str] = field(default_factory=dict)
-
-
-_ATTENTION = ("query", "key", "value", "attention_output")
-"""The dense layers of an attention layer."""
-_VARIABLES = {
-    "dense": ("kernel", "bias"),
-    "separable_conv": ("depthwise_kernel", "pointwise_kernel", "bias"),
-    "embedding": ("embeddings",),
-    "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
-    "layer_normalization": ("gamma", "beta"),
-    "rms_normalization": ("scale",),
-    "normalization": ("mean", "variance", "count"),
-    "rnn": ("kernel", "recurrent_kernel", "bias"),
-}
-"""Family of layers → its variables in Keras' order, which is how Keras 3 numbers them."""
-
-_FAMILIES = {
-    "dense": "dense",
-    "einsum_dense": "dense",
-    **{f"conv{n}d": "dense" for n in (1, 2, 3)},
-    **{f"conv{n}d_transpose": "dense" for n in (1, 2, 3)},
-    **{f"depthwise_conv{n}d": "dense" for n in (1, 2)},
-    **{f"separable_conv{n}d": "separable_conv" for n in (1, 2)},
-    "embedding": "embedding",
-    "batch_normalization": "batch_normalization",
-    "layer_normalization": "layer_normalization",
-    "group_normalization": "layer_normalization",
-    "rms_normalization": "rms_normalization",
-    "normalization": "normalization",
-    **dict.fromkeys(_ATTENTION, "dense"),
-    **{kind: "rnn" for cell in ("lstm", "gru", "simple_rnn") for kind in (cell, f"{cell}_cell")},
-}
-_CONVOLUTION = {"filters", "kernel_size"}
-_SWITCHES = {"bias": "use_bias", "gamma": "scale", "beta": "center"}
-"""Variable → the setting without which a layer doesn't have it."""
-
 _NORMS = {
     "gamma": "weight",
     "scale": "weight",
@@ -136,19 +73,6 @@ _NORMS = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-_GATES = {1: (0,), 3: (1, 0, 2), 4: (0, 1, 2, 3)}
-"""Number of gates → where PyTorch's stand in Keras' order: z, r, h for r, z, n; LSTMs (i, f, c, o) agree."""
-
-_CONTAINERS = ("layers", "cells", "_layer_checkpoint_dependencies")
-_INNER = ("layer", "cell", "forward_layer", "backward_layer")
-_ATTRIBUTES = {"output_dense": "attention_output", **{f"{name}_dense": name for name in _ATTENTION}}
-_TRAINING = ("optimizer", "metrics", "compile_metrics", "_compile_metrics")
-_LAYER_NAMES = ("layer_names", "layer_names0")
-"""Attributes of the group of all layers; the second where they are many."""
-_RANDOM = "seed_generator"
-_OF_A_CELL = re.compile(r"((forward|backward)_)?(lstm|gru|simple_rnn)(_cell)?(_\d+)?")
-"""Names on a path, below a recurrent layer's."""
-_MAX_SLASHES = 8
 
 
 def sources(
@@ -164,13 +88,8 @@ def sources(
         ExcessiveSize: where the tensors' names are longer than any network's.
         UnsupportedFormat: where a layer's weights are quantised.
     """
-    if any(("model_weights", key) in texts for key in _LAYER_NAMES):
-        layers = _named(file, datasets, "model_weights/", network)
-    elif any(("", key) in texts for key in _LAYER_NAMES):
-        layers = _named(file, datasets, "", network)
-    elif any("vars" in path.split("/")[:-1] for path in datasets):
-        layers = _numbered(datasets, texts, network)
-    else:
+    layers = layers_of(file, datasets, texts, network)
+    if layers is None:
         return _unchanged(file, datasets)
     found: dict[str, Source] = {}
     length = 0
@@ -203,196 +122,6 @@ def _axes(shape: tuple[int, ...]) -> Axes:
     return tuple((axis,) for axis in range(len(shape)))
 
 
-def configuration(file: str, text: str | bytes) -> Node | None:
-    """The network that a configuration in JSON describes (``model_config``, ``config.json``); ``None`` for no network.
-
-    Raises:
-        CorruptFile: where it is no JSON.
-    """
-    try:
-        return _node(json.loads(text.decode() if isinstance(text, bytes) else text))
-    except (ValueError, RecursionError) as error:
-        raise CorruptFile(f"{file}: its configuration is no JSON ({type(error).__name__})") from error
-
-
-def _node(document: Any) -> Node | None:
-    if not isinstance(document, dict) or not isinstance(document.get("class_name"), str):
-        return None
-    kind, config = _snake_case(document["class_name"]), document.get("config")
-    if isinstance(config, list):  # a Sequential before Keras 2.2.3
-        config = {"layers": config}
-    if not isinstance(config, dict):
-        return Node(kind, {})
-    held = config.get("layers") or config.get("cells")
-    children = [node for node in map(_node, held if isinstance(held, list) else []) if node]
-    numbered: dict[str, Node] = {}
-    counts: Counter[str] = Counter()
-    for child in children:
-        numbered[f"{child.kind}_{counts[child.kind]}" if counts[child.kind] else child.kind] = child
-        counts[child.kind] += 1
-    return Node(
-        kind,
-        config,
-        str(config.get("name", "")),
-        _node(config.get("layer") or config.get("cell")),
-        {child.name: child for child in children},
-        numbered,
-    )
-
-
-def _snake_case(name: str) -> str:
-    """A class's name as Keras writes it in a file's paths: ``Conv2DTranspose`` → ``conv2d_transpose``."""
-    parted = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", parted).lower()
-
-
-def _kind_of(name: str) -> str | None:
-    """The kind that a layer's name tells where it is Keras' own (``conv2d_3``)."""
-    kind = _unnumbered(name)
-    return kind if kind in _FAMILIES else None
-
-
-def _family_of(layer: Layer) -> str | None:
-    """The family of a layer whose class is known; a class of another's making that is set up as Keras' convolutions
-    are is one of them."""
-    kind = layer.kind or ""
-    is_convolution = layer.config.keys() >= _CONVOLUTION and not kind.startswith("locally_connected")
-    return _FAMILIES.get(kind, "dense" if is_convolution else None)
-
-
-def _unnumbered(name: str) -> str:
-    return re.sub(r"_\d+$", "", name)
-
-
-def _named(file: str, datasets: Mapping[str, Dataset], prefix: str, network: Node | None) -> Iterable[Layer]:
-    """Layers of a file whose variables have names: Keras 2's, and Keras 3's HDF5 of before ``.weights.h5``."""
-    layers: dict[tuple[str, bool], Layer] = {}
-    for path in datasets:
-        *parts, variable = path.removeprefix(prefix).split("/")
-        if not path.startswith(prefix) or _RANDOM in parts:
-            continue
-        layer = _layer_by_names(parts, network)
-        layer = layers.setdefault((layer.name, layer.is_backward), layer)
-        variable = re.sub(r":\d+$", "", variable)
-        if variable in layer.variables:
-            raise DuplicateTensor(f"{file}: {path!r} and {layer.variables[variable]!r} are one variable")
-        layer.variables[variable] = path
-    return layers.values()
-
-
-def _layer_by_names(parts: list[str], network: Node | None) -> Layer:
-    """The layer of a variable by the names on its path, on which the outer ones may be repeated or numbered anew."""
-    names: list[str] = []
-    node, rest = network, parts
-    is_backward = any(part.startswith("backward_") for part in parts)
-    while node and (node.inner or node.layers):
-        if node.inner:  # a wrapper's name stands for the layer in it
-            node = node.inner
-        elif found := _first(node.layers, rest):
-            node, rest = found
-            names.append(node.name)
-        else:
-            node = None
-    if not node or not names:
-        return _layer_by_path(parts, is_backward)
-    layer = Layer(".".join(names), node.kind, node.config, is_backward)
-    while rest and _unnumbered(rest[0]) == _unnumbered(names[-1]):
-        rest = rest[1:]
-    if not rest or _family_of(layer):
-        return layer
-    return Layer(".".join([*names, *rest]), _kind_of(rest[-1]), {}, is_backward)  # a layer within one
-
-
-def _first(layers: Mapping[str, Node], parts: list[str]) -> tuple[Node, list[str]] | None:
-    """The layer whose name comes first on a path (it may itself hold slashes), and the path after it."""
-    for start in range(len(parts)):
-        for stop in range(min(start + _MAX_SLASHES, len(parts)), start, -1):
-            node = layers.get("/".join(parts[start:stop]))
-            if node:
-                return node, parts[stop:]
-    return None
-
-
-def _layer_by_path(parts: list[str], is_backward: bool) -> Layer:
-    """The layer of a variable where no configuration tells: its path, without what repeats its beginning."""
-    for length in range(len(parts) // 2, 0, -1):
-        first, second = parts[:length], parts[length : 2 * length]
-        if first in (second, [_unnumbered(part) for part in second]):
-            parts = first + parts[2 * length :]
-            break
-    kept = parts[:1] + [part for part in parts[1:] if not _OF_A_CELL.fullmatch(part)]
-    return Layer(".".join(kept), _kind_of(kept[-1]) if kept else None, {}, is_backward)
-
-
-def _numbered(
-    datasets: Mapping[str, Dataset], texts: Mapping[tuple[str, str], str], network: Node | None
-) -> Iterable[Layer]:
-    """Layers of a Keras 3 file, whose variables have numbers."""
-    groups: dict[str, list[str]] = {}
-    for path in datasets:
-        *parts, variable = path.split("/")
-        if (parts[:1] and parts[0] in _TRAINING) or _RANDOM in parts:
-            continue
-        if parts[-1:] == ["vars"]:
-            groups.setdefault("/".join(parts), []).append(path)
-        else:
-            yield Layer(".".join(parts), "unknown", {}, variables={variable: path})
-    for group, paths in groups.items():
-        layer = _layer_by_keys(group.split("/"), texts, network)
-        paths.sort(key=lambda path: (len(path), path))
-        names = _variables(layer, [datasets[path].shape for path in paths])
-        layer.variables = dict(zip(names, paths, strict=True))
-        yield layer
-
-
-def _layer_by_keys(parts: list[str], texts: Mapping[tuple[str, str], str], network: Node | None) -> Layer:
-    """The layer of a group of variables by the attributes and classes on its path, and the names noted there."""
-    names: list[str] = []
-    node, kind = network, None
-    for place, part in enumerate(parts):
-        if part in _CONTAINERS or part == "vars":
-            continue
-        label = texts.get(("/".join([*parts[: place + 1], "vars"]), "name"), "")
-        if part in _INNER and names:
-            node = node.inner or node if node else None
-            kind = node.kind if node else _kind_of(label) or kind
-        else:
-            node = node.numbered.get(part) if node else None
-            names.append((node and node.name) or label or _ATTRIBUTES.get(part, part))
-            kind = node.kind if node else _kind_of(part) or _kind_of(label)
-    if not node and not kind and names:
-        kind = _kind_of(names[-1])
-    return Layer(".".join(names), kind, node.config if node else {}, "backward_layer" in parts)
-
-
-def _variables(layer: Layer, shapes: list[tuple[int, ...]]) -> list[str]:
-    """The names of a layer's numbered variables; their numbers where it is unknown."""
-    family = _family(shapes) if layer.kind is None else _family_of(layer)
-    names = [
-        name for name in _VARIABLES.get(family or "", ()) if layer.config.get(_SWITCHES.get(name, ""), True)
-    ]
-    if family == "batch_normalization" and not layer.config:
-        names = names[-len(shapes) :]
-    numbers = [str(number) for number in range(len(shapes))]
-    return [*names, *numbers[len(names) :]][: len(shapes)]
-
-
-def _family(shapes: list[tuple[int, ...]]) -> str | None:
-    """The family of a layer that nothing but the shapes of its variables tells."""
-    ranks = [len(shape) for shape in shapes]
-    if (
-        ranks in ([2, 2, 1], [2, 2, 2])
-        and shapes[0][1] == shapes[1][1]
-        and shapes[1][1] in (shapes[1][0] * gates for gates in _GATES)
-    ):
-        return "rnn"
-    if ranks[:1] in ([2], [3], [4], [5]) and (len(ranks) == 1 or shapes[1:] == [shapes[0][-1:]]):
-        return "dense"
-    if len(set(shapes)) == 1 and ranks[0] == 1:
-        return {4: "batch_normalization", 2: "layer_normalization"}.get(len(shapes))
-    return None
-
-
 def _laid_out(layer: Layer, datasets: Mapping[str, Dataset]) -> dict[str, Source]:
     """The layer's tensors; what no rule fits, or a second one fits, stays as it is, under the variable's name."""
     shapes = {variable: datasets[path].shape for variable, path in layer.variables.items()}
@@ -410,7 +139,7 @@ def _tensors(
 ) -> dict[str, Source]:
     shape = shapes[variable]
     unchanged = Source(path, _axes(shape))
-    if layer.kind is not None and not _family_of(layer):
+    if layer.kind is not None and not family_of(layer):
         return {variable: unchanged}
     if "recurrent_kernel" in shapes:
         return _recurrent(layer, variable, path, shapes) or {variable: unchanged}
@@ -439,7 +168,7 @@ def _kernel(layer: Layer, variable: str, shapes: Mapping[str, tuple[int, ...]]) 
         return _einsum(str(layer.config.get("equation", "")), shapes)
     if layer.kind == "attention_output" and rank == 3:  # (head, width, out)
         return ((2,), (0, 1))
-    if layer.kind in _ATTENTION and rank == 3:  # (in, head, width)
+    if layer.kind in ATTENTION and rank == 3:  # (in, head, width)
         return ((1, 2), (0,))
     return ((rank - 1,), (rank - 2,), *spatial)
 
@@ -471,7 +200,7 @@ def _recurrent(
     recurrent, shape = shapes["recurrent_kernel"], shapes[variable]
     if len(recurrent) != 2 or not recurrent[0] or recurrent[1] % recurrent[0] or shape[-1:] != recurrent[1:]:
         return None
-    gates = _GATES.get(recurrent[1] // recurrent[0])
+    gates = GATES.get(recurrent[1] // recurrent[0])
     suffix = "l0_reverse" if layer.is_backward else "l0"
     if gates is None:
         return None
