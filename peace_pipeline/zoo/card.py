@@ -49,18 +49,33 @@ def _read_text(path: Path) -> str:
 
 def front_matter(text: str) -> dict[str, Any]:
     """The fields that the YAML at the top of a card gives; none where it is malformed, or not of a card's size."""
-    import yaml
     from huggingface_hub import ModelCardData
-    from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
-    match = REGEX_YAML_BLOCK.match(text)
-    if match is None or len(match[2]) > MAX_FRONT_MATTER:
+    metadata, _ = parted(text)
+    if metadata is None:
         return {}
     try:
-        metadata = _load(match[2]) or {}
         return card_fields(ModelCardData(**metadata, ignore_metadata_errors=True))
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError, yaml.YAMLError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return {}
+
+
+def parted(text: str) -> tuple[Any, str]:
+    """What the YAML at the top of a card says, and the text below it.
+
+    The YAML is ``None`` where there is none, or where it is malformed or not of a card's size.
+    """
+    import yaml
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+    block = REGEX_YAML_BLOCK.match(text)
+    if block is None:
+        return None, text
+    below = text[block.end() :]
+    try:
+        return _load(block[2]) if len(block[2]) <= MAX_FRONT_MATTER else None, below
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return None, below
 
 
 def _load(text: str) -> Any:

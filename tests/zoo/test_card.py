@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.zoo import ModelFile, ModelRecord
-from peace_pipeline.zoo.card import MAX_TEXT_BYTES, enriched, front_matter
+from peace_pipeline.zoo.card import MAX_TEXT_BYTES, enriched, front_matter, parted
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.record import from_table, to_table
 from tests.conftest import directory, write_model
@@ -139,6 +139,13 @@ def test_a_card_without_metadata_is_nothing_to_warn_about(caplog: pytest.LogCapt
     assert front_matter("# Only text") == {}
     client.removeHandler(caplog.handler)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("case", GREEDY)
+def test_the_text_below_is_told_apart_whatever_is_above(case: str) -> None:
+    assert parted(f"---\n{GREEDY[case]}---\n# A model\n") == (None, "# A model\n")
+    assert parted("---\nlicense: mit\n---\n# A model\n") == ({"license": "mit"}, "# A model\n")
+    assert parted("# A model\n") == (None, "# A model\n")
 
 
 def test_missing_huge_and_undecodable_files(tmp_path: Path) -> None:

@@ -10,16 +10,14 @@ from typing import Any
 import lancedb
 import numpy as np
 import pyarrow as pa
-import yaml
 from lancedb.index import FTS
 from lancedb.query import MatchQuery
 
 from peace_pipeline.evaluation.baselines.registry import Similarity, baseline
 from peace_pipeline.evaluation.population import Population
+from peace_pipeline.zoo.card import parted
 
 _WORD = re.compile(r"[^\W_]+")
-_FRONT_MATTER = re.compile(r"\s*---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TELLING = ("pipeline_tag", "task", "datasets", "dataset", "tags", "labels", "id2label")
 
 
@@ -60,47 +58,26 @@ def _bm25(queries: Sequence[str], cards: Sequence[str]) -> Similarity:
 
 def telling_words(cards: Sequence[str]) -> set[str]:
     """Words of all tasks, datasets, tags and labels that the front matter of ``cards`` names."""
-    names = (name for card in cards for name in _names(_parsed(_parted(card)[0])))
+    names = (name for card in cards for name in _names(parted(card)[0]))
     return {_stem(word) for name in names for word in _WORD.findall(name)}
 
 
 def blank(card: str, words: set[str]) -> str:
     """The card's text without its front matter and without ``words``, in the singular or the plural."""
-    return _WORD.sub(lambda match: "" if _stem(match[0]) in words else match[0], _parted(card)[1])
+    return _WORD.sub(lambda match: "" if _stem(match[0]) in words else match[0], parted(card)[1])
 
 
 def _stem(word: str) -> str:
     return word.lower().rstrip("s")
 
 
-def _parted(card: str) -> tuple[str, str]:
-    """The front matter (empty where there is none) and the text below it."""
-    found = _FRONT_MATTER.match(card)
-    return (found[1], card[found.end() :]) if found else ("", card)
-
-
-def _parsed(front_matter: str) -> Any:
-    """The YAML document, ``None`` where it can't be read."""
-    try:
-        return yaml.load(front_matter, Loader=_LOADER)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return None
-
-
-def _names(front_matter: Any) -> Iterator[str]:
-    """Every text at any depth under a key that says what a model is for.
-
-    Each container is visited once, so YAML aliases that nest or loop cost nothing.
-    """
-    pending, visited = [(front_matter, False)], set()
-    while pending:
-        value, telling = pending.pop()
-        if isinstance(value, str) and telling:
-            yield value
-        if not isinstance(value, dict | list) or (id(value), telling) in visited:
-            continue
-        visited.add((id(value), telling))
-        if isinstance(value, dict):
-            pending += [(item, telling or key in _TELLING) for key, item in value.items()]
-        else:
-            pending += [(item, telling) for item in value]
+def _names(metadata: Any, telling: bool = False) -> Iterator[str]:
+    """Every text at any depth under a key that says what a model is for."""
+    if isinstance(metadata, str) and telling:
+        yield metadata
+    elif isinstance(metadata, dict):
+        for key, value in metadata.items():
+            yield from _names(value, telling or key in _TELLING)
+    elif isinstance(metadata, list):
+        for value in metadata:
+            yield from _names(value, telling)
