@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from natsort import natsorted
+
 from peace_pipeline.weights.kinds import Draft, kinds_of
 from peace_pipeline.weights.tensors import TensorInfo
-from peace_pipeline.zoo.record import natural
 
 _ROLES = {
     "weight": "weight",
@@ -64,7 +65,7 @@ def _groups(tensors: Iterable[TensorInfo]) -> dict[str, _Roles]:
     groups: dict[str, _Roles] = {}
     floating = [info for info in tensors if info.is_floating and info.shape and 0 not in info.shape]
     names = {info.name for info in floating}
-    for info in sorted(floating, key=lambda info: natural(info.name)):
+    for info in natsorted(floating, key=lambda info: info.name):
         prefix, _, last = info.name.rpartition(".")
         role, prefix = _ROLES.get(last), prefix or _ROOT
         if role is None or prefix in names or role in groups.get(prefix, {}):

@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from natsort import natsorted
+
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import CONFIG, enriched
 from peace_pipeline.zoo.known import Known
-from peace_pipeline.zoo.record import KnownModel, ModelRecord, natural
+from peace_pipeline.zoo.record import KnownModel, ModelRecord
 from peace_pipeline.zoo.source import ConfigError, LocalFiles, Progress, gone, register
 
 UNREAD = "0" * 64
@@ -88,7 +90,7 @@ def model_folders(root: Path, unlisted: Callable[[OSError], None]) -> Iterator[t
     ``unlisted`` is told of folders that can't be listed. Links to folders are not followed.
     """
     for folder, subfolders, names in os.walk(root, onerror=unlisted):
-        subfolders[:] = sorted((name for name in subfolders if not name.startswith(".")), key=natural)
+        subfolders[:] = natsorted(name for name in subfolders if not name.startswith("."))
         if CONFIG in names or any(map(files.is_weights, names)):
             yield Path(folder), names
 

@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from natsort import natsorted
+
 from peace_pipeline.zoo.card import CARD, CONFIG
-from peace_pipeline.zoo.record import ModelFile, natural
+from peace_pipeline.zoo.record import ModelFile
 
 FORMATS = {
     ".safetensors": "safetensors",
@@ -77,7 +79,7 @@ def choose(names: Iterable[str], indexed: Iterable[str] = ()) -> list[str]:
         ForbiddenShard: where an index names a file that is not in the folder itself.
     """
     order = list(dict.fromkeys(FORMATS.values()))
-    present = sorted(filter(is_weights, names), key=natural)
+    present = natsorted(filter(is_weights, names))
     best = min(order.index(format_of(name)) for name in present)
     files = [name for name in present if order.index(format_of(name)) == best]
     listed = [name for name in indexed if FORMATS.get(Path(name).suffix.lower(), order[best]) == order[best]]
@@ -85,7 +87,7 @@ def choose(names: Iterable[str], indexed: Iterable[str] = ()) -> list[str]:
         if Path(name).name != name or name == "..":
             raise ForbiddenShard(f"the index of shards names {name[:80]!r}, which is not in its folder")
     if listed and set(listed) <= set(files):
-        return sorted(listed, key=natural)
+        return natsorted(listed)
     shards = [name for name in files if _SHARD.fullmatch(name)]
     sets = {_SHARD.sub(r"\1/\2", name) for name in shards}
     expected = int(next(iter(sets)).rpartition("/")[2]) if len(sets) == 1 else 0

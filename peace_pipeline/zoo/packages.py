@@ -10,11 +10,13 @@ from dataclasses import replace
 from importlib.resources import files as resource_files
 from pathlib import Path, PurePosixPath
 
+from natsort import natsorted
+
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files, wheels
 from peace_pipeline.zoo.card import CONFIG, enriched
 from peace_pipeline.zoo.known import Known
-from peace_pipeline.zoo.record import KnownModel, ModelRecord, natural
+from peace_pipeline.zoo.record import KnownModel, ModelRecord
 from peace_pipeline.zoo.requirements import Requirement, parse_requirements, read_requirements
 from peace_pipeline.zoo.source import ConfigError, LocalFiles, Progress, gone, register
 
@@ -122,7 +124,7 @@ class PackagesSource(LocalFiles):
         else:
             listed = importlib.metadata.files(requirement.name) or ()
             paths = [Path(path) for path in listed if ".." not in path.parts and (root / path).is_file()]
-        return sorted((path.as_posix() for path in paths if files.is_weights(path.name)), key=natural)
+        return natsorted(path.as_posix() for path in paths if files.is_weights(path.name))
 
     def _record(
         self, requirement: Requirement, root: Path, path: str, model_id: str, known: KnownModel | None

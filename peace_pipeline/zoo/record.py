@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -99,10 +98,3 @@ def _from_row(row: dict[str, Any]) -> ModelRecord:
     for name in ("metrics", "hyperparameters"):
         row[name] = row[name] or {}
     return ModelRecord(**row)
-
-
-def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A sort key that puts ``layer.10`` after ``layer.9``."""
-    return tuple(
-        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,18})", name)
-    )

@@ -10,6 +10,8 @@ from itertools import accumulate
 from string import digits
 from typing import Any
 
+from natsort import natsorted
+
 from peace_pipeline.symmetry.wiring.activations import actions_of, activation
 from peace_pipeline.symmetry.wiring.linking import Link, linked, named
 from peace_pipeline.symmetry.wiring.symmetries import (
@@ -33,7 +35,6 @@ from peace_pipeline.symmetry.wiring.types import (
     WiringMismatch,
 )
 from peace_pipeline.weights.layers import Layer
-from peace_pipeline.zoo.record import natural
 
 
 def number(config: Mapping[str, Any], *keys: str) -> int:
@@ -69,7 +70,7 @@ class WiringBuilder:
 
     def numbered(self, prefix: str) -> list[str]:
         """The different ``{prefix}{number}`` (or ``{prefix}{number}.…``) that layers' names begin with, in order."""
-        return sorted(self._numbered.get(prefix, ()), key=natural)
+        return natsorted(self._numbered.get(prefix, ()))
 
     @cached_property
     def _numbered(self) -> dict[str, set[str]]:

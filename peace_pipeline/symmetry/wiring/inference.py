@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from itertools import groupby, permutations
 from typing import Any
 
+from natsort import natsorted
+
 from peace_pipeline.symmetry.wiring.activations import NOT_POOLED, activation
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.families import Family, family_of
@@ -24,7 +26,6 @@ from peace_pipeline.symmetry.wiring.types import (
 )
 from peace_pipeline.weights.layers import Layer, layers_of
 from peace_pipeline.weights.tensors import TensorInfo
-from peace_pipeline.zoo.record import natural
 
 _MAX_SEGMENTS = 5
 
@@ -124,12 +125,12 @@ def _numbered_below(names: list[str]) -> bool:
 
 
 def _in_number_order(order: tuple[list[str], ...]) -> bool:
-    stems: dict[str, list[tuple[tuple[int, str], ...]]] = {}
+    stems: dict[str, list[str]] = {}
     for part in order:
         first = part[0].split(".")[0]
         stem = _stem(first)
-        stems.setdefault(stem, []).append(natural(first[len(stem) :]))
-    return all(numbers == sorted(numbers) for numbers in stems.values())
+        stems.setdefault(stem, []).append(first[len(stem) :])
+    return all(numbers == natsorted(numbers) for numbers in stems.values())
 
 
 def _wire_chain(builder: WiringBuilder, layers: list[Layer]) -> None:
@@ -188,5 +189,5 @@ def independent(layers: list[Layer]) -> Wiring:
 
 def segments(names: Iterable[str]) -> list[list[str]]:
     """Names split by their first component, in natural order within each."""
-    ordered = sorted(names, key=natural)
+    ordered = natsorted(names)
     return [list(part) for _, part in groupby(ordered, key=lambda name: name.split(".")[0])]

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from natsort import natsorted
+
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo.record import ModelRecord, natural
+from peace_pipeline.zoo.record import ModelRecord
 from peace_pipeline.zoo.source import register
 from peace_pipeline.zoo.torch_hub.linked import LinkedWeights, is_url, linked, storable, unusable
 from peace_pipeline.zoo.torch_hub.operations import item
@@ -65,7 +67,7 @@ class TorchvisionSource(LinkedWeights):
         """One model for every entry of a table; a module that can't be read is skipped."""
         program = Program(tree)
         table: dict[int, Weights] = {}
-        for path in sorted(filter(lambda path: path.startswith(_MODELS), tree.sources), key=natural):
+        for path in natsorted(filter(lambda path: path.startswith(_MODELS), tree.sources)):
             module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
             table |= _tables(path, program.module(module))
             if module in program.damaged:
