@@ -187,14 +187,15 @@ class Pass:
     def _bring_up_to_date(self, summary: PassSummary) -> None:
         """Run every stale batch from its first missing stage on; one that fails doesn't stop the others."""
         from peace_pipeline.encoder.store import current_version
-        from peace_pipeline.stages.extract import skipped_models
-        from peace_pipeline.stages.order import EXTRACT, LAYERS
+        from peace_pipeline.stages.embed import unembedded_models
+        from peace_pipeline.stages.order import EXTRACT, INDEX, LAYERS
+        from peace_pipeline.stages.outcome import skipped_models
         from peace_pipeline.stages.staleness import stale_batches
 
-        has_encoder = current_version(self.lake) is not None
+        version = current_version(self.lake)
         failures = []
         for batch, stage in stale_batches(self.lake).items():
-            keys = keys_from(stage, has_encoder=has_encoder)
+            keys = keys_from(stage, has_encoder=version is not None)
             try:
                 result = self.materialize("embed_batch", partition=batch, keys=keys)
             except PassFailed as failure:
@@ -204,6 +205,8 @@ class Pass:
             summary.embedded += sum(row["networks"] for row in _metadata(result, "network_embeddings"))
             if stage in (EXTRACT, LAYERS):
                 summary.skipped += skipped_models(self.lake, batch)
+            if version and stage != INDEX:
+                summary.skipped += unembedded_models(self.lake, version, batch)
         if failures:
             raise PassFailed("; ".join(failures))
 

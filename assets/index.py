@@ -35,9 +35,12 @@ def embeddings(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterato
     from peace_pipeline.stages.embed import embed_batch
 
     with interruptible():
-        version, networks = embed_batch(lake.open(), context.partition_key, track("Embedding"))
+        version, outcome = embed_batch(lake.open(), context.partition_key, track("Embedding"))
     for key in ("layer_embeddings", "network_embeddings"):
-        yield dg.MaterializeResult(key, metadata={"encoder_version": version, "networks": networks})
+        yield dg.MaterializeResult(
+            key,
+            metadata={"encoder_version": version, "networks": outcome.models, "skipped": outcome.skipped},
+        )
 
 
 @dg.asset(

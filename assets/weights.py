@@ -51,7 +51,7 @@ def layer_tensors(
     context: dg.AssetExecutionContext, lake: LakeResource, zoo: ZooResource
 ) -> dg.MaterializeResult:
     """The batch's tensors grouped into layers, norms folded, with their neuron groups."""
-    from peace_pipeline.stages.extract import layer_batch
+    from peace_pipeline.stages.layers import layer_batch
 
     metadata = _run(layer_batch, lake, zoo, context.partition_key, "Writing layers")
     return dg.MaterializeResult(metadata=metadata)

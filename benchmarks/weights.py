@@ -81,8 +81,8 @@ def alone(step: Callable[..., Any], *arguments: Any) -> tuple[Any, Cost]:
 
 def measured(step: Callable[..., Any], *arguments: Any) -> tuple[Any, Cost]:
     """Run a step, its imports first."""
+    import peace_pipeline.encoder.checkpoints
     import peace_pipeline.encoder.embed
-    import peace_pipeline.index.checkpoints
     import peace_pipeline.stages.extract
     import peace_pipeline.zoo.hub.queries  # noqa: F401
 
@@ -193,14 +193,17 @@ def inventory(model: Path) -> str | None:
 
 def parquet(model: Path) -> int:
     """Size of the layer table."""
-    from peace_pipeline.stages.extract import config_beside, layer_rows, wire_checkpoint
+    from peace_pipeline.stages.layers import layer_rows
     from peace_pipeline.symmetry.form.reduction import Reduction
+    from peace_pipeline.symmetry.opening import OpenNetwork
     from peace_pipeline.weights.checkpoint import open_checkpoint
     from peace_pipeline.weights.layer_table import LayerTableWriter
+    from peace_pipeline.zoo.card import read_config
 
     path = model.parent / "layers.parquet"
     with open_checkpoint(sorted(model.glob("*.safetensors"))) as checkpoint, LayerTableWriter(path) as writer:
-        network, wiring = wire_checkpoint(checkpoint, config_beside(model))
+        opened = OpenNetwork.of(checkpoint, read_config(model))
+        network, wiring = opened.logical, opened.wiring
         writer.write_model(layer_rows("llama", "0", Reduction(wiring, network.tensors), network))
     return path.stat().st_size
 
@@ -209,7 +212,8 @@ def stages(model: Path) -> None:
     """The pipeline's own stages on a folder that holds the model alone."""
     from peace_pipeline.lake import Lake
     from peace_pipeline.stages.crawl import crawl_zoo
-    from peace_pipeline.stages.extract import extract_batch, layer_batch
+    from peace_pipeline.stages.extract import extract_batch
+    from peace_pipeline.stages.layers import layer_batch
     from peace_pipeline.zoo import ZooConfig
 
     with tempfile.TemporaryDirectory() as home:
@@ -221,10 +225,10 @@ def stages(model: Path) -> None:
 
 def embedded(home: str | None, path: str, budget: int | None) -> list[float]:
     """The embedding of a checkpoint."""
-    from peace_pipeline.index.checkpoints import embed_paths
+    from peace_pipeline.encoder.checkpoints import embed_checkpoints
     from peace_pipeline.lake import Lake
 
-    (row,) = embed_paths(Lake.open(home), [path], budget=budget)
+    (row,) = embed_checkpoints(Lake.open(home), [path], budget=budget)
     if row.vector is None:
         raise RuntimeError(row.error)
     assert row.sampled == (budget is not None)
@@ -333,11 +337,11 @@ def package_networks(home: str | None, wheelhouse: str | None) -> tuple[dict[str
 
 def curve(console: Console, home: str | None, paths: list[str]) -> bool:
     """Cosine of the embedding within a budget to that of the whole, over budgets."""
-    from peace_pipeline.index.checkpoints import embed_paths
+    from peace_pipeline.encoder.checkpoints import embed_checkpoints
     from peace_pipeline.lake import Lake
 
     lake = Lake.open(home)
-    whole = {row.path: row.vector for row in embed_paths(lake, paths) if row.vector}
+    whole = {row.path: row.vector for row in embed_checkpoints(lake, paths) if row.vector}
     sizes = {path: Path(path).stat().st_size for path in whole}
     scaled = round(BUDGET * max(sizes.values()) / LLAMA_BYTES)
     rows = {
@@ -351,7 +355,7 @@ def curve(console: Console, home: str | None, paths: list[str]) -> bool:
     for name, budgets in track(rows.items(), "sampling", console=Console(stderr=True)):
         cosines, refused = [], 0
         for path, budget in budgets.items():
-            (row,) = embed_paths(lake, [path], budget=budget)
+            (row,) = embed_checkpoints(lake, [path], budget=budget)
             refused += row.vector is None
             if row.sampled and row.vector:
                 cosines.append(cosine(row.vector, whole[path]))

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
-from peace_pipeline.stages.extract import extract_batch, layer_batch
+from peace_pipeline.stages.extract import extract_batch
+from peace_pipeline.stages.layers import layer_batch
 from peace_pipeline.symmetry.form.folding import Read, folded_layer
 from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.inference import infer_wiring

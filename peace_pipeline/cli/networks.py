@@ -8,20 +8,19 @@ from typing import Annotated, Literal
 import typer
 
 from peace_pipeline.cli import views
-from peace_pipeline.cli.options import AsJson, Budget, Home, open_lake, positive
+from peace_pipeline.cli.options import AsJson, Budget, Home, open_fetcher, open_lake, positive
 from peace_pipeline.cli.terminal import emit, working
 
-Checkpoint = Annotated[
-    str,
-    typer.Argument(metavar="PATH", help="A weight file, a folder in Hub layout, or hf://org/name@revision."),
-]
 _NETWORK = "A weight file, a folder in Hub layout, hf://org/name@revision, or a model id of the lake."
 
 
 def embed(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH…", help="Weight files, Hub-layout folders, hf://org/name@revision."),
+        typer.Argument(
+            metavar="PATH…",
+            help="Weight files, Hub-layout folders, hf://org/name@revision, model ids of the lake.",
+        ),
     ],
     out: Annotated[Path | None, typer.Option(help="Also write them to this Parquet file.")] = None,
     dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Precision.")] = "float32",
@@ -30,12 +29,15 @@ def embed(
     as_json: AsJson = False,
 ) -> None:
     """Embed checkpoints without storing them; one that can't be read doesn't stop the others (exit code 1)."""
-    from peace_pipeline.index.checkpoints import embed_paths, write_embedded
+    from peace_pipeline.encoder.checkpoints import embed_checkpoints, write_embedded
     from peace_pipeline.progress import track
 
     with working():
-        progress = track("Embedding")
-        embedded = list(embed_paths(open_lake(home), paths, dtype=dtype, budget=budget, progress=progress))
+        lake, progress = open_lake(home), track("Embedding")
+        found = embed_checkpoints(
+            lake, paths, open_fetcher(lake), dtype=dtype, budget=budget, progress=progress
+        )
+        embedded = list(found)
         if out:
             write_embedded(embedded, out, dtype)
     emit(
@@ -68,13 +70,14 @@ def search(
     from peace_pipeline.index.lookup import find
 
     with working():
-        hits = find(open_lake(home), query, k=k, where=where, text=text, budget=budget)
+        lake = open_lake(home)
+        hits = find(lake, query, open_fetcher(lake), k=k, where=where, text=text, budget=budget)
     title = f"Nearest to {query}" if query else f"Cards with {text!r}"
     emit([hit.as_dict() for hit in hits], as_json, lambda console: views.show_hits(console, title, hits))
 
 
 def wiring(
-    path: Checkpoint,
+    path: Annotated[str, typer.Argument(metavar="PATH", help=_NETWORK)],
     out: Annotated[
         Path | None, typer.Option(help="Also draw it into this .html or .svg file.", metavar="FILE")
     ] = None,
@@ -84,10 +87,11 @@ def wiring(
     """How PEACE reads a checkpoint: its neuron groups, their symmetries, and the layers between them."""
     if out and out.suffix.lower() not in (".html", ".svg"):
         raise typer.BadParameter(f"{out.name} is no .html or .svg file", param_hint="--out")
-    from peace_pipeline.index.checkpoints import describe_wiring
+    from peace_pipeline.symmetry.wiring.report import describe_wiring
 
     with working():
-        report = describe_wiring(open_lake(home), path)
+        lake = open_lake(home)
+        report = describe_wiring(lake, path, open_fetcher(lake))
         if out:
             from peace_pipeline.symmetry.drawing.picture import draw
 
@@ -158,5 +162,6 @@ def compare(
     from peace_pipeline.comparison import verdict as comparison
 
     with working():
-        document = comparison.compare(open_lake(home), a, b)
+        lake = open_lake(home)
+        document = comparison.compare(lake, a, b, open_fetcher(lake))
     emit(document, as_json, lambda console: views.show_comparison(console, document))

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from peace_pipeline.lake import Lake
+    from peace_pipeline.zoo.fetching import Fetcher
 
 
 def byte_count(text: str) -> int:
@@ -65,3 +66,14 @@ def open_lake(home: Path | None) -> Lake:
     from peace_pipeline.lake import Lake
 
     return Lake.open(home)
+
+
+def open_fetcher(lake: Lake) -> Fetcher:
+    """What fetches the files of models of the lake: through the configured sources, where a peace.toml can be used."""
+    from peace_pipeline.zoo.fetching import Fetcher
+    from peace_pipeline.zoo.source import ConfigError
+
+    try:
+        return Fetcher.configured(lake)
+    except ConfigError:
+        return Fetcher()

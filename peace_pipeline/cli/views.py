@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from peace_pipeline.definitions import PassSummary
-    from peace_pipeline.index.checkpoints import EmbeddedCheckpoint, WiringReport
+    from peace_pipeline.encoder.checkpoints import EmbeddedCheckpoint
     from peace_pipeline.index.search import Hit
     from peace_pipeline.lake import Lake
     from peace_pipeline.symmetry.group.transform import Transformation
+    from peace_pipeline.symmetry.wiring.report import WiringReport
 
 _SHOWN, _NAMES = 50, 3
 _HIT = ("rank", "model_id", "task", "architecture", "similarity")

@@ -3,61 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from peace_pipeline.comparison.alignment import Layers
-from peace_pipeline.stages.extract import wire_checkpoint
-from peace_pipeline.symmetry.form.folding import folded_layer
+from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.symmetry.wiring.inference import independent
 from peace_pipeline.symmetry.wiring.types import INDEPENDENT, WiredLayer, Wiring
-from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.layers import Layer
-from peace_pipeline.weights.logical import LogicalTensors
 
-Rounding = Callable[[torch.Tensor], torch.Tensor]
-Tensors = dict[str, torch.Tensor]
 _FINGERPRINT = 4096
 """Values of a layer that tell which other layer it is, where names don't."""
-
-
-@dataclass(frozen=True)
-class Network:
-    """An open network: its checkpoint, its logical tensors, and how it is wired."""
-
-    checkpoint: Checkpoint
-    tensors: LogicalTensors
-    wiring: Wiring
-
-    @classmethod
-    def of(cls, checkpoint: Checkpoint, config: dict[str, Any]) -> Network:
-        """Wire a checkpoint.
-
-        Raises:
-            UnreadableCheckpoint: where that can't be done.
-        """
-        return cls(checkpoint, *wire_checkpoint(checkpoint, config))
-
-    def layers(
-        self, wiring: Wiring, dtype: torch.dtype, rounding: Rounding = lambda values: values
-    ) -> Layers:
-        """Reads the folded layers of ``wiring``, which names this network's tensors, after ``rounding``."""
-
-        def read(position: int) -> Tensors:
-            return folded_layer(
-                wiring.layers[position], lambda name: rounding(self.tensors.read(name, dtype))
-            )
-
-        return read
-
-    def size(self, wired: WiredLayer) -> int:
-        """Number of values of a layer and the norm after it."""
-        names = (name for layer in wired.own for name in layer.tensors.values())
-        return sum(self.tensors.tensors[name].size for name in names)
 
 
 @dataclass(frozen=True)
@@ -67,12 +25,12 @@ class Counterparts:
     a: Wiring
     b: Wiring
 
-    def missing(self, a: Network, b: Network) -> tuple[int, int]:
+    def missing(self, a: OpenNetwork, b: OpenNetwork) -> tuple[int, int]:
         """How many layers of each have no counterpart."""
         return _missing(self.a, a.wiring), _missing(self.b, b.wiring)
 
 
-def counterparts(a: Network, b: Network, least: float) -> Counterparts | None:
+def counterparts(a: OpenNetwork, b: OpenNetwork, least: float) -> Counterparts | None:
     """What can be compared of two networks: all of it in the order of data flow where they are wired alike, what has
     the same names and shapes, or what has the same shapes and most similar values.
 
@@ -89,24 +47,24 @@ def counterparts(a: Network, b: Network, least: float) -> Counterparts | None:
     return None
 
 
-def _by_name(a: Network, b: Network) -> Wiring:
+def _by_name(a: OpenNetwork, b: OpenNetwork) -> Wiring:
     """The part of a network's wiring whose tensors another has too."""
 
     def is_shared(wired: WiredLayer) -> bool:
         names = [name for layer in wired.every for name in layer.tensors.values()]
         shapes = [
-            [each.tensors.tensors[name].shape for name in names] for each in (a, b) if _has(each, names)
+            [each.logical.tensors[name].shape for name in names] for each in (a, b) if _has(each, names)
         ]
         return len(shapes) == 2 and shapes[0] == shapes[1]
 
     return replace(a.wiring, layers=tuple(wired for wired in a.wiring.layers if is_shared(wired)))
 
 
-def _has(network: Network, names: Sequence[str]) -> bool:
-    return all(name in network.tensors.tensors for name in names)
+def _has(network: OpenNetwork, names: Sequence[str]) -> bool:
+    return all(name in network.logical.tensors for name in names)
 
 
-def _by_content(a: Network, b: Network) -> Counterparts:
+def _by_content(a: OpenNetwork, b: OpenNetwork) -> Counterparts:
     """Layers of one shape in two networks, paired so that their values agree most."""
     groups: dict[tuple[object, ...], tuple[list[Layer], list[Layer]]] = defaultdict(lambda: ([], []))
     for side, network in enumerate((a, b)):
@@ -118,7 +76,7 @@ def _by_content(a: Network, b: Network) -> Counterparts:
 
 
 def _assigned(
-    a: Network, b: Network, first: list[Layer], second: list[Layer]
+    a: OpenNetwork, b: OpenNetwork, first: list[Layer], second: list[Layer]
 ) -> Iterator[tuple[Layer, Layer]]:
     if len(first) == len(second) == 1:
         yield first[0], second[0]
@@ -129,9 +87,9 @@ def _assigned(
         yield first[i], second[j]
 
 
-def _fingerprint(network: Network, layer: Layer) -> torch.Tensor:
+def _fingerprint(network: OpenNetwork, layer: Layer) -> torch.Tensor:
     """Evenly spaced values of a layer's tensors, of unit norm."""
-    values = torch.cat([network.tensors.read(name).flatten() for _, name in sorted(layer.tensors.items())])
+    values = torch.cat([network.logical.read(name).flatten() for _, name in sorted(layer.tensors.items())])
     chosen = values[:: -(-len(values) // _FINGERPRINT)].double()
     return chosen / chosen.norm().clamp_min(1e-300)
 

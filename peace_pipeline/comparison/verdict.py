@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,15 +30,13 @@ from peace_pipeline.comparison.evidence import (
     trained,
 )
 from peace_pipeline.comparison.matching import like, match
-from peace_pipeline.comparison.pairing import Counterparts, Network, Tensors, counterparts
-from peace_pipeline.index.checkpoints import open_model
+from peace_pipeline.comparison.pairing import Counterparts, counterparts
 from peace_pipeline.lake import Lake
-from peace_pipeline.stages.extract import config_beside
-from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
+from peace_pipeline.symmetry.group.elements import Tensors
+from peace_pipeline.symmetry.opening import OpenNetwork, open_network
+from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
-from peace_pipeline.zoo import files
-from peace_pipeline.zoo.current import Current
-from peace_pipeline.zoo.source import FetchError, local_folder
+from peace_pipeline.zoo.fetching import Fetcher
 
 IDENTICAL, EQUIVALENT, DERIVED, UNRELATED = VERDICTS = ("identical", "equivalent", "derived", "unrelated")
 THRESHOLDS = "thresholds.json"
@@ -115,7 +112,7 @@ class Measured:
 class Form:
     """Two networks in one form."""
 
-    networks: tuple[Network, Network]
+    networks: tuple[OpenNetwork, OpenNetwork]
     parts: Counterparts
     aligned: tuple[Aligned, Aligned]
 
@@ -136,24 +133,24 @@ class Form:
         a, b = (wiring.layers[position] for wiring in (self.parts.a, self.parts.b))
         roles = sorted(a.layer.tensors, key=lambda role: a.layer.tensors[role] != a.weight)
         first, second = (
-            [network.tensors.read(wired.layer.tensors[role], None) for role in roles]
+            [network.logical.read(wired.layer.tensors[role], None) for role in roles]
             for network, wired in zip(self.networks, (a, b), strict=True)
         )
         return first, second
 
 
-def compare(lake: Lake, a: str, b: str) -> dict[str, Any]:
-    """Compare two networks (paths, Hub models, model ids of the lake) and say so in a JSON object.
+def compare(lake: Lake, a: str, b: str, fetcher: Fetcher | None = None) -> dict[str, Any]:
+    """Compare two networks, named as :func:`open_network` takes them, and say so in a JSON object.
 
     Raises:
         UnreadableCheckpoint: where one can't be read.
     """
     thresholds = Thresholds.of(lake)
-    with open_network(lake, a) as first, open_network(lake, b) as second:
+    with _opened(lake, a, fetcher) as first, _opened(lake, b, fetcher) as second:
         return describe(first, second, thresholds)
 
 
-def describe(a: Network, b: Network, thresholds: Thresholds) -> dict[str, Any]:
+def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str, Any]:
     """The verdict on two open networks, with its reasons."""
     if is_identical(a.checkpoint, b.checkpoint):
         reason = "all tensors have the same names and bytes"
@@ -180,36 +177,14 @@ def describe(a: Network, b: Network, thresholds: Thresholds) -> dict[str, Any]:
 
 
 @contextmanager
-def open_network(lake: Lake, name: str) -> Iterator[Network]:
-    """The network that a path, the name of a Hub model, or else a model id of the lake stands for.
-
-    Raises:
-        UnreadableCheckpoint: where it stands for none.
-    """
+def _opened(lake: Lake, name: str, fetcher: Fetcher | None) -> Iterator[OpenNetwork]:
+    """As :func:`open_network`, whose errors don't say which of two networks they are about."""
     with ExitStack() as stack:
         try:
-            network = Network.of(*stack.enter_context(_opened(lake, name)))
+            network = stack.enter_context(open_network(lake, name, fetcher))
         except UnreadableCheckpoint as error:
             raise UnreadableCheckpoint(f"{name}: {error}") from error
         yield network
-
-
-@contextmanager
-def _opened(lake: Lake, name: str) -> Iterator[tuple[Checkpoint, dict[str, Any]]]:
-    """A checkpoint and its config.json."""
-    is_id = not name.startswith("hf://") and not Path(name).expanduser().exists()
-    record = Current(lake).records([name]).get(name) if is_id else None
-    if record is None:
-        with open_model(lake, name) as (checkpoint, folder):
-            yield checkpoint, config_beside(folder)
-        return
-    try:
-        folder = local_folder(record)
-    except FetchError as error:
-        raise UnreadableCheckpoint(str(error)) from error
-    weights = [folder / file.path for file in record.files if files.is_weights(file.path)]
-    with open_checkpoint(weights) as checkpoint:
-        yield checkpoint, config_beside(folder)
 
 
 def is_identical(a: Checkpoint, b: Checkpoint) -> bool:
@@ -223,14 +198,16 @@ def is_identical(a: Checkpoint, b: Checkpoint) -> bool:
     )
 
 
-def measure(a: Network, b: Network, thresholds: Thresholds, *, seed: int = 0) -> tuple[Measured, Form | None]:
+def measure(
+    a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds, *, seed: int = 0
+) -> tuple[Measured, Form | None]:
     """Two networks in one form, and how near they are to each other there.
 
     What chance gives is only measured where they are not equal up to symmetry.
     """
     whole = min(sum(map(each.size, each.wiring.layers)) for each in (a, b))
     tolerance = thresholds.tolerance
-    largest = max(a.tensors.parameters, b.tensors.parameters)
+    largest = max(a.logical.parameters, b.logical.parameters)
     dtype = torch.float64 if largest <= _SMALL_NETWORK else torch.float32
     parts = counterparts(a, b, thresholds.derived)
     if parts is None:

@@ -11,6 +11,7 @@ import torch
 from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.symmetry.network import Network, Stack, stacked
+from peace_pipeline.weights.unusable import UnusableModel, model_errors
 
 _CHUNK_VALUES = 4_000_000
 _CHUNK_NETWORKS = 256
@@ -25,12 +26,34 @@ class Embedding:
     layers: np.ndarray
 
 
+@dataclass(frozen=True)
+class Unembeddable:
+    """A network without a vector, and why."""
+
+    key: str
+    reason: str
+
+
 def embed(
     encoder: Encoder, networks: Iterable[Network], dtype: torch.dtype = torch.float32
-) -> Iterator[Embedding]:
-    """Embed networks; uses a GPU where there is one. Order may change."""
+) -> Iterator[Embedding | Unembeddable]:
+    """Embed networks; uses a GPU where there is one. Order may change. One that can't be embedded stops no other."""
     for chunk in chunks(networks):
-        yield from _embedded(encoder, stacked(chunk), dtype)
+        try:
+            with model_errors():
+                yield from map(_finite, list(_embedded(encoder, stacked(chunk), dtype)))
+        except UnusableModel as error:
+            if len(chunk) == 1:
+                yield Unembeddable(chunk[0].key, str(error))
+            else:
+                for network in chunk:
+                    yield from embed(encoder, [network], dtype)
+
+
+def _finite(embedding: Embedding) -> Embedding | Unembeddable:
+    if np.isfinite(embedding.network).all() and np.isfinite(embedding.layers).all():
+        return embedding
+    return Unembeddable(embedding.key, "its vector is not finite: its weights are too large to compute with")
 
 
 def embed_stacks(

@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from peace_pipeline.comparison.evidence import CAST, FINE_TUNED, PRUNED, QUANTISED, ROUNDINGS
-from peace_pipeline.comparison.pairing import Network
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import ALL, random_element
+from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 from peace_pipeline.zoo.card import CONFIG
@@ -57,9 +57,9 @@ class Specimen:
     task: str
     state: State
 
-    def network(self) -> Network:
+    def network(self) -> OpenNetwork:
         """The network as one that is open."""
-        return Network.of(Checkpoint({"": InMemory(self.state)}), self.config)
+        return OpenNetwork.of(Checkpoint({"": InMemory(self.state)}), self.config)
 
     def having(self, state: State) -> Specimen:
         """The same with other weights."""
@@ -81,13 +81,13 @@ def disguised(specimen: Specimen, seed: int) -> Specimen:
     network = specimen.network()
     generator = torch.Generator().manual_seed(seed)
     element = random_element(network.wiring, 1, generator, ALL, dtype=torch.float64)
-    tensors = {name: network.tensors.read(name, torch.float64)[None] for name in network.tensors.tensors}
+    tensors = {name: network.logical.read(name, torch.float64)[None] for name in network.logical.tensors}
     acted = act(network.wiring, tensors, element)
 
     def new(name: str, _: torch.Tensor) -> torch.Tensor:
         return acted[name][0].float()
 
-    state = {name: network.tensors.rewritten(name, new) for name in specimen.state}
+    state = {name: network.logical.rewritten(name, new) for name in specimen.state}
     return specimen.having({name: specimen.state[name] if x is None else x for name, x in state.items()})
 
 

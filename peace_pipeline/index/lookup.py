@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from peace_pipeline.index.search import Hit, indexed_vector, search
 from peace_pipeline.index.tables import MODELS, connect, served_version, table_names
 from peace_pipeline.lake import Lake
+from peace_pipeline.zoo.current import Current
+
+if TYPE_CHECKING:
+    from peace_pipeline.zoo.fetching import Fetcher
 
 
 class UnknownQuery(Exception):
@@ -18,19 +23,21 @@ class UnknownQuery(Exception):
 def find(
     lake: Lake,
     query: str | None,
+    fetcher: Fetcher | None = None,
     *,
     k: int = 10,
     where: str | None = None,
     text: str | None = None,
     budget: int | None = None,
 ) -> list[Hit]:
-    """The ``k`` models nearest to ``query`` (a model id in the index, itself left out, or a path) and ``text``.
+    """The ``k`` models nearest to ``query`` (a model id in the index, itself left out, or a network, named as
+    :func:`peace_pipeline.symmetry.opening.open_network` takes it) and ``text``.
 
-    Of a path's weights at most ``budget`` bytes are read.
+    Of the weights of one that is not in the index at most ``budget`` bytes are read.
 
     Raises:
         NoIndex: where there is no index.
-        NoEncoder: where ``query`` is a path and there is no encoder.
+        NoEncoder: where ``query`` has to be embedded and there is no encoder.
         UnknownQuery: where ``query`` is neither.
         BadFilter: where ``where`` can't be run.
     """
@@ -39,19 +46,20 @@ def find(
     vector = indexed_vector(lake, query)
     if vector is not None:
         return search(lake, vector, k=k, where=where, text=text, without=query)
-    return search(lake, _embedded(lake, query, budget), k=k, where=where, text=text)
+    return search(lake, _embedded(lake, query, fetcher, budget), k=k, where=where, text=text)
 
 
-def _embedded(lake: Lake, path: str, budget: int | None) -> np.ndarray:
+def _embedded(lake: Lake, name: str, fetcher: Fetcher | None, budget: int | None) -> np.ndarray:
     """Embedded by the encoder that the index serves, which after a retraining is not yet the current one."""
-    if not (path.startswith("hf://") or Path(path).expanduser().exists()):
-        raise UnknownQuery(f"{path} is not in the index, and as a path: no such file or folder")
-    from peace_pipeline.index.checkpoints import embed_paths
+    is_path = name.startswith("hf://") or Path(name).expanduser().exists()
+    if not (is_path or len(Current(lake).rows([name], ["model_id"]))):
+        raise UnknownQuery(f"{name} is not in the index, and as a path: no such file or folder")
+    from peace_pipeline.encoder.checkpoints import embed_checkpoints
 
     version = served_version(lake)
-    (embedded,) = embed_paths(lake, [path], version=version, budget=budget)
+    (embedded,) = embed_checkpoints(lake, [name], fetcher, version=version, budget=budget)
     if embedded.vector is None:
-        raise UnknownQuery(f"{path} is not in the index, and as a path: {embedded.error}")
+        raise UnknownQuery(f"{name} is not in the index, and as a path: {embedded.error}")
     return np.asarray(embedded.vector, np.float32)
 
 

@@ -210,7 +210,26 @@ LAYER_EMBEDDINGS = Table(
 )
 """One row a layer of a network."""
 
+EMBEDDING_OUTCOMES = Table(
+    "embedding_outcomes",
+    "network_embeddings",
+    "embeddings/{encoder_version}/outcomes/{batch}.parquet",
+    pa.schema([*_OUTCOME, _required("encoder_version")]),
+    key=("model_id",),
+    values=_STATUS,
+)
+"""One row a network: it has a vector, or the reason why not."""
+
 TABLES = {
     table.name: table
-    for table in (MODEL_RECORDS, INVENTORY, WIRINGS, LAYERS, PAIRS, NETWORK_EMBEDDINGS, LAYER_EMBEDDINGS)
+    for table in (
+        MODEL_RECORDS,
+        INVENTORY,
+        WIRINGS,
+        LAYERS,
+        PAIRS,
+        NETWORK_EMBEDDINGS,
+        LAYER_EMBEDDINGS,
+        EMBEDDING_OUTCOMES,
+    )
 }

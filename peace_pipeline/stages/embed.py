@@ -1,58 +1,65 @@
-"""Embedding tables: one Parquet file a batch, level and encoder version."""
+"""A batch's networks → one vector a network and one a layer, by the current encoder."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from peace_pipeline.lake import Lake, batch_files, write_parquet
-from peace_pipeline.lake.tables import LAYER_EMBEDDINGS, NETWORK_EMBEDDINGS
+from peace_pipeline.lake.tables import EMBEDDING_OUTCOMES, LAYER_EMBEDDINGS, NETWORK_EMBEDDINGS
 from peace_pipeline.progress import Progress
 
-NETWORK, LAYER = "network", "layer"
+if TYPE_CHECKING:
+    from peace_pipeline.stages.outcome import BatchOutcome
+
+NETWORK, LAYER, OUTCOMES = "network", "layer", "outcomes"
 
 
-def embed_batch(lake: Lake, batch: str, progress: Progress | None = None) -> tuple[str, int]:
-    """Embed a batch's networks with the current encoder; returns the encoder's version and how many there were.
+def embed_batch(lake: Lake, batch: str, progress: Progress | None = None) -> tuple[str, BatchOutcome]:
+    """Embed a batch's networks with the current encoder, and write down what became of each; returns the encoder's
+    version and how many there were.
 
     Raises:
         NoEncoder: where the lake has none.
     """
-    from datetime import UTC, datetime
-
     from peace_pipeline.encoder import store
-    from peace_pipeline.encoder.embed import embed
+    from peace_pipeline.encoder.embed import Unembeddable, embed
+    from peace_pipeline.stages.outcome import BatchOutcome, Outcome
     from peace_pipeline.symmetry.stored import read_networks, read_wirings
 
     version, encoder = store.load(lake)
-    wirings = read_wirings(lake, batch)
-    revisions = _revisions(lake.wirings(batch))
-    now = datetime.now(UTC)
+    wirings, revisions = read_wirings(lake, batch), _revisions(lake, batch)
+    embedded_at = datetime.now(UTC)
     networks: list[dict[str, Any]] = []
     layers: list[dict[str, Any]] = []
-    for embedding in embed(encoder, read_networks(lake, batch)):
-        key = {"model_id": embedding.key, "revision": revisions[embedding.key], "encoder_version": version}
-        networks.append(key | {"embedded_at": now, "vector": embedding.network})
-        for position, (wired, vector) in enumerate(
-            zip(wirings[embedding.key].layers, embedding.layers, strict=True)
-        ):
-            layer = {"layer": position, "name": wired.layer.name, "kind": wired.layer.kind, "vector": vector}
-            layers.append(key | layer)
+    outcomes: list[dict[str, Any]] = []
+    for found in embed(encoder, read_networks(lake, batch)):
+        model = {"model_id": found.key, "revision": revisions[found.key], "encoder_version": version}
+        reason = found.reason if isinstance(found, Unembeddable) else None
+        outcomes.append(model | Outcome(found.key, revisions[found.key], reason).as_row())
+        if not isinstance(found, Unembeddable):
+            networks.append(model | {"embedded_at": embedded_at, "vector": found.network})
+            names = [wired.layer for wired in wirings[found.key].layers]
+            layers += [
+                model | {"layer": position, "name": layer.name, "kind": layer.kind, "vector": vector}
+                for position, (layer, vector) in enumerate(zip(names, found.layers, strict=True))
+            ]
         if progress:
-            progress(len(networks), len(wirings))
+            progress(len(outcomes), len(wirings))
     for level, rows, schema in (
         (LAYER, layers, LAYER_EMBEDDINGS.with_vectors(encoder.config.token_width)),
+        (OUTCOMES, outcomes, EMBEDDING_OUTCOMES.schema),
         (NETWORK, networks, NETWORK_EMBEDDINGS.with_vectors(encoder.config.dimension)),
     ):
         write_parquet(pa.Table.from_pylist(rows, schema=schema), lake.embeddings(level, version, batch))
-    return version, len(networks)
+    return version, BatchOutcome.of(outcomes)
 
 
-def _revisions(path: Path) -> dict[str, str]:
-    table = pq.read_table(path, columns=["model_id", "revision"])
+def _revisions(lake: Lake, batch: str) -> dict[str, str]:
+    table = pq.read_table(lake.wirings(batch), columns=["model_id", "revision"])
     return dict(zip(table["model_id"].to_pylist(), table["revision"].to_pylist(), strict=True))
 
 
@@ -62,3 +69,11 @@ def embedded_batches(lake: Lake, version: str) -> dict[str, int]:
         batch_files(lake.embeddings(level, version, "x").parent) for level in (LAYER, NETWORK)
     )
     return {batch: written for batch, written in networks.items() if batch in layers}
+
+
+def unembedded_models(lake: Lake, version: str, batch: str) -> list[dict[str, str]]:
+    """Model id and reason of every network of the batch that this encoder version could not embed."""
+    from peace_pipeline.stages.outcome import skipped_in
+
+    path = lake.embeddings(OUTCOMES, version, batch)
+    return skipped_in(path) if path.exists() else []

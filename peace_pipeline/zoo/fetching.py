@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.record import ModelRecord
-from peace_pipeline.zoo.source import FetchError, LocalFiles, Ranged, Source, local_folder
+from peace_pipeline.zoo.source import (
+    FetchError,
+    LocalFiles,
+    NotConfigured,
+    Ranged,
+    Source,
+    ZooConfig,
+    local_folder,
+)
 
 _AHEAD = 4
 """How many models are fetched at once, while the one before them is read."""
@@ -33,6 +43,19 @@ class Fetcher:
     def __init__(self, sources: Sequence[Source] = ()) -> None:
         self.sources = sources
 
+    @classmethod
+    def configured(cls, lake: Lake, path: str = "") -> Fetcher:
+        """Through the sources of the peace.toml at ``path`` (see :meth:`ZooConfig.find`); without one, of files on
+        this machine alone.
+
+        Raises:
+            ConfigError: where it can't be used.
+        """
+        try:
+            return cls(ZooConfig.find(lake, path).build(lake))
+        except NotConfigured:
+            return cls()
+
     def fetch(self, record: ModelRecord, sample: Sampler) -> Fetched:
         """The local folder that holds the record's files, or what ``sample`` makes of the weights where a source that
         it may have come from has a byte budget.
@@ -40,7 +63,7 @@ class Fetcher:
         Raises:
             FetchError: where this model can't be had.
         """
-        owners = self._owners(record)
+        owners = self.owners(record)
         for ranged in filter(None, (source.ranged(record) for source in owners)):
             sample(ranged)
             return Fetched(ranged.folder, is_part=True)
@@ -53,6 +76,18 @@ class Fetcher:
         if record.uri.startswith(LocalFiles.origin):
             return Fetched(local_folder(record))
         raise failure
+
+    @contextmanager
+    def lent(self, record: ModelRecord, sample: Sampler) -> Iterator[Fetched]:
+        """As :meth:`fetch`; what was brought here is given up when the block ends.
+
+        Raises:
+            FetchError: where this model can't be had.
+        """
+        try:
+            yield self.fetch(record, sample)
+        finally:
+            self.release([record])
 
     def fetch_all(
         self, records: Iterable[ModelRecord], sample: Sampler
@@ -72,9 +107,9 @@ class Fetcher:
         """Give up the local copies of these records' files, where they can be had again."""
         records = list(records)
         for source in self.sources:
-            source.release([record for record in records if source in self._owners(record)])
+            source.release([record for record in records if source in self.owners(record)])
 
-    def _owners(self, record: ModelRecord) -> list[Source]:
+    def owners(self, record: ModelRecord) -> list[Source]:
         """The sources that the record may have come from; those of one place may see different parts of it."""
         return [
             source

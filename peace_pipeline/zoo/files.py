@@ -14,7 +14,7 @@ from pathlib import Path
 from natsort import natsorted
 
 from peace_pipeline.zoo.card import CARD, CONFIG
-from peace_pipeline.zoo.record import ModelFile
+from peace_pipeline.zoo.record import ModelFile, ModelRecord
 
 FORMATS = {
     ".safetensors": "safetensors",
@@ -53,6 +53,11 @@ def is_weights(name: str) -> bool:
     """Whether a file name looks like weights, of a format that is read or not; a training's state is none."""
     known = Path(name).suffix.lower() in FORMATS and not name.startswith(".")
     return known and not _TRAINING_STATE.fullmatch(name)
+
+
+def weights_of(record: ModelRecord, folder: Path) -> list[Path]:
+    """A record's weight files, which lie in ``folder``."""
+    return [folder / file.path for file in record.files if is_weights(file.path)]
 
 
 def format_of(name: str) -> str:

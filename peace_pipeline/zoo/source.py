@@ -22,6 +22,10 @@ class ConfigError(ValueError):
     """A peace.toml that can't be used, with the reason."""
 
 
+class NotConfigured(ConfigError):
+    """There is no peace.toml."""
+
+
 class SourceUnavailable(Exception):
     """A source could not be crawled to its end, with the reason; the next crawl goes on from there."""
 
@@ -148,6 +152,20 @@ class ZooConfig:
     sources: tuple[dict[str, Any], ...]
     base: Path
     batch_size: int = 500
+
+    @classmethod
+    def find(cls, lake: Lake, path: str = "") -> ZooConfig:
+        """The configuration at ``path`` if given, else ``./peace.toml``, else the lake's peace.toml.
+
+        Raises:
+            NotConfigured: where none of them exists.
+            ConfigError: where it can't be used.
+        """
+        candidates = [Path(path)] if path else [Path("peace.toml"), lake.root / "peace.toml"]
+        for candidate in candidates:
+            if candidate.is_file():
+                return cls.load(candidate)
+        raise NotConfigured(f"no zoo is configured: {' and '.join(map(str, candidates))} not found")
 
     @classmethod
     def load(cls, path: Path) -> ZooConfig:

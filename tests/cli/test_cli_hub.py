@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import lancedb
 import numpy as np
 import pytest
 
@@ -63,6 +64,20 @@ def test_models_by_name(own: Workplace, hub: StandinHub, tmp_path: Path) -> None
     assert np.abs(vectors - vectors[2]).max() < 1e-5
     assert own.peace_alone("wiring", paths[0], "--json").json["method"] == "chain"
     assert len(own.peace_alone("search", paths[0], "-k", "3", "--json").json) == 3
+
+
+def test_models_of_the_lake_by_their_ids(own: Workplace, hub: StandinHub) -> None:
+    own.peace("run")
+    first, second, *_ = hub.repos
+    assert own.peace("compare", first, second, "--json").json["verdict"] == "unrelated"
+    assert own.peace("compare", first, "directory:zoo/n000", "--json").json["verdict"] == "unrelated"
+    assert own.peace("wiring", first, "--json").json["method"] == "chain"
+    rows = own.peace("embed", first, "org/none", "directory:zoo/n000", "--json", code=1).json
+    assert ["vector" in row for row in rows] == [True, False, True]
+    indexed = lancedb.connect(str(own.lake.index)).open_table("models").to_arrow().to_pylist()
+    vectors = {row["model_id"]: row["vector"] for row in indexed}
+    for row in (rows[0], rows[2]):
+        assert np.abs(np.subtract(row["vector"], vectors[row["path"]])).max() < 1e-5
 
 
 @pytest.mark.parametrize(

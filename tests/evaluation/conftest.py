@@ -15,7 +15,8 @@ from torch import nn
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
-from peace_pipeline.stages.extract import extract_batch, layer_batch
+from peace_pipeline.stages.extract import extract_batch
+from peace_pipeline.stages.layers import layer_batch
 from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.weights.tensors import TensorInfo

@@ -23,8 +23,9 @@ from peace_pipeline.lake.contracts import violations
 from peace_pipeline.lake.tables import LAYERS, NETWORK_EMBEDDINGS, PAIRS, TABLES
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.embed import embed_batch
-from peace_pipeline.stages.extract import extract_batch, layer_batch
+from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.index import update_index
+from peace_pipeline.stages.layers import layer_batch
 from peace_pipeline.stages.staleness import stale_batches
 from peace_pipeline.zoo.contents import Contents
 from tests.conftest import card_of, directory, write_model, write_network

@@ -34,6 +34,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "layer_embeddings": {
         **KEY, "encoder_version": "v", "layer": 0, "name": "a", "kind": "linear", "vector": UNIT,
     },
+    "embedding_outcomes": {**KEY, "encoder_version": "v", "status": "new"},
 }  # fmt: skip
 
 
@@ -76,6 +77,7 @@ BROKEN = [
     ("network_embeddings", "encoder_version", ""),
     ("layer_embeddings", "vector", [0.0, 0.0, 0.0, 0.0]),
     ("layer_embeddings", "layer", -1),
+    ("embedding_outcomes", "status", "skipped"),
 ]
 
 

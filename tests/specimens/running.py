@@ -15,14 +15,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from peace_pipeline.stages.extract import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.group.actions import Action
 from peace_pipeline.symmetry.group.elements import Element, Strength, Tensors, random_element
+from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.symmetry.testing import movement
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.logical import LogicalTensors
 from peace_pipeline.weights.rewriting import rewrite
+from peace_pipeline.zoo.card import read_config
 from tests.specimens import FAMILIES, Specimen
 
 
@@ -113,7 +114,8 @@ class Saved:
     @contextmanager
     def _opened(self) -> Iterator[tuple[LogicalTensors, Wiring]]:
         with open_checkpoint(self._weights) as checkpoint:
-            yield wire_checkpoint(checkpoint, config_beside(self.folder))
+            opened = OpenNetwork.of(checkpoint, read_config(self.folder))
+            yield opened.logical, opened.wiring
 
 
 def _named(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from peace_pipeline.evaluation.symmetry.study import SHEETS
-from peace_pipeline.stages.extract import config_beside
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
+from peace_pipeline.zoo.card import read_config
 
 from . import FAMILIES
 
@@ -23,7 +23,7 @@ def sheet(name: str, folder: Path) -> dict[str, Any]:
     """A specimen's sheet; it is saved in ``folder`` for it."""
     specimen = FAMILIES[name]
     specimen.save(specimen.build(0), folder)
-    config = config_beside(folder)
+    config = read_config(folder)
     config.pop(_VERSION, None)
     with open_checkpoint(weight_files(folder)) as checkpoint:
         tensors = {info.name: [info.dtype, *info.shape] for info in checkpoint.tensors.values()}

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from peace_pipeline.stages.extract import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.group.elements import is_of_heads
+from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.symmetry.wiring.symmetries import (
     FLIP,
     FREE,
@@ -28,6 +28,7 @@ from peace_pipeline.symmetry.wiring.symmetries import (
 )
 from peace_pipeline.symmetry.wiring.types import FIXED, Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
+from peace_pipeline.zoo.card import read_config
 from tests.specimens import FAMILIES, Specimen
 
 PAGE = Path(__file__).parents[2] / "docs" / "symmetries.md"
@@ -138,7 +139,7 @@ def wiring_of(specimen: Specimen, folder: Path) -> Wiring:
     """What PEACE takes a specimen for."""
     specimen.save(specimen.build(0), folder)
     with open_checkpoint(weight_files(folder)) as checkpoint:
-        return wire_checkpoint(checkpoint, config_beside(folder))[1]
+        return OpenNetwork.of(checkpoint, read_config(folder)).wiring
 
 
 def table(wirings: dict[str, Wiring]) -> str:

@@ -18,8 +18,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peace_pipeline.stages.extract import wire_checkpoint
 from peace_pipeline.symmetry.form.reduction import Reduction
+from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.weights.checkpoint import READERS, open_checkpoint
 from peace_pipeline.weights.errors import (
     CorruptFile,
@@ -300,7 +300,8 @@ def test_a_file_that_shrinks_while_it_is_read(form: Format, tmp_path: Path) -> N
 def layers(path: Path, config: dict[str, Any]) -> dict[str, list[bytes]]:
     """Kind of layer → the bytes of its layers' folded weights and biases, sorted."""
     with open_checkpoint([path]) as checkpoint:
-        network, wiring = wire_checkpoint(checkpoint, config)
+        opened = OpenNetwork.of(checkpoint, config)
+        network, wiring = opened.logical, opened.wiring
         reduction = Reduction(wiring, network.tensors)
         found = defaultdict(list)
         for position, tensors in reduction.layers(network.read):

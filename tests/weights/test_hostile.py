@@ -21,7 +21,7 @@ from onnx import ModelProto, StringStringEntryProto, TensorProto
 from safetensors.torch import save_file
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.stages.extract import skipped_models
+from peace_pipeline.stages.outcome import skipped_models
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import (
     CorruptFile,

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
-from peace_pipeline.stages.extract import extract_batch, skipped_models
+from peace_pipeline.stages.extract import extract_batch
+from peace_pipeline.stages.outcome import skipped_models
 from peace_pipeline.weights.checkpoint import READERS
 from peace_pipeline.zoo import ConfigError, ZooConfig, files
 from peace_pipeline.zoo.current import Current

@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
-from peace_pipeline.stages.extract import skipped_models
+from peace_pipeline.stages.outcome import skipped_models
 from peace_pipeline.zoo import ConfigError, ZooConfig, files, packages
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.requirements import parse_requirements

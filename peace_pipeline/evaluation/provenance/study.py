@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from peace_pipeline.comparison.evidence import FINE_TUNED
-from peace_pipeline.comparison.pairing import Network
 from peace_pipeline.comparison.verdict import (
     DERIVED,
     EQUIVALENT,
@@ -28,6 +27,7 @@ from peace_pipeline.evaluation.provenance.results import Judged, Results, cut
 from peace_pipeline.evaluation.reports import NothingToReport
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
+from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import TEST, TRAIN, Listing, listings
 
@@ -132,13 +132,13 @@ def judge(pair: Pair, split: str) -> Judged:
     return Judged(*fields, measured, plain_cosine(a, b), pair.relation, found)
 
 
-def plain_cosine(a: Network, b: Network) -> float:
+def plain_cosine(a: OpenNetwork, b: OpenNetwork) -> float:
     """Cosine of all values of the tensors that both have, in the order in which they are stored; 0 without any."""
-    shared = [n for n, info in a.tensors.tensors.items() if n in b.tensors.tensors and info.is_floating]
-    shared = [n for n in shared if a.tensors.tensors[n].shape == b.tensors.tensors[n].shape]
+    shared = [n for n, info in a.logical.tensors.items() if n in b.logical.tensors and info.is_floating]
+    shared = [n for n in shared if a.logical.tensors[n].shape == b.logical.tensors[n].shape]
     if not shared:
         return 0.0
-    x, y = (torch.cat([each.tensors.read(n, torch.float64).flatten() for n in shared]) for each in (a, b))
+    x, y = (torch.cat([each.logical.read(n, torch.float64).flatten() for n in shared]) for each in (a, b))
     return float(x @ y / (x.norm() * y.norm()).clamp_min(1e-300))
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from peace_pipeline.progress import Progress
-from peace_pipeline.stages.extract import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.group.actions import Action
 from peace_pipeline.symmetry.group.elements import ALL, Element, Strength, Tensors, random_element
 from peace_pipeline.symmetry.group.perturbations import add_noise
+from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.symmetry.wiring.symmetries import NORMALISED, PERMUTE, SCALE, SIGN
 from peace_pipeline.symmetry.wiring.types import Group, Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
@@ -23,6 +23,7 @@ from peace_pipeline.weights.errors import memory_errors
 from peace_pipeline.weights.logical import LogicalTensors
 from peace_pipeline.weights.rewriting import rewrite
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
+from peace_pipeline.zoo.card import read_config
 
 _NOTHING = Strength(permute=False, heads=False)
 _BY_FLAG = {
@@ -89,7 +90,8 @@ def transform(
     """
     paths = weight_files(source)
     with memory_errors(), open_checkpoint(paths) as checkpoint:
-        network, wiring = wire_checkpoint(checkpoint, config_beside(paths[0].parent))
+        opened = OpenNetwork.of(checkpoint, read_config(paths[0].parent))
+        network, wiring = opened.logical, opened.wiring
         if network.sampled:
             raise RefusedTransformation("only a part of its values is there")
         is_short = any(map(_is_short, network.tensors.values()))

@@ -76,5 +76,4 @@ class HubModel:
 
     def download(self) -> list[Path]:
         """Its weights, downloaded and verified; the other files lie beside them."""
-        folder = self.hub.fetch(self.record)
-        return [folder / file.path for file in self.record.files if files.is_weights(file.path)]
+        return files.weights_of(self.record, self.hub.fetch(self.record))

@@ -21,9 +21,10 @@ from peace_pipeline.evaluation.symmetry.page import page
 from peace_pipeline.evaluation.symmetry.results import Results
 from peace_pipeline.evaluation.symmetry.study import FamilySheet, family_sheets, structured
 from peace_pipeline.lake import Lake
-from peace_pipeline.stages.extract import config_beside, wire_checkpoint
+from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.symmetry.testing import TOLERANCE
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
+from peace_pipeline.zoo.card import read_config
 from tests.specimens import FAMILIES
 from tests.specimens.sheets import sheet
 
@@ -42,7 +43,8 @@ def test_sheets_say_what_the_files_hold(name: str, tmp_path: Path) -> None:
         "rewrite the sheets: python -m tests.specimens.sheets"
     )
     with open_checkpoint(weight_files(tmp_path)) as checkpoint:
-        network, wiring = wire_checkpoint(checkpoint, config_beside(tmp_path))
+        opened = OpenNetwork.of(checkpoint, read_config(tmp_path))
+        network, wiring = opened.logical, opened.wiring
     assert shipped.wiring == wiring
     assert shipped.logical == network.tensors
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from peace_pipeline.stages.extract import config_beside
 from peace_pipeline.symmetry.group.elements import ALL
 from peace_pipeline.symmetry.testing import TOLERANCE, assert_invariant
 from peace_pipeline.symmetry.wiring.symmetries import FREE, GAIN
@@ -17,6 +16,7 @@ from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.layers import layers_of
 from peace_pipeline.weights.logical import logical
+from peace_pipeline.zoo.card import read_config
 from tests.specimens import FAMILIES, REPRESENTATIVES, Specimen
 from tests.specimens.pretrained import (
     ALBERT,
@@ -309,7 +309,7 @@ def actions_on(wiring: Wiring) -> Actions:
 
 def check_places(saved: Saved) -> None:
     with open_checkpoint([saved.folder / "model.safetensors"]) as checkpoint:
-        layers = layers_of(logical(checkpoint, config_beside(saved.folder)).tensors.values())
+        layers = layers_of(logical(checkpoint, read_config(saved.folder)).tensors.values())
     placed = {wired.before.name for wired in saved.wiring.layers if wired.before}
     placed |= {layer.name for wired in saved.wiring.layers for layer in wired.own}
     assert placed == {layer.name for layer in layers}

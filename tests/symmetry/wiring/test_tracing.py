@@ -17,8 +17,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from peace_pipeline.stages.extract import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.group.elements import is_of_heads
+from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.symmetry.testing import STRENGTHS, assert_invariant, assert_module_invariant
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.symmetries import FLIP, GAIN, LINEAR, PERMUTE, SCALE, SHIFT, SIGN
@@ -27,6 +27,7 @@ from peace_pipeline.symmetry.wiring.tracing.libraries import wiring_in_library
 from peace_pipeline.symmetry.wiring.types import Wiring, WiringMismatch
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.logical import LogicalTensors
+from peace_pipeline.zoo.card import read_config
 from tests.specimens import FAMILIES, Specimen
 from tests.specimens.plain import LABELS, normal
 from tests.specimens.pretrained import DECODER, ENCODER, TOKENS, VISION, images, tokens, typed_tokens
@@ -39,9 +40,9 @@ class Traced(Saved):
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[LogicalTensors, Wiring]]:
-        config = config_beside(self.folder)
+        config = read_config(self.folder)
         with open_checkpoint(self._weights) as checkpoint:
-            network, _ = wire_checkpoint(checkpoint, {**config, "architectures": None})
+            network = OpenNetwork.of(checkpoint, {**config, "architectures": None}).logical
             if "architectures" not in config:
                 yield network, trace(self.module, *self.specimen.inputs(1).values())
                 return
@@ -403,6 +404,6 @@ def test_checkpoints_of_a_library_are_traced(tmp_path: Path) -> None:
     saved = Saved.build(LIBRARY["regnet"], tmp_path)
     assert (saved.wiring.method, claims(saved.wiring)) == ("traced", CLAIMS["regnet"])
     with open_checkpoint(saved._weights) as checkpoint:
-        network, _ = wire_checkpoint(checkpoint, {})
+        network = OpenNetwork.of(checkpoint, {}).logical
         remote = {"auto_map": {"AutoModel": "code.Model"}, "architectures": ["Model"], "model_type": "other"}
         assert infer_wiring(network.tensors.values(), remote).method == "independent"

@@ -14,15 +14,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from peace_pipeline.stages.extract import config_beside, wire_checkpoint
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import ALL, random_element
+from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.symmetry.testing import TOLERANCE, assert_invariant
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.logical import views_of
 from peace_pipeline.weights.tensors import TensorInfo
+from peace_pipeline.zoo.card import read_config
 from tests.specimens import FAMILIES, REPRESENTATIVES, Specimen
 from tests.specimens import definitions as define
 from tests.specimens.lora import LoraSpecimen
@@ -231,7 +232,8 @@ def test_every_tensor_is_placed(saved: tuple[str, Saved]) -> None:
     _, specimen = saved
     weights = [path for path in specimen.folder.iterdir() if path.suffix == ".safetensors"]
     with open_checkpoint(weights) as checkpoint:
-        network, wiring = wire_checkpoint(checkpoint, config_beside(specimen.folder))
+        opened = OpenNetwork.of(checkpoint, read_config(specimen.folder))
+        network, wiring = opened.logical, opened.wiring
     parts = [part for wired in wiring.layers for part in (*wired.own, wired.before) if part]
     assert {name for part in parts for name in part.tensors.values()} == network.tensors.keys()
 

@@ -14,7 +14,9 @@ from safetensors.torch import save
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
-from peace_pipeline.stages.extract import extract_batch, layer_batch, skipped_models
+from peace_pipeline.stages.extract import extract_batch
+from peace_pipeline.stages.layers import layer_batch
+from peace_pipeline.stages.outcome import skipped_models
 from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness

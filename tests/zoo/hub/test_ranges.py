@@ -19,7 +19,8 @@ from safetensors.torch import save
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
-from peace_pipeline.stages.extract import extract_batch, layer_batch
+from peace_pipeline.stages.extract import extract_batch
+from peace_pipeline.stages.layers import layer_batch
 from peace_pipeline.weights.formats.safetensors import SafetensorsFile
 from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.fetching import Fetcher

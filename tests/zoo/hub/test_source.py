@@ -12,7 +12,8 @@ from safetensors.torch import save
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
-from peace_pipeline.stages.extract import extract_batch, layer_batch
+from peace_pipeline.stages.extract import extract_batch
+from peace_pipeline.stages.layers import layer_batch
 from peace_pipeline.weights.sampled_copy import fetch_sampled
 from peace_pipeline.zoo import ConfigError, ZooConfig
 from peace_pipeline.zoo.current import Current

@@ -16,7 +16,8 @@ import torch
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
-from peace_pipeline.stages.extract import extract_batch, layer_batch
+from peace_pipeline.stages.extract import extract_batch
+from peace_pipeline.stages.layers import layer_batch
 from peace_pipeline.zoo import ConfigError, ZooConfig
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.fetching import Fetcher

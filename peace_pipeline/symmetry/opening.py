@@ -1,0 +1,163 @@
+"""Opening a network by name: a path, a model of the Hub, or a model id of the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from peace_pipeline.lake import Lake
+from peace_pipeline.lake.tables import NEW
+from peace_pipeline.symmetry.form.folding import folded_layer
+from peace_pipeline.symmetry.form.reduction import Reduction
+from peace_pipeline.symmetry.group.elements import Tensors
+from peace_pipeline.symmetry.network import Network
+from peace_pipeline.symmetry.wiring.inference import explained_wiring
+from peace_pipeline.symmetry.wiring.types import WiredLayer, Wiring, WiringMismatch
+from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint, weight_files
+from peace_pipeline.weights.errors import UnreadableCheckpoint, memory_errors
+from peace_pipeline.weights.formats.safetensors import SafetensorsFile
+from peace_pipeline.weights.logical import LogicalTensors, logical
+from peace_pipeline.weights.sampled_copy import NAME as SAMPLED
+from peace_pipeline.weights.sampled_copy import fetch_sampled, open_sampled
+from peace_pipeline.zoo import files
+from peace_pipeline.zoo.card import read_config
+from peace_pipeline.zoo.current import Current
+from peace_pipeline.zoo.fetching import Fetched, Fetcher
+from peace_pipeline.zoo.record import ModelRecord
+from peace_pipeline.zoo.source import FetchError, Ranged, SourceUnavailable
+
+HUB = "hf://"
+Rounding = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class OpenNetwork:
+    """An open checkpoint, its tensors as layers are made of them, and how they are wired, with the reason in words."""
+
+    checkpoint: Checkpoint
+    logical: LogicalTensors
+    wiring: Wiring
+    reason: str
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, config: dict[str, Any]) -> OpenNetwork:
+        """Wire a checkpoint with this config.json (which may be empty).
+
+        Raises:
+            UnreadableCheckpoint: where nothing in it is a layer, or weights are quantised in a way that is not read.
+        """
+        found = logical(checkpoint, config)
+        try:
+            return cls(checkpoint, found, *explained_wiring(found.tensors.values(), config))
+        except WiringMismatch as error:
+            raise UnreadableCheckpoint(str(error)) from error
+
+    def in_memory(self, key: str, dtype: torch.dtype = torch.float32) -> Network:
+        """What is kept of the network, its norms folded in, called ``key``.
+
+        Raises:
+            UnreadableCheckpoint: where its tensors can't be read, or a byte budget left nothing of a group.
+        """
+        reduction = Reduction(self.wiring, self.logical.tensors)
+        return Network(key, reduction.wiring, reduction.tensors(self.logical.read, dtype))
+
+    def layers(
+        self, wiring: Wiring, dtype: torch.dtype, rounding: Rounding = lambda values: values
+    ) -> Callable[[int], Tensors]:
+        """Reads the folded layers of ``wiring``, which names this network's tensors, after ``rounding``."""
+
+        def read(position: int) -> Tensors:
+            return folded_layer(
+                wiring.layers[position], lambda name: rounding(self.logical.read(name, dtype))
+            )
+
+        return read
+
+    def size(self, wired: WiredLayer) -> int:
+        """Number of values of a layer and the norm after it."""
+        names = (name for layer in wired.own for name in layer.tensors.values())
+        return sum(self.logical.tensors[name].size for name in names)
+
+
+@contextmanager
+def open_network(
+    lake: Lake, name: str, fetcher: Fetcher | None = None, *, budget: int | None = None
+) -> Iterator[OpenNetwork]:
+    """The network that the path of a weight file or a Hub-layout folder, a model of the Hub
+    (``hf://org/name@revision``), or else a model id of the lake stands for.
+
+    The files of a model of the lake are had through ``fetcher`` where they are not on this machine. At most ``budget``
+    bytes of the weights are read.
+
+    Raises:
+        UnreadableCheckpoint: where it stands for none, or can't be had or read.
+    """
+    try:
+        with _opened(lake, name, fetcher or Fetcher(), budget) as (checkpoint, folder):
+            yield OpenNetwork.of(checkpoint, read_config(folder))
+    except (FetchError, SourceUnavailable) as error:
+        raise UnreadableCheckpoint(str(error)) from error
+
+
+@contextmanager
+def _opened(lake: Lake, name: str, fetcher: Fetcher, budget: int | None) -> Iterator[tuple[Checkpoint, Path]]:
+    """A checkpoint and the folder of its config.json."""
+    if name.startswith(HUB):
+        with _on_the_hub(lake, name, budget) as found:
+            yield found
+        return
+    path = Path(name).expanduser()
+    record = None if path.exists() else Current(lake).records([name]).get(name)
+    if record is None:
+        weights = weight_files(path)
+        with open_checkpoint(weights, budget) as checkpoint:
+            yield checkpoint, weights[0].parent
+    elif record.status != NEW:
+        raise UnreadableCheckpoint(record.reason or record.status)
+    elif record.source == "huggingface" and not fetcher.owners(record):
+        with _on_the_hub(lake, f"{HUB}{name}@{record.revision}", budget) as found:
+            yield found
+    else:
+        with (
+            fetcher.lent(record, fetch_sampled) as fetched,
+            open_fetched(record, fetched, budget) as checkpoint,
+        ):
+            yield checkpoint, fetched.folder
+
+
+@contextmanager
+def open_fetched(record: ModelRecord, fetched: Fetched, budget: int | None = None) -> Iterator[Checkpoint]:
+    """The checkpoint of a record whose files, or the part of them that a source's budget let through, are here.
+
+    Raises:
+        UnreadableCheckpoint: where it can't be read.
+    """
+    opened = (
+        open_sampled(fetched.folder / SAMPLED)
+        if fetched.is_part
+        else open_checkpoint(files.weights_of(record, fetched.folder), budget)
+    )
+    with opened as checkpoint, memory_errors():
+        yield checkpoint
+
+
+@contextmanager
+def _on_the_hub(lake: Lake, name: str, budget: int | None) -> Iterator[tuple[Checkpoint, Path]]:
+    """A Hub model's checkpoint and the folder of its config.json: safetensors by ranges, other formats downloaded."""
+    from peace_pipeline.zoo.hub.queries import HubModel
+
+    with HubModel.named(lake, name) as model, ExitStack() as stack:
+        if not model.blobs:
+            weights = model.download()
+            yield stack.enter_context(open_checkpoint(weights, budget)), weights[0].parent
+        elif budget is None:
+            yield Checkpoint({blob.name: SafetensorsFile(blob) for blob in model.blobs}), model.texts()
+        else:
+            folder = model.texts()
+            fetch_sampled(Ranged(model.blobs, folder, budget))
+            yield stack.enter_context(open_sampled(folder / SAMPLED)), folder
