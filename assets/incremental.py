@@ -146,9 +146,9 @@ class Pass:
             raise PassFailed(f"{name} is not written: {said[NOT_WRITTEN]}")
 
     def _can_train(self) -> bool:
-        from peace_pipeline.zoo.listing import listings
+        from peace_pipeline.zoo.listing import count_listings
 
-        if not listings(self.lake):
+        if not count_listings(self.lake):
             return False
         from peace_pipeline.encoder.training import MINIMUM_NETWORKS, trainable
 

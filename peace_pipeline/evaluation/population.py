@@ -1,4 +1,4 @@
-"""The networks that an evaluation works on, stacked by signature, and other forms of the same functions."""
+"""The networks that an evaluation works on, and other forms of the same functions."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from peace_pipeline.symmetry.network import Network, Stack
 from peace_pipeline.symmetry.stored import read_networks
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.zoo.listing import Listing
+
+Listed = tuple[Listing, Network]
+"""A network with its row of the catalogue."""
 
 
 @dataclass(frozen=True)
@@ -50,78 +53,43 @@ class Cohort:
         return len(self.members)
 
     @property
-    def signature(self) -> str:
-        """What all its networks have in common."""
-        return self.stack.wiring.signature
-
-    @property
     def flat(self) -> list[NDArray[np.float32]]:
         """Each weight and bias (networks, values), in the order of the wiring."""
         names = (name for wired in self.stack.wiring.layers for name in wired.layer.tensors.values())
         return [self.stack.tensors[name].flatten(1).numpy() for name in names]
 
+    def transformed(self, change: Callable[[Stack], Tensors]) -> Cohort:
+        """The same members with the tensors that ``change`` gives, computed in float64."""
+        double = self.stack.to(torch.float64)
+        return replace(self, stack=double.with_tensors(change(double)).to(torch.float32))
 
-@dataclass(frozen=True)
-class Population:
-    """Networks in an order that keeps those of one signature together."""
 
-    cohorts: tuple[Cohort, ...]
-
-    def __len__(self) -> int:
-        return sum(map(len, self.cohorts))
-
-    @classmethod
-    def of(cls, networks: Iterable[tuple[Listing, Network]]) -> Population:
-        """Networks with their rows of the catalogue."""
-        alike: dict[str, list[tuple[Listing, Network]]] = defaultdict(list)
-        for listing, network in networks:
-            alike[network.wiring.signature].append((listing, network))
-        return cls(
-            tuple(
-                Cohort(
-                    tuple(Member(listing, network.wiring) for listing, network in pairs),
-                    Stack.of([network for _, network in pairs]),
-                )
-                for pairs in alike.values()
-            )
+def cohorts(networks: Iterable[Listed]) -> list[Cohort]:
+    """Networks by signature, in the order in which the signatures come."""
+    alike: dict[str, list[Listed]] = defaultdict(list)
+    for listing, network in networks:
+        alike[network.wiring.signature].append((listing, network))
+    return [
+        Cohort(
+            tuple(Member(listing, network.wiring) for listing, network in pairs),
+            Stack.of([network for _, network in pairs]),
         )
-
-    @property
-    def members(self) -> list[Member]:
-        """All members, in order."""
-        return [member for cohort in self.cohorts for member in cohort.members]
-
-    def placed(self) -> Iterator[tuple[slice, Cohort]]:
-        """Each cohort with the places of its members."""
-        start = 0
-        for cohort in self.cohorts:
-            yield slice(start, start + len(cohort)), cohort
-            start += len(cohort)
-
-    def transformed(self, change: Callable[[Stack], Tensors]) -> Population:
-        """The same members with the tensors that ``change`` gives for each stack, computed in float64."""
-
-        def changed(stack: Stack) -> Stack:
-            double = stack.to(torch.float64)
-            return double.with_tensors(change(double)).to(torch.float32)
-
-        return Population(tuple(replace(cohort, stack=changed(cohort.stack)) for cohort in self.cohorts))
+        for pairs in alike.values()
+    ]
 
 
-def read_population(lake: Lake, listings: Collection[Listing]) -> Population:
-    """Read the tensors of networks; each batch's file is opened once."""
+def read_listed(lake: Lake, listings: Collection[Listing]) -> Iterator[Listed]:
+    """Networks with their tensors, one in memory at a time; each batch's file is opened once."""
     batches: dict[str, dict[str, Listing]] = defaultdict(dict)
     for listing in listings:
         batches[listing.batch][listing.model_id] = listing
-    return Population.of(
-        (wanted[network.key], network)
-        for batch, wanted in sorted(batches.items())
-        for network in read_networks(lake, batch, set(wanted))
-    )
+    for batch, wanted in sorted(batches.items()):
+        for network in read_networks(lake, batch, set(wanted)):
+            yield wanted[network.key], network
 
 
-def disguise(population: Population, seed: int) -> Population:
-    """The same functions under random permutations and scaling by 10^±2, where each wiring allows them."""
+def disguising(seed: int) -> Callable[[Cohort], Cohort]:
+    """What gives the same functions under random permutations and scaling by 10^±2, where each wiring allows them."""
     generator = torch.Generator().manual_seed(seed)
 
     def change(stack: Stack) -> Tensors:
@@ -130,9 +98,9 @@ def disguise(population: Population, seed: int) -> Population:
         )
         return act(stack.wiring, stack.tensors, element)
 
-    return population.transformed(change)
+    return lambda cohort: cohort.transformed(change)
 
 
-def in_canonical_form(population: Population) -> Population:
+def in_canonical_form(cohort: Cohort) -> Cohort:
     """The same functions in scale-canonical form."""
-    return population.transformed(lambda stack: canonical(stack.wiring, stack.tensors))
+    return cohort.transformed(lambda stack: canonical(stack.wiring, stack.tensors))

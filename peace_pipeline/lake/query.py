@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +12,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+MEMORY = "2GB"
+
+
 def query(
     sql: str, tables: Mapping[str, pa.Table | pa.RecordBatchReader] | None = None, **parameters: object
 ) -> pa.Table:
-    """Run SQL in an in-memory DuckDB over ``tables`` and files. A path's last part may be a pattern."""
+    """Run SQL in an in-memory DuckDB over ``tables`` and files. A path's last part may be a pattern.
+
+    What takes more than ``MEMORY`` on the way goes through the system's temporary folder.
+    """
     import duckdb
 
-    with duckdb.connect() as connection:
+    with duckdb.connect(
+        config={"memory_limit": MEMORY, "temp_directory": tempfile.gettempdir()}
+    ) as connection:
         for name, table in (tables or {}).items():
             connection.register(name, table)
         values = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,7 +21,7 @@ class Listing:
 
     ``run`` names the training run (models that don't say are a run of their own), ``twin_of`` the run of which it is
     a hard-negative twin; ``task`` joins the card's task and datasets; ``recipe`` is ``None`` where the card names
-    none.
+    none; ``card`` is its text, empty where it wasn't asked for.
     """
 
     model_id: str
@@ -35,8 +36,8 @@ class Listing:
     accuracy: float | None
     method: str
     parameters: int
-    card: str
     twin_of: str | None = None
+    card: str = ""
 
     @property
     def split(self) -> str:
@@ -44,37 +45,97 @@ class Listing:
         return split_of(self.twin_of or self.run)
 
 
+_TRAIN_SHARE, _VALIDATION_SHARE = 0.60, 0.15
 _COLUMNS = [
-    "model_id", "revision", "batch", "source", "architecture", "task", "datasets", "hyperparameters", "metrics", "card"
+    "model_id", "revision", "batch", "source", "architecture", "task", "datasets", "hyperparameters", "metrics"
 ]  # fmt: skip
-_LISTINGS = """
-    WITH wired AS (SELECT *, parse_filename(filename, true) AS batch FROM read_parquet($wirings, filename = true))
-    SELECT model_id, newest.revision, batch, source, architecture,
-           CASE WHEN len(datasets) > 0
-                THEN concat_ws(' · ', task, array_to_string(list_sort(datasets), ', ')) END AS task,
-           hyperparameters['recipe'] AS recipe,
-           coalesce(source || ':' || hyperparameters['run'], model_id) AS run,
-           source || ':' || hyperparameters['twin_of'] AS twin_of,
-           coalesce(hyperparameters['labels'] = 'shuffled', false) AS shuffled_labels,
-           metrics['accuracy'] AS accuracy, wired.method, wired.parameters, coalesce(card, '') AS card
-    FROM newest JOIN wired USING (model_id, batch)
-    WHERE wired.status = 'new'
-    ORDER BY model_id
+_LISTINGS = f"""
+    WITH wired AS (
+        SELECT model_id, status, method, parameters, parse_filename(filename, true) AS batch
+        FROM read_parquet($wirings, filename = true)
+    ), listed AS (
+        SELECT model_id, newest.revision, batch, source, architecture,
+               CASE WHEN len(datasets) > 0
+                    THEN concat_ws(' · ', task, array_to_string(list_sort(datasets), ', ')) END AS task,
+               hyperparameters['recipe'] AS recipe,
+               coalesce(source || ':' || hyperparameters['run'], model_id) AS run,
+               source || ':' || hyperparameters['twin_of'] AS twin_of,
+               coalesce(hyperparameters['labels'] = 'shuffled', false) AS shuffled_labels,
+               metrics['accuracy'] AS accuracy, wired.method, wired.parameters
+        FROM newest JOIN wired USING (model_id, batch)
+        WHERE wired.status = 'new'
+    ), placed AS (
+        SELECT *, ('0x' || left(sha256(coalesce(twin_of, run)), 16))::UBIGINT / 2.0::DOUBLE ** 64 AS place FROM listed
+    ), split AS (
+        SELECT * EXCLUDE (place),
+               CASE WHEN place < {_TRAIN_SHARE} THEN '{TRAIN}'
+                    WHEN place < {_TRAIN_SHARE + _VALIDATION_SHARE} THEN '{VALIDATION}' ELSE '{TEST}' END AS split
+        FROM placed
+    )
 """
 
 
 def listings(lake: Lake) -> list[Listing]:
-    """All current networks whose layers are in the lake, by model id."""
+    """All current networks whose layers are in the lake, by model id, without their cards."""
+    found = _query(lake, "SELECT * EXCLUDE (split) FROM split ORDER BY model_id")
+    return [Listing(**row) for row in found]
+
+
+def count_listings(lake: Lake, where: str = "true") -> int:
+    """How many current networks have their layers in the lake; ``where`` as in :func:`sample_listings`."""
+    counted = _query(lake, f"SELECT count(*) AS networks FROM split WHERE {where}")
+    return next((row["networks"] for row in counted), 0)
+
+
+def sample_listings(
+    lake: Lake,
+    most: int,
+    *,
+    seed: int,
+    where: str = "true",
+    each: str = "true",
+    first: str = "true",
+    together: str = "model_id",
+    card_size: int = 0,
+) -> list[Listing]:
+    """At most so many networks at random, by model id; the same ``seed`` gives the same of the same lake.
+
+    The rest are SQL over the fields of a listing and ``split``: ``where`` says which networks there are to draw from,
+    ``each`` of what there are so many at most, ``first`` which networks are drawn before others (where it is false),
+    ``together`` what is drawn whole as far as there is room. Cards are cut after ``card_size`` characters.
+    """
+    found = _query(
+        lake,
+        f"""
+        SELECT * EXCLUDE (split) FROM split WHERE {where}
+        QUALIFY row_number() OVER (
+            PARTITION BY {each} ORDER BY {first}, sha256($seed || '/' || {together}), model_id
+        ) <= $most
+        ORDER BY model_id
+        """,
+        seed=str(seed),
+        most=most,
+    )
+    cards = _cards(lake, [row["model_id"] for row in found], card_size) if card_size else {}
+    return [Listing(**row, card=cards.get(row["model_id"], "")) for row in found]
+
+
+def _query(lake: Lake, sql: str, **parameters: object) -> list[dict[str, Any]]:
+    """Rows that SQL over the listings gives; their state is read as a stream, not as a whole."""
     if not any((lake.root / "wirings").glob("[!.]*.parquet")):
         return []
     schema = pa.schema([SCHEMA.field(name) for name in _COLUMNS])
-    rows = Current(lake).scan(_COLUMNS, "status = 'new'")
-    newest = pa.RecordBatchReader.from_batches(schema, rows)
-    table = query(_LISTINGS, {"newest": newest}, wirings=lake.wirings("[!.]*"))
-    return [Listing(**row) for row in table.to_pylist()]
+    newest = pa.RecordBatchReader.from_batches(schema, Current(lake).scan(_COLUMNS, "status = 'new'"))
+    return query(_LISTINGS + sql, {"newest": newest}, wirings=lake.wirings("[!.]*"), **parameters).to_pylist()
+
+
+def _cards(lake: Lake, model_ids: list[str], most: int) -> dict[str, str]:
+    """The beginning of each model's card."""
+    rows = Current(lake).rows(model_ids, ["model_id", "card"]).to_pylist()
+    return {row["model_id"]: (row["card"] or "")[:most] for row in rows}
 
 
 def split_of(run: str) -> str:
     """60% of runs train, 15% validate, 25% test, by a hash of the run's name."""
     share = int.from_bytes(hashlib.sha256(run.encode()).digest()[:8]) / 2**64
-    return TRAIN if share < 0.60 else VALIDATION if share < 0.75 else TEST
+    return TRAIN if share < _TRAIN_SHARE else VALIDATION if share < _TRAIN_SHARE + _VALIDATION_SHARE else TEST

@@ -14,7 +14,7 @@ from lancedb.index import FTS
 from lancedb.query import MatchQuery
 
 from peace_pipeline.evaluation.baselines.registry import Similarity, baseline
-from peace_pipeline.evaluation.population import Population
+from peace_pipeline.evaluation.readings import Readings
 from peace_pipeline.zoo.card import parted
 
 _WORD = re.compile(r"[^\W_]+")
@@ -22,13 +22,13 @@ _TELLING = ("pipeline_tag", "task", "datasets", "dataset", "tags", "labels", "id
 
 
 @baseline("BM25, full cards", weights_only=False)
-def bm25(queries: Population, gallery: Population, train: Population) -> Similarity:
+def bm25(queries: Readings, gallery: Readings, train: Readings) -> Similarity:
     """BM25 of the query's card over the cards of the gallery, by LanceDB's full-text search."""
     return _bm25(_cards(queries), _cards(gallery))
 
 
 @baseline("BM25, blanked cards", weights_only=False)
-def bm25_blanked(queries: Population, gallery: Population, train: Population) -> Similarity:
+def bm25_blanked(queries: Readings, gallery: Readings, train: Readings) -> Similarity:
     """The same over cards without front matter and without any word that names a task, dataset, tag or label."""
     cards = _cards(queries) + _cards(gallery)
     words = telling_words(cards)
@@ -36,8 +36,8 @@ def bm25_blanked(queries: Population, gallery: Population, train: Population) ->
     return _bm25(blanked[: len(queries)], blanked[len(queries) :])
 
 
-def _cards(population: Population) -> list[str]:
-    return [member.listing.card for member in population.members]
+def _cards(readings: Readings) -> list[str]:
+    return [member.listing.card for member in readings.members]
 
 
 def _bm25(queries: Sequence[str], cards: Sequence[str]) -> Similarity:

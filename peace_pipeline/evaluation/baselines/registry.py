@@ -1,6 +1,6 @@
 """The registry of baselines: ways to say how similar two networks are, which PEACE is compared with.
 
-A method takes the populations of queries, gallery and training split and gives similarities (queries, gallery).
+A method takes what was read of queries, gallery and training split, and gives similarities (queries, gallery).
 ``-inf`` stands for pairs that it cannot compare: they rank below all others, in random order.
 Unless a method says so, weights are read folded but otherwise as they were trained: on the trained zoo that was the
 stronger form of most baselines, as scales tell of the training.
@@ -18,18 +18,22 @@ from pkgutil import iter_modules
 import numpy as np
 from numpy.typing import NDArray
 
-from peace_pipeline.evaluation.population import Cohort, Population
+from peace_pipeline.evaluation.readings import Reader, Readings
 
 Similarity = NDArray[np.float64]
-Method = Callable[[Population, Population, Population], Similarity]
+Method = Callable[[Readings, Readings, Readings], Similarity]
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A registered method. ``weights_only``: it reads nothing but the weights of queries and gallery."""
+    """A registered method, and what it ``reads`` of each network's tensors (nothing where that is ``None``).
+
+    ``weights_only``: it knows nothing but the weights of queries and gallery.
+    """
 
     name: str
     title: str
+    reads: Reader | None
     weights_only: bool
     similarity: Method
 
@@ -37,11 +41,13 @@ class Baseline:
 _BASELINES: dict[str, Baseline] = {}
 
 
-def baseline(title: str, *, weights_only: bool = True) -> Callable[[Method], Method]:
+def baseline(
+    title: str, *, reads: Reader | None = None, weights_only: bool = True
+) -> Callable[[Method], Method]:
     """Decorator: register a method under its function's name."""
 
     def add(method: Method) -> Method:
-        _BASELINES[method.__name__] = Baseline(method.__name__, title, weights_only, method)
+        _BASELINES[method.__name__] = Baseline(method.__name__, title, reads, weights_only, method)
         return method
 
     return add
@@ -55,18 +61,20 @@ def all_baselines() -> dict[str, Baseline]:
     return _BASELINES
 
 
-def within_signature(method: Callable[[Cohort, Cohort, Cohort | None], Similarity]) -> Method:
+def within_signature(method: Method) -> Method:
     """Decorator: apply a method to each signature apart; networks of two signatures can't be compared."""
 
     @wraps(method)
-    def apply(queries: Population, gallery: Population, train: Population) -> Similarity:
+    def apply(queries: Readings, gallery: Readings, train: Readings) -> Similarity:
         similarity = np.full((len(queries), len(gallery)), -np.inf)
-        columns = {cohort.signature: (places, cohort) for places, cohort in gallery.placed()}
-        known = {cohort.signature: cohort for cohort in train.cohorts}
-        for rows, cohort in queries.placed():
-            if cohort.signature in columns:
-                places, other = columns[cohort.signature]
-                similarity[rows, places] = method(cohort, other, known.get(cohort.signature))
+        columns, known = gallery.by_signature(), train.by_signature()
+        for signature, rows in queries.by_signature().items():
+            if signature in columns:
+                similarity[np.ix_(rows, columns[signature])] = method(
+                    queries.select(rows),
+                    gallery.select(columns[signature]),
+                    train.select(known.get(signature, [])),
+                )
         return similarity
 
     return apply

@@ -10,20 +10,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from peace_pipeline.evaluation.baselines.registry import Similarity, baseline, within_signature
-from peace_pipeline.evaluation.population import Cohort, Member, Population, in_canonical_form
+from peace_pipeline.evaluation.population import Cohort, Member, in_canonical_form
+from peace_pipeline.evaluation.readings import Readings
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-
-@baseline("Layer statistics")
-def statistics(queries: Population, gallery: Population, train: Population) -> Similarity:
-    """Cosine of layer statistics, standardised on the training split (or the gallery where it has no such network)."""
-    return within_signature(_statistics)(queries, gallery, train)
-
-
-def _statistics(queries: Cohort, gallery: Cohort, train: Cohort | None) -> Similarity:
-    scaler = StandardScaler().fit(features(train or gallery))
-    return cosine_similarity(scaler.transform(features(queries)), scaler.transform(features(gallery)))
 
 
 def features(cohort: Cohort) -> NDArray[np.float64]:
@@ -36,49 +26,62 @@ def features(cohort: Cohort) -> NDArray[np.float64]:
     return np.stack([column for columns in found for column in columns], 1)
 
 
-@baseline("Layer statistics, scale-canonical")
-def statistics_canonical(queries: Population, gallery: Population, train: Population) -> Similarity:
-    """The same statistics of the scale-canonical form: like PEACE, blind to permutation and scaling."""
-    return statistics(*(in_canonical_form(population) for population in (queries, gallery, train)))
+def canonical_features(cohort: Cohort) -> NDArray[np.float64]:
+    """The same of the scale-canonical form."""
+    return features(in_canonical_form(cohort))
 
 
-@baseline("Layer statistics + LDA")
+@baseline("Layer statistics", reads=features)
 @within_signature
-def statistics_lda(queries: Cohort, gallery: Cohort, train: Cohort | None) -> Similarity:
+def statistics(queries: Readings, gallery: Readings, train: Readings) -> Similarity:
+    """Cosine of layer statistics, standardised on the training split (or the gallery where it has no such network)."""
+    scaler = StandardScaler().fit((train or gallery).matrix)
+    return cosine_similarity(scaler.transform(queries.matrix), scaler.transform(gallery.matrix))
+
+
+@baseline("Layer statistics, scale-canonical", reads=canonical_features)
+def statistics_canonical(queries: Readings, gallery: Readings, train: Readings) -> Similarity:
+    """The same statistics of the scale-canonical form: like PEACE, blind to permutation and scaling."""
+    return statistics(queries, gallery, train)
+
+
+@baseline("Layer statistics + LDA", reads=features)
+@within_signature
+def statistics_lda(queries: Readings, gallery: Readings, train: Readings) -> Similarity:
     """Cosine of layer statistics in the discriminant space of the tasks of the training split."""
-    discriminant = _discriminant(train) if train else None
+    discriminant = _discriminant(train)
     if discriminant is None:
-        return _statistics(queries, gallery, train)
-    return cosine_similarity(
-        discriminant.transform(features(queries)), discriminant.transform(features(gallery))
-    )
+        return statistics(queries, gallery, train)
+    return cosine_similarity(discriminant.transform(queries.matrix), discriminant.transform(gallery.matrix))
 
 
-@baseline("Layer statistics + LDA task probabilities")
-def statistics_lda_tasks(queries: Population, gallery: Population, train: Population) -> Similarity:
+@baseline("Layer statistics + LDA task probabilities", reads=features)
+def statistics_lda_tasks(queries: Readings, gallery: Readings, train: Readings) -> Similarity:
     """Probability that two networks are of one task, by one LDA of layer statistics for each signature.
 
     A task classifier on labelled training networks: it compares any two networks of signatures that it was
     fitted on. The tasks of the training split are all that it knows.
     """
     tasks = sorted({member.listing.task or "" for member in train.members if _is_labelled(member)})
-    known = {cohort.signature: _discriminant(cohort) for cohort in train.cohorts}
-    query, target = (_probabilities(population, known, tasks) for population in (queries, gallery))
+    known = {
+        signature: _discriminant(train.select(places)) for signature, places in train.by_signature().items()
+    }
+    query, target = (_probabilities(readings, known, tasks) for readings in (queries, gallery))
     similarity = query @ target.T
     return np.where(np.isnan(similarity), -np.inf, similarity)
 
 
 def _probabilities(
-    population: Population, known: dict[str, Pipeline | None], tasks: list[str]
+    readings: Readings, known: dict[str, Pipeline | None], tasks: list[str]
 ) -> NDArray[np.float64]:
     """Probabilities (networks, tasks); NaN for signatures without a classifier."""
-    probabilities = np.full((len(population), len(tasks)), np.nan)
-    for rows, cohort in population.placed():
-        discriminant = known.get(cohort.signature)
+    probabilities = np.full((len(readings), len(tasks)), np.nan)
+    for signature, rows in readings.by_signature().items():
+        discriminant = known.get(signature)
         if discriminant is not None:
             columns = [tasks.index(task) for task in discriminant.classes_]
             probabilities[rows] = 0.0
-            probabilities[rows, columns] = discriminant.predict_proba(features(cohort))
+            probabilities[np.ix_(rows, columns)] = discriminant.predict_proba(readings.select(rows).matrix)
     return probabilities
 
 
@@ -87,11 +90,15 @@ def _is_labelled(member: Member) -> bool:
     return bool(member.listing.task) and not member.listing.shuffled_labels
 
 
-def _discriminant(train: Cohort) -> Pipeline | None:
-    """LDA with Ledoit-Wolf shrinkage on standardised statistics; ``None`` for fewer than two tasks."""
-    labelled = [place for place, member in enumerate(train.members) if _is_labelled(member)]
-    tasks = [train.members[place].listing.task for place in labelled]
+def _discriminant(train: Readings) -> Pipeline | None:
+    """LDA with Ledoit-Wolf shrinkage on standardised statistics; ``None`` for fewer than two tasks, or too few networks
+    to tell how much those of one task differ."""
+    labelled = train.select([place for place, member in enumerate(train.members) if _is_labelled(member)])
+    tasks = [member.listing.task for member in labelled.members]
     if len(set(tasks)) < 2 or len(tasks) <= len(set(tasks)):
         return None
     discriminant = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")
-    return make_pipeline(StandardScaler(), discriminant).fit(features(train)[labelled], tasks)
+    try:
+        return make_pipeline(StandardScaler(), discriminant).fit(labelled.matrix, tasks)
+    except np.linalg.LinAlgError:
+        return None

@@ -48,6 +48,7 @@ def _facts(results: Results) -> dict[str, str]:
         "networks in the lake": f"{population['networks']:,.0f}",
         "skipped": f"{population['skipped']:,.0f}",
         "test networks with a task": f"{population['test_networks']:,.0f}",
+        "of them ask": f"{population['test_queries']:,.0f}",
         "test runs": f"{population['test_runs']:,.0f}",
         "tasks": f"{population['test_tasks']:,.0f}",
         "embedded a second": f"{population['networks_per_second']:,.0f}",
@@ -117,6 +118,7 @@ def _map_section(results: Results) -> Section:
 
 
 def _method_section(results: Results) -> Section:
+    most = results.most
     return Section(
         "How this was measured",
         [
@@ -124,6 +126,9 @@ def _method_section(results: Results) -> Section:
             "over queries, ties are broken at random, and whatever a method can't compare ranks last. Baselines that "
             "learn (LDA, standardisation) learn from the training split, as the encoder does. Unless said otherwise "
             "they read weights as they were trained, with BatchNorm folded in.",
+            f"Of a larger zoo a sample is measured, drawn at random with the seed {results.seed}: a gallery of at most "
+            f"{most.gallery:,} test networks, of which at most {most.queries:,} ask, and {most.training:,} training "
+            "networks for the baselines. So the memory that this takes does not grow with the zoo.",
             *(f"{b.title}: {_first_sentence(b.similarity.__doc__ or '')}" for b in all_baselines().values()),
         ],
     )

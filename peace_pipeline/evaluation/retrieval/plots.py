@@ -97,7 +97,7 @@ def by_architecture(grade: Grade, title: Title) -> go.Figure:
     return _legend_below(styled(figure, 460))
 
 
-def embedding_map(members: Sequence[Member], vectors: NDArray[np.float64]) -> go.Figure:
+def embedding_map(members: Sequence[Member], vectors: NDArray[np.floating]) -> go.Figure:
     """Principal components of the embeddings, coloured by task, with a marker for each architecture."""
     pca = PCA(2, random_state=0)
     points = pca.fit_transform(vectors)

@@ -55,13 +55,26 @@ class Grade:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """How many networks are drawn of a larger zoo: queries and gallery of test runs, and training networks."""
+
+    queries: int = 500
+    gallery: int = 2_000
+    training: int = 2_000
+
+
+DEFAULT = Sample()
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything that the report shows; ``vectors`` are the members' embeddings (members, dimension)."""
 
     encoder_version: str
     seed: int
+    most: Sample
     members: Sequence[Member]
-    vectors: NDArray[np.float64]
+    vectors: NDArray[np.floating]
     same_function: Grade
     same_task: Grade
     population: Mapping[str, float]

@@ -1,103 +1,154 @@
-"""The retrieval report: PEACE and every baseline on held-out training runs, in one run."""
+"""The retrieval study: PEACE and every baseline on held-out training runs, in one run.
+
+Its memory has a limit at any size of the zoo: about 1 GB beside the encoder and the largest network. Networks are
+sampled, their tensors pass by in chunks, and what is kept of each is a vector for each method and the beginning of its
+card; similarities are matrices of queries × gallery.
+"""
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.embed import embed_stacks
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.evaluation.baselines.registry import all_baselines
-from peace_pipeline.evaluation.population import Member, Population, disguise, read_population
+from peace_pipeline.evaluation.baselines.registry import Similarity, all_baselines
+from peace_pipeline.evaluation.population import Cohort, Member, disguising, read_listed
+from peace_pipeline.evaluation.readings import Reader, Readings, Vectors, read
 from peace_pipeline.evaluation.reports import NothingToReport
-from peace_pipeline.evaluation.retrieval.grades import (
-    baseline_similarities,
-    relevance,
-    same_function,
-    same_task,
-)
-from peace_pipeline.evaluation.retrieval.results import PEACE, Results
+from peace_pipeline.evaluation.retrieval.grades import relevance, same_function, same_task
+from peace_pipeline.evaluation.retrieval.results import DEFAULT, PEACE, Results, Sample
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo import DELETED
 from peace_pipeline.zoo.current import Current
-from peace_pipeline.zoo.listing import TEST, TRAIN, Listing, listings
+from peace_pipeline.zoo.listing import TEST, TRAIN, Listing, count_listings, sample_listings
+
+CARD = 65_536
+Read = dict[str, Readings]
 
 
-def score_methods(lake: Lake, *, seed: int = 0, progress: Progress | None = None) -> Results:
+def score_methods(
+    lake: Lake,
+    *,
+    most: Sample = DEFAULT,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Results:
     """Evaluate the current encoder and all baselines.
 
-    Queries and gallery are the networks of test runs that have a task; the baselines learn from those of training
-    runs. The tensors of both splits are held in memory.
+    The gallery are networks of test runs that have a task, the queries some of them; baselines learn from networks of
+    training runs. Of each there are at most as many as ``most`` says, drawn at random. Of a card ``CARD`` characters
+    are read.
 
     Raises:
         NoEncoder: where the lake has no encoder.
         NothingToReport: where fewer than two test runs share a task.
     """
     version, encoder = store.load(lake)
-    current = listings(lake)
-    with_task = [network for network in current if network.task]
-    population, train = (
-        read_population(lake, [network for network in with_task if network.split == split])
-        for split in (TEST, TRAIN)
-    )
-    members = population.members
-    relevant, excluded = relevance(members)
-    if not (relevant & ~excluded).any():
-        raise NothingToReport("no two training runs of the test split share a task")
-    done = _counter(progress, 1 + _methods(True) + _methods(False))
+    listed = _drawn(lake, TEST, most.gallery, seed)
+    asking = _asking(listed, most.queries, seed)
+    of_weights = sum(method.weights_only for method in all_baselines().values())
+    done = _counter(progress, 3 + 1 + of_weights + 1 + len(all_baselines()))
 
-    disguised = disguise(population, seed)
-    hidden, _ = embed_population(encoder, disguised)
-    vectors, rate = embed_population(encoder, population)
+    embedder = _Embedder(encoder)
+    readers: dict[str, Reader | None] = {name: method.reads for name, method in all_baselines().items()}
+    readers[PEACE] = embedder
+    test = read(read_listed(lake, listed), readers)
     done()
-    function = baseline_similarities(disguised, population, train, weights_only=True, done=done)
-    task = baseline_similarities(population, population, train, weights_only=False, done=done)
-    grades = (
-        same_function(members, {PEACE: hidden @ vectors.T, **function}, seed),
-        same_task(members, {PEACE: vectors @ vectors.T, **task}, seed),
-    )
+    hidden = read(read_listed(lake, asking), readers, disguising(seed))
+    done()
+    train = read(read_listed(lake, _drawn(lake, TRAIN, most.training, seed)), readers | {PEACE: None})
+    done()
+    members = test[PEACE].members
+    asked = {listing.model_id for listing in asking}
+    places = np.flatnonzero([member.listing.model_id in asked for member in members])
+    asks = {name: readings.select(places) for name, readings in test.items()}
+    function = dict(_similarities(hidden, test, train, weights_only=True, done=done))
+    task = dict(_similarities(asks, test, train, weights_only=False, done=done))
     return Results(
         encoder_version=version,
         seed=seed,
+        most=most,
         members=members,
-        vectors=vectors,
-        same_function=grades[0],
-        same_task=grades[1],
-        population=_population(lake, current, members, rate),
+        vectors=test[PEACE].matrix,
+        same_function=same_function(members, places, function, seed),
+        same_task=same_task(members, places, task, seed),
+        population=_population(lake, members, len(places), embedder.rate),
     )
 
 
-def embed_population(encoder: Encoder, population: Population) -> tuple[NDArray[np.float64], float]:
-    """Embeddings (networks, dimension) as the index holds them, and how many networks were embedded a second."""
-    start = time.perf_counter()
-    embedded = embed_stacks(encoder, (cohort.stack for cohort in population.cohorts))
-    vectors = np.stack([each.network for each in embedded]).astype(np.float64)
-    return vectors, len(population) / (time.perf_counter() - start)
+def _drawn(lake: Lake, split: str, most: int, seed: int) -> list[Listing]:
+    where = f"task IS NOT NULL AND split = '{split}'"
+    return sample_listings(lake, most, seed=seed, where=where, card_size=CARD)
 
 
-def _population(
-    lake: Lake, current: Sequence[Listing], members: Sequence[Member], rate: float
-) -> dict[str, float]:
-    known = Current(lake).count(f"status <> '{DELETED}'")
+def _asking(listed: Sequence[Listing], most: int, seed: int) -> list[Listing]:
+    """The queries, at most so many of the gallery.
+
+    Raises:
+        NothingToReport: where none of them has anything to find.
+    """
+    asking = random.Random(seed).sample(listed, most) if len(listed) > most else list(listed)
+    relevant, excluded = relevance(asking, listed)
+    if not (relevant & ~excluded).any():
+        raise NothingToReport("no two training runs of the test split share a task")
+    return asking
+
+
+class _Embedder:
+    """Reads the embedding of each network as the index holds it, and how many networks it does a second."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.networks, self.seconds = 0, 0.0
+
+    def __call__(self, cohort: Cohort) -> Vectors:
+        """Vectors (networks, dimension)."""
+        start = time.perf_counter()
+        embedded = embed_stacks(self.encoder, [cohort.stack])
+        vectors = np.stack([each.network for each in embedded]).astype(np.float64)
+        self.seconds += time.perf_counter() - start
+        self.networks += len(cohort)
+        return vectors
+
+    @property
+    def rate(self) -> float:
+        """Networks a second."""
+        return self.networks / self.seconds
+
+
+def _similarities(
+    queries: Read, gallery: Read, train: Read, *, weights_only: bool, done: Callable[[], None]
+) -> Iterator[tuple[str, Similarity]]:
+    """Similarities (queries, gallery) by PEACE and every registered method (of those that know only weights)."""
+    yield PEACE, queries[PEACE].matrix @ gallery[PEACE].matrix.T
+    done()
+    for name, method in all_baselines().items():
+        if method.weights_only or not weights_only:
+            yield name, method.similarity(queries[name], gallery[name], train[name])
+            done()
+
+
+def _population(lake: Lake, members: Sequence[Member], queries: int, rate: float) -> dict[str, float]:
+    networks = count_listings(lake)
+    known = Current(lake).count(f"status != '{DELETED}'")
+    listings = [member.listing for member in members]
     return {
-        "networks": len(current),
-        "skipped": known - len(current),
+        "networks": networks,
+        "skipped": known - networks,
         "test_networks": len(members),
-        "test_runs": len({member.listing.run for member in members}),
-        "test_tasks": len({member.listing.task for member in members}),
-        "test_shuffled_labels": sum(member.listing.shuffled_labels for member in members),
+        "test_queries": queries,
+        "test_runs": len({listing.run for listing in listings}),
+        "test_tasks": len({listing.task for listing in listings}),
+        "test_shuffled_labels": sum(listing.shuffled_labels for listing in listings),
         "test_independent": sum(not member.acted_on for member in members),
         "networks_per_second": rate,
     }
-
-
-def _methods(weights_only: bool) -> int:
-    return sum(method.weights_only or not weights_only for method in all_baselines().values())
 
 
 def _counter(progress: Progress | None, total: int) -> Callable[[], None]:

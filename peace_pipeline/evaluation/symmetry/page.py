@@ -177,10 +177,13 @@ def _broken_curve(measured: Mapping[str, Invariance]) -> go.Figure:
 
 
 def _method_section(results: Results) -> Section:
-    few = (
-        f" {results.too_few} networks whose symmetries are known are of architectures with fewer: they are left out."
-        if results.too_few
-        else ""
+    left_out = "".join(
+        f" {networks:,} networks whose symmetries are known are {why}: they are left out."
+        for networks, why in (
+            (results.too_few, "of architectures with fewer"),
+            (results.too_large, "larger than what is measured here"),
+        )
+        if networks
     )
     return Section(
         "How this was measured",
@@ -193,7 +196,7 @@ def _method_section(results: Results) -> Section:
             "in the decay of their spectrum and their rank, tails, sparsity, correlation of rows, smoothness of "
             "kernels, and the size of units and layers; norms and biases are random too. Actions change the tensors "
             "as files hold them, before norms are folded in.",
-            f"The lake's own networks: those that were not trained on first, by architecture.{few} Actions change "
+            f"The lake's own networks: those that were not trained on first, by architecture.{left_out} Actions change "
             "what the lake holds of them: norms are folded in and large layers reduced already.",
         ],
     )

@@ -14,7 +14,8 @@ from peace_pipeline.symmetry.testing import TOLERANCE
 @dataclass(frozen=True)
 class Results:
     """Everything that the report shows: measurements of the families' random networks, and of the lake's own by
-    architecture, ``count`` networks each. ``too_few`` of the lake's networks are of architectures with fewer.
+    architecture, ``count`` networks each. ``too_few`` of the lake's networks are of architectures with
+    fewer, ``too_large`` have more values than are measured.
     """
 
     encoder_version: str
@@ -23,6 +24,7 @@ class Results:
     families: Mapping[str, Invariance]
     own: Mapping[str, Invariance]
     too_few: int
+    too_large: int = 0
 
     def missed(self) -> list[str]:
         """The promises that are not kept: a line for each row, dtype and kind of change.

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.evaluation.invariance import Invariance, measure
-from peace_pipeline.evaluation.population import read_population
+from peace_pipeline.evaluation.population import cohorts, read_listed
 from peace_pipeline.evaluation.symmetry.results import Results
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
@@ -31,10 +30,12 @@ from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.logical import views_of
 from peace_pipeline.weights.tensors import TensorInfo
-from peace_pipeline.zoo.listing import TRAIN, Listing, listings
+from peace_pipeline.zoo.listing import TRAIN, Listing, count_listings, sample_listings
 
 NETWORKS = 32
 """Of each family and architecture: science asks for as many at least."""
+LARGEST, THREADS = 1_000_000, 4
+_ACTED_ON = "method <> 'independent'"
 SHEETS = Path(__file__).with_name("family_sheets.json")
 
 
@@ -150,41 +151,51 @@ def _with_spectrum(
 
 
 def measure_all(
-    lake: Lake, *, count: int = NETWORKS, seed: int = 0, progress: Progress | None = None
+    lake: Lake,
+    *,
+    count: int = NETWORKS,
+    largest: int = LARGEST,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> Results:
     """Measurements of the current encoder on ``count`` networks of each family, and of each architecture of which the
-    lake has so many; those that were not trained on first.
+    lake has so many of at most ``largest`` values; those that were not trained on first.
+
+    At most ``THREADS`` samples are in memory, each with some six times 8 · ``count`` · ``largest`` bytes.
 
     Raises:
         NoEncoder: where the lake has no encoder.
     """
     version, encoder = store.load(lake)
-    alike = _by_architecture(listings(lake), seed)
-    enough = {name: group[:count] for name, group in alike.items() if len(group) >= count}
-    samples = {
-        name: [cohort.stack for cohort in read_population(lake, group).cohorts]
-        for name, group in enough.items()
-    }
+    alike = _by_architecture(lake, count, largest, seed)
+    own = {name: group for name, group in alike.items() if len(group) == count}
     families = _by_wiring(family_sheets())
-    drawn = {names[0]: [sheet.draw(count, seed)] for names, sheet in families}
-    total = len(samples) + len(drawn)
+    samples: list[Callable[[], list[Stack]]] = [partial(_stacks, lake, group) for group in own.values()]
+    samples += [partial(_drawn_stacks, sheet, count, seed) for _, sheet in families]
     found: list[Invariance] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for measured in pool.map(
-            lambda sample: measure(encoder, sample, seed), [*samples.values(), *drawn.values()]
-        ):
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+        for measured in pool.map(lambda sample: measure(encoder, sample(), seed), samples):
             found.append(measured)
             if progress:
-                progress(len(found), total)
-    of_families = zip(families, found[len(samples) :], strict=True)
+                progress(len(found), len(samples))
+    of_families = zip(families, found[len(own) :], strict=True)
     return Results(
         encoder_version=version,
         seed=seed,
         count=count,
         families={name: measured for (names, _), measured in of_families for name in names},
-        own=dict(zip(samples, found[: len(samples)], strict=True)),
-        too_few=sum(len(group) for name, group in alike.items() if name not in enough),
+        own=dict(zip(own, found[: len(own)], strict=True)),
+        too_few=sum(len(group) for name, group in alike.items() if name not in own),
+        too_large=count_listings(lake, f"{_ACTED_ON} AND parameters > {largest}"),
     )
+
+
+def _stacks(lake: Lake, listings: Sequence[Listing]) -> list[Stack]:
+    return [cohort.stack for cohort in cohorts(read_listed(lake, listings))]
+
+
+def _drawn_stacks(sheet: FamilySheet, count: int, seed: int) -> list[Stack]:
+    return [sheet.draw(count, seed)]
 
 
 def _by_wiring(sheets: Sequence[FamilySheet]) -> list[tuple[list[str], FamilySheet]]:
@@ -195,13 +206,18 @@ def _by_wiring(sheets: Sequence[FamilySheet]) -> list[tuple[list[str], FamilyShe
     return [([sheet.name for sheet in group], group[0]) for group in alike.values()]
 
 
-def _by_architecture(current: Sequence[Listing], seed: int) -> dict[str, list[Listing]]:
-    """The networks whose symmetries are known, in random order, those that were not trained on first."""
+def _by_architecture(lake: Lake, count: int, largest: int, seed: int) -> dict[str, list[Listing]]:
+    """At most ``count`` networks of each architecture whose symmetries are known, those that were not trained on
+    first."""
+    listed = sample_listings(
+        lake,
+        count,
+        seed=seed,
+        where=f"{_ACTED_ON} AND parameters <= {largest}",
+        each="coalesce(architecture, method)",
+        first=f"split = '{TRAIN}'",
+    )
     alike: dict[str, list[Listing]] = defaultdict(list)
-    for network in random.Random(seed).sample(list(current), len(current)):
-        if network.method != "independent":
-            alike[network.architecture or network.method].append(network)
-    return {
-        name: sorted(group, key=lambda network: network.split == TRAIN)
-        for name, group in sorted(alike.items())
-    }
+    for listing in listed:
+        alike[listing.architecture or listing.method].append(listing)
+    return dict(sorted(alike.items()))

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.evaluation.baselines.registry import all_baselines
-from peace_pipeline.evaluation.population import Population
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports, written_reports
-from peace_pipeline.evaluation.retrieval.grades import relevance
+from peace_pipeline.evaluation.retrieval.results import Sample
 from peace_pipeline.lake import Lake
-
-from ..conftest import listed, networks_of
 
 RETRIEVAL = all_reports()["retrieval"]
 
@@ -67,6 +65,23 @@ def test_figures_are_in_mlflow(report: Written, small_lake: Lake) -> None:
     assert run.data.metrics["peace/same_task/map"] == pytest.approx(report.figures["peace/same_task/map"])
 
 
+def test_of_a_large_zoo_a_sample_is_measured(report: Written, small_lake: Lake, tmp_path: Path) -> None:
+    lake = Lake.open(shutil.copytree(small_lake.root, tmp_path / "home"))
+    once, again, other = (
+        RETRIEVAL.write(lake, most=Sample(queries=5, gallery=9, training=7), seed=seed) for seed in (0, 0, 1)
+    )
+    assert once.figures["population/test_networks"] == 9
+    assert once.figures["population/test_queries"] == 5
+    assert once.figures["population/networks"] == report.figures["population/networks"] == 60
+    page = once.path.read_text()
+    assert "at most 9 test networks, of which at most 5 ask, and 7 training networks" in page
+    assert _measured(once) == _measured(again) != _measured(other)
+
+
+def _measured(written: Written) -> dict[str, float]:
+    return {name: value for name, value in written.figures.items() if "per_second" not in name}
+
+
 def test_a_lake_without_encoder_or_networks(tmp_path: object) -> None:
     lake = Lake.open(str(tmp_path))
     with pytest.raises(store.NoEncoder):
@@ -75,17 +90,3 @@ def test_a_lake_without_encoder_or_networks(tmp_path: object) -> None:
     with pytest.raises(NothingToReport):
         RETRIEVAL.write(lake)
     assert written_reports(lake) == []
-
-
-def test_relevance_by_hand() -> None:
-    networks = networks_of("mlp", 5)
-    population = Population.of([
-        listed(networks[0], task="a", run="1"),
-        listed(networks[1], task="a", run="1"),
-        listed(networks[2], task="a", run="2"),
-        listed(networks[3], task="a", run="3", shuffled_labels=True),
-        listed(networks[4], task="b", run="4"),
-    ])  # fmt: skip
-    relevant, excluded = relevance(population.members)
-    assert np.argwhere(relevant & ~excluded).tolist() == [[0, 2], [1, 2], [2, 0], [2, 1]]
-    assert np.argwhere(excluded & ~np.eye(5, dtype=bool)).tolist() == [[0, 1], [1, 0]]
