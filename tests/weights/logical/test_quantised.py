@@ -1,0 +1,128 @@
+"""Quantised weights come to what their scales make of them, or are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from peace_pipeline.weights.checkpoint import open_checkpoint
+from peace_pipeline.weights.errors import NotFinite, UnsupportedFormat
+from peace_pipeline.weights.layers import layers_of
+from peace_pipeline.weights.logical import logical
+from tests.conftest import infos_of
+from tests.weights.logical.states import FLOAT8, State, random_input, read_all, written
+
+
+def quantised(state: State, config: dict[str, Any], folder: Path) -> torch.Tensor:
+    tensors = read_all(folder, state, config)
+    assert tensors.keys() == {"a.weight", "a.bias"}
+    return tensors["a.weight"]
+
+
+BIAS = torch.ones(300)
+
+
+def test_float8_with_a_scale_a_block(tmp_path: Path) -> None:
+    scale = torch.rand(3, 2) + 0.5
+    state = {"a.weight": FLOAT8, "a.weight_scale_inv": scale, "a.bias": BIAS}
+    expected = FLOAT8.double()
+    for row in range(3):
+        for column in range(2):
+            expected[row * 128 : (row + 1) * 128, column * 128 : (column + 1) * 128] *= scale[
+                row, column
+            ].double()
+    torch.testing.assert_close(quantised(state, {}, tmp_path), expected)
+    other = {"quantization_config": {"weight_block_size": [64, 64]}}
+    state["a.weight_scale_inv"] = scale = torch.rand(5, 4)
+    expected = FLOAT8.double() * scale.double().repeat_interleave(64, 0).repeat_interleave(64, 1)[:300, :200]
+    torch.testing.assert_close(quantised(state, other, tmp_path), expected)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (300,), (300, 1), (300, 4)])
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8])
+def test_scales_of_tensors_rows_and_groups(kind: torch.dtype, shape: tuple[int, ...], tmp_path: Path) -> None:
+    weight, scale = FLOAT8.float().clamp(-120, 120).to(kind), torch.rand(shape) + 0.5
+    state = {"a.weight": weight, "a.weight_scale": scale, "a.bias": BIAS}
+    grid = scale.double().reshape(len(scale) if shape else 1, -1)
+    expected = weight.double() * grid.repeat_interleave(200 // grid.shape[1], 1)
+    torch.testing.assert_close(quantised(state, {}, tmp_path), expected)
+
+
+def test_int8_of_bitsandbytes(tmp_path: Path) -> None:
+    weight = random_input(300, 200).float()
+    peak = weight.abs().amax(1)
+    rounded = (weight * (127 / peak[:, None])).round().to(torch.int8)
+    state = {
+        "a.weight": rounded,
+        "a.SCB": peak,
+        "a.weight_format": torch.tensor(0, dtype=torch.uint8),
+        "a.bias": BIAS,
+    }
+    tensors = read_all(tmp_path, state)
+    assert float((tensors["a.weight"] - weight).abs().max()) < float(peak.max()) / 127
+    assert [layer.name for layer in layers_of(infos_of(tensors))] == ["a"]
+
+
+def test_a_quantised_fused_projection(tmp_path: Path) -> None:
+    weight, scale = FLOAT8[:24, :8], torch.rand(24, 1)
+    tensors = read_all(tmp_path, {"attn.qkv.weight": weight, "attn.qkv.weight_scale": scale})
+    found = torch.cat([tensors[f"attn.{part}.weight"] for part in "qkv"])
+    torch.testing.assert_close(found, weight.double() * scale.double())
+
+
+INTEGERS = torch.ones(8, 4, dtype=torch.int32)
+
+BYTES = torch.ones(8, 4, dtype=torch.uint8)
+
+PACKED: dict[str, tuple[dict[str, torch.Tensor], dict[str, Any], str]] = {
+    "GPTQ": (
+        {"a.qweight": INTEGERS, "a.qzeros": INTEGERS, "a.scales": torch.ones(4)},
+        {"quantization_config": {"quant_method": "gptq"}}, "quantised .gptq.",
+    ),
+    "no config": ({"a.qweight": INTEGERS}, {"quantization_config": 3}, "GPTQ or AWQ"),
+    "4 bits of bitsandbytes": ({"a.weight": BYTES, "a.weight.absmax": torch.ones(4)}, {}, "bitsandbytes 4-bit"),
+    "MXFP4": ({"e.down_proj_blocks": BYTES, "e.down_proj_scales": BYTES}, {}, "quantised .None."),
+    "packed": ({"a.weight_packed": INTEGERS, "a.weight_scale": torch.ones(8, 1)}, {}, "compressed-tensors"),
+    "zero points": (
+        {"a.weight": BYTES.to(torch.int8), "a.weight_scale": torch.ones(8, 1), "a.weight_zero_point": BYTES},
+        {}, "zero points",
+    ),
+    "by the config": (
+        {"a.codes": INTEGERS, "a.codebooks": torch.ones(8, 4)},
+        {"quantization_config": {"quant_method": "aqlm"}}, "aqlm",
+    ),
+    "no scales": ({"a.weight": BYTES.to(torch.int8)}, {}, "quantised .None."),
+    "a type of its own": ({"a.weight": BYTES, "a.weight_scale": torch.ones(1)}, {}, "quantised .None."),
+    "scales that don't fit": ({"a.weight": FLOAT8, "a.weight_scale": torch.ones(7, 3)}, {}, "don't fit"),
+    "scales of three axes": ({"a.weight": FLOAT8, "a.weight_scale": torch.ones(1, 1, 1)}, {}, "don't fit"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PACKED)
+def test_weights_that_are_not_unpacked_are_refused(case: str, tmp_path: Path) -> None:
+    state, config, reason = PACKED[case]
+    with pytest.raises(UnsupportedFormat, match=reason):
+        read_all(tmp_path, {**state, "norm.weight": torch.ones(4)}, config)
+
+
+def test_what_only_looks_packed(tmp_path: Path) -> None:
+    state = {
+        "attn.W_q": torch.ones(4, 4),
+        "q_scale": torch.ones(4),
+        "codes": INTEGERS,
+        "codebooks": torch.ones(4, 4),
+    }
+    assert read_all(tmp_path, state).keys() == state.keys()
+
+
+def test_what_comes_to_values_that_are_not_finite(tmp_path: Path) -> None:
+    scaled = {"a.weight": FLOAT8, "a.weight_scale": torch.tensor(3e38)}
+    zero = {"a.weight_g": torch.ones(2, 1), "a.weight_v": torch.zeros(2, 3)}
+    for state in (scaled, zero):
+        with open_checkpoint([written(tmp_path / "m.safetensors", state)]) as checkpoint:
+            network = logical(checkpoint, {})
+            with pytest.raises(NotFinite, match=r"'a\.weight"):
+                network.read("a.weight")
