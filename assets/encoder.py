@@ -1,41 +1,44 @@
 """Stage 3: pairs and the encoder. Neither runs by itself: new models never retrain anything."""
 
+from typing import Any
+
 import dagster as dg
+from pydantic import BaseModel, create_model
 
 from peace_pipeline.assets.interrupts import interruptible
 from peace_pipeline.assets.weights import layer_tensors
+from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.progress import track
 from peace_pipeline.resources import LakeResource
 
 
-class TrainingConfig(dg.Config):
-    """Settings of a training; see :class:`peace_pipeline.encoder.training.Settings`."""
-
-    epochs: int = 40
-    seed: int = 0
-    variant: str = "full"
+def _config(name: str, settings: type[BaseModel]) -> type[dg.Config]:
+    """Settings of the library as an asset's config: their names, bounds and descriptions."""
+    fields: dict[str, Any] = {key: (field.annotation, field) for key, field in settings.model_fields.items()}
+    return create_model(name, __base__=dg.Config, __doc__=settings.__doc__, **fields)
 
 
-@dg.asset(deps=[layer_tensors], group_name="encoder", kinds={"duckdb", "parquet"})
-def contrastive_pairs(lake: LakeResource) -> dg.MaterializeResult:
+PairConfig = _config("PairConfig", PairSettings)
+TrainingConfig = _config("TrainingConfig", Settings)
+
+
+@dg.asset(deps=[layer_tensors], group_name="encoder", kinds={"parquet"})
+def contrastive_pairs(lake: LakeResource, config: PairConfig) -> dg.MaterializeResult:  # type: ignore[valid-type]
     """Anchors, positives and negatives among the training runs, with the reason for every pair."""
-    from collections import Counter
-
     from peace_pipeline.encoder.pairs import write_pairs
 
-    table = write_pairs(lake.open())
-    reasons = Counter(table["reason"].to_pylist())
+    reasons = write_pairs(lake.open(), PairSettings(**config.model_dump()))  # type: ignore[attr-defined]
     return dg.MaterializeResult(
-        metadata={"pairs": len(table), **{f"pairs/{k}": v for k, v in reasons.items()}}
+        metadata={"pairs": reasons.total(), **{f"pairs/{k}": v for k, v in reasons.items()}}
     )
 
 
 @dg.asset(deps=[contrastive_pairs], group_name="encoder", kinds={"pytorch", "mlflow", "safetensors"})
-def peace_encoder(lake: LakeResource, config: TrainingConfig) -> dg.MaterializeResult:
+def peace_encoder(lake: LakeResource, config: TrainingConfig) -> dg.MaterializeResult:  # type: ignore[valid-type]
     """The trained encoder, chosen by validation; it becomes the current one."""
-    from peace_pipeline.encoder.training import Settings, TooFewNetworks, train
+    from peace_pipeline.encoder.training import TooFewNetworks, train
 
-    settings = Settings(epochs=config.epochs, seed=config.seed, variant=config.variant)
+    settings = Settings(**config.model_dump())  # type: ignore[attr-defined]
     try:
         with interruptible():
             trained = train(lake.open(), settings, track("Training the encoder"))

@@ -12,6 +12,7 @@ import dagster as dg
 from peace_pipeline.assets.automation import keys_from
 from peace_pipeline.assets.partitions import register
 from peace_pipeline.assets.reports import NOT_WRITTEN, REPORTS, after_training_job
+from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.evaluation.reports import all_reports
 from peace_pipeline.interrupts import raise_if_received
 from peace_pipeline.lake import Lake
@@ -122,15 +123,18 @@ class Pass:
         summary.seconds = round(time.monotonic() - started, 2)
         return summary
 
-    def train(self, *, epochs: int, seed: int, variant: str) -> dict[str, Any]:
-        """Train an encoder and make it the current one; returns what its materialization says.
+    def train(self, settings: Settings, pairs: PairSettings) -> dict[str, Any]:
+        """Draw pairs, train an encoder and make it the current one; returns what its materialization says.
 
         Raises:
             PassFailed: where there are too few networks, or a step failed.
         """
         bury_dead_runs(self.instance)
-        settings = {"epochs": epochs, "seed": seed, "variant": variant}
-        result = self.materialize("train", config={"peace_encoder": {"config": settings}})
+        config = {
+            asset: {"config": values.model_dump()}
+            for asset, values in (("contrastive_pairs", pairs), ("peace_encoder", settings))
+        }
+        result = self.materialize("train", config=config)
         return _metadata(result, "peace_encoder")[0]
 
     def report(self, name: str) -> None:
@@ -146,11 +150,7 @@ class Pass:
             raise PassFailed(f"{name} is not written: {said[NOT_WRITTEN]}")
 
     def _can_train(self) -> bool:
-        from peace_pipeline.zoo.listing import count_listings
-
-        if not count_listings(self.lake):
-            return False
-        from peace_pipeline.encoder.training import MINIMUM_NETWORKS, trainable
+        from peace_pipeline.encoder.members import MINIMUM_NETWORKS, trainable
 
         return len(trainable(self.lake)) >= MINIMUM_NETWORKS
 

@@ -161,7 +161,8 @@ def index(root: Path, endpoint: str) -> tuple[dict[str, tuple[str, Any]], Cost]:
     import lancedb
 
     from peace_pipeline.encoder import store
-    from peace_pipeline.encoder.model import Encoder, EncoderConfig
+    from peace_pipeline.encoder.config import EncoderConfig
+    from peace_pipeline.encoder.model import Encoder
     from peace_pipeline.lake import Lake
 
     lake = Lake.open(root)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
     from peace_pipeline.lake import Lake
     from peace_pipeline.zoo.fetching import Fetcher
+
+Command = TypeVar("Command", bound=Callable[..., None])
+Model = TypeVar("Model", bound="BaseModel")
 
 
 def byte_count(text: str) -> int:
@@ -77,3 +85,48 @@ def open_fetcher(lake: Lake) -> Fetcher:
         return Fetcher.configured(lake)
     except ConfigError:
         return Fetcher()
+
+
+def settings_of(*models: type[BaseModel]) -> Callable[[Command], Command]:
+    """For a command that takes ``**settings``: an option for each field of ``models``, as the field describes it."""
+    options: dict[str, inspect.Parameter] = {}
+    for model in models:
+        for name, field in model.model_fields.items():
+            kind, annotation = inspect.Parameter.KEYWORD_ONLY, _option(field, model.model_config.get("title"))
+            option = inspect.Parameter(name, kind, default=field.default, annotation=annotation)
+            options.setdefault(name, option)
+
+    def decorate(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        kept = [one.replace(kind=one.KEYWORD_ONLY) for one in own if one.kind != one.VAR_KEYWORD]
+        command.__signature__ = inspect.Signature([*options.values(), *kept])  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in [*options.values(), *kept]}
+        return command
+
+    return decorate
+
+
+def _option(field: FieldInfo, panel: str | None) -> Any:
+    rules = {
+        name: getattr(rule, name) for rule in field.metadata for name in ("ge", "le") if hasattr(rule, name)
+    }
+    option = typer.Option(
+        help=field.description, min=rules.get("ge"), max=rules.get("le"), rich_help_panel=panel
+    )
+    return Annotated[field.annotation, option]
+
+
+def read_settings(model: type[Model], settings: dict[str, Any]) -> Model:
+    """The ``model`` with those of the ``settings`` that it has.
+
+    Raises:
+        typer.BadParameter: naming the first option whose value it doesn't take.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return model(**{name: settings[name] for name in model.model_fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = f"--{first['loc'][0]}".replace("_", "-")
+        raise typer.BadParameter(f"{first['input']}: {first['msg']}", param_hint=option) from None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from peace_pipeline.cli import views
-from peace_pipeline.cli.options import AsJson, Home, open_lake
+from peace_pipeline.cli.options import AsJson, Home, open_lake, read_settings, settings_of
 from peace_pipeline.cli.terminal import emit, working
+from peace_pipeline.encoder.settings import PairSettings, Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,20 +55,15 @@ def demo(home: Home = None, as_json: AsJson = False) -> None:
     emit(summary.as_dict(), as_json, show)
 
 
-def train(
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training networks.")] = 40,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    variant: Annotated[str, typer.Option(help="`full`, or one that leaves a part out.")] = "full",
-    home: Home = None,
-    as_json: AsJson = False,
-) -> None:
+@settings_of(Settings, PairSettings)
+def train(home: Home = None, as_json: AsJson = False, **settings: Any) -> None:
     """Train an encoder on what is in the lake; the next `peace run` embeds every network anew."""
+    training, pairs = read_settings(Settings, settings), read_settings(PairSettings, settings)
     lake = open_lake(home)
     with working():
         from peace_pipeline.definitions import Pass, defs
 
-        _check_variant(variant)
-        document = Pass(defs, lake).train(epochs=epochs, seed=seed, variant=variant)
+        document = Pass(defs, lake).train(training, pairs)
     emit(document, as_json, lambda console: views.show_training(console, document))
 
 
@@ -76,10 +72,3 @@ def _run(lake: Lake, config: str) -> PassSummary:
         from peace_pipeline.definitions import Pass, defs
 
         return Pass(defs, lake, config).run()
-
-
-def _check_variant(variant: str) -> None:
-    from peace_pipeline.encoder.model import VARIANTS
-
-    if variant not in VARIANTS:
-        raise typer.BadParameter(f"{variant!r} is not one of {', '.join(VARIANTS)}", param_hint="--variant")

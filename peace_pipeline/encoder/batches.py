@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import torch
 
-from peace_pipeline.encoder.model import EncoderConfig
-from peace_pipeline.encoder.pairs import BROKEN_SHARE, DROPPED, NOISE, POSITIVE
+from peace_pipeline.encoder.config import EncoderConfig
+from peace_pipeline.encoder.pairs import Partners
+from peace_pipeline.encoder.relations import Attributes, reasons, signs
+from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import ALL, Strength, random_element
 from peace_pipeline.symmetry.group.perturbations import add_noise, break_wiring, breakable, drop_weights
 from peace_pipeline.symmetry.network import Stack
+from peace_pipeline.zoo.listing import Listing
 
 INTACT, BROKEN = 0, 1
 
@@ -29,18 +31,28 @@ class Views:
 
 
 class TrainingSet(torch.utils.data.Dataset[int]):
-    """The training networks in memory, stacked; an item is a network's number, a batch is :class:`Views`."""
+    """The training networks in memory, stacked; an item is a network's number, a batch is :class:`Views`.
 
-    def __init__(self, stacks: Sequence[Stack], pairs: pa.Table, config: EncoderConfig, seed: int) -> None:
+    Networks are numbered in the order of ``keys_of(stacks)``.
+    """
+
+    def __init__(
+        self,
+        stacks: Sequence[Stack],
+        members: Mapping[str, Listing],
+        partners: Partners,
+        pairs: PairSettings,
+        config: EncoderConfig,
+        seed: int,
+    ) -> None:
         self.stacks = list(stacks)
-        self.config = config
-        self.keys = [key for stack in stacks for key in stack.keys]
-        self.relation = _relation(self.keys, pairs)
+        self.attributes = Attributes.of([members[key] for key in keys_of(stacks)])
+        self.partners, self.pairs, self.config = partners, pairs, config
         self.generator = torch.Generator().manual_seed(seed)
         self._starts = np.cumsum([0, *(len(stack) for stack in stacks)])
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return int(self._starts[-1])
 
     def __getitem__(self, member: int) -> int:
         return member
@@ -83,7 +95,9 @@ class TrainingSet(torch.utils.data.Dataset[int]):
 
     def masks(self, batch: Views) -> tuple[torch.Tensor, torch.Tensor]:
         """Positive and negative masks (rows, rows). Broken twins are negatives of all, and no anchors."""
-        related = self.relation[batch.member][:, batch.member]
+        own = self.attributes.at(batch.member.numpy())
+        found = reasons(own.at((slice(None), None)), own.at(None), self.pairs.far_off)
+        related = torch.from_numpy(signs(found))
         intact = batch.view != BROKEN
         both = intact[:, None] & intact[None, :]
         itself = torch.eye(len(intact), dtype=torch.bool)
@@ -93,12 +107,10 @@ class TrainingSet(torch.utils.data.Dataset[int]):
 
     def _partner(self, anchor: int) -> int:
         """A random positive of the anchor; itself where it has no other."""
-        partners = [
-            member for member in (self.relation[anchor] > 0).nonzero().flatten().tolist() if member != anchor
-        ]
-        if not partners:
+        partners = self.partners.of(anchor)
+        if not len(partners):
             return anchor
-        return partners[int(torch.randint(len(partners), (1,), generator=self.generator))]
+        return int(partners[int(torch.randint(len(partners), (1,), generator=self.generator))])
 
     def _copy(self, stack: Stack) -> Stack:
         """A disguised copy that weights are dropped from and noise is added to.
@@ -108,21 +120,17 @@ class TrainingSet(torch.utils.data.Dataset[int]):
         strength = Strength() if self.config.canonical else ALL
         element = random_element(stack.wiring, len(stack), self.generator, strength)
         tensors = act(stack.wiring, stack.tensors, element)
-        shares = (most * torch.rand(len(stack), generator=self.generator) for most in (DROPPED, NOISE))
-        dropped = drop_weights(tensors, next(shares), self.generator)
-        return stack.with_tensors(add_noise(dropped, next(shares), self.generator))
+        dropped = drop_weights(tensors, self._share(stack, self.pairs.weight_dropout), self.generator)
+        return stack.with_tensors(add_noise(dropped, self._share(stack, self.pairs.noise), self.generator))
+
+    def _share(self, stack: Stack, most: float) -> torch.Tensor:
+        return most * torch.rand(len(stack), generator=self.generator)
 
     def _broken(self, stack: Stack) -> Stack:
-        share = BROKEN_SHARE * (0.25 + 0.75 * torch.rand(len(stack), generator=self.generator))
+        share = self.pairs.broken * (0.25 + 0.75 * torch.rand(len(stack), generator=self.generator))
         return stack.with_tensors(break_wiring(stack.wiring, stack.tensors, share, self.generator))
 
 
-def _relation(keys: list[str], pairs: pa.Table) -> torch.Tensor:
-    """Matrix (networks, networks): 1 for positives and for each network itself, −1 for negatives, else 0."""
-    number = {key: index for index, key in enumerate(keys)}
-    relation = torch.zeros(len(keys), len(keys), dtype=torch.int8)
-    columns = (pairs[name].to_pylist() for name in ("anchor", "other", "relation"))
-    for anchor, other, kind in zip(*columns, strict=True):
-        if anchor != other and anchor in number and other in number:
-            relation[number[anchor], number[other]] = 1 if kind == POSITIVE else -1
-    return relation.fill_diagonal_(1)
+def keys_of(stacks: Sequence[Stack]) -> list[str]:
+    """What the networks of the stacks are called, in order."""
+    return [key for stack in stacks for key in stack.keys]

@@ -14,7 +14,7 @@ from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Group
 
 if TYPE_CHECKING:
-    from peace_pipeline.encoder.model import EncoderConfig
+    from peace_pipeline.encoder.config import EncoderConfig
 
 MOST_UNITS = 256
 

@@ -9,40 +9,10 @@ import torch
 from torch import nn
 
 from peace_pipeline.encoder import features
+from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.encoder.gnn import NeuronGNN, gathered, mlp
 from peace_pipeline.encoder.ragged import spread, to_dense_batch
 from peace_pipeline.symmetry.network import Stack
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """Sizes of the encoder, and the parts that a variant leaves out.
-
-    ``canonical``: networks are brought to scale-canonical form. ``shared_nodes``: layers share the neurons of
-    a group. ``transformer``: a Transformer over the layers, else their mean. ``probes``: how many learned inputs
-    are pushed through each network (0: none).
-    """
-
-    width: int = 64
-    heads: int = 8
-    rounds: int = 2
-    probes: int = 32
-    token_width: int = 128
-    transformer_layers: int = 2
-    attention_heads: int = 4
-    dimension: int = 128
-    canonical: bool = True
-    shared_nodes: bool = True
-    transformer: bool = True
-
-
-VARIANTS = {
-    "full": EncoderConfig(),
-    "no-canonical": EncoderConfig(canonical=False),
-    "no-sharing": EncoderConfig(shared_nodes=False),
-    "mean-pooling": EncoderConfig(transformer=False),
-    "no-probes": EncoderConfig(probes=0),
-}
 
 
 @dataclass(frozen=True)

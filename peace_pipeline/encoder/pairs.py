@@ -1,13 +1,31 @@
-"""The pairs that the encoder learns from, each with the reason why it is alike or different."""
+"""The pairs that the encoder learns from, each with the reason why it is alike or different.
+
+Pairs of two networks are drawn, not joined: every anchor meets members of the groups that it is in (its run, recipe,
+task, architecture, all networks), as many as it may have pairs, so what they cost grows with the networks alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from peace_pipeline.lake import Lake, write_parquet
+from peace_pipeline.encoder.members import training_members
+from peace_pipeline.encoder.relations import (
+    NEGATIVE,
+    NO_REASON,
+    POSITIVE,
+    REASONS,
+    RELATIONS,
+    Attributes,
+    reasons,
+)
+from peace_pipeline.encoder.settings import PairSettings
+from peace_pipeline.lake import Lake, atomic
 from peace_pipeline.lake.query import query
 from peace_pipeline.lake.tables import PAIRS
 from peace_pipeline.symmetry.group.perturbations import breakable
@@ -23,15 +41,10 @@ from peace_pipeline.symmetry.wiring.symmetries import (
     SIGN,
 )
 from peace_pipeline.symmetry.wiring.types import Wiring
-from peace_pipeline.zoo.listing import TRAIN, Listing, listings
+from peace_pipeline.zoo.listing import Listing
 
-POSITIVE, NEGATIVE = "positive", "negative"
-FAR_OFF = 0.3
-"""Accuracies that differ by more than this make two networks of one task and architecture a negative pair."""
-
-NOISE, DROPPED, DECADES, BROKEN_SHARE = 0.4, 0.05, 2.0, 1.0
-"""Largest strength of a random draw: noise relative to each tensor's deviation, share of weights that are dropped,
-scaling in decades, share of broken units. Noise and dropping change the function a little."""
+DECADES = 2.0
+"""Largest strength of a random scaling."""
 
 _SYMMETRIES = {
     "permutation": (PERMUTE,),
@@ -41,58 +54,140 @@ _SYMMETRIES = {
 }
 """Reason → the actions of which one at least must be a symmetry of the network."""
 
-_RELATED = """
-    WITH related AS (
-        SELECT a.model_id AS anchor, b.model_id AS other, CASE
-            WHEN a.run = b.run THEN 'positive same_run'
-            WHEN a.shuffled_labels AND b.shuffled_labels THEN NULL
-            WHEN a.recipe = b.recipe THEN 'positive same_recipe'
-            WHEN a.task IS NULL AND b.task IS NULL AND a.architecture IS NOT DISTINCT FROM b.architecture
-                THEN 'negative instance'
-            WHEN a.task IS DISTINCT FROM b.task AND a.architecture IS DISTINCT FROM b.architecture
-                THEN 'negative architecture'
-            WHEN a.task <> b.task THEN 'negative task'
-            WHEN a.task IS NULL OR b.task IS NULL THEN NULL
-            WHEN a.shuffled_labels OR b.shuffled_labels THEN 'negative shuffled_labels'
-            WHEN a.architecture = b.architecture AND abs(a.accuracy - b.accuracy) > $far THEN 'negative performance'
-            ELSE 'positive same_task'
-        END AS verdict
-        FROM networks a JOIN networks b ON a.model_id <> b.model_id
-    )
-    SELECT anchor, other, split_part(verdict, ' ', 1) AS relation, split_part(verdict, ' ', 2) AS reason,
-           NULL::DOUBLE AS strength
-    FROM related WHERE verdict IS NOT NULL
-    QUALIFY row_number() OVER (PARTITION BY anchor, reason ORDER BY hash(anchor || other)) <= $most
-    ORDER BY anchor, other
+_TRIES = 4
+"""How many networks of each of its groups an anchor meets for each pair that it may have; of a small group all."""
+_CANDIDATES = 500_000
+_SETTINGS = b"settings"
+
+
+def write_pairs(lake: Lake, settings: PairSettings | None = None) -> Counter[str]:
+    """Write the pairs of the training networks to the lake, a part in memory at a time; how many have each reason."""
+    settings = settings or PairSettings()
+    members = training_members(lake, settings)
+    schema = PAIRS.schema.with_metadata({_SETTINGS: settings.model_dump_json()})
+    counts: Counter[str] = Counter()
+    with atomic(lake.pairs) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for part in (pairs_between(members, settings), _pairs_with_themselves(lake, members, settings)):
+            for table in part:
+                writer.write_table(table.cast(schema))
+                counts.update(table["reason"].to_pylist())
+    return counts
+
+
+def read_pair_settings(lake: Lake) -> PairSettings:
+    """The settings by which the lake's pairs were drawn."""
+    stored = (pq.read_schema(lake.pairs).metadata or {}).get(_SETTINGS)
+    return PairSettings.model_validate_json(stored) if stored else PairSettings()
+
+
+@dataclass(frozen=True)
+class Partners:
+    """Positives of numbered networks: those of network i are ``others[starts[i] : starts[i + 1]]``, in order."""
+
+    starts: np.ndarray
+    others: np.ndarray
+
+    @classmethod
+    def read(cls, lake: Lake, keys: Sequence[str]) -> Partners:
+        """What the lake's pairs list among ``keys``, numbered as they come."""
+        numbered = pa.table(
+            {"key": pa.array(keys, pa.string()), "number": np.arange(len(keys), dtype=np.int32)}
+        )
+        table = query(_PARTNERS, {"numbered": numbered}, pairs=lake.pairs, positive=POSITIVE)
+        anchors, others = (table[name].to_numpy() for name in ("anchor", "other"))
+        return cls(np.searchsorted(anchors, np.arange(len(keys) + 1)), others)
+
+    def of(self, number: int) -> np.ndarray:
+        """The partners of a network."""
+        return self.others[self.starts[number] : self.starts[number + 1]]
+
+
+_PARTNERS = """
+    SELECT a.number AS anchor, b.number AS other
+    FROM read_parquet($pairs) JOIN numbered a ON anchor = a.key JOIN numbered b ON other = b.key
+    WHERE relation = $positive AND anchor <> other
+    ORDER BY ALL
 """
 
 
-def pair_table(
-    members: Iterable[Listing], wirings: dict[str, Wiring], most_per_reason: int = 512
-) -> pa.Table:
-    """All pairs among ``members`` that have a reason, and each network's pairs with its own transforms.
+def pairs_between(members: Sequence[Listing], settings: PairSettings) -> Iterator[pa.Table]:
+    """Pairs of two of the ``members``: of each anchor at most ``settings.pairs`` for a reason, drawn at random."""
+    own, names = Attributes.of(members), pa.array([one.model_id for one in members], pa.string())
+    generator = np.random.default_rng(settings.seed)
+    met = _TRIES * settings.pairs
+    everybody = np.zeros(len(members), np.int32)
+    groups = [_Groups(key) for key in (own.run, own.recipe, own.task, own.architecture, everybody)]
+    step = max(1, _CANDIDATES // (len(groups) * min(met, max(1, len(members)))))
+    for start in range(0, len(members), step):
+        anchors = np.arange(start, min(start + step, len(members)))
+        places = [anchors[:, None] * len(members) + group.draw(anchors, met, generator) for group in groups]
+        anchor, other = np.divmod(
+            np.unique(np.concatenate([place.ravel() for place in places])), len(members)
+        )
+        reason = reasons(own.at(anchor), own.at(other), settings.far_off)
+        counted = np.flatnonzero((reason != NO_REASON) & (anchor != other))
+        kept = counted[_capped(anchor[counted] * len(REASONS) + reason[counted], settings.pairs, generator)]
+        yield _table(names.take(anchor[kept]), names.take(other[kept]), reason[kept])
 
-    A pair with itself (``anchor`` = ``other``) stands for a transform that is drawn anew whenever it is used,
-    up to ``strength``. Networks of one task that differ neither in labels nor far in accuracy are positives,
-    so that none of them is ever a false negative.
-    """
-    members = list(members)
-    table = pa.Table.from_pylist([asdict(network) for network in members])
-    related = query(_RELATED, {"networks": table}, far=FAR_OFF, most=most_per_reason).cast(PAIRS.schema)
-    own = [row for network in members for row in _own_pairs(network.model_id, wirings[network.model_id])]
-    return pa.concat_tables([related, pa.Table.from_pylist(own, schema=PAIRS.schema)])
+
+class _Groups:
+    """Networks in groups by a ``key`` (networks,)."""
+
+    def __init__(self, key: np.ndarray) -> None:
+        self._order = key.argsort(kind="stable")
+        ordered = key[self._order]
+        self._start = np.searchsorted(ordered, key)
+        self._size = np.searchsorted(ordered, key, "right") - self._start
+
+    def draw(self, anchors: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
+        """Members (anchors, ≤ most) of each anchor's group: all of a small one, else as many at random; may repeat."""
+        size = self._size[anchors][:, None]
+        place = np.arange(min(most, size.max()))
+        place = np.where(size > most, generator.integers(0, size, (len(anchors), len(place))), place)
+        return self._order[self._start[anchors][:, None] + np.minimum(place, size - 1)]
 
 
-def _own_pairs(model_id: str, wiring: Wiring) -> Iterable[dict[str, object]]:
+def _capped(group: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
+    """Places of at most ``most`` members of each ``group`` (rows,), at random, in order."""
+    shuffled = generator.permutation(len(group))
+    order = shuffled[group[shuffled].argsort(kind="stable")]
+    ordered = group[order]
+    rank = np.arange(len(group)) - np.searchsorted(ordered, ordered)
+    return np.sort(order[rank < most])
+
+
+def _table(anchor: pa.Array, other: pa.Array, reason: np.ndarray) -> pa.Table:
+    numbers = pa.array(reason)
+    relation = pa.array(list(RELATIONS.values())).take(numbers)
+    columns = [anchor, other, relation, pa.array(REASONS).take(numbers), pa.nulls(len(anchor), pa.float64())]
+    return pa.table(columns, schema=PAIRS.schema)
+
+
+def _pairs_with_themselves(
+    lake: Lake, members: Sequence[Listing], settings: PairSettings
+) -> Iterator[pa.Table]:
+    for batch in sorted({one.batch for one in members}):
+        wirings = read_wirings(lake, batch)
+        rows = [
+            row
+            for one in members
+            if one.batch == batch
+            for row in pairs_with_itself(one.model_id, wirings[one.model_id], settings)
+        ]
+        yield pa.Table.from_pylist(rows, schema=PAIRS.schema)
+
+
+def pairs_with_itself(model_id: str, wiring: Wiring, settings: PairSettings) -> Iterator[dict[str, object]]:
+    """A network's pairs (``anchor`` = ``other``) with its own transforms, drawn anew when used, up to ``strength``."""
     pairs: list[tuple[str, str, float | None]] = [
-        (POSITIVE, "noise", NOISE),
-        (POSITIVE, "weight_dropout", DROPPED),
+        (POSITIVE, "noise", settings.noise),
+        (POSITIVE, "weight_dropout", settings.weight_dropout),
     ]
     for reason, actions in _SYMMETRIES.items():
         if any(wiring.acting(*actions)):
             pairs.append((POSITIVE, reason, DECADES if reason == "scaling" else None))
     if breakable(wiring.folded):
-        pairs.append((NEGATIVE, "broken_twin", BROKEN_SHARE))
+        pairs.append((NEGATIVE, "broken_twin", settings.broken))
     for relation, reason, strength in pairs:
         yield {
             "anchor": model_id,
@@ -101,14 +196,3 @@ def _own_pairs(model_id: str, wiring: Wiring) -> Iterable[dict[str, object]]:
             "reason": reason,
             "strength": strength,
         }
-
-
-def write_pairs(lake: Lake) -> pa.Table:
-    """Write the pairs of all training runs to the lake and return them."""
-    members = [network for network in listings(lake) if network.split == TRAIN]
-    wirings: dict[str, Wiring] = {}
-    for batch in sorted({network.batch for network in members}):
-        wirings |= read_wirings(lake, batch)
-    table = pair_table(members, wirings) if members else PAIRS.schema.empty_table()
-    write_parquet(table, lake.pairs)
-    return table

@@ -71,7 +71,8 @@ def load(lake: Lake, version: str | None = None) -> tuple[str, Encoder]:
     """
     from safetensors.torch import load_file
 
-    from peace_pipeline.encoder.model import Encoder, EncoderConfig
+    from peace_pipeline.encoder.config import EncoderConfig
+    from peace_pipeline.encoder.model import Encoder
 
     version = version or current_version(lake)
     if version is None:

@@ -11,46 +11,29 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning
-import pyarrow.parquet as pq
 import torch
 from filelock import FileLock
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import MLFlowLogger
-from pytorch_metric_learning.losses import SupConLoss
-from torch import nn
-from torchmetrics.functional.retrieval import retrieval_average_precision
 
 from peace_pipeline.encoder import store
-from peace_pipeline.encoder.batches import TrainingSet, Views
+from peace_pipeline.encoder.batches import TrainingSet, Views, keys_of
+from peace_pipeline.encoder.config import VARIANTS, EncoderConfig
 from peace_pipeline.encoder.inputs import encoder_input
-from peace_pipeline.encoder.model import VARIANTS, Encoder, EncoderConfig
+from peace_pipeline.encoder.losses import LOSSES, MINERS, built, pair_loss, twin_loss
+from peace_pipeline.encoder.members import MINIMUM_NETWORKS, trainable, training_members, validation_members
+from peace_pipeline.encoder.model import Encoder
+from peace_pipeline.encoder.pairs import Partners, read_pair_settings
+from peace_pipeline.encoder.settings import PairSettings, Settings
+from peace_pipeline.encoder.validation import Validation
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.network import Network, Stack, stacked
+from peace_pipeline.symmetry.network import Stack, stacked
 from peace_pipeline.symmetry.stored import read_networks
-from peace_pipeline.zoo.listing import TRAIN, VALIDATION, Listing, listings
-
-MINIMUM_NETWORKS = 64
-MAX_VALUES = 100_000
-"""Networks that are larger than this (in float values) are embedded but not trained on."""
+from peace_pipeline.zoo.listing import Listing
 
 
 class TooFewNetworks(Exception):
     """There is not enough in the lake to train an encoder."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of a training. ``epochs`` are passes over the training networks."""
-
-    epochs: int = 40
-    seed: int = 0
-    variant: str = "full"
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    temperature: float = 0.1
-    twin_margin: float = 0.5
-    twin_weight: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -64,7 +47,7 @@ class Trained:
 
 
 class ContrastiveTraining(lightning.LightningModule):
-    """Supervised NT-Xent (Khosla et al. 2020, eq. 2) over cosine similarity, with listed pairs only."""
+    """A loss over pairs with a reason, and one over broken twins."""
 
     def __init__(
         self, encoder: Encoder, training: TrainingSet, validation: Validation, settings: Settings
@@ -76,7 +59,8 @@ class ContrastiveTraining(lightning.LightningModule):
             validation,
             settings,
         )
-        self.loss = SupConLoss(temperature=settings.temperature)
+        self.loss = built(LOSSES[settings.loss], settings.model_dump())
+        self.miner = built(MINERS[settings.miner], settings.model_dump())
 
     def transfer_batch_to_device(self, batch: Views, device: torch.device, dataloader_idx: int) -> Views:
         return replace(batch, stacks=[stack.to(device) for stack in batch.stacks])
@@ -84,13 +68,12 @@ class ContrastiveTraining(lightning.LightningModule):
     def training_step(self, batch: Views, _: int) -> torch.Tensor:
         vectors = self.encoder(batch.stacks).networks
         positive, negative = (mask.to(self.device) for mask in self.training_set.masks(batch))
-        indices = (*positive.nonzero(as_tuple=True), *negative.nonzero(as_tuple=True))
-        loss = self.loss(vectors, indices_tuple=indices)
+        loss = pair_loss(self.loss, self.miner, vectors, positive, negative)
         intact, broken = self.training_set.twins(batch)
         if len(broken):
             alike = (vectors[intact] * vectors[broken]).sum(-1)
-            excess = (alike - self.settings.twin_margin) / self.settings.temperature
-            loss = loss + self.settings.twin_weight * nn.functional.softplus(excess).mean()
+            settings = self.settings
+            loss = loss + settings.twin_weight * twin_loss(alike, settings.twin_margin, settings.temperature)
             self.log("twin_similarity", alike.mean(), on_step=False, on_epoch=True, batch_size=len(alike))
         self.log("training_loss", loss, on_step=False, on_epoch=True, batch_size=len(vectors))
         return loss
@@ -110,48 +93,12 @@ class ContrastiveTraining(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-class Validation:
-    """Same-task retrieval among the validation runs: each network's neighbours of other runs."""
-
-    def __init__(self, stacks: list[Stack], members: dict[str, Listing]) -> None:
-        self.stacks = stacks
-        keys = [key for stack in stacks for key in stack.keys]
-        self.members = [members[key] for key in keys]
-
-    def mean_average_precision(self, encoder: Encoder, device: torch.device) -> float:
-        """MAP over validation networks with a task and true labels; 0 where there are none."""
-        if not self.members:
-            return 0.0
-        encoder.eval()
-        with torch.no_grad():
-            vectors = encoder([stack.to(device) for stack in self.stacks]).networks
-        encoder.train()
-        similarity = (vectors @ vectors.T).cpu() + 2  # torchmetrics takes scores up to 0 for misses
-        scores = []
-        for row, query in enumerate(self.members):
-            others = torch.tensor([other.run != query.run for other in self.members])
-            relevant = torch.tensor([self._same_task(query, other) for other in self.members])
-            if bool((relevant & others).any()):
-                scores.append(retrieval_average_precision(similarity[row][others], relevant[others]))
-        return float(torch.stack(scores).mean()) if scores else 0.0
-
-    @staticmethod
-    def _same_task(query: Listing, other: Listing) -> bool:
-        true_labels = not (query.shuffled_labels or other.shuffled_labels)
-        return query.task is not None and query.task == other.task and true_labels
-
-
 class _Report(Callback):
     def __init__(self, progress: Callable[[int, int], None]) -> None:
         self.progress = progress
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self.progress(trainer.current_epoch + 1, trainer.max_epochs or 0)
-
-
-def trainable(lake: Lake) -> list[Listing]:
-    """The networks in the lake that are small enough to train on."""
-    return [network for network in listings(lake) if network.parameters <= MAX_VALUES]
 
 
 def train(
@@ -163,41 +110,54 @@ def train(
         TooFewNetworks: with fewer than ``MINIMUM_NETWORKS`` networks in the lake.
     """
     settings = settings or Settings()
+    pairs = read_pair_settings(lake)
     started = time.monotonic()
-    config = VARIANTS[settings.variant]
-    members = {network.model_id: network for network in trainable(lake)}
-    if len(members) < MINIMUM_NETWORKS:
+    found = len(trainable(lake, pairs))
+    if found < MINIMUM_NETWORKS:
         raise TooFewNetworks(
-            f"{len(members)} networks of at most {MAX_VALUES:,} values in the lake, "
+            f"{found} networks of at most {pairs.largest:,} values in the lake, "
             f"{MINIMUM_NETWORKS} needed to train an encoder"
         )
     lightning.seed_everything(settings.seed, verbose=False)
-    training, validation = _data(lake, members, config, settings.seed)
-    module = ContrastiveTraining(Encoder(config), training, validation, settings)
+    training, validation = _training_set(lake, settings, pairs), _validation(lake, settings, pairs)
+    module = ContrastiveTraining(Encoder(VARIANTS[settings.variant]), training, validation, settings)
     with FileLock(lake.root / ".training.lock"):  # MLflow makes its tables without one
         best, epochs = _fit(lake, module, progress)
-    details = {
+    changed = settings.model_dump(exclude_defaults=True) | pairs.model_dump(exclude_defaults=True)
+    details = changed | {
         "epochs": epochs,
         "seed": settings.seed,
         "variant": settings.variant,
         "networks": len(training),
+        "validation_map": best,
     }
-    version = store.save(lake, module.encoder, details | {"validation_map": best})
+    version = store.save(lake, module.encoder, details)
     return Trained(version, epochs, best, time.monotonic() - started)
 
 
-def _data(
-    lake: Lake, members: dict[str, Listing], config: EncoderConfig, seed: int
-) -> tuple[TrainingSet, Validation]:
-    loaded: dict[str, list[Network]] = {TRAIN: [], VALIDATION: []}
-    for batch in sorted({network.batch for network in members.values()}):
-        ids = {i for i, network in members.items() if network.batch == batch and network.split in loaded}
-        for network in read_networks(lake, batch, ids):
-            loaded[members[network.key].split].append(network)
-    training, validation = (
-        [encoder_input(stack, config) for stack in stacked(loaded[split])] for split in (TRAIN, VALIDATION)
-    )
-    return TrainingSet(training, pq.read_table(lake.pairs), config, seed), Validation(validation, members)
+def _training_set(lake: Lake, settings: Settings, pairs: PairSettings) -> TrainingSet:
+    members, config = training_members(lake, pairs), VARIANTS[settings.variant]
+    stacks = _loaded(lake, members, config)
+    partners = Partners.read(lake, keys_of(stacks))
+    named = {one.model_id: one for one in members}
+    return TrainingSet(stacks, named, partners, pairs, config, settings.seed)
+
+
+def _validation(lake: Lake, settings: Settings, pairs: PairSettings) -> Validation:
+    members = validation_members(lake, pairs, settings.validation)
+    stacks = _loaded(lake, members, VARIANTS[settings.variant])
+    return Validation(stacks, {one.model_id: one for one in members})
+
+
+def _loaded(lake: Lake, members: list[Listing], config: EncoderConfig) -> list[Stack]:
+    """The networks as the encoder takes them, stacked in the order of batches."""
+    batches = {batch: {one.model_id for one in members if one.batch == batch} for batch in _batches(members)}
+    networks = (network for batch, ids in batches.items() for network in read_networks(lake, batch, ids))
+    return [encoder_input(stack, config) for stack in stacked(networks)]
+
+
+def _batches(members: list[Listing]) -> list[str]:
+    return sorted({one.batch for one in members})
 
 
 def _fit(
@@ -216,7 +176,7 @@ def _fit(
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logger = MLFlowLogger("encoder", run_name=settings.variant, tracking_uri=lake.mlflow_uri)
-        logger.log_hyperparams(vars(settings))
+        logger.log_hyperparams(data.pairs.model_dump() | settings.model_dump())
         checkpoint = ModelCheckpoint(folder, monitor="validation_map", mode="max", save_weights_only=True)
         trainer = lightning.Trainer(
             max_epochs=settings.epochs,

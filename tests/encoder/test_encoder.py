@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from peace_pipeline.encoder import store
+from peace_pipeline.encoder.config import VARIANTS, EncoderConfig
 from peace_pipeline.encoder.embed import Embedding, embed, embed_stacks
 from peace_pipeline.encoder.inputs import MOST_UNITS, encoder_input, reduced
-from peace_pipeline.encoder.model import VARIANTS, Encoder, EncoderConfig
+from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.evaluation.invariance import Movements, assert_embedding_invariant
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.network import Network, stacked

@@ -1,115 +1,95 @@
-"""Pairs on an explicit list of networks: each reason where it should be and nowhere else."""
+"""Pairs are drawn as the rule says, at most so many for a reason, and a network's own as its wiring allows."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from peace_pipeline.encoder.pairs import BROKEN_SHARE, DECADES, DROPPED, NOISE, pair_table
+from peace_pipeline.encoder.pairs import (
+    DECADES,
+    Partners,
+    pairs_between,
+    pairs_with_itself,
+    read_pair_settings,
+)
+from peace_pipeline.encoder.relations import NO_REASON, REASONS, RELATIONS, Attributes, reasons
+from peace_pipeline.encoder.settings import PairSettings
+from peace_pipeline.lake import Lake, write_parquet
+from peace_pipeline.lake.tables import PAIRS
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.zoo.listing import Listing
 from tests.conftest import RELU, infos
-
-DEFAULTS: dict[str, Any] = {
-    "revision": "r", "batch": "b", "source": "trained", "architecture": "mlp", "task": "digits", "recipe": None,
-    "shuffled_labels": False, "accuracy": 0.9, "method": "chain", "parameters": 1, "card": "",
-}  # fmt: skip
-MEMBERS: dict[str, dict[str, Any]] = {
-    "base": {"recipe": "R", "run": "1"},
-    "early": {"recipe": "R", "run": "1", "accuracy": 0.2},
-    "seed2": {"recipe": "R", "run": "2", "accuracy": 0.5},
-    "alike": {"recipe": "S", "run": "3", "accuracy": 0.85},
-    "poor": {"recipe": "T", "run": "4", "accuracy": 0.3},
-    "cnn": {"recipe": "U", "run": "5", "architecture": "cnn"},
-    "shuffled": {"recipe": "V", "run": "6", "shuffled_labels": True, "accuracy": 0.1},
-    "shuffled2": {"recipe": "W", "run": "7", "shuffled_labels": True, "accuracy": 0.1},
-    "animals": {"recipe": "X", "run": "8", "task": "animals"},
-    "animals-cnn": {"recipe": "Y", "run": "9", "task": "animals", "architecture": "cnn"},
-    "wild": {"run": "w1", "task": None, "architecture": None, "accuracy": None},
-    "wild2": {"run": "w2", "task": None, "architecture": None, "accuracy": None},
-    "wild-mlp": {"run": "w3", "task": None, "accuracy": None},
-}
-EXPECTED = {
-    ("base", "early"): "positive same_run",
-    ("base", "seed2"): "positive same_recipe",
-    ("early", "seed2"): "positive same_recipe",
-    ("base", "alike"): "positive same_task",
-    ("base", "poor"): "negative performance",
-    ("early", "poor"): "positive same_task",
-    ("base", "cnn"): "positive same_task",
-    ("poor", "cnn"): "positive same_task",
-    ("base", "shuffled"): "negative shuffled_labels",
-    ("cnn", "shuffled"): "negative shuffled_labels",
-    ("shuffled", "shuffled2"): None,
-    ("base", "animals"): "negative task",
-    ("cnn", "animals-cnn"): "negative task",
-    ("base", "animals-cnn"): "negative architecture",
-    ("cnn", "animals"): "negative architecture",
-    ("animals", "animals-cnn"): "positive same_task",
-    ("shuffled", "animals"): "negative task",
-    ("wild", "wild2"): "negative instance",
-    ("wild", "base"): "negative architecture",
-    ("wild-mlp", "base"): None,
-    ("wild-mlp", "cnn"): "negative architecture",
-}
+from tests.encoder.test_relations import MEMBERS, listing
 
 
-def network(name: str) -> Listing:
-    return Listing(**DEFAULTS | {"model_id": name} | MEMBERS[name])
+def drawn(members: list[Listing], **settings: Any) -> list[dict[str, Any]]:
+    return pa.concat_tables(pairs_between(members, PairSettings(**settings))).to_pylist()
+
+
+def zoo(count: int) -> list[Listing]:
+    """Networks of two tasks and two architectures, five to a recipe, two to a run, of all accuracies."""
+    return [
+        listing(
+            f"m{i}", run=f"{i // 2}", recipe=f"{i // 5}", task=("digits", "animals")[i // 5 % 2],
+            architecture=("mlp", "cnn")[i // 10 % 2], accuracy=(i * 7 % 50) / 50,
+        )
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def test_a_small_zoo_has_every_pair_that_has_a_reason() -> None:
+    members = [*map(listing, MEMBERS)]
+    own = Attributes.of(members)
+    found = reasons(own.at((slice(None), None)), own.at(None), 0.3)
+    expected = {
+        (a.model_id, b.model_id): (RELATIONS[REASONS[found[i, j]]], REASONS[found[i, j]])
+        for i, a in enumerate(members)
+        for j, b in enumerate(members)
+        if i != j and found[i, j] != NO_REASON
+    }
+    rows = drawn(members)
+    assert {(row["anchor"], row["other"]): (row["relation"], row["reason"]) for row in rows} == expected
+    assert len(rows) == len(expected)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_nobody_has_no_pairs(count: int) -> None:
+    assert [row for table in pairs_between(zoo(count), PairSettings()) for row in table.to_pylist()] == []
+
+
+def test_of_a_large_zoo_pairs_are_drawn_alike_every_time() -> None:
+    members = zoo(400)
+    rows = drawn(members, pairs=3)
+    assert rows == drawn(members, pairs=3)
+    assert rows != drawn(members, pairs=3, seed=1)
+    assert len({(row["anchor"], row["other"]) for row in rows}) == len(rows)
+    place = {member.model_id: number for number, member in enumerate(members)}
+    own = Attributes.of(members)
+    a, b = (own.at([place[row[name]] for row in rows]) for name in ("anchor", "other"))
+    assert [REASONS[number] for number in reasons(a, b, 0.3)] == [row["reason"] for row in rows]
+    counts = Counter((row["anchor"], row["reason"]) for row in rows)
+    assert max(counts.values()) == 3
+    for member in members:
+        of = {reason: counts[member.model_id, reason] for reason in ("same_run", "same_recipe", "same_task")}
+        assert of == {"same_run": 1, "same_recipe": 3, "same_task": 3}
+    others = Counter(row["other"] for row in rows)
+    assert len(others) == len(members), "everybody is somebody's other"
 
 
 def wiring(**config: str) -> Wiring:
     return infer_wiring(infos(a__0__weight=(8, 5), a__1__weight=(3, 8)), config)
 
 
-Rows = list[dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def rows() -> Rows:
-    return pair_table(map(network, MEMBERS), dict.fromkeys(MEMBERS, wiring(**RELU))).to_pylist()
-
-
-def verdicts(rows: Rows, anchor: str, other: str) -> list[str]:
-    return [
-        f"{row['relation']} {row['reason']}"
-        for row in rows
-        if (row["anchor"], row["other"]) == (anchor, other)
-    ]
-
-
-@pytest.mark.parametrize("pair", EXPECTED, ids=" and ".join)
-def test_the_reason_of_a_pair_in_both_directions(pair: tuple[str, str], rows: Rows) -> None:
-    expected = [EXPECTED[pair]] if EXPECTED[pair] else []
-    assert verdicts(rows, *pair) == expected
-    assert verdicts(rows, *pair[::-1]) == expected
-
-
-def test_every_pair_has_one_verdict_and_every_reason_its_place(rows: Rows) -> None:
-    between = [(row["anchor"], row["other"]) for row in rows if row["anchor"] != row["other"]]
-    assert len(between) == len(set(between))
-    assert {row["reason"] for row in rows} == {
-        "noise", "weight_dropout", "permutation", "scaling", "broken_twin", "same_run", "same_recipe", "same_task",
-        "task", "architecture", "performance", "shuffled_labels", "instance",
-    }  # fmt: skip
-    for row in rows:
-        a, b = MEMBERS[row["anchor"]], MEMBERS[row["other"]]
-        if row["anchor"] != row["other"] and a.get("recipe") and a.get("recipe") == b.get("recipe"):
-            assert row["relation"] == "positive"
-
-
-def own(table: Rows) -> dict[str, tuple[str, float | None]]:
-    return {
-        row["reason"]: (row["relation"], row["strength"]) for row in table if row["anchor"] == row["other"]
-    }
-
-
 def test_own_pairs_are_what_the_wiring_allows() -> None:
-    noise = {"noise": ("positive", NOISE), "weight_dropout": ("positive", DROPPED)}
+    settings = PairSettings(noise=0.2, weight_dropout=0.1, broken=0.5)
+    noise = {"noise": ("positive", 0.2), "weight_dropout": ("positive", 0.1)}
     permutation, signs = {"permutation": ("positive", None)}, {"signs": ("positive", None)}
-    broken, scaling = {"broken_twin": ("negative", BROKEN_SHARE)}, {"scaling": ("positive", DECADES)}
+    broken, scaling = {"broken_twin": ("negative", 0.5)}, {"scaling": ("positive", DECADES)}
     loose = infer_wiring(infos(a__weight=(8, 5), b__weight=(8, 5)), RELU)
     assert loose.method == "independent"
     for found, expected in (
@@ -117,18 +97,20 @@ def test_own_pairs_are_what_the_wiring_allows() -> None:
         (wiring(hidden_act="tanh"), noise | permutation | signs | broken),
         (loose, noise),
     ):
-        assert own(pair_table([network("base")], {"base": found}).to_pylist()) == expected
+        rows = list(pairs_with_itself("base", found, settings))
+        assert {row["reason"]: (row["relation"], row["strength"]) for row in rows} == expected
+        assert all(row["anchor"] == row["other"] == "base" for row in rows)
 
 
-def test_reasons_are_capped_for_each_anchor_alike_every_time() -> None:
-    members = [
-        Listing(**DEFAULTS | {"model_id": f"m{i}", "run": f"{i}", "recipe": f"{i}"}) for i in range(12)
-    ]
-    wirings = {member.model_id: wiring() for member in members}
-    table = pair_table(members, wirings, most_per_reason=3)
-    counts = [
-        sum(row["anchor"] == member.model_id and row["reason"] == "same_task" for row in table.to_pylist())
-        for member in members
-    ]
-    assert counts == [3] * 12
-    assert table.equals(pair_table(members, wirings, most_per_reason=3))
+def test_partners_are_the_listed_positives_among_the_networks_asked_for(lake: Lake) -> None:
+    rows = [
+        ("a", "b", "positive", "same_task"), ("a", "c", "positive", "same_run"), ("a", "a", "positive", "noise"),
+        ("b", "c", "negative", "task"), ("c", "a", "positive", "same_run"), ("c", "gone", "positive", "same_task"),
+    ]  # fmt: skip
+    names = PAIRS.schema.names[:4]
+    table = [dict(zip(names, row, strict=True)) for row in rows]
+    write_parquet(pa.Table.from_pylist(table, schema=PAIRS.schema), lake.pairs)
+    partners = Partners.read(lake, ["c", "b", "a"])
+    assert [partners.of(number).tolist() for number in range(3)] == [[2], [], [0, 1]]
+    assert read_pair_settings(lake) == PairSettings(), "tables of earlier versions say nothing"
+    assert pq.read_table(lake.pairs).num_rows == len(rows)

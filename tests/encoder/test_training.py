@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import mlflow
@@ -9,15 +10,12 @@ import pytest
 import torch
 
 from peace_pipeline.encoder import store
-from peace_pipeline.encoder.batches import INTACT, TrainingSet
-from peace_pipeline.encoder.inputs import encoder_input
-from peace_pipeline.encoder.model import EncoderConfig
+from peace_pipeline.encoder.members import MINIMUM_NETWORKS
 from peace_pipeline.encoder.pairs import write_pairs
-from peace_pipeline.encoder.training import MINIMUM_NETWORKS, Settings, TooFewNetworks, train
+from peace_pipeline.encoder.settings import PairSettings, Settings
+from peace_pipeline.encoder.training import TooFewNetworks, train
 from peace_pipeline.lake import Lake
-from peace_pipeline.lake.tables import PAIRS
-from peace_pipeline.symmetry.network import stacked
-from tests.conftest import card_of, directory, ingest, networks_of, write_model, write_network
+from tests.conftest import card_of, directory, ingest, write_model, write_network
 
 
 def networks_in(zoo: Path, count: int) -> None:
@@ -72,18 +70,28 @@ def test_training_stores_an_encoder_and_logs_it(trained_on: Lake) -> None:
     assert other.encoder_version != version
 
 
-def test_every_anchor_has_a_positive_even_without_cards() -> None:
-    networks = networks_of("mlp", 6, dtype=torch.float32)
-    stacks = [encoder_input(stack, EncoderConfig()) for stack in stacked(networks)]
-    training = TrainingSet(stacks, PAIRS.schema.empty_table(), EncoderConfig(), seed=0)
-    batch = training.collate(list(range(6)))
-    positive, negative = training.masks(batch)
-    intact = batch.view == INTACT
-    assert positive[intact].any(1).all()
-    assert not (positive & negative).any()
-    assert not positive[~intact].any()
-    alike = batch.member[:, None] == batch.member[None, :]
-    assert bool((positive <= alike).all()), "a copy of itself is the only positive"
+def test_every_setting_has_its_effect(trained_on: Lake) -> None:
+    """Another loss, miner, noise or sample trains another encoder, and the encoder's file says so."""
+    base = Settings(epochs=1)
+    versions = [train(trained_on, base).encoder_version]
+    for changes in (
+        {"loss": "triplet"},
+        {"miner": "multi-similarity"},
+        {"batch_size": 16},
+        {"learning_rate": 1e-4},
+        {"twin_weight": 0.0},
+    ):
+        versions.append(train(trained_on, base.model_copy(update=changes)).encoder_version)
+        stored = json.loads((trained_on.encoders / versions[-1] / "config.json").read_text())["training"]
+        assert stored.items() >= changes.items()
+    networks = stored["networks"]
+    for pairs in (PairSettings(noise=0.1), PairSettings(networks=20), PairSettings(far_off=0.0, pairs=1)):
+        write_pairs(trained_on, pairs)
+        versions.append(train(trained_on, base).encoder_version)
+        stored = json.loads((trained_on.encoders / versions[-1] / "config.json").read_text())["training"]
+        assert stored["networks"] == min(pairs.networks, networks)
+    write_pairs(trained_on)
+    assert len(set(versions)) == len(versions)
 
 
 def test_too_few_networks(lake: Lake, zoo: Path) -> None:

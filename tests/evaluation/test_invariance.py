@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from peace_pipeline.encoder.model import Embedded, Encoder, EncoderConfig
+from peace_pipeline.encoder.config import EncoderConfig
+from peace_pipeline.encoder.model import Embedded, Encoder
 from peace_pipeline.evaluation.invariance import Invariance, assert_embedding_invariant, measure
 from peace_pipeline.symmetry.network import Stack, stacked
 from peace_pipeline.symmetry.testing import TOLERANCE

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from peace_pipeline.encoder import store
-from peace_pipeline.encoder.model import Encoder, EncoderConfig
+from peace_pipeline.encoder.config import EncoderConfig
+from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.index.search import BadFilter, NoIndex, indexed_vector, search
 from peace_pipeline.index.tables import connect
 from peace_pipeline.lake import Lake

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.encoder.inputs import encoder_input
-from peace_pipeline.encoder.model import EncoderConfig
 from peace_pipeline.symmetry.form.canonical import balance, canonical
 from peace_pipeline.symmetry.form.folding import folded_layer
 from peace_pipeline.symmetry.form.limits import Limits

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from peace_pipeline.encoder import store
-from peace_pipeline.encoder.model import Encoder, EncoderConfig
+from peace_pipeline.encoder.config import EncoderConfig
+from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.order import BATCH_STAGES
 from peace_pipeline.zoo.retries import LONGEST_PAUSE

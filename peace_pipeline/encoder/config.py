@@ -1,0 +1,36 @@
+"""What an encoder is made of: its sizes, and the variants that leave a part out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Sizes of the encoder, and the parts that a variant leaves out.
+
+    ``canonical``: networks are brought to scale-canonical form. ``shared_nodes``: layers share the neurons of
+    a group. ``transformer``: a Transformer over the layers, else their mean. ``probes``: how many learned inputs
+    are pushed through each network (0: none).
+    """
+
+    width: int = 64
+    heads: int = 8
+    rounds: int = 2
+    probes: int = 32
+    token_width: int = 128
+    transformer_layers: int = 2
+    attention_heads: int = 4
+    dimension: int = 128
+    canonical: bool = True
+    shared_nodes: bool = True
+    transformer: bool = True
+
+
+VARIANTS = {
+    "full": EncoderConfig(),
+    "no-canonical": EncoderConfig(canonical=False),
+    "no-sharing": EncoderConfig(shared_nodes=False),
+    "mean-pooling": EncoderConfig(transformer=False),
+    "no-probes": EncoderConfig(probes=0),
+}

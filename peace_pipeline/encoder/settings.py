@@ -1,0 +1,76 @@
+"""Every setting of a training, described once: command line, Dagster config and records follow from here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from peace_pipeline.encoder.config import VARIANTS
+from peace_pipeline.encoder.losses import LOSSES, MINERS
+
+if TYPE_CHECKING:
+    Variant: TypeAlias = str
+    LossName: TypeAlias = str
+    MinerName: TypeAlias = str
+else:
+    Variant, LossName, MinerName = (Literal[*names] for names in (VARIANTS, LOSSES, MINERS))
+
+
+_STRICT: ConfigDict = {"frozen": True, "extra": "forbid", "allow_inf_nan": False}
+
+
+class PairSettings(BaseModel, title="Networks and pairs", **_STRICT):
+    """Which networks an encoder learns from, and how their pairs are drawn."""
+
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of every random draw.")
+    networks: int = Field(
+        default=10_000, ge=2, description="Most networks to train on; of more a sample is drawn."
+    )
+    megabytes: int = Field(
+        default=1024, ge=1, description="Most megabytes of weights to train on, and to choose by."
+    )
+    largest: int = Field(
+        default=100_000, ge=1, description="Most weights of one network; larger ones are only embedded."
+    )
+    pairs: int = Field(default=128, ge=1, description="Most pairs that a network has for one reason.")
+    far_off: float = Field(
+        default=0.3,
+        ge=0,
+        description="Accuracies that differ by more make a negative pair of one task's networks.",
+    )
+    noise: float = Field(default=0.4, ge=0, description="Most noise of a copy, in deviations of each tensor.")
+    weight_dropout: float = Field(
+        default=0.05, ge=0, le=1, description="Largest share of weights a copy lacks."
+    )
+    broken: float = Field(
+        default=1.0, ge=0, le=1, description="Largest share of units that a broken twin has moved."
+    )
+
+
+class Settings(BaseModel, title="Training", **_STRICT):
+    """How an encoder is trained on the pairs."""
+
+    epochs: int = Field(default=40, ge=1, description="Passes over the training networks.")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of every random draw.")
+    variant: Variant = Field(default="full", description="The whole encoder, or one that lacks a part.")
+    batch_size: int = Field(
+        default=64, ge=2, description="Networks in a batch, each with a positive and a broken twin."
+    )
+    learning_rate: float = Field(default=1e-3, gt=0, description="Highest of a one-cycle schedule.")
+    weight_decay: float = Field(default=0.05, ge=0, description="Of AdamW.")
+    loss: LossName = Field(default="supcon", description="Over a batch's pairs.")
+    miner: MinerName = Field(default="every-pair", description="Which of a batch's pairs count.")
+    temperature: float = Field(default=0.1, gt=0, description="Of the similarities in a loss that has one.")
+    margin: float = Field(default=0.1, ge=0, le=2, description="Of a loss or miner that has one, in cosine.")
+    twin_margin: float = Field(
+        default=0.5, ge=-1, le=1, description="Similarity that a broken twin may have."
+    )
+    twin_weight: float = Field(
+        default=0.5, ge=0, description="Of the loss over broken twins; 0 leaves it out."
+    )
+    validation: int = Field(
+        default=2_000,
+        ge=1,
+        description="Most networks to choose the best epoch by; of more a sample is drawn.",
+    )
