@@ -1,4 +1,4 @@
-"""Jobs, the daily crawl, and the sensor that embeds every batch which is missing, failed or outdated."""
+"""Jobs, their schedules, and the sensor that embeds every batch which is missing, failed or outdated."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from peace_pipeline.assets.collection import collected_garbage
 from peace_pipeline.assets.encoder import contrastive_pairs, peace_encoder
 from peace_pipeline.assets.index import embeddings, lancedb_index
 from peace_pipeline.assets.partitions import register
@@ -36,11 +37,20 @@ train_job = dg.define_asset_job(
     [contrastive_pairs, peace_encoder],
     description="Draw pairs and train an encoder on what is in the lake.",
 )
+collection_job = dg.define_asset_job(
+    "collect", [collected_garbage], description="Delete what nobody needs any more."
+)
 
 daily_crawl = dg.ScheduleDefinition(
     name="daily_crawl",
     job=crawl_job,
     cron_schedule="0 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+daily_collection = dg.ScheduleDefinition(
+    name="daily_collection",
+    job=collection_job,
+    cron_schedule="0 5 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 

@@ -29,6 +29,7 @@ GROUPS = {
     "layer_embeddings": "embeddings",
     "network_embeddings": "embeddings",
     "lancedb_index": "index",
+    "collected_garbage": "index",
     "retrieval_report": "reports",
     "provenance_report": "reports",
     "symmetry_report": "reports",
@@ -53,10 +54,11 @@ def test_lineage() -> None:
     )
 
 
-def test_schedule_and_sensor_run_by_default() -> None:
+def test_schedules_and_sensor_run_by_default() -> None:
     repository = defs.get_repository_def()
     assert {s.name: s.default_status for s in repository.schedule_defs} == {
-        "daily_crawl": dg.DefaultScheduleStatus.RUNNING
+        "daily_crawl": dg.DefaultScheduleStatus.RUNNING,
+        "daily_collection": dg.DefaultScheduleStatus.RUNNING,
     }
     assert {s.name: s.default_status for s in repository.sensor_defs} == {
         "stale_batches": dg.DefaultSensorStatus.RUNNING

@@ -19,6 +19,7 @@ for command in (
     runs.run,
     runs.demo,
     runs.train,
+    runs.gc,
     networks.embed,
     networks.search,
     reports.report,

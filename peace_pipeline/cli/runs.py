@@ -1,4 +1,4 @@
-"""Commands that change the lake: a pass over the lineage, the demo, a training."""
+"""Commands that change the lake: a pass over the lineage, the demo, a training, the collection of garbage."""
 
 from __future__ import annotations
 
@@ -65,6 +65,29 @@ def train(home: Home = None, as_json: AsJson = False, **settings: Any) -> None:
 
         document = Pass(defs, lake).train(training, pairs)
     emit(document, as_json, lambda console: views.show_training(console, document))
+
+
+def gc(
+    older_than: Annotated[
+        float, typer.Option(min=0, metavar="HOURS", help="Keep what was written in the last so many hours.")
+    ] = 24.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing; say what would go.")] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete what nobody needs any more: superseded layers, old encoders and their embeddings, leftovers."""
+    from datetime import timedelta
+
+    from peace_pipeline.stages.collect import collect
+
+    with working():
+        garbage = collect(open_lake(home), older_than=timedelta(hours=older_than), dry_run=dry_run)
+    document = {
+        "dry_run": dry_run,
+        "bytes": sum(one.bytes or 0 for one in garbage),
+        "garbage": [one.as_dict() for one in garbage],
+    }
+    emit(document, as_json, lambda console: views.show_garbage(console, document))
 
 
 def _run(lake: Lake, config: str) -> PassSummary:

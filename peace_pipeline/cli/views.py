@@ -134,3 +134,17 @@ def _extent(row: EmbeddedCheckpoint) -> str:
 
 def _vector(vector: list[float]) -> str:
     return f"[{', '.join(f'{value:.3f}' for value in vector[:3])}, … {len(vector)}]"
+
+
+def show_garbage(console: Console, document: dict[str, Any]) -> None:
+    """What was deleted, or would be, and how much room that makes."""
+    garbage = document["garbage"]
+    if not garbage:
+        console.print("Nothing to collect.")
+        return
+    rows = [(one["kind"], one["path"], one["bytes"]) for one in garbage[:_SHOWN]]
+    console.print(table("Garbage", ("kind", "path", "bytes"), rows))
+    if len(garbage) > _SHOWN:
+        console.print(f"… and {len(garbage) - _SHOWN} more: --json lists them all")
+    done = "would be freed" if document["dry_run"] else "freed"
+    console.print(f"{document['bytes'] / 1e6:.1f} MB {done}.", highlight=False)

@@ -94,6 +94,7 @@ LAYERS = IndexTable(
     scalars=("model_id",),
 )
 """``layer_id`` is ``MODEL_ID#LAYER``."""
+INDEX_TABLES = {table.name: table for table in (MODELS, LAYERS)}
 LAYER_ID = "model_id || '#' || CAST(layer AS string)"
 
 
@@ -136,9 +137,9 @@ def indexed_models(lake: Lake, model_ids: Iterable[str] | None = None) -> pa.Tab
     none where there is no index.
     """
     names = ["model_id", "revision", "encoder_version"]
-    if not is_complete(lake):
+    if not lake.index.exists() or MODELS.name not in table_names(database := connect(lake)):
         return pa.table({name: pa.array([], pa.string()) for name in names})
-    found = connect(lake).open_table(MODELS.name).search().select(names)
+    found = database.open_table(MODELS.name).search().select(names)
     if model_ids is not None:
         found = found.where(is_in("model_id", model_ids))
     return found.limit(None).to_arrow()

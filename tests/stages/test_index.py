@@ -1,23 +1,26 @@
-"""The index: rows by key, one encoder version at a time, whatever became stale found again."""
+"""The index: rows by key, one encoder version at a time, equal to what a full rebuild gives."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
-import lancedb
 import numpy as np
 import pytest
 import torch
+from lancedb.db import LanceDBConnection
+from lancedb.merge import LanceMergeInsertBuilder
+from lancedb.table import LanceTable
 from safetensors.torch import load_file
 
 from peace_pipeline.encoder import store
-from peace_pipeline.encoder.config import EncoderConfig
-from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.index.search import BadFilter, NoIndex, indexed_vector, search
+from peace_pipeline.index.search import search
 from peace_pipeline.index.tables import connect
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.contracts import violations
@@ -27,58 +30,13 @@ from peace_pipeline.stages.embed import embed_batch
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.layers import layer_batch
+from peace_pipeline.stages.order import stages_from
 from peace_pipeline.stages.staleness import stale_batches
 from peace_pipeline.zoo.contents import Contents
 from tests.conftest import card_of, directory, write_model, write_network
+from tests.indexed import QUOTED, STAGES, filled, keys, new_encoder, process, rows, versions
 
-SMALL = EncoderConfig(
-    width=16, heads=4, rounds=1, token_width=16, transformer_layers=1, attention_heads=2, dimension=8
-)
-QUOTED = 'it\'s a "name" 100%\\'
-
-
-def new_encoder(lake: Lake, seed: int = 0) -> str:
-    torch.manual_seed(seed)
-    return store.save(lake, Encoder(SMALL), {"seed": seed})
-
-
-def process(lake: Lake, zoo: Path) -> list[str]:
-    """Crawl and bring every new batch into the index; the batches."""
-    batches = crawl_zoo(lake, directory(zoo)).batches
-    for batch in batches:
-        extract_batch(lake, batch)
-        layer_batch(lake, batch)
-        embed_batch(lake, batch)
-        update_index(lake, batch)
-    return batches
-
-
-def rows(lake: Lake, table: str) -> list[dict[str, Any]]:
-    return lancedb.connect(str(lake.index)).open_table(table).to_arrow().to_pylist()
-
-
-def keys(lake: Lake) -> list[str]:
-    found = [row["model_id"] for row in rows(lake, "models")]
-    assert len(found) == len(set(found)), "a model is in the table twice"
-    layers = [(row["model_id"], row["layer"]) for row in rows(lake, "layers")]
-    assert len(layers) == len(set(layers)), "a layer is in the table twice"
-    assert {model_id for model_id, _ in layers} == set(found)
-    return sorted(found)
-
-
-def versions(lake: Lake) -> set[str]:
-    return {row["encoder_version"] for table in ("models", "layers") for row in rows(lake, table)}
-
-
-@pytest.fixture
-def filled(lake: Lake, zoo: Path) -> Lake:
-    """A lake with three indexed networks."""
-    new_encoder(lake)
-    write_network(zoo / "a", "mlp", 1, card_of("digits"))
-    write_network(zoo / "b", "cnn", 2, card_of("animals"))
-    write_network(zoo / QUOTED, "mlp", 3, card_of("signals"))
-    process(lake, zoo)
-    return lake
+__all__ = ["filled"]
 
 
 def test_plain_lancedb_reads_the_rows(filled: Lake) -> None:
@@ -223,92 +181,6 @@ def test_after_retraining_the_old_version_is_served_to_the_end(filled: Lake, zoo
     assert stale_batches(filled) == {}
 
 
-def test_what_is_stale_at_each_step(lake: Lake, zoo: Path) -> None:
-    assert stale_batches(lake) == {}
-    write_network(zoo / "a", "mlp", 1)
-    (batch,) = crawl_zoo(lake, directory(zoo)).batches
-    assert stale_batches(lake) == {batch: "extract"}
-    extract_batch(lake, batch)
-    assert stale_batches(lake) == {batch: "layers"}
-    layer_batch(lake, batch)
-    assert stale_batches(lake) == {}, "without an encoder nothing more can be done"
-    version = new_encoder(lake)
-    assert stale_batches(lake) == {batch: "embed"}
-    embed_batch(lake, batch)
-    assert stale_batches(lake) == {batch: "index"}
-    update_index(lake, batch)
-    assert stale_batches(lake) == {}
-    for table in ("models", "layers"):
-        lancedb.connect(str(lake.index)).drop_table(table)
-        assert stale_batches(lake) == {batch: "index"}, table
-        update_index(lake, batch)
-        assert stale_batches(lake) == {}
-    shutil.rmtree(lake.index)
-    assert stale_batches(lake) == {batch: "index"}
-    update_index(lake, batch)
-    for path, stage in (
-        (lake.inventory(batch), "extract"),
-        (lake.layers(batch), "layers"),
-        (lake.wirings(batch), "layers"),
-        (lake.embeddings("network", version, batch), "embed"),
-    ):
-        path.rename(path.with_suffix(".aside"))
-        assert stale_batches(lake) == {batch: stage}
-        path.with_suffix(".aside").rename(path)
-    assert stale_batches(lake) == {}
-
-
-def ids(hits: list[Any]) -> list[str]:
-    assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
-    return [hit.model_id.removeprefix("directory:zoo/") for hit in hits]
-
-
-def test_search_by_vector(filled: Lake) -> None:
-    for name in ("a", "b", QUOTED):
-        vector = indexed_vector(filled, f"directory:zoo/{name}")
-        assert vector is not None
-        hits = search(filled, vector)
-        assert ids(hits)[0] == name
-        assert hits[0].similarity == pytest.approx(1, abs=1e-5)
-        similarities = [hit.similarity for hit in hits]
-        assert similarities == sorted(similarities, reverse=True)
-        without = search(filled, vector, without=f"directory:zoo/{name}", k=1)
-        assert ids(without) == ids(hits)[1:2]
-    assert indexed_vector(filled, "directory:zoo/nowhere") is None
-    assert indexed_vector(filled, "' OR 1=1 --") is None
-
-
-def test_search_by_words_both_and_filters(filled: Lake) -> None:
-    assert ids(search(filled, text="animals")) == ["b"]
-    assert search(filled, text="animals")[0].similarity is None
-    assert search(filled, text="zzzz") == []
-    vector = indexed_vector(filled, "directory:zoo/a")
-    hybrid = search(filled, vector, text="animals")
-    assert set(ids(hybrid)) == {"a", "b", QUOTED}
-    assert all(hit.similarity is not None for hit in hybrid)
-    assert ids(search(filled, vector, where="architecture = 'cnn'")) == ["b"]
-    assert ids(search(filled, vector, text="digits", where="architecture = 'cnn'")) == ["b"]
-    assert ids(search(filled, text="trained", where="architecture = 'cnn' OR task IS NULL")) == ["b"]
-    without = search(filled, vector, where="architecture = 'cnn' OR true", without="directory:zoo/a")
-    assert set(ids(without)) == {"b", QUOTED}
-
-
-@pytest.mark.parametrize(
-    "where", ["no_such_column = 1", "architecture = ", "architecture = 'cnn'; DROP TABLE x", ")("]
-)
-@pytest.mark.parametrize("text", [None, "digits"])
-def test_filters_that_cannot_be_run(filled: Lake, where: str, text: str | None) -> None:
-    with pytest.raises(BadFilter):
-        search(filled, indexed_vector(filled, "directory:zoo/a"), where=where, text=text)
-
-
-def test_searches_that_make_no_sense(lake: Lake) -> None:
-    with pytest.raises(NoIndex, match="peace run"):
-        search(lake, np.ones(8, np.float32))
-    with pytest.raises(NoIndex):
-        indexed_vector(lake, "a")
-
-
 UPDATE = """
 import sys
 from peace_pipeline.stages.index import update_index
@@ -333,10 +205,77 @@ def test_two_processes_at_once_leave_unique_keys(filled: Lake, zoo: Path) -> Non
     assert stale_batches(filled) == {}
 
 
-@pytest.mark.parametrize("module", ["peace_pipeline.index", "peace_pipeline.index.search"])
-def test_the_index_is_a_light_import(module: str) -> None:
-    code = f"import sys, {module}; print([m for m in ('torch', 'dagster', 'lightning') if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert done.stdout.strip() == "[]"
+class Killed(Exception):
+    """What stands for the death of the process."""
+
+
+@contextmanager
+def killed_at(commit: int) -> Iterator[None]:
+    """Let no commit to a LanceDB table happen from the given one on."""
+    made = 0
+
+    def counted(method: Callable[..., Any]) -> Callable[..., Any]:
+        def commits(*arguments: Any, **options: Any) -> Any:
+            nonlocal made
+            made += 1
+            if made > commit:
+                raise Killed
+            return method(*arguments, **options)
+
+        return commits
+
+    places = [(LanceMergeInsertBuilder, "execute"), (LanceDBConnection, "create_table")]
+    places += [(LanceTable, name) for name in ("delete", "create_index", "optimize")]
+    with pytest.MonkeyPatch.context() as patch, suppress(Killed):
+        for kind, name in places:
+            patch.setattr(kind, name, counted(getattr(kind, name)))
+        yield
+
+
+def contents(lake: Lake) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of the index in the order of their keys."""
+    models, layers = rows(lake, "models"), rows(lake, "layers")
+    return sorted(models, key=lambda row: row["model_id"]), sorted(layers, key=lambda row: row["layer_id"])
+
+
+def bring_up_to_date(lake: Lake) -> None:
+    """Every stale batch from its first missing stage on."""
+    for batch, first in stale_batches(lake).items():
+        for stage in stages_from(first):
+            STAGES[stage](lake, batch)
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.sweep) for seed in range(1, 4))])
+def test_after_any_history_the_index_is_what_a_full_rebuild_gives(lake: Lake, zoo: Path, seed: int) -> None:
+    random = Random(seed)
+    new_encoder(lake)
+    write_network(zoo / "m0", "mlp", 99)
+    for step in range(10):
+        match random.choice(("write", "write", "remove", "break", "retrain", "forget")):
+            case "write":
+                architecture = random.choice(("mlp", "cnn"))
+                write_network(zoo / f"m{random.randrange(5)}", architecture, step, card_of("digits"))
+            case "remove":
+                shutil.rmtree(zoo / f"m{random.randrange(5)}", ignore_errors=True)
+            case "break":
+                folder = zoo / f"m{random.randrange(5)}"
+                folder.mkdir(exist_ok=True)
+                (folder / "model.safetensors").write_bytes(b"no weights")
+            case "retrain":
+                new_encoder(lake, step)
+            case "forget":
+                table = random.choice((lake.inventory, lake.layers, lake.wirings))
+                for batch in lake.batches()[-1:]:
+                    table(batch).unlink(missing_ok=True)
+        crawl_zoo(lake, directory(zoo))
+        with killed_at(random.randrange(12)):
+            bring_up_to_date(lake)
+    bring_up_to_date(lake)
+    bring_up_to_date(lake)
+    assert stale_batches(lake) == {}
+    keys(lake)
+    found = contents(lake)
+    shutil.rmtree(lake.index)
+    bring_up_to_date(lake)
+    assert stale_batches(lake) == {}
+    assert contents(lake) == found

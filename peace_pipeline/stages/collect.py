@@ -1,0 +1,163 @@
+"""What nobody needs any more: superseded layer tables, old encoders and their embeddings, leftovers, old versions."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+
+from peace_pipeline.encoder.store import current_version
+from peace_pipeline.index.tables import (
+    INDEX_TABLES,
+    connect,
+    maintain,
+    served_version,
+    table_names,
+    writer_lock,
+)
+from peace_pipeline.lake import Lake, tables, write_parquet
+from peace_pipeline.stages.staleness import stale_batches
+from peace_pipeline.zoo.current import Current
+
+if TYPE_CHECKING:
+    from lancedb.table import Table
+
+DAY = timedelta(days=1)
+_UNFINISHED = re.compile(r"\..*\.?[a-z0-9_]{8}")
+"""Names of files and folders that are written and then renamed."""
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """A file or folder that can go: ``kind`` is layers, embeddings, encoder, unfinished or versions.
+
+    ``bytes`` are freed by it; not known beforehand of old versions of LanceDB tables.
+    """
+
+    kind: str
+    path: Path
+    bytes: int | None
+
+    def as_dict(self) -> dict[str, str | int | None]:
+        """The fields as a JSON object."""
+        return {"kind": self.kind, "path": str(self.path), "bytes": self.bytes}
+
+
+def collect(lake: Lake, *, older_than: timedelta = DAY, dry_run: bool = False) -> list[Garbage]:
+    """Delete what nobody needs any more, or only say what it is; reads the whole lake's current state once.
+
+    Nothing goes that is younger than ``older_than``, since a stage may still be writing or reading it, nor what the
+    index serves or the current encoder made. A layer table goes when each of its models is gone or has a newer
+    revision and all newer batches are in the index; a table without rows stays in its place, so that the batch
+    doesn't become stale. Of LanceDB tables, versions before the last one go, and new rows are folded into indexes.
+    """
+    files = [*_old_encoders(lake), *_unfinished(lake), *_superseded_layers(lake)]
+    latest = time.time() - older_than.total_seconds()
+    garbage = [one for one in files if _changed(one.path) < latest]
+    for one in () if dry_run else garbage:
+        _delete(one)
+    return garbage + (_old_versions(lake, older_than) if dry_run else _discard_versions(lake, older_than))
+
+
+def _delete(one: Garbage) -> None:
+    if one.kind == "layers":
+        write_parquet(tables.LAYERS.schema.empty_table(), one.path)
+    elif one.path.is_dir():
+        shutil.rmtree(one.path)
+    else:
+        one.path.unlink(missing_ok=True)
+
+
+def _old_encoders(lake: Lake) -> Iterator[Garbage]:
+    """Encoders that are neither current nor served, and what they made."""
+    current = current_version(lake)
+    if current is None:
+        return
+    needed = {current, served_version(lake)}
+    for kind, folder in (
+        ("embeddings", lake.embeddings("network", "x", "x").parents[2]),
+        ("encoder", lake.encoders),
+    ):
+        for path in _entries(folder):
+            if path.is_dir() and path.name not in needed and not path.name.startswith("."):
+                yield Garbage(kind, path, _size(path))
+
+
+def _unfinished(lake: Lake) -> Iterator[Garbage]:
+    """What a killed process was writing."""
+    folders = {
+        table.under(lake.root, batch="x", encoder_version="*").parent for table in tables.TABLES.values()
+    }
+    places = {place for folder in folders for place in lake.root.glob(str(folder.relative_to(lake.root)))}
+    for path in (path for place in places | {lake.encoders} for path in _entries(place)):
+        if _UNFINISHED.fullmatch(path.name):
+            yield Garbage("unfinished", path, _size(path))
+
+
+def _superseded_layers(lake: Lake) -> Iterator[Garbage]:
+    """Layer tables of batches older than every stale one in which no model is current."""
+    stale, current = stale_batches(lake), Current(lake)
+    needed = {
+        batch for rows in current.scan(["batch"], "status = 'new'") for batch in rows["batch"].to_pylist()
+    }
+    for batch in lake.batches():
+        path = lake.layers(batch)
+        if batch in needed or any(other >= batch for other in stale) or not path.exists():
+            continue
+        if pq.read_metadata(path).num_rows:
+            yield Garbage("layers", path, _size(path))
+
+
+def _old_versions(lake: Lake, older_than: timedelta) -> list[Garbage]:
+    latest = time.time() - older_than.total_seconds()
+    return [
+        Garbage("versions", path, None)
+        for path, table in _lance_tables(lake)
+        if any(version["timestamp"].timestamp() < latest for version in table.list_versions()[:-1])
+    ]
+
+
+def _discard_versions(lake: Lake, older_than: timedelta) -> list[Garbage]:
+    from filelock import FileLock
+
+    freed = []
+    with writer_lock(lake), FileLock(lake.root / ".current.lock"):
+        for path, table in _lance_tables(lake):
+            before = _size(path)
+            if kind := INDEX_TABLES.get(path.stem) if path.parent == lake.index else None:
+                maintain(table, kind, thoroughly=True)
+            table.optimize(cleanup_older_than=older_than)
+            if (after := _size(path)) < before:
+                freed.append(Garbage("versions", path, before - after))
+    return freed
+
+
+def _lance_tables(lake: Lake) -> Iterable[tuple[Path, Table]]:
+    import lancedb
+
+    for folder in (lake.index, lake.current):
+        if folder.exists():
+            database = connect(lake) if folder == lake.index else lancedb.connect(str(folder))
+            for name in sorted(table_names(database)):
+                yield folder / f"{name}.lance", database.open_table(name)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _size(path: Path) -> int:
+    inside = (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in inside)
+
+
+def _changed(path: Path) -> float:
+    """When a file, or the newest file below a folder, was written."""
+    return max(each.stat().st_mtime for each in (path, *(path.rglob("*") if path.is_dir() else ())))

@@ -1,0 +1,73 @@
+"""Small lakes for tests of the index and of what is stale: an encoder of random weights, batches taken through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import pytest
+import torch
+
+from peace_pipeline.encoder import store
+from peace_pipeline.encoder.config import EncoderConfig
+from peace_pipeline.encoder.model import Encoder
+from peace_pipeline.lake import Lake
+from peace_pipeline.stages.crawl import crawl_zoo
+from peace_pipeline.stages.embed import embed_batch
+from peace_pipeline.stages.extract import extract_batch
+from peace_pipeline.stages.index import update_index
+from peace_pipeline.stages.layers import layer_batch
+from tests.conftest import card_of, directory, write_network
+
+SMALL = EncoderConfig(
+    width=16, heads=4, rounds=1, token_width=16, transformer_layers=1, attention_heads=2, dimension=8
+)
+QUOTED = 'it\'s a "name" 100%\\'
+STAGES = {"extract": extract_batch, "layers": layer_batch, "embed": embed_batch, "index": update_index}
+
+
+def new_encoder(lake: Lake, seed: int = 0) -> str:
+    """Make an encoder of random weights the current one; its version."""
+    torch.manual_seed(seed)
+    return store.save(lake, Encoder(SMALL), {"seed": seed})
+
+
+def process(lake: Lake, zoo: Path) -> list[str]:
+    """Crawl and bring every new batch into the index; the batches."""
+    batches = crawl_zoo(lake, directory(zoo)).batches
+    for batch in batches:
+        for stage in STAGES.values():
+            stage(lake, batch)
+    return batches
+
+
+def rows(lake: Lake, table: str) -> list[dict[str, Any]]:
+    """All rows of a table of the index."""
+    return lancedb.connect(str(lake.index)).open_table(table).to_arrow().to_pylist()
+
+
+def keys(lake: Lake) -> list[str]:
+    """The models in the index, which are there once each, as are their layers."""
+    found = [row["model_id"] for row in rows(lake, "models")]
+    assert len(found) == len(set(found)), "a model is in the table twice"
+    layers = [(row["model_id"], row["layer"]) for row in rows(lake, "layers")]
+    assert len(layers) == len(set(layers)), "a layer is in the table twice"
+    assert {model_id for model_id, _ in layers} == set(found)
+    return sorted(found)
+
+
+def versions(lake: Lake) -> set[str]:
+    """Encoder versions of all rows of the index."""
+    return {row["encoder_version"] for table in ("models", "layers") for row in rows(lake, table)}
+
+
+@pytest.fixture
+def filled(lake: Lake, zoo: Path) -> Lake:
+    """A lake with three indexed networks."""
+    new_encoder(lake)
+    write_network(zoo / "a", "mlp", 1, card_of("digits"))
+    write_network(zoo / "b", "cnn", 2, card_of("animals"))
+    write_network(zoo / QUOTED, "mlp", 3, card_of("signals"))
+    process(lake, zoo)
+    return lake
