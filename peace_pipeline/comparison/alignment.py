@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from peace_pipeline.symmetry.form.canonical import DEAD
+from peace_pipeline.symmetry.form.matrices import DEAD
 from peace_pipeline.symmetry.group.actions import Action, along
 from peace_pipeline.symmetry.group.elements import Element, Tensors, turning
 from peace_pipeline.symmetry.wiring.symmetries import FLIP, LINEAR, MIX, ROTATE, SIGN

@@ -26,7 +26,7 @@ from peace_pipeline.comparison.alignment import (
     score,
     sides,
 )
-from peace_pipeline.symmetry.form.canonical import DEAD, to_unit
+from peace_pipeline.symmetry.form.matrices import DEAD, to_unit
 from peace_pipeline.symmetry.group.actions import entries
 from peace_pipeline.symmetry.group.elements import Element
 from peace_pipeline.symmetry.wiring.symmetries import (

@@ -24,6 +24,17 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
+from peace_pipeline.symmetry.form.matrices import (
+    DEAD,
+    balance,
+    cubes,
+    norm_of,
+    or_one,
+    sign_of,
+    stream_basis,
+    to_unit,
+)
+from peace_pipeline.symmetry.form.sides import Sides, is_chained, matrix, onward
 from peace_pipeline.symmetry.group.actions import Action, along
 from peace_pipeline.symmetry.group.elements import Element, Tensors
 from peace_pipeline.symmetry.wiring.symmetries import (
@@ -39,9 +50,6 @@ from peace_pipeline.symmetry.wiring.symmetries import (
     SIGN,
 )
 from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Group, WiredLayer, Wiring
-
-DEAD = 1e-30
-"""Norms in below this are zero: their inverses would overflow in float32. Weight decay leaves such units behind."""
 
 
 def canonical(wiring: Wiring, tensors: Mapping[str, torch.Tensor]) -> Tensors:
@@ -60,7 +68,7 @@ def canonical(wiring: Wiring, tensors: Mapping[str, torch.Tensor]) -> Tensors:
 def _scaled(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
     """Unit norm in, and a positive sum of cubes where signs are free too."""
     writer = _first_writer(wiring, group)
-    norm = _norm(_rows(wiring, tensors, group, writer, _share(wiring, writer)))
+    norm = norm_of(_rows(wiring, tensors, group, writer, _share(wiring, writer)))
     scale = to_unit(norm)
     if SIGN in group.actions:
         scale = scale * _signs(wiring, tensors, group)
@@ -88,7 +96,7 @@ def _flipped(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
 def _normalised(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
     """Unit root mean square of the norms in each unit."""
     rows = _rows(wiring, tensors, group, _first_writer(wiring, group))
-    norm = _norm(rows.unflatten(1, (-1, group.width)).flatten(2)) / math.sqrt(group.width)
+    norm = norm_of(rows.unflatten(1, (-1, group.width)).flatten(2)) / math.sqrt(group.width)
     scale = to_unit(norm).repeat_interleave(group.entries // norm.shape[1], 1)
     return _act(wiring, tensors, group, Element(scales={group.name: scale}))
 
@@ -106,11 +114,11 @@ def _without_constant(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors
 
 def _balanced(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
     """The two sides of a group on which any invertible map (of each unit, or of all entries) is free."""
-    sides = _Sides(wiring, tensors, group)
+    sides = Sides(wiring, tensors, group)
     readers = wiring.readers(group.name)
-    if any(_is_chained(wiring, layer) for layer in readers):
-        onward = [_onward(wiring, tensors, layer) for layer in readers]
-        form, _ = balance(sides.written, torch.cat(onward, 1).mT[:, None])
+    if any(is_chained(wiring, layer) for layer in readers):
+        products = [onward(wiring, tensors, layer) for layer in readers]
+        form, _ = balance(sides.written, torch.cat(products, 1).mT[:, None])
         values = form.square().sum(-1, keepdim=True)
         alive = values > values.amax(-2, keepdim=True) * torch.finfo(values.dtype).eps
         inverse = torch.where(alive, form, 0) / torch.where(alive, values, 1)
@@ -121,7 +129,7 @@ def _balanced(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
     return sides.put(*balance(sides.written, sides.read))
 
 
-def _balanced_with_first(wiring: Wiring, sides: _Sides, group: Group) -> tuple[torch.Tensor, torch.Tensor]:
+def _balanced_with_first(wiring: Wiring, sides: Sides, group: Group) -> tuple[torch.Tensor, torch.Tensor]:
     """The two sides of a linear group whose readers' units may still have any scale and sign.
 
     Only the first writer counts, as later ones read such units too, and each unit of the readers by the norm of its
@@ -134,7 +142,7 @@ def _balanced_with_first(wiring: Wiring, sides: _Sides, group: Group) -> tuple[t
         [layer.layer.shape[0] * _places(layer, group) for layer in wiring.readers(group.name)], -2
     )
     norms = [
-        _norm(product.unflatten(-2, (layer.layer.shape[0], -1)).flatten(-2)).repeat_interleave(
+        norm_of(product.unflatten(-2, (layer.layer.shape[0], -1)).flatten(-2)).repeat_interleave(
             _places(layer, group), -1
         )
         for product, layer in zip(products, wiring.readers(group.name), strict=True)
@@ -142,7 +150,7 @@ def _balanced_with_first(wiring: Wiring, sides: _Sides, group: Group) -> tuple[t
     norm = torch.cat(norms, -1)[..., None, :]
     read = sides.read * to_unit(norm)
     form, other = balance(written, read)
-    form, other = (side * _sign(_cubes(form))[..., None] for side in (form, other))
+    form, other = (side * sign_of(cubes(form))[..., None] for side in (form, other))
     values = other.square().sum(-1, keepdim=True)
     alive = values > values.amax(-2, keepdim=True) * torch.finfo(values.dtype).eps
     inverse = torch.where(alive, other, 0) / torch.where(alive, values, 1)
@@ -154,33 +162,18 @@ def _places(layer: WiredLayer, group: Group) -> int:
     return math.prod(layer.layer.shape[1:]) // group.entries
 
 
-def _is_chained(wiring: Wiring, layer: WiredLayer) -> bool:
-    """Whether what a matrix writes can be mixed freely too: its rows are in no canonical form yet."""
-    return LINEAR in wiring.groups[layer.out.group].actions and len(layer.layer.shape) == 2
-
-
-def _onward(wiring: Wiring, tensors: Tensors, layer: WiredLayer) -> torch.Tensor:
-    """The matrices (batch, out, in) from what a layer reads to the next groups that can't be mixed freely."""
-    weight = tensors[layer.weight]
-    if not _is_chained(wiring, layer):
-        return weight.movedim(2, -1).flatten(1, -2) if weight.dim() > 3 else weight
-    return torch.cat(
-        [_onward(wiring, tensors, next_) @ weight for next_ in wiring.readers(layer.out.group)], 1
-    )
-
-
 def _turned(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
     """Keys and queries under rotary positions: complex pairs (j, j + rotary/2), the entries beyond them balanced."""
-    sides = _Sides(wiring, tensors, group)
+    sides = Sides(wiring, tensors, group)
     rotary, half = group.rotary, group.rotary // 2
     key = torch.complex(sides.written[..., :half, :], sides.written[..., half:rotary, :])
     query = torch.complex(sides.read[..., :half, :], sides.read[..., half:rotary, :])
-    norms = _norm(torch.view_as_real(key).flatten(-2)), _norm(torch.view_as_real(query).flatten(-2))
+    norms = norm_of(torch.view_as_real(key).flatten(-2)), norm_of(torch.view_as_real(query).flatten(-2))
     alive = (norms[0] > DEAD) & (norms[1] > DEAD)
     ratio = torch.where(alive, norms[1], 1).sqrt() / torch.where(alive, norms[0], 1).sqrt()
     unit = key * to_unit(norms[0])[..., None]
     total = (unit * unit.abs().square()).sum(-1)
-    phase = torch.where(total.abs() > 0, total.conj() / _or_one(total.abs()), 1)
+    phase = torch.where(total.abs() > 0, total.conj() / or_one(total.abs()), 1)
     key, query = key * (ratio * phase)[..., None], query * (phase / ratio)[..., None]
     rest = balance(sides.written[..., rotary:, :], sides.read[..., rotary:, :])
     return sides.put(*(
@@ -190,7 +183,7 @@ def _turned(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
 
 def _in_own_basis(wiring: Wiring, tensors: Tensors, group: Group) -> Tensors:
     """A stream along the eigenvectors of its Gram matrix."""
-    basis = stream_basis([_matrix(tensors[layer.weight], axis) for layer, axis in anchors(wiring, group)])
+    basis = stream_basis([matrix(tensors[layer.weight], axis) for layer, axis in anchors(wiring, group)])
     return _act(wiring, tensors, group, Element(maps={group.name: basis[:, None]}))
 
 
@@ -209,39 +202,6 @@ _STEPS = {
 """Action → what takes it away, in the order in which they are done on one group."""
 
 
-def balance(written: torch.Tensor, read: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factors A (…, n, a) and B (…, n, b) with the product BᵀA that have equal Gram matrices, diagonal and falling.
-
-    With AᵀV = Q₁R₁ and B likewise, BᵀA = Q₂(R₂R₁ᵀ)Q₁ᵀ; the singular values of the core go to both sides as roots.
-    """
-    if not written.shape[-2]:
-        return written, read
-    q1, r1 = torch.linalg.qr(written.mT)
-    q2, r2 = torch.linalg.qr(read.mT)
-    u, values, v = torch.linalg.svd(r2 @ r1.mT, full_matrices=False)
-    root = values.sqrt()[..., None]
-    a, b = root * (v @ q1.mT), root * (u.mT @ q2.mT)
-    sign = _sign(_cubes(a) + _cubes(b))[..., None]
-    missing = written.shape[-2] - a.shape[-2]
-    a, b = (torch.nn.functional.pad(side * sign, (0, 0, 0, missing)) for side in (a, b))
-    return a, b
-
-
-def stream_basis(matrices: list[torch.Tensor], ranks: torch.Tensor | None = None) -> torch.Tensor:
-    """Orthogonal maps (batch, n, n) to the eigenvectors of Σ W Wᵀ, each W (batch, n, columns) over its norm; largest
-    eigenvalue first (or those of ``ranks`` alone), signs by the cubes of the first W."""
-    gram = torch.stack([_gram(matrix) for matrix in matrices]).sum(0)
-    vectors = torch.linalg.eigh(gram)[1].flip(-1).mT.to(matrices[0].dtype)
-    vectors = vectors if ranks is None else vectors[:, ranks]
-    return _sign(_cubes(vectors @ matrices[0]))[..., None] * vectors
-
-
-def _gram(matrix: torch.Tensor) -> torch.Tensor:
-    """W Wᵀ over its trace, as float64."""
-    gram = (matrix @ matrix.mT).double()
-    return gram / _or_one(gram.diagonal(dim1=-2, dim2=-1).sum(-1))[..., None, None]
-
-
 def anchors(wiring: Wiring, group: Group) -> Iterator[tuple[WiredLayer, Axis]]:
     """Layers between a stream and a fixed group, and their axis over the stream: no symmetry changes their Gram
     matrix. The first writer always counts, others until there are as many columns as the stream is wide."""
@@ -252,72 +212,6 @@ def anchors(wiring: Wiring, group: Group) -> Iterator[tuple[WiredLayer, Axis]]:
         if columns < group.entries and (fixed or layer is first):
             columns += math.prod(layer.layer.shape) // group.entries
             yield layer, axis
-
-
-class _Sides:
-    """What writes a group and what reads it: ``written`` and ``read`` (batch, maps, n, columns), biases of layers
-    whose outputs run over the group as one more column; :meth:`put` gives the tensors for new values of both.
-
-    A layer on whose other side any map is free too (a factor of LoRA) is seen through: its columns are those of its
-    product with the layers there.
-    """
-
-    def __init__(self, wiring: Wiring, tensors: Tensors, group: Group) -> None:
-        self._tensors = tensors
-        whole = LINEAR in group.actions
-        self._maps = 1 if whole else group.size // group.bundle
-        self._width = group.entries if whole else group.width
-        self._pieces: dict[int, list[tuple[str, Axis]]] = {1: [], -1: []}
-        seen: dict[int, list[torch.Tensor]] = {1: [], -1: []}
-        self._through = False
-        for layer, axis in wiring.touching(group.name):
-            if not axis.charge:
-                continue
-            self._pieces[axis.charge].append((layer.weight, axis))
-            product = None if whole else _product(wiring, tensors, layer, axis)
-            self._through |= product is not None
-            seen[axis.charge].append(
-                self._columns(tensors[layer.weight] if product is None else product, axis)
-            )
-            bias = layer.layer.tensors.get("bias") if axis is layer.out else None
-            if bias:
-                self._pieces[axis.charge].append((bias, axis))
-                seen[axis.charge].append(self._columns(tensors[bias], axis))
-        self.written, self.read = (torch.cat(seen[charge], -1) for charge in (1, -1))
-
-    def _columns(self, tensor: torch.Tensor, axis: Axis) -> torch.Tensor:
-        front = tensor.movedim(1 + axis.dim, 1)
-        units = front.reshape(len(front), self._maps, -1, self._width, front[0, 0].numel() * axis.block)
-        return units.transpose(2, 3).flatten(3)
-
-    def put(self, written: torch.Tensor, read: torch.Tensor) -> Tensors:
-        """The tensors by name."""
-        new: Tensors = {}
-        for charge, old, side in ((1, self.written, written), (-1, self.read, read)):
-            own = [self._columns(self._tensors[name], axis) for name, axis in self._pieces[charge]]
-            if self._through:
-                side = torch.linalg.lstsq(old.mT, side.mT).solution.mT @ torch.cat(own, -1)
-            pieces = side.split([columns.shape[-1] for columns in own], -1)
-            for (name, axis), columns in zip(self._pieces[charge], pieces, strict=True):
-                front = self._tensors[name].movedim(1 + axis.dim, 1)
-                repeated = front.shape[1] // (self._maps * self._width * axis.block)
-                units = columns.unflatten(3, (repeated, -1)).transpose(2, 3)
-                new[name] = units.reshape(front.shape).movedim(1, 1 + axis.dim)
-        return new
-
-
-def _product(wiring: Wiring, tensors: Tensors, layer: WiredLayer, axis: Axis) -> torch.Tensor | None:
-    """A matrix times those on its other side than ``axis``, where any map between them is free."""
-    other = layer.into if axis is layer.out else layer.out
-    if other is None or LINEAR not in wiring.groups[other.group].actions:
-        return None
-    if axis is layer.out:
-        rows = [_matrix(tensors[writer.weight], writer.out) for writer in wiring.writers(other.group)]
-        return tensors[layer.weight] @ torch.cat(rows, -1)
-    return (
-        torch.cat([_onward(wiring, tensors, reader) for reader in wiring.readers(other.group)], 1)
-        @ tensors[layer.weight]
-    )
 
 
 def _act(wiring: Wiring, tensors: Tensors, group: Group, element: Element) -> Tensors:
@@ -361,35 +255,4 @@ def _share(wiring: Wiring, writer: WiredLayer) -> float:
 
 
 def _signs(wiring: Wiring, tensors: Tensors, group: Group) -> torch.Tensor:
-    return _sign(_cubes(_rows(wiring, tensors, group, _first_writer(wiring, group))))
-
-
-def _cubes(rows: torch.Tensor) -> torch.Tensor:
-    """Sum of cubes of each row (…, columns) over its largest magnitude."""
-    return (rows / _or_one(rows.abs().amax(-1, keepdim=True))).pow(3).sum(-1)
-
-
-def _or_one(positive: torch.Tensor) -> torch.Tensor:
-    """Values that can be divided by: 1 for 0."""
-    return torch.where(positive > 0, positive, 1)
-
-
-def _sign(values: torch.Tensor) -> torch.Tensor:
-    return torch.where(values < 0, -1.0, 1.0).to(values.dtype)
-
-
-def _matrix(weight: torch.Tensor, axis: Axis) -> torch.Tensor:
-    """A weight (batch, *shape) as (batch, entries, columns)."""
-    front = weight.movedim(1 + axis.dim, 1)
-    return front.reshape(len(front), front.shape[1] // axis.block, -1)
-
-
-def to_unit(norm: torch.Tensor) -> torch.Tensor:
-    """The scale that makes the norm 1; 1 for units that are dead."""
-    return torch.where(norm > DEAD, norm, 1).reciprocal()
-
-
-def _norm(rows: torch.Tensor) -> torch.Tensor:
-    """Euclidean norm over the last axis, without overflow or underflow of the squares."""
-    largest = rows.abs().amax(-1, keepdim=True)
-    return torch.linalg.vector_norm(rows / _or_one(largest), dim=-1) * largest[..., 0]
+    return sign_of(cubes(_rows(wiring, tensors, group, _first_writer(wiring, group))))

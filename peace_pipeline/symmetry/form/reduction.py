@@ -17,9 +17,10 @@ from functools import cache
 import torch
 
 from peace_pipeline.symmetry.form.available import available_neurons
-from peace_pipeline.symmetry.form.canonical import anchors, canonical, stream_basis, to_unit
+from peace_pipeline.symmetry.form.canonical import anchors, canonical
 from peace_pipeline.symmetry.form.folding import folded_layer
 from peace_pipeline.symmetry.form.limits import USUAL, Limits, kept_sizes
+from peace_pipeline.symmetry.form.matrices import stream_basis, to_unit
 from peace_pipeline.symmetry.form.norms import as_rows, column_norms, row_norms, spread
 from peace_pipeline.symmetry.form.selection import (
     canonical_norms,
