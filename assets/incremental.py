@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass, field
+from io import StringIO
 from typing import Any
 
 import dagster as dg
@@ -83,14 +85,15 @@ class Pass:
             "resources": {"lake": {"config": lake}, "zoo": {"config": zoo}},
             **({"ops": config} if config else {}),
         }
-        result = self.defs.resolve_job_def(job).execute_in_process(
-            run_config=run_config,
-            instance=self.instance,
-            partition_key=partition,
-            asset_selection=list(keys) if keys is not None else None,
-            tags=process_tag(),
-            raise_on_error=False,
-        )
+        with redirect_stderr(StringIO()):  # Dagster tells there what the result, or an exception, says too
+            result = self.defs.resolve_job_def(job).execute_in_process(
+                run_config=run_config,
+                instance=self.instance,
+                partition_key=partition,
+                asset_selection=list(keys) if keys is not None else None,
+                tags=process_tag(),
+                raise_on_error=False,
+            )
         raise_if_received()
         if not result.success:
             raise PassFailed(_reason(result))

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 from importlib.resources import files
 
 import dagster as dg
@@ -18,6 +19,8 @@ _SERVER_TAG = ".dagster/grpc_info"
 """Dagster's tag that names the code server of a run; one reached by a socket is on this machine."""
 
 
+_NEEDED = 1 << 16
+"""Bytes without which there is no use in beginning."""
 _TO_THE_TERMINAL = {
     "compute_logs": {
         "module": "dagster._core.storage.noop_compute_log_manager",
@@ -28,7 +31,15 @@ _TO_THE_TERMINAL = {
 
 
 def open_instance(lake: Lake) -> dg.DagsterInstance:
-    """The instance under the lake, made at first use."""
+    """The instance under the lake, made at first use.
+
+    Raises:
+        OSError: where the lake can't be written to.
+    """
+    with tempfile.TemporaryFile(
+        dir=lake.root
+    ) as file:  # a disk's refusal, before SQLite says it in other words
+        file.write(bytes(_NEEDED))
     lake.dagster.mkdir(parents=True, exist_ok=True)
     config = lake.dagster / "dagster.yaml"
     if not config.exists():

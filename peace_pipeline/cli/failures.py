@@ -31,7 +31,11 @@ def _is_usage(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """An exception in one line; the type is named where the exception isn't one of PEACE's own."""
+    """An exception in one line; the type is named where it is neither PEACE's own nor a disk's refusal."""
+    from peace_pipeline.lake.refusals import refusal
+
+    if refused := refusal(error):
+        return refused
     text = " ".join(str(error).split())
     own = any(kind.__module__.startswith(_OWN) for kind in type(error).__mro__)
     return text if own and text else f"{type(error).__name__}: {text}"

