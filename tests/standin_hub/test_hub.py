@@ -1,14 +1,9 @@
-"""The stand-in Hub as the real client meets it."""
+"""The stand-in Hub answers as the Hub does, for the library's own client."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +12,7 @@ from unittest.mock import ANY
 
 import pytest
 import torch
-from huggingface_hub import HfApi, HfFileSystem, file_download, get_session, set_client_factory
+from huggingface_hub import HfApi, HfFileSystem, file_download, get_session
 from huggingface_hub.errors import (
     BadRequestError,
     DisabledRepoError,
@@ -32,45 +27,7 @@ from huggingface_hub.utils import parse_ratelimit_headers
 from safetensors.torch import load_file, save
 
 from tests.standin_hub import Fault, Faults, StandinHub
-
-ROOT = Path(__file__).parents[2]
-STATE = {"0.weight": torch.arange(6.0).reshape(3, 2), "1.bias": torch.ones(4, dtype=torch.float16)}
-WEIGHTS = save(STATE)
-CONFIG = json.dumps({"architectures": ["Mlp"], "model_type": "mlp", "hidden_act": "relu"}).encode()
-CARD = b"""---
-library_name: peace
-pipeline_tag: image-classification
-license: mit
-datasets: [mnist1d]
-base_model: org/base
-tags: [tiny]
-model-index:
-- name: a
-  results: []
----
-# A network
-"""
-FILES = {"config.json": CONFIG, "model.safetensors": WEIGHTS, "README.md": CARD, "logs/run.txt": b"done"}
-
-
-@pytest.fixture(autouse=True)
-def plain_client() -> Iterator[None]:
-    """The client as it comes: elsewhere in this process PEACE may have installed its polite one."""
-    installed = client_http._GLOBAL_CLIENT_FACTORY
-    set_client_factory(client_http.default_client_factory)
-    yield
-    set_client_factory(installed)
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[StandinHub]:
-    with StandinHub(tmp_path / "hub") as hub:
-        yield hub
-
-
-@pytest.fixture
-def api(hub: StandinHub) -> HfApi:
-    return HfApi(endpoint=hub.endpoint, token=False)
+from tests.standin_hub.serving import CONFIG, FILES, STATE, WEIGHTS, download
 
 
 @pytest.fixture(autouse=True)
@@ -88,10 +45,6 @@ def numbered(hub: StandinHub, count: int) -> list[str]:
     for number in range(count):
         hub.push(f"org/m{number}", {}, likes=number)
     return [f"org/m{number}" for number in range(count)]
-
-
-def download(api: HfApi, cache: Path, name: str = "model.safetensors", revision: str | None = None) -> Path:
-    return Path(api.hf_hub_download("org/a", name, revision=revision, cache_dir=cache))
 
 
 def test_pages_follow_the_order_and_links(hub: StandinHub, api: HfApi) -> None:
@@ -365,51 +318,3 @@ def test_hook_runs_before_each_request(hub: StandinHub, api: HfApi) -> None:
     hub.push("org/a", FILES)
     hub.on_request = lambda method, path: hub.set("org/a", likes=9)
     assert api.model_info("org/a").likes == 9
-
-
-def test_restart_on_the_same_folder(tmp_path: Path) -> None:
-    with StandinHub(tmp_path / "hub") as hub:
-        first = hub.push("org/a", FILES, likes=3)
-        second = hub.touch("org/a")
-        before = hub.repos
-    with StandinHub(tmp_path / "hub") as hub:
-        api = HfApi(endpoint=hub.endpoint, token=False)
-        assert hub.repos == before
-        assert api.model_info("org/a").sha == second
-        assert download(api, tmp_path / "cache", revision=first).read_bytes() == WEIGHTS
-        assert hub.touch("org/a") not in (first, second)
-
-
-def test_folders_are_imported_once(hub: StandinHub, api: HfApi, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        folder = tmp_path / "zoo" / name
-        folder.mkdir(parents=True)
-        (folder / "model.safetensors").write_bytes(WEIGHTS)
-        (folder / "config.json").write_bytes(CONFIG)
-    assert hub.import_folder(tmp_path / "zoo", "demo") == ["demo/a", "demo/b"]
-    (tmp_path / "zoo" / "b" / "config.json").unlink()
-    assert hub.import_folder(tmp_path / "zoo", "demo") == ["demo/b"]
-    assert [model.id for model in api.list_models(author="demo", sort="last_modified")] == [
-        "demo/b",
-        "demo/a",
-    ]
-    stored = hub.repos["demo/a"].path(hub.repos["demo/a"].head, "model.safetensors")
-    assert os.path.samefile(stored, tmp_path / "zoo" / "a" / "model.safetensors")
-
-
-def test_command_line_serves_until_interrupted(tmp_path: Path) -> None:
-    (tmp_path / "zoo" / "a").mkdir(parents=True)
-    (tmp_path / "zoo" / "a" / "config.json").write_bytes(CONFIG)
-    command = [sys.executable, "-u", "-m", "tests.standin_hub", str(tmp_path / "hub"), "--port", "0"]
-    command += ["--import", str(tmp_path / "zoo"), "--owner", "demo"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("1 new or changed")
-        endpoint = process.stdout.readline().split()[3].rstrip(";")
-        found = list(HfApi(endpoint=endpoint, token=False).list_models())
-        process.send_signal(signal.SIGINT)
-        output = process.stdout.read()
-    assert [model.id for model in found] == ["demo/a"]
-    assert f'endpoint = "{endpoint}"' in output
-    assert output.endswith("stopped\n")
-    assert process.returncode == 0

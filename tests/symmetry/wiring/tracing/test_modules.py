@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,8 +18,7 @@ from torch import Tensor, nn
 from peace_pipeline.symmetry.group.elements import is_of_heads
 from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.symmetry.testing import STRENGTHS, assert_invariant, assert_module_invariant
-from peace_pipeline.symmetry.wiring.inference import infer_wiring
-from peace_pipeline.symmetry.wiring.symmetries import FLIP, GAIN, LINEAR, PERMUTE, SCALE, SHIFT, SIGN
+from peace_pipeline.symmetry.wiring.symmetries import GAIN, PERMUTE, SCALE, SIGN
 from peace_pipeline.symmetry.wiring.tracing import trace
 from peace_pipeline.symmetry.wiring.tracing.libraries import wiring_in_library
 from peace_pipeline.symmetry.wiring.types import Wiring, WiringMismatch
@@ -30,9 +27,9 @@ from peace_pipeline.weights.logical import LogicalTensors
 from peace_pipeline.zoo.card import read_config
 from tests.specimens import FAMILIES, Specimen
 from tests.specimens.plain import LABELS, normal
-from tests.specimens.pretrained import DECODER, ENCODER, TOKENS, VISION, images, tokens, typed_tokens
 from tests.specimens.running import Saved
-from tests.specimens.specimen import Config, TorchSpecimen, TransformersSpecimen, draw
+from tests.specimens.specimen import TorchSpecimen, draw
+from tests.symmetry.wiring.tracing.networks import CLAIMS, LIBRARY, claims, flattened, squeezenet, transformer
 
 
 class Traced(Saved):
@@ -48,27 +45,6 @@ class Traced(Saved):
                 return
             shapes = {name: info.shape for name, info in network.tensors.items() if info.is_floating}
             yield network, wiring_in_library(shapes, config)
-
-
-class Fire(nn.Module):
-    """Two kernels side by side, joined (Iandola et al. 2016; Szegedy et al. 2015)."""
-
-    def __init__(self, into: int, squeezed: int, *widths: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Conv2d(into, squeezed, 1)
-        sizes = zip(widths, (1, 3, 5), strict=False)
-        self.branches = nn.ModuleList(nn.Conv2d(squeezed, width, k, padding=k // 2) for width, k in sizes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.squeeze(x))
-        return torch.cat([F.relu(branch(x)) for branch in self.branches], 1)
-
-
-def squeezenet() -> nn.Module:
-    pooled = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    last = nn.Conv2d(11, LABELS, 1)
-    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(inplace=True), Fire(6, 4, 5, 7), nn.MaxPool2d(2),
-                         Fire(12, 3, 4, 5, 2), last, *pooled)  # fmt: skip
 
 
 class Gated(nn.Module):
@@ -131,29 +107,10 @@ class Mixer(nn.Module):
         return self.head(self.norm(x).mean(1))
 
 
-def flattened() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(24, 7),
-        nn.BatchNorm1d(7), nn.Sigmoid(), nn.Linear(7, 6), nn.Linear(6, 8), nn.LayerNorm(8), nn.Linear(8, LABELS),
-    )  # fmt: skip
-
-
-def transformer() -> nn.Module:
-    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True)
-    return nn.Sequential(nn.Linear(3, 8), layer, nn.LayerNorm(8), nn.Linear(8, LABELS))
-
-
 def plain(module: Callable[[], nn.Module], *shape: int) -> Specimen:
     return TorchSpecimen(normal(*shape), module, {})
 
 
-def of_library(feed: Any, model: str, config: Config) -> Specimen:
-    return TransformersSpecimen(feed, model, config)
-
-
-GROUPED = dict.fromkeys(("q_groups", "k_groups", "v_groups", "intermediate_groups", "output_groups"), 2)
-STAGES = {"hidden_sizes": [6, 10], "depths": [2, 1], "num_encoder_blocks": 2, "patch_sizes": [7, 3], "strides": [4, 2],
-          "padding": [2, 1], "num_labels": 5, "mlp_ratio": 2.0}  # fmt: skip
 MODULES: dict[str, Specimen] = {
     "squeezenet": plain(squeezenet, 3, 12, 12),
     "gated": plain(Gated, 3, 10, 10),
@@ -162,46 +119,6 @@ MODULES: dict[str, Specimen] = {
     "flattened": plain(flattened, 3, 6, 6),
     "transformer": plain(transformer, 7, 3),
 }
-LIBRARY: dict[str, Specimen] = {
-    "regnet": of_library(images(32), "RegNetForImageClassification", {
-        "embedding_size": 6, "hidden_sizes": [8, 12], "depths": [2, 1], "groups_width": 4, "num_labels": 5,
-    }),
-    "mobilenet_v1": of_library(images(32), "MobileNetV1ForImageClassification", {
-        "depth_multiplier": 0.25, "min_depth": 4, "num_labels": 5,
-    }),
-    "poolformer": of_library(images(32), "PoolFormerForImageClassification", STAGES),
-    "convnextv2": of_library(images(32), "ConvNextV2ForImageClassification", {
-        "hidden_sizes": [6, 10], "depths": [2, 1], "num_stages": 2, "num_labels": 5, "image_size": 32,
-    }),
-    "squeezebert": of_library(typed_tokens, "SqueezeBertForSequenceClassification", ENCODER | GROUPED | {
-        "embedding_size": 24, "post_attention_groups": 1,
-    }),
-    "fnet": of_library(tokens, "FNetForSequenceClassification", ENCODER),
-    "dinov2": of_library(images(12), "Dinov2ForImageClassification", VISION),
-    "bloom": of_library(tokens, "BloomForCausalLM", TOKENS | {"hidden_size": 24, "n_layer": 2, "n_head": 4}),
-    "stablelm": of_library(tokens, "StableLmForCausalLM", DECODER | {"num_key_value_heads": 2}),
-}  # fmt: skip
-CLAIMS = {
-    "squeezenet": {PERMUTE, SCALE},
-    "gated": {PERMUTE, SCALE, GAIN},
-    "unet": {PERMUTE, SCALE, SIGN},
-    "mixer": {PERMUTE, SCALE, SIGN, GAIN, SHIFT},
-    "flattened": {PERMUTE, SCALE, SIGN, LINEAR, FLIP, GAIN, SHIFT},
-    "transformer": {PERMUTE, SCALE, GAIN, SHIFT},
-    "regnet": {PERMUTE, SCALE, GAIN},
-    "mobilenet_v1": {PERMUTE, GAIN},
-    "poolformer": {PERMUTE, SCALE, SIGN, GAIN, SHIFT},
-    "convnextv2": {PERMUTE, GAIN, SHIFT},
-    "squeezebert": {PERMUTE, SIGN},
-    "fnet": {PERMUTE, SIGN, GAIN, SHIFT},
-    "dinov2": {PERMUTE, SCALE, SIGN, GAIN, SHIFT},
-    "bloom": {PERMUTE, GAIN, SHIFT},
-    "stablelm": {PERMUTE, SCALE, SIGN, GAIN},
-}
-
-
-def claims(wiring: Wiring) -> set[str]:
-    return {action for group in wiring.groups.values() for action in group.actions}
 
 
 @pytest.mark.parametrize("name", [*MODULES, *LIBRARY])
@@ -285,11 +202,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "roll": lambda x: x.roll(1, 1),
     "cumulative": lambda x: x.cumsum(1), "in place": lambda x: x.clone().relu_(),
 }  # fmt: skip
+
 LAYERS: dict[str, Callable[[int, int], nn.Module]] = {
     "conv": partial(nn.Conv2d, kernel_size=3, padding=1), "pointwise": partial(nn.Conv2d, kernel_size=1),
     "norm": lambda into, _: nn.BatchNorm2d(into), "depthwise": lambda into, _: nn.Conv2d(into, into, 1, groups=into),
     "grouped": lambda into, _: nn.Conv2d(into, into, 1, groups=2), "channels": lambda into, _: nn.GroupNorm(1, into),
 }  # fmt: skip
+
 PAIRS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add, "multiply": torch.mul, "subtract": torch.sub, "larger": torch.maximum,
     "joined": lambda a, b: torch.cat([a, b], 1), "gate": lambda a, b: a * torch.sigmoid(b.mean((2, 3), keepdim=True)),
@@ -375,35 +294,3 @@ def test_a_module_is_left_as_it_was() -> None:
     trace(module, draw(torch.Generator(), 3).float())
     assert module.training
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
-
-
-HOSTILE: dict[str, Config] = {
-    "layers": {"depths": [2, 10**9]},
-    "width": {"hidden_sizes": [8, 10**12]},
-    "another class": {"architectures": ["BertModel"]},
-    "no model": {"architectures": ["Trainer"]},
-    "no kind": {"model_type": ["regnet"]},
-    "another shape": {"num_labels": 6},
-    "words": {"depths": "many"},
-}
-
-
-@pytest.mark.parametrize("case", HOSTILE)
-def test_configs_that_do_not_fit_are_refused_soon(case: str) -> None:
-    specimen = LIBRARY["regnet"]
-    shapes = {
-        name: tuple(x.shape) for name, x in specimen.make().state_dict().items() if x.is_floating_point()
-    }
-    start = time.monotonic()
-    with pytest.raises(WiringMismatch):
-        wiring_in_library(shapes, specimen.config() | HOSTILE[case])
-    assert time.monotonic() - start < 10
-
-
-def test_checkpoints_of_a_library_are_traced(tmp_path: Path) -> None:
-    saved = Saved.build(LIBRARY["regnet"], tmp_path)
-    assert (saved.wiring.method, claims(saved.wiring)) == ("traced", CLAIMS["regnet"])
-    with open_checkpoint(saved._weights) as checkpoint:
-        network = OpenNetwork.of(checkpoint, {}).logical
-        remote = {"auto_map": {"AutoModel": "code.Model"}, "architectures": ["Model"], "model_type": "other"}
-        assert infer_wiring(network.tensors.values(), remote).method == "independent"

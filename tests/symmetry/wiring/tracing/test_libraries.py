@@ -1,0 +1,48 @@
+"""Checkpoints of a library's classes, and configs that don't fit them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from peace_pipeline.symmetry.opening import OpenNetwork
+from peace_pipeline.symmetry.wiring.inference import infer_wiring
+from peace_pipeline.symmetry.wiring.tracing.libraries import wiring_in_library
+from peace_pipeline.symmetry.wiring.types import WiringMismatch
+from peace_pipeline.weights.checkpoint import open_checkpoint
+from tests.specimens.running import Saved
+from tests.specimens.specimen import Config
+from tests.symmetry.wiring.tracing.networks import CLAIMS, LIBRARY, claims
+
+HOSTILE: dict[str, Config] = {
+    "layers": {"depths": [2, 10**9]},
+    "width": {"hidden_sizes": [8, 10**12]},
+    "another class": {"architectures": ["BertModel"]},
+    "no model": {"architectures": ["Trainer"]},
+    "no kind": {"model_type": ["regnet"]},
+    "another shape": {"num_labels": 6},
+    "words": {"depths": "many"},
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_configs_that_do_not_fit_are_refused_soon(case: str) -> None:
+    specimen = LIBRARY["regnet"]
+    shapes = {
+        name: tuple(x.shape) for name, x in specimen.make().state_dict().items() if x.is_floating_point()
+    }
+    start = time.monotonic()
+    with pytest.raises(WiringMismatch):
+        wiring_in_library(shapes, specimen.config() | HOSTILE[case])
+    assert time.monotonic() - start < 10
+
+
+def test_checkpoints_of_a_library_are_traced(tmp_path: Path) -> None:
+    saved = Saved.build(LIBRARY["regnet"], tmp_path)
+    assert (saved.wiring.method, claims(saved.wiring)) == ("traced", CLAIMS["regnet"])
+    with open_checkpoint(saved._weights) as checkpoint:
+        network = OpenNetwork.of(checkpoint, {}).logical
+        remote = {"auto_map": {"AutoModel": "code.Model"}, "architectures": ["Model"], "model_type": "other"}
+        assert infer_wiring(network.tensors.values(), remote).method == "independent"
