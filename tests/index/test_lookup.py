@@ -1,0 +1,63 @@
+"""A query by name: what is in the index, or known to be nowhere, is answered without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from peace_pipeline.index.lookup import UnknownQuery, example, find
+from peace_pipeline.index.search import NoIndex
+from peace_pipeline.lake import Lake
+from tests.conftest import write_network
+from tests.indexed import filled
+
+__all__ = ["filled"]
+SEARCH = """
+import sys
+from peace_pipeline.cli.app import app
+code = 0
+try:
+    app(["search", sys.argv[1], "--home", sys.argv[2], "--json"])
+except SystemExit as ended:
+    code = ended.code
+print(code, sorted({"torch", "dagster", "torch_geometric", "lightning"} & sys.modules.keys()))
+"""
+
+
+@pytest.mark.parametrize(("query", "code"), [("directory:zoo/a", 0), ("directory:zoo/nowhere", 1)])
+def test_what_is_known_is_answered_without_torch(filled: Lake, query: str, code: int) -> None:
+    command = [sys.executable, "-c", SEARCH, query, str(filled.root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == f"{code} []"
+    assert ("not in the index" in done.stderr) == bool(code)
+
+
+def test_a_model_is_left_out_of_its_own_answer(filled: Lake) -> None:
+    assert "directory:zoo/a" not in {hit.model_id for hit in find(filled, "directory:zoo/a")}
+
+
+def test_a_path_is_embedded(filled: Lake, zoo: Path, tmp_path: Path) -> None:
+    folder = write_network(tmp_path / "copy", "mlp", 1)
+    hit = find(filled, str(folder), k=1)[0]
+    assert hit.model_id == "directory:zoo/a"
+    assert hit.similarity == pytest.approx(1, abs=1e-5)
+
+
+def test_a_path_without_a_network_says_why(filled: Lake, tmp_path: Path) -> None:
+    with pytest.raises(UnknownQuery, match="not in the index"):
+        find(filled, str(tmp_path))
+
+
+def test_an_example_is_a_model_of_the_index(filled: Lake) -> None:
+    query = example(filled)
+    assert query is not None
+    assert find(filled, query)
+
+
+def test_without_an_index_there_is_no_example_and_no_answer(lake: Lake) -> None:
+    assert example(lake) is None
+    with pytest.raises(NoIndex):
+        find(lake, "a")
