@@ -16,7 +16,8 @@ import torch
 
 from peace_pipeline.weights.errors import CorruptFile, ForbiddenPath, UnsupportedFormat
 from peace_pipeline.weights.extents import Place, contiguous
-from peace_pipeline.weights.formats.onnx_layout import Weight, weights_of
+from peace_pipeline.weights.formats.onnx_layers import Weight
+from peace_pipeline.weights.formats.onnx_layout import weights_of
 from peace_pipeline.weights.formats.onnx_model import Beside, ModelParser, StoredTensor
 from peace_pipeline.weights.formats.protobuf import varints
 from peace_pipeline.weights.local_blob import Blob, local_blob

@@ -25,6 +25,7 @@ from peace_pipeline.weights.errors import (
 )
 from peace_pipeline.weights.extents import Place
 from peace_pipeline.weights.formats import zips
+from peace_pipeline.weights.formats.pickled_tensors import tensor_of
 from peace_pipeline.weights.formats.pickles import (
     MAX_OPCODES,
     MAX_PICKLE,
@@ -41,7 +42,7 @@ from peace_pipeline.weights.formats.state_dicts import (
     network,
     python_module,
 )
-from peace_pipeline.weights.formats.storages import Storages, Tensor, Unreadable, View, tensor_of, width_of
+from peace_pipeline.weights.formats.storages import Storages, Tensor, Unreadable, View, width_of
 from peace_pipeline.weights.formats.torchscript import Code
 from peace_pipeline.weights.local_blob import Blob, local_blob
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -12,16 +11,13 @@ import torch
 
 from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, UnreadableCheckpoint, UnsupportedFormat
 from peace_pipeline.weights.extents import Place
-from peace_pipeline.weights.formats.pickles import Global, Object, Persistent
+from peace_pipeline.weights.formats.pickles import Object, Persistent
 from peace_pipeline.weights.local_blob import Blob
 from peace_pipeline.weights.tensors import MAX_DIMENSIONS
 
-"""More than PyTorch has (25) or NumPy (64)."""
-
 _MAX_VALUES = 1 << 63
-_MAX_ARGUMENTS = 16
-_MAX_WRAPPED = 8
-"""A parameter of a parameter of …"""
+MAX_ARGUMENTS = 16
+"""Of a pickled call or storage: none of PyTorch's or NumPy's has more."""
 
 _LARGE = 16 << 20
 """Bytes of a tensor whose values must each stand at one place."""
@@ -44,18 +40,6 @@ _STORAGES = {
     "QInt32Storage": torch.int32,
     "UntypedStorage": torch.uint8,
 }
-_QUANTISED = {"QInt8Storage": "qint8", "QUInt8Storage": "quint8", "QInt32Storage": "qint32"}
-_FLOATS = ("float64", "float32", "float16", "bfloat16")
-_FLOATS_8 = ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu")
-_INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
-_DTYPES = {
-    f"torch.{name}": getattr(torch, name)
-    for name in (*_FLOATS, *_FLOATS_8, *_INTEGERS, "bool", "complex64", "complex128")
-}
-_ARRAYS = {
-    np.dtype(name).str[1:]: getattr(torch, name) for name in ("float64", "float32", "float16", *_INTEGERS)
-}
-_ARRAYS |= {"b1": torch.bool, "c8": torch.complex64, "c16": torch.complex128}
 
 
 class Storages(Protocol):
@@ -177,130 +161,7 @@ class Unreadable:
 Tensor = View | Quantised | Array
 
 
-def tensor_of(record: Any, storages: Storages) -> Tensor | Unreadable | None:
-    """The tensor that a pickled object stands for; none where it is something else."""
-    try:
-        for _ in range(_MAX_WRAPPED):
-            if not isinstance(record, Object) or not isinstance(record.maker, Global):
-                return None
-            path, arguments = record.maker.path, record.arguments
-            if len(arguments) > _MAX_ARGUMENTS:
-                return None
-            if path in _WRAPPERS:
-                record = arguments[0]
-            elif path in _TYPED:
-                record = Object(arguments[0], arguments[2])
-            elif path in _MAKERS:
-                return _MAKERS[path](record, storages)
-            else:
-                return None
-    except (UnsupportedFormat, CorruptFile, ExcessiveSize) as error:
-        return Unreadable(error)
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ):  # arguments of any number and kind
-        return Unreadable(CorruptFile("is described by nonsense"))
-    return None
-
-
-def _plain(record: Object, storages: Storages) -> View:
-    storage, offset, shape, strides, *rest = record.arguments
-    if len(rest) > 2 and rest[2]:
-        raise UnsupportedFormat("is a lazy conjugate or negative")
-    return _view(storage, offset, shape, strides, storages)
-
-
-def _typed(record: Object, storages: Storages) -> View:
-    storage, offset, shape, strides, _, _, dtype, *rest = record.arguments
-    if rest and rest[0]:
-        raise UnsupportedFormat("is a lazy conjugate or negative")
-    if dtype.path not in _DTYPES:
-        raise UnsupportedFormat(f"is of type {dtype.path[:40]}, which is not read")
-    return _view(storage, offset, shape, strides, storages, _DTYPES[dtype.path])
-
-
-def _quantised(record: Object, storages: Storages) -> Quantised:
-    storage, offset, shape, strides, (scheme, scale, zero_point, *axis), *_ = record.arguments
-    kind = storage.id[1].path.rpartition(".")[2]
-    if kind not in _QUANTISED:
-        raise UnsupportedFormat(f"is quantised by {scheme.path[:40]} in {kind[:40]}, which is not read")
-    codes = _view(storage, offset, shape, strides, storages)
-    if not axis:
-        return Quantised(codes, _QUANTISED[kind], float(scale), float(zero_point), 0)
-    if type(axis[0]) is not int or not 0 <= axis[0] < len(codes.shape):
-        raise ValueError
-    places = codes.shape[axis[0]]
-    scales, zero_points = (_scales(value, places, storages) for value in (scale, zero_point))
-    return Quantised(codes, _QUANTISED[kind], scales, zero_points, axis[0])
-
-
-def _scales(record: Any, count: int, storages: Storages) -> View:
-    scales = tensor_of(record, storages)
-    if not isinstance(scales, View) or scales.shape != (count,):
-        raise ValueError
-    return scales
-
-
-def _array(record: Object, _: Storages) -> Array | None:
-    _, shape, layout, by_columns, data = record.state
-    return _packed(data, layout, shape, by_columns)
-
-
-def _buffer(record: Object, _: Storages) -> Array | None:
-    data, layout, shape, order = record.arguments
-    return _packed(data, layout, shape, order == "F")
-
-
-def _packed(data: Any, layout: Object, shape: Any, by_columns: bool) -> Array | None:
-    code = layout.arguments[0]
-    if code not in _ARRAYS:  # texts, dates, objects
-        return None
-    if type(data) is str:  # of Python 2
-        data = data.encode("latin-1")
-    dtype = np.dtype(code).newbyteorder(layout.state[1] if layout.state else "=")
-    _check_shape(shape)
-    if math.prod(shape) * dtype.itemsize != len(data):
-        raise CorruptFile(f"of shape {shape} does not take {len(data):,} bytes")
-    if type(data) is not bytes:
-        raise TypeError
-    return Array(data, dtype, _ARRAYS[code], shape, bool(by_columns))
-
-
-def _refuse(reason: str) -> Callable[[Object, Storages], Unreadable]:
-    return lambda _record, _storages: Unreadable(UnsupportedFormat(reason))
-
-
-_MAKERS: dict[str, Callable[[Object, Storages], Tensor | Unreadable | None]] = {
-    "torch._utils._rebuild_tensor": _plain,
-    "torch._utils._rebuild_tensor_v2": _plain,
-    "torch._utils._rebuild_tensor_v3": _typed,
-    "torch._utils._rebuild_qtensor": _quantised,
-    "torch._utils._rebuild_sparse_tensor": _refuse("is sparse"),
-    "torch._utils._rebuild_sparse_csr_tensor": _refuse("is sparse"),
-    "torch._utils._rebuild_nested_tensor": _refuse("is nested"),
-    "torch._utils._rebuild_meta_tensor_no_storage": _refuse("is on the device meta, which has no values"),
-    "torch._utils._rebuild_wrapper_subclass": _refuse("is of a class of its own"),
-    "torch._utils._rebuild_device_tensor_from_numpy": _refuse("lay on a device of another kind"),
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _refuse("lay on a device of another kind"),
-    "torch._utils._rebuild_xla_tensor": _refuse("lay on a device of another kind"),
-}
-for _package in ("numpy.core", "numpy._core"):
-    _MAKERS[f"{_package}.multiarray._reconstruct"] = _array
-    _MAKERS[f"{_package}.numeric._frombuffer"] = _buffer
-
-_WRAPPERS = {
-    "torch._utils._rebuild_parameter",
-    "torch._utils._rebuild_parameter_with_state",
-    "torch.nn.parameter.Parameter",
-}
-_TYPED = {"torch._tensor._rebuild_from_type", "torch._tensor._rebuild_from_type_v2"}
-
-
-def _view(
+def view(
     storage: Persistent,
     offset: Any,
     shape: Any,
@@ -311,7 +172,7 @@ def _view(
     """A view, checked against the bytes that the file has for its storage."""
     region = _region(storage, storages)
     shape = shape.arguments[0] if isinstance(shape, Object) else shape  # torch.Size
-    _check_shape(shape)
+    check_shape(shape)
     if type(strides) is not tuple or len(strides) != len(shape):
         raise ValueError
     dtype = dtype or region.dtype
@@ -341,7 +202,7 @@ class _Region(NamedTuple):
 
 def _region(storage: Persistent, storages: Storages) -> _Region:
     """The storage, or the part of one (in old files), that a persistent id stands for."""
-    mark, kind, key, location, length, *view = storage.id[:_MAX_ARGUMENTS]
+    mark, kind, key, location, length, *view = storage.id[:MAX_ARGUMENTS]
     if mark != "storage" or location == "meta":
         raise UnsupportedFormat("has no values")
     if type(key) is not str and type(key) is not int:
@@ -365,14 +226,14 @@ def _region(storage: Persistent, storages: Storages) -> _Region:
 def width_of(storage: Persistent) -> tuple[str, int] | None:
     """Key, and bytes of one value, of a storage; none where it is something else."""
     try:
-        mark, kind, key, *_ = storage.id[:_MAX_ARGUMENTS]
+        mark, kind, key, *_ = storage.id[:MAX_ARGUMENTS]
         name = kind.path.rpartition(".")[2]
         return (str(key), _STORAGES[name].itemsize) if type(key) in (str, int) and mark == "storage" else None
     except (AttributeError, LookupError, TypeError, ValueError):  # an id of any kind
         return None
 
 
-def _check_shape(shape: Any) -> None:
+def check_shape(shape: Any) -> None:
     """Raises:
     ValueError: where it isn't one.
     ExcessiveSize: where it has more dimensions than PyTorch and NumPy allow.
