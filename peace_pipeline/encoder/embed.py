@@ -50,6 +50,12 @@ def embed(
                     yield from embed(encoder, [network], dtype)
 
 
+def embeddable(encoder: Encoder, networks: Sequence[Network]) -> list[Network]:
+    """Those of the networks that an encoder can embed."""
+    failed = {found.key for found in embed(encoder, networks) if isinstance(found, Unembeddable)}
+    return [network for network in networks if network.key not in failed]
+
+
 def _finite(embedding: Embedding) -> Embedding | Unembeddable:
     if np.isfinite(embedding.network).all() and np.isfinite(embedding.layers).all():
         return embedding

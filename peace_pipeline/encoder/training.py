@@ -18,7 +18,8 @@ from lightning.pytorch.loggers import MLFlowLogger
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.batches import TrainingSet, Views, keys_of
-from peace_pipeline.encoder.config import VARIANTS, EncoderConfig
+from peace_pipeline.encoder.config import VARIANTS
+from peace_pipeline.encoder.embed import embeddable
 from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.encoder.losses import LOSSES, MINERS, built, pair_loss, twin_loss
 from peace_pipeline.encoder.members import MINIMUM_NETWORKS, trainable, training_members, validation_members
@@ -119,8 +120,10 @@ def train(
             f"{MINIMUM_NETWORKS} needed to train an encoder"
         )
     lightning.seed_everything(settings.seed, verbose=False)
-    training, validation = _training_set(lake, settings, pairs), _validation(lake, settings, pairs)
-    module = ContrastiveTraining(Encoder(VARIANTS[settings.variant]), training, validation, settings)
+    encoder = Encoder(VARIANTS[settings.variant])
+    training = _training_set(lake, encoder, settings, pairs)
+    validation = _validation(lake, encoder, settings, pairs)
+    module = ContrastiveTraining(encoder.train(), training, validation, settings)
     with FileLock(lake.root / ".training.lock"):  # MLflow makes its tables without one
         best, epochs = _fit(lake, module, progress)
     changed = settings.model_dump(exclude_defaults=True) | pairs.model_dump(exclude_defaults=True)
@@ -135,25 +138,26 @@ def train(
     return Trained(version, epochs, best, time.monotonic() - started)
 
 
-def _training_set(lake: Lake, settings: Settings, pairs: PairSettings) -> TrainingSet:
-    members, config = training_members(lake, pairs), VARIANTS[settings.variant]
-    stacks = _loaded(lake, members, config)
+def _training_set(lake: Lake, encoder: Encoder, settings: Settings, pairs: PairSettings) -> TrainingSet:
+    members = training_members(lake, pairs)
+    stacks = _loaded(lake, members, encoder)
     partners = Partners.read(lake, keys_of(stacks))
     named = {one.model_id: one for one in members}
-    return TrainingSet(stacks, named, partners, pairs, config, settings.seed)
+    return TrainingSet(stacks, named, partners, pairs, encoder.config, settings.seed)
 
 
-def _validation(lake: Lake, settings: Settings, pairs: PairSettings) -> Validation:
+def _validation(lake: Lake, encoder: Encoder, settings: Settings, pairs: PairSettings) -> Validation:
     members = validation_members(lake, pairs, settings.validation)
-    stacks = _loaded(lake, members, VARIANTS[settings.variant])
+    stacks = _loaded(lake, members, encoder)
     return Validation(stacks, {one.model_id: one for one in members})
 
 
-def _loaded(lake: Lake, members: list[Listing], config: EncoderConfig) -> list[Stack]:
-    """The networks as the encoder takes them, stacked in the order of batches."""
+def _loaded(lake: Lake, members: list[Listing], encoder: Encoder) -> list[Stack]:
+    """The networks as the encoder takes them, stacked in the order of batches; those that it can't embed would spoil
+    it for all, and are left out."""
     batches = {batch: {one.model_id for one in members if one.batch == batch} for batch in _batches(members)}
     networks = (network for batch, ids in batches.items() for network in read_networks(lake, batch, ids))
-    return [encoder_input(stack, config) for stack in stacked(networks)]
+    return [encoder_input(stack, encoder.config) for stack in stacked(embeddable(encoder, list(networks)))]
 
 
 def _batches(members: list[Listing]) -> list[str]:

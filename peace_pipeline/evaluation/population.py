@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 from peace_pipeline.encoder.pairs import DECADES
 from peace_pipeline.lake import Lake
+from peace_pipeline.lake.keyed import quoted
+from peace_pipeline.lake.tables import SKIPPED
+from peace_pipeline.stages.embed import OUTCOMES
 from peace_pipeline.symmetry.form.canonical import canonical
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import Strength, Tensors, random_element
@@ -76,6 +80,15 @@ def cohorts(networks: Iterable[Listed]) -> list[Cohort]:
         )
         for pairs in alike.values()
     ]
+
+
+def is_embedded(lake: Lake, version: str) -> str:
+    """SQL over the fields of a listing: whether this encoder version could embed the network, as far as is known."""
+    outcomes = lake.embeddings(OUTCOMES, version, "[!.]*")
+    if not any(outcomes.parent.glob(outcomes.name)):
+        return "true"
+    files = quoted(f"{glob.escape(str(outcomes.parent))}/{outcomes.name}")
+    return f"model_id NOT IN (SELECT model_id FROM read_parquet({files}) WHERE status = '{SKIPPED}')"
 
 
 def read_listed(lake: Lake, listings: Collection[Listing]) -> Iterator[Listed]:

@@ -34,6 +34,7 @@ def model_errors() -> Iterator[None]:
     except MemoryError as error:
         raise UnusableModel("does not fit in memory") from error
     except LinAlgError as error:
-        raise UnusableModel(f"linear algebra fails on its weights: {error}") from error
+        which = str(error).partition(":")[0]
+        raise UnusableModel(f"linear algebra fails on its weights ({which})") from error
     except (UnreadableCheckpoint, ValueError) as error:
         raise UnusableModel(str(error).strip() or type(error).__name__) from error

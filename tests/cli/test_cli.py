@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file, save_file
 
 from peace_pipeline.index.tables import indexed_models
 from peace_pipeline.lake import Lake
@@ -82,22 +83,28 @@ def test_changed_and_deleted_networks(own: Workplace) -> None:
 
 
 def test_unreadable_models_are_skipped_once_each_with_a_reason(own: Workplace, tmp_path: Path) -> None:
-    write_networks(own.zoo, NETWORKS, 4)
+    write_networks(own.zoo, NETWORKS, 5)
     weights = own.zoo / f"n{NETWORKS:03}" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     (own.zoo / f"n{NETWORKS + 1:03}" / "model.safetensors").unlink()
     folder = own.zoo / f"n{NETWORKS + 2:03}"
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
+    huge = own.zoo / f"n{NETWORKS + 3:03}" / "model.safetensors"
+    save_file({name: value * 1e30 for name, value in load_file(huge).items()}, huge)
     summary = own.peace("run", "--json").json
     reasons = {row["model_id"]: row["reason"] for row in summary["skipped"]}
     assert summary["embedded"] == 1
-    assert len(summary["skipped"]) == 3
+    assert len(summary["skipped"]) == 4
+    assert "its vector is not finite" in reasons[f"directory:zoo/n{NETWORKS + 3:03}"]
     assert reasons[f"directory:zoo/n{NETWORKS + 1:03}"] == "config.json but no weights"
     assert all(reasons.values())
     assert not (tmp_path / "exploded").exists()
     assert len(model_ids(own)) == NETWORKS + 1
     assert own.peace("run", "--json").json["skipped"] == []
+    rows = own.peace("embed", "zoo/n000", str(huge), "zoo/n001", "--json", code=1).json
+    assert ["vector" in row for row in rows] == [True, False, True]
+    assert "its vector is not finite" in rows[1]["error"]
 
 
 def test_a_killed_run_is_completed_by_the_next(own: Workplace) -> None:

@@ -15,7 +15,7 @@ from peace_pipeline.encoder.pairs import write_pairs
 from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.encoder.training import TooFewNetworks, train
 from peace_pipeline.lake import Lake
-from tests.conftest import card_of, directory, ingest, write_model, write_network
+from tests.conftest import card_of, directory, ingest, module_of, write_model, write_network
 
 
 def networks_in(zoo: Path, count: int) -> None:
@@ -38,6 +38,9 @@ def trained_on(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake.open(root / "home")
     networks_in(root / "zoo", MINIMUM_NETWORKS - 1)
     write_network(root / "zoo" / "cnn", "cnn", card=card_of("digits", "c", "c-0"))
+    state = module_of("mlp", 5, torch.float32).state_dict()
+    for name in ("huge0", "huge3"):  # of the validation and of the training runs
+        write_model(root / "zoo" / name, {name: value * 1e30 for name, value in state.items()})
     ingest(lake, directory(root / "zoo"))
     write_pairs(lake)
     return lake

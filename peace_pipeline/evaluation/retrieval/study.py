@@ -17,7 +17,7 @@ from peace_pipeline.encoder import store
 from peace_pipeline.encoder.embed import embed_stacks
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.evaluation.baselines.registry import Similarity, all_baselines
-from peace_pipeline.evaluation.population import Cohort, Member, disguising, read_listed
+from peace_pipeline.evaluation.population import Cohort, Member, disguising, is_embedded, read_listed
 from peace_pipeline.evaluation.readings import Reader, Readings, Vectors, read
 from peace_pipeline.evaluation.reports import NothingToReport
 from peace_pipeline.evaluation.retrieval.grades import relevance, same_function, same_task
@@ -50,7 +50,8 @@ def score_methods(
         NothingToReport: where fewer than two test runs share a task.
     """
     version, encoder = store.load(lake)
-    listed = _drawn(lake, TEST, most.gallery, seed)
+    embedded = is_embedded(lake, version)
+    listed = _drawn(lake, TEST, most.gallery, seed, embedded)
     asking = _asking(listed, most.queries, seed)
     of_weights = sum(method.weights_only for method in all_baselines().values())
     done = _counter(progress, 3 + 1 + of_weights + 1 + len(all_baselines()))
@@ -62,7 +63,9 @@ def score_methods(
     done()
     hidden = read(read_listed(lake, asking), readers, disguising(seed))
     done()
-    train = read(read_listed(lake, _drawn(lake, TRAIN, most.training, seed)), readers | {PEACE: None})
+    train = read(
+        read_listed(lake, _drawn(lake, TRAIN, most.training, seed, embedded)), readers | {PEACE: None}
+    )
     done()
     members = test[PEACE].members
     asked = {listing.model_id for listing in asking}
@@ -82,8 +85,8 @@ def score_methods(
     )
 
 
-def _drawn(lake: Lake, split: str, most: int, seed: int) -> list[Listing]:
-    where = f"task IS NOT NULL AND split = '{split}'"
+def _drawn(lake: Lake, split: str, most: int, seed: int, embedded: str) -> list[Listing]:
+    where = f"task IS NOT NULL AND split = '{split}' AND {embedded}"
     return sample_listings(lake, most, seed=seed, where=where, card_size=CARD)
 
 

@@ -21,7 +21,7 @@ import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.evaluation.invariance import Invariance, measure
-from peace_pipeline.evaluation.population import cohorts, read_listed
+from peace_pipeline.evaluation.population import cohorts, is_embedded, read_listed
 from peace_pipeline.evaluation.symmetry.results import Results
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
@@ -167,7 +167,7 @@ def measure_all(
         NoEncoder: where the lake has no encoder.
     """
     version, encoder = store.load(lake)
-    alike = _by_architecture(lake, count, largest, seed)
+    alike = _by_architecture(lake, count, largest, seed, is_embedded(lake, version))
     own = {name: group for name, group in alike.items() if len(group) == count}
     families = _by_wiring(family_sheets())
     samples: list[Callable[[], list[Stack]]] = [partial(_stacks, lake, group) for group in own.values()]
@@ -206,14 +206,16 @@ def _by_wiring(sheets: Sequence[FamilySheet]) -> list[tuple[list[str], FamilyShe
     return [([sheet.name for sheet in group], group[0]) for group in alike.values()]
 
 
-def _by_architecture(lake: Lake, count: int, largest: int, seed: int) -> dict[str, list[Listing]]:
+def _by_architecture(
+    lake: Lake, count: int, largest: int, seed: int, embedded: str
+) -> dict[str, list[Listing]]:
     """At most ``count`` networks of each architecture whose symmetries are known, those that were not trained on
     first."""
     listed = sample_listings(
         lake,
         count,
         seed=seed,
-        where=f"{_ACTED_ON} AND parameters <= {largest}",
+        where=f"{_ACTED_ON} AND parameters <= {largest} AND {embedded}",
         each="coalesce(architecture, method)",
         first=f"split = '{TRAIN}'",
     )
