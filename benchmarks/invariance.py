@@ -42,9 +42,9 @@ def main() -> None:
         task = bar.add_task("measuring", total=None)
         results = measure_all(
             Lake.open(arguments.home),
-            arguments.networks,
-            arguments.seed,
-            lambda done, total: bar.update(task, completed=done, total=total),
+            count=arguments.networks,
+            seed=arguments.seed,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     console = Console(width=140)
     console.print(

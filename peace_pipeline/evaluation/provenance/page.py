@@ -22,7 +22,7 @@ def page(results: Results) -> Page:
         "least similarity of derived ones": f"{results.thresholds.derived:.3f}",
         "seed": str(results.seed),
     }
-    return Page(summary(results), facts, [_confusion(results), _kinds(results), _method()])
+    return Page(summary(results), facts, [_confusion(results), _kinds(results), _method(results)])
 
 
 def summary(results: Results) -> str:
@@ -112,7 +112,7 @@ def _strip(results: Results) -> go.Figure:
     return styled(figure, 520)
 
 
-def _method() -> Section:
+def _method(results: Results) -> Section:
     return Section(
         "How this was measured",
         [
@@ -121,5 +121,7 @@ def _method() -> Section:
             "what the same matching finds in shuffled values; a network's is the mean over its values.",
             "Thresholds are those of least error on pairs of training runs; the tables show pairs of test runs alone. "
             "Fine-tuned networks were really trained on, with the zoo's own optimiser.",
+            f"Of a larger zoo at most {results.side:,} networks of each split are drawn from, recipe by recipe, with "
+            f"the seed {results.seed}.",
         ],
     )

@@ -42,10 +42,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class Results:
-    """All pairs, and the thresholds that those of training runs gave."""
+    """All pairs, drawn from at most ``side`` networks of each split, and the thresholds that those of training runs
+    gave."""
 
     thresholds: Thresholds
     seed: int
+    side: int
     judged: Sequence[Judged]
 
     @property

@@ -29,10 +29,12 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.zoo.current import Current
-from peace_pipeline.zoo.listing import TEST, TRAIN, Listing, listings
+from peace_pipeline.zoo.listing import TEST, TRAIN, Listing, sample_listings
 
 BASES = {TRAIN: 42, TEST: 84}
 """Networks of each split from which pairs are made: about 25 of each, so more than 2,000 of test runs."""
+SIDE = 2_000
+"""Networks of each split to draw from."""
 _EVERYTHING = Thresholds(0.0, 0.0)
 
 
@@ -49,29 +51,42 @@ class Pair:
 
 
 def judge_pairs(
-    lake: Lake, *, seed: int = 0, bases: Mapping[str, int] = BASES, progress: Progress | None = None
+    lake: Lake,
+    *,
+    seed: int = 0,
+    bases: Mapping[str, int] = BASES,
+    side: int = SIDE,
+    progress: Progress | None = None,
 ) -> Results:
     """Fit the thresholds to pairs of training runs, and judge pairs of test runs by them.
+
+    Of each split there are at most ``side`` networks to draw from, whole recipes as far as there is room; ``bases`` of
+    them are compared, with one partner of every kind. In memory at a time: their records, and the weights of a pair.
 
     Raises:
         NothingToReport: where the lake has no trained zoo with runs on both sides of the split.
     """
-    listed = [network for network in listings(lake) if network.source == "trained"]
-    sides = {split: [each for each in listed if each.split == split] for split in (TRAIN, TEST)}
-    if not all(len({each.recipe for each in side}) > 1 for side in sides.values()):
+    sides = {split: _side(lake, split, side, seed) for split in (TRAIN, TEST)}
+    if not all(len({each.recipe for each in listed}) > 1 for listed in sides.values()):
         raise NothingToReport("no trained zoo with several recipes among training and test runs")
-    chosen = {split: _bases(side, bases[split], seed) for split, side in sides.items()}
-    records = Current(lake).records(network.model_id for network in listed)
+    chosen = {split: _bases(listed, bases[split], seed) for split, listed in sides.items()}
+    records = Current(lake).records(each.model_id for listed in sides.values() for each in listed)
     total, done = sum(map(len, chosen.values())), 0
     judged: list[Judged] = []
-    for split, side in sides.items():
+    for split, listed in sides.items():
         for base in chosen[split]:
-            judged += [judge(pair, split) for pair in pairs_of(records, base, side, seed + done)]
+            judged += [judge(pair, split) for pair in pairs_of(records, base, listed, seed + done)]
             done += 1
             if progress:
                 progress(done, total)
     thresholds = fit([each for each in judged if each.split == TRAIN])
-    return Results(thresholds, seed, judged)
+    return Results(thresholds, seed, side, judged)
+
+
+def _side(lake: Lake, split: str, most: int, seed: int) -> list[Listing]:
+    """Networks of the trained zoo on one side of the split."""
+    where = f"source = 'trained' AND split = '{split}'"
+    return sample_listings(lake, most, seed=seed, where=where, together="coalesce(recipe, model_id)")
 
 
 def _bases(side: Sequence[Listing], count: int, seed: int) -> list[Listing]:

@@ -64,7 +64,7 @@ def _task_section(results: Results) -> Section:
     header = ["Method", "MAP", *(f"P@{k}" for k in CUTOFFS), *(f"R@{k}" for k in CUTOFFS)]
     rows: list[list[str | Cell]] = [
         [_title(method), *(_cell(grade.estimate(method, metric)) for metric in metrics)]
-        for method in _ordered(grade)
+        for method in grade.methods()
     ]
     return Section(
         "Same task, another training run",
@@ -87,7 +87,7 @@ def _function_section(results: Results) -> Section:
     names = ["All", *(scope.removeprefix("wiring_") for scope in scopes[1:])]
     rows: list[list[str | Cell]] = [
         [_title(method), *(_cell(grade.estimate(method, "recall_at_1", scope)) for scope in scopes)]
-        for method in _ordered(grade)
+        for method in grade.methods()
     ]
     left_out = results.population["test_independent"]
     apart = (
@@ -129,20 +129,14 @@ def _method_section(results: Results) -> Section:
             f"Of a larger zoo a sample is measured, drawn at random with the seed {results.seed}: a gallery of at most "
             f"{most.gallery:,} test networks, of which at most {most.queries:,} ask, and {most.training:,} training "
             "networks for the baselines. So the memory that this takes does not grow with the zoo.",
-            *(f"{b.title}: {_first_sentence(b.similarity.__doc__ or '')}" for b in all_baselines().values()),
+            *(f"{_title(name)}: {_first_paragraph(name)}" for name in results.same_task.methods()[1:]),
         ],
     )
 
 
-def _first_sentence(text: str) -> str:
+def _first_paragraph(method: str) -> str:
+    text = all_baselines()[method].similarity.__doc__ or ""
     return " ".join(text.split("\n\n")[0].replace("``", "").split())
-
-
-def _ordered(grade: Grade) -> list[str]:
-    """PEACE, then the methods that read weights, best first, then those that read cards."""
-    names = [name for name in grade.scopes[ALL] if name != PEACE]
-    names.sort(key=lambda name: (not all_baselines()[name].weights_only, -grade.estimate(name, "map").mean))
-    return [PEACE, *names]
 
 
 def _title(method: str) -> str:

@@ -54,7 +54,7 @@ def at_k(grade: Grade, title: Title) -> go.Figure:
     """Precision and recall at each cutoff."""
     figure = make_subplots(1, 2, subplot_titles=("Precision@k", "Recall@k"), horizontal_spacing=0.08)
     for column, metric in enumerate(("precision", "recall"), 1):
-        for color, method in zip(_colors(grade), grade.scopes[ALL], strict=True):
+        for color, method in zip(_colors(grade), grade.methods(), strict=True):
             figure.add_scatter(
                 x=[f"k = {k}" for k in CUTOFFS],
                 y=[grade.estimate(method, f"{metric}_at_{k}").mean for k in CUTOFFS],
@@ -74,7 +74,7 @@ def by_architecture(grade: Grade, title: Title) -> go.Figure:
     """MAP within each architecture."""
     scopes = [scope for scope in grade.scopes if scope != ALL]
     figure = go.Figure()
-    for color, method in zip(_colors(grade), grade.scopes[ALL], strict=True):
+    for color, method in zip(_colors(grade), grade.methods(), strict=True):
         found = [grade.estimate(method, "map", scope) for scope in scopes]
         figure.add_bar(
             x=scopes,

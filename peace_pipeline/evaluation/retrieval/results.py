@@ -33,6 +33,13 @@ class Grade:
         scores = self.scopes[ALL]
         return estimate(scores[method].values[metric] - scores[other].values[metric], self.seed)
 
+    def methods(self) -> list[str]:
+        """PEACE, then the methods that read weights, best first, then those that read cards."""
+        baselines = all_baselines()
+        names = [name for name in self.scopes[ALL] if name != PEACE]
+        names.sort(key=lambda name: (not baselines[name].weights_only, -self.estimate(name, "map").mean))
+        return [PEACE, *names]
+
     def best_of_weights(self, metric: str = "map") -> str:
         """The strongest baseline of those that read only weights."""
         rivals = [name for name in self.scopes[ALL] if name != PEACE and all_baselines()[name].weights_only]

@@ -196,7 +196,8 @@ def _method_section(results: Results) -> Section:
             "in the decay of their spectrum and their rank, tails, sparsity, correlation of rows, smoothness of "
             "kernels, and the size of units and layers; norms and biases are random too. Actions change the tensors "
             "as files hold them, before norms are folded in.",
-            f"The lake's own networks: those that were not trained on first, by architecture.{left_out} Actions change "
-            "what the lake holds of them: norms are folded in and large layers reduced already.",
+            "The lake's own networks: drawn at random by architecture, those that were not trained on first."
+            f"{left_out} Actions change what the lake holds of them: norms are folded in and large layers reduced "
+            "already.",
         ],
     )
