@@ -25,7 +25,7 @@ TrainingConfig = _config("TrainingConfig", Settings)
 @dg.asset(deps=[layer_tensors], group_name="encoder", kinds={"parquet"})
 def contrastive_pairs(lake: LakeResource, config: PairConfig) -> dg.MaterializeResult:  # type: ignore[valid-type]
     """Anchors, positives and negatives among the training runs, with the reason for every pair."""
-    from peace_pipeline.encoder.pairs import write_pairs
+    from peace_pipeline.stages.pairs import write_pairs
 
     reasons = write_pairs(lake.open(), PairSettings(**config.model_dump()))  # type: ignore[attr-defined]
     return dg.MaterializeResult(
@@ -36,7 +36,7 @@ def contrastive_pairs(lake: LakeResource, config: PairConfig) -> dg.MaterializeR
 @dg.asset(deps=[contrastive_pairs], group_name="encoder", kinds={"pytorch", "mlflow", "safetensors"})
 def peace_encoder(lake: LakeResource, config: TrainingConfig) -> dg.MaterializeResult:  # type: ignore[valid-type]
     """The trained encoder, chosen by validation; it becomes the current one."""
-    from peace_pipeline.encoder.training import TooFewNetworks, train
+    from peace_pipeline.stages.train import TooFewNetworks, train
 
     settings = Settings(**config.model_dump())  # type: ignore[attr-defined]
     try:

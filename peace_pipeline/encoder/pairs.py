@@ -6,7 +6,6 @@ task, architecture, all networks), as many as it may have pairs, so what they co
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from peace_pipeline.encoder.members import training_members
 from peace_pipeline.encoder.relations import (
     NEGATIVE,
     NO_REASON,
@@ -25,11 +23,10 @@ from peace_pipeline.encoder.relations import (
     reasons,
 )
 from peace_pipeline.encoder.settings import PairSettings
-from peace_pipeline.lake import Lake, atomic
+from peace_pipeline.lake import Lake
 from peace_pipeline.lake.query import query
 from peace_pipeline.lake.tables import PAIRS
 from peace_pipeline.symmetry.group.perturbations import breakable
-from peace_pipeline.symmetry.stored import read_wirings
 from peace_pipeline.symmetry.wiring.symmetries import (
     FLIP,
     LINEAR,
@@ -60,18 +57,9 @@ _CANDIDATES = 500_000
 _SETTINGS = b"settings"
 
 
-def write_pairs(lake: Lake, settings: PairSettings | None = None) -> Counter[str]:
-    """Write the pairs of the training networks to the lake, a part in memory at a time; how many have each reason."""
-    settings = settings or PairSettings()
-    members = training_members(lake, settings)
-    schema = PAIRS.schema.with_metadata({_SETTINGS: settings.model_dump_json()})
-    counts: Counter[str] = Counter()
-    with atomic(lake.pairs) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for part in (pairs_between(members, settings), _pairs_with_themselves(lake, members, settings)):
-            for table in part:
-                writer.write_table(table.cast(schema))
-                counts.update(table["reason"].to_pylist())
-    return counts
+def pairs_schema(settings: PairSettings) -> pa.Schema:
+    """The schema of a pair table that says by which settings it was drawn."""
+    return PAIRS.schema.with_metadata({_SETTINGS: settings.model_dump_json()})
 
 
 def read_pair_settings(lake: Lake) -> PairSettings:
@@ -161,20 +149,6 @@ def _table(anchor: pa.Array, other: pa.Array, reason: np.ndarray) -> pa.Table:
     relation = pa.array(list(RELATIONS.values())).take(numbers)
     columns = [anchor, other, relation, pa.array(REASONS).take(numbers), pa.nulls(len(anchor), pa.float64())]
     return pa.table(columns, schema=PAIRS.schema)
-
-
-def _pairs_with_themselves(
-    lake: Lake, members: Sequence[Listing], settings: PairSettings
-) -> Iterator[pa.Table]:
-    for batch in sorted({one.batch for one in members}):
-        wirings = read_wirings(lake, batch)
-        rows = [
-            row
-            for one in members
-            if one.batch == batch
-            for row in pairs_with_itself(one.model_id, wirings[one.model_id], settings)
-        ]
-        yield pa.Table.from_pylist(rows, schema=PAIRS.schema)
 
 
 def pairs_with_itself(model_id: str, wiring: Wiring, settings: PairSettings) -> Iterator[dict[str, object]]:

@@ -11,10 +11,10 @@ import pytest
 from safetensors.torch import save_file
 from torch import ones
 
-from peace_pipeline.encoder.pairs import write_pairs
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.contracts import violations
 from peace_pipeline.lake.tables import INVENTORY, LAYERS, MODEL_RECORDS, PAIRS, TABLES, WIRINGS, Table
+from peace_pipeline.stages.pairs import write_pairs
 from peace_pipeline.zoo import ModelRecord
 from peace_pipeline.zoo.record import to_table
 from tests.conftest import card_of, directory, ingest, write_network

@@ -11,10 +11,10 @@ import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.members import MINIMUM_NETWORKS
-from peace_pipeline.encoder.pairs import write_pairs
 from peace_pipeline.encoder.settings import PairSettings, Settings
-from peace_pipeline.encoder.training import TooFewNetworks, train
 from peace_pipeline.lake import Lake
+from peace_pipeline.stages.pairs import write_pairs
+from peace_pipeline.stages.train import TooFewNetworks, train
 from tests.conftest import card_of, directory, ingest, module_of, write_model, write_network
 
 
