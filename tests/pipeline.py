@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import lancedb
 import pytest
 import torch
 from filelock import FileLock
@@ -86,6 +87,15 @@ class Workplace:
             env=environment(),
         )
         return _expect(Answer(done.returncode, done.stdout, done.stderr), code)
+
+    def vectors(self) -> dict[str, list[float]]:
+        """Model id → vector of every model in the index."""
+        rows = lancedb.connect(self.lake.index).open_table("models").search().limit(None).to_list()
+        return {row["model_id"]: list(row["vector"]) for row in rows}
+
+    def model_ids(self) -> set[str]:
+        """The models in the index."""
+        return set(self.vectors())
 
     def copy(self, root: Path) -> Workplace:
         """A copy to change."""
