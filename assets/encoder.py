@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel, create_model
 
-from peace_pipeline.assets.interrupts import interruptible
+from peace_pipeline.assets.interrupts import unretried
 from peace_pipeline.assets.weights import layer_tensors
 from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.progress import track
@@ -40,7 +40,7 @@ def peace_encoder(lake: LakeResource, config: TrainingConfig) -> dg.MaterializeR
 
     settings = Settings(**config.model_dump())  # type: ignore[attr-defined]
     try:
-        with interruptible():
+        with unretried():
             trained = train(lake.open(), settings, track("Training the encoder"))
     except TooFewNetworks as error:
         raise dg.Failure(str(error), allow_retries=False) from error

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from peace_pipeline.assets.encoder import peace_encoder
-from peace_pipeline.assets.interrupts import interruptible
+from peace_pipeline.assets.interrupts import unretried
 from peace_pipeline.assets.partitions import batches
 from peace_pipeline.assets.weights import layer_tensors
 from peace_pipeline.assets.zoo import RETRY
@@ -34,7 +34,7 @@ def embeddings(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterato
     """The batch's networks through the current encoder."""
     from peace_pipeline.stages.embed import embed_batch
 
-    with interruptible():
+    with unretried():
         version, outcome = embed_batch(lake.open(), context.partition_key, track("Embedding"))
     for key in ("layer_embeddings", "network_embeddings"):
         yield dg.MaterializeResult(
@@ -55,7 +55,7 @@ def lancedb_index(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.M
     """The batch upserted into the tables `models` and `layers`; after a retraining, all batches at once."""
     from peace_pipeline.stages.index import update_index
 
-    with interruptible():
+    with unretried():
         update = update_index(lake.open(), context.partition_key)
     return dg.MaterializeResult(
         metadata={

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from peace_pipeline.assets.interrupts import interruptible
+from peace_pipeline.assets.interrupts import unretried
 from peace_pipeline.assets.partitions import batches
 from peace_pipeline.assets.zoo import RETRY, zoo_crawl
 from peace_pipeline.progress import track
@@ -64,7 +64,7 @@ def _run(
     from peace_pipeline.zoo import traffic
 
     home, before = lake.open(), traffic.sent()
-    with interruptible():
+    with unretried():
         outcome = stage(home, batch, zoo.fetcher(home), track(name))
     requests = {f"requests/{method}": count for method, count in (traffic.sent() - before).items()}
     return {"models": outcome.models, "skipped": outcome.skipped, **requests}

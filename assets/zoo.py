@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from peace_pipeline.assets.interrupts import interruptible
+from peace_pipeline.assets.interrupts import unretried
 from peace_pipeline.assets.partitions import register
 from peace_pipeline.progress import track
 from peace_pipeline.resources import LakeResource, ZooResource
@@ -27,7 +27,7 @@ def zoo_crawl(
     from peace_pipeline.zoo.source import SourceUnavailable
 
     home, before = lake.open(), traffic.sent()
-    with interruptible():
+    with unretried():
         try:
             summary = crawl_zoo(home, zoo.load(home), track("Crawling"))
         except (ConfigError, SourceUnavailable) as error:

@@ -39,8 +39,8 @@ class KeyedTable:
 
     @property
     def exists(self) -> bool:
-        """Whether it was ever written."""
-        return (self.folder / f"{self.name}.lance").exists()
+        """Whether rows were ever committed."""
+        return any((self.folder / f"{self.name}.lance").glob("_versions/*.manifest"))
 
     def create(self, rows: Iterable[pa.RecordBatch]) -> None:
         """Make the table of these rows, in one commit and one batch in memory at a time."""
@@ -87,11 +87,9 @@ class KeyedTable:
         """How many rows there are for which ``where`` holds."""
         return self._table.count_rows(where) if self.exists else 0
 
-    def maintain(self, *, share: float = 0.1, discard: bool = False) -> None:
+    def maintain(self, *, share: float = 0.1) -> None:
         """Index what is looked up, and bring new rows into files and indexes where they are more than a ``share`` of
         all: so all updates together cost a multiple of the rows that they brought.
-
-        ``discard`` drops the versions before this one, which nobody else may be reading.
         """
         from lancedb.index import BTree
 
@@ -103,8 +101,8 @@ class KeyedTable:
             table.create_index(column, config=BTree())
         found = table.index_stats(indexed[self.key]) if self.key in indexed else None
         unindexed = found.num_unindexed_rows if found else 0
-        if discard or files > _MOST_FILES or unindexed > max(_MOST_UNINDEXED, share * rows):
-            table.optimize(cleanup_older_than=timedelta(milliseconds=1) if discard else None)
+        if files > _MOST_FILES or unindexed > max(_MOST_UNINDEXED, share * rows):
+            table.optimize()
 
     @cached_property
     def _database(self) -> DBConnection:

@@ -106,7 +106,13 @@ class Lake:
 
     def batches(self) -> list[str]:
         """Names of all crawl batches, oldest first (a name sorts by the time of its crawl)."""
-        return sorted(batch_files(self.zoo("x").parent))
+        try:
+            names = os.listdir(self.zoo("x").parent)
+        except FileNotFoundError:
+            return []
+        return sorted(
+            name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX) and name[0] != "."
+        )
 
 
 def batch_files(folder: Path) -> dict[str, int]:

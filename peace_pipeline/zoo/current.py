@@ -75,22 +75,37 @@ class Current:
 
     def fold(self) -> None:
         """Fold every batch that is stored and not folded yet, one in memory at a time."""
-        if not self._is_behind():
+        if not self._waiting():
             return
         with writing(self.lake):
-            begun = not self._folded()
-            for batch in sorted(batch for batch in self.lake.batches() if batch > self._folded()):
-                self._fold(batch)
-            if begun:
-                self.models.maintain(discard=True)
+            waiting = self._waiting()
+            if not self.models.exists:
+                self.models.create(self._newest_of(waiting))
+                self._note(waiting[-1])
+            for batch in self._waiting():
+                # Rows of the same batch stay: what a killed process folded and did not note is folded again.
+                self.models.merge(self._stored(batch), where="target.batch < source.batch")
+                self._note(batch)
 
-    def _fold(self, batch: str) -> None:
-        """Put the batch's records in the place of older ones; done twice, it changes nothing."""
+    def _newest_of(self, batches: list[str]) -> Iterator[pa.RecordBatch]:
+        """The newest rows among batches, from the last batch to the first; what stays in memory are ids."""
+        seen: set[str] = set()
+        for batch in reversed(batches):
+            rows = self._stored(batch)
+            ids = rows["model_id"].to_pylist()
+            yield from rows.filter(pa.array([name not in seen for name in ids], pa.bool_())).to_batches()
+            seen.update(ids)
+
+    def _stored(self, batch: str) -> pa.Table:
         rows = pq.read_table(self.lake.zoo(batch)).select(MODEL_RECORDS.schema.names)
-        rows = rows.append_column("batch", pa.array([batch] * len(rows), pa.string()))
-        self.models.merge(rows, where="target.batch < source.batch")
-        with atomic(self._mark) as temporary:
-            temporary.write_text(batch)
+        return rows.append_column("batch", pa.array([batch] * len(rows), pa.string())).cast(
+            self.models.schema
+        )
+
+    def _waiting(self) -> list[str]:
+        """Batches that are stored and not folded, oldest first."""
+        last = self._folded()
+        return [batch for batch in self.lake.batches() if batch > last]
 
     @property
     def _mark(self) -> Path:
@@ -98,13 +113,11 @@ class Current:
 
     def _folded(self) -> str:
         """The last batch that is folded; an empty text where none is."""
-        try:
-            return self._mark.read_text()
-        except FileNotFoundError:
-            return ""
+        return self._mark.read_text() if self._mark.exists() and self.models.exists else ""
 
-    def _is_behind(self) -> bool:
-        return max(self.lake.batches(), default="") > self._folded()
+    def _note(self, batch: str) -> None:
+        with atomic(self._mark) as temporary:
+            temporary.write_text(batch)
 
 
 @contextmanager

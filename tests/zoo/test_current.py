@@ -123,6 +123,15 @@ def test_a_lake_without_a_state_is_folded_once(lake: Lake) -> None:
     assert state(lake).to_pylist() == expected
 
 
+def test_a_first_fold_that_was_broken_off_is_done_again(lake: Lake) -> None:
+    store(lake, 1, record("a"))
+    (lake.current / "models.lance" / "data").mkdir(parents=True)
+    (lake.current / "models.lance" / "data" / "half.lance").write_bytes(b"half")
+    assert Current(lake).count() == 1
+    shutil.rmtree(lake.current / "models.lance")
+    assert Current(lake).count() == 1
+
+
 def test_processes_that_fold_at_once_agree(lake: Lake) -> None:
     for number in range(12):
         store(
