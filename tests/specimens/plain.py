@@ -11,6 +11,7 @@ from tests.conftest import CONFIGS, BottleneckNet
 
 from . import definitions as net
 from .specimen import BATCH, Config, Feed, Inputs, Specimen, TorchSpecimen, draw
+from .vision_transformers import Swin, ViT
 
 LABELS = 5
 
@@ -125,11 +126,11 @@ PLAIN: dict[str, Specimen] = {
         normal(3, 16, 16), partial(net.TorchvisionConvNeXt, CONVNEXT, LABELS), {"model_type": "convnext"}
     ),
     "vit_timm": TorchSpecimen(
-        normal(3, 12, 12), partial(net.ViT, 12, 4, 24, 4, 40, 2, LABELS),
+        normal(3, 12, 12), partial(ViT, 12, 4, 24, 4, 40, 2, LABELS),
         timm("vit_tiny_patch16_224", img_size=12, patch_size=4, embed_dim=24, depth=2, num_heads=4),
     ),
     "swin_timm": TorchSpecimen(
-        normal(3, 16, 16), partial(net.Swin, 2, 12, ((2, 19, 2), (3, 38, 2)), 2, LABELS),
+        normal(3, 16, 16), partial(Swin, 2, 12, ((2, 19, 2), (3, 38, 2)), 2, LABELS),
         timm(
             "swin_tiny_patch4_window7_224", img_size=16, patch_size=2, embed_dim=12, depths=[2, 2], num_heads=[2, 3],
             window_size=2,

@@ -31,7 +31,9 @@ from peace_pipeline.weights.errors import (
 )
 from peace_pipeline.weights.inventory import content_hash
 from tests.weights import corpus
-from tests.weights.corpus import FORMATS, NETWORKS, Format, Modules, State
+from tests.weights.corpus import FORMATS, Format
+from tests.weights.keras_corpus import keras_variables
+from tests.weights.networks import NETWORKS, Modules, State, cnn, state_of
 
 STATE = {
     "a.weight": torch.arange(15.0).view(5, 3) / 8,
@@ -334,8 +336,8 @@ def test_one_network_gives_equal_layers_from_every_format(network: str, tmp_path
 
 
 def test_norms_are_folded_with_the_epsilon_that_a_file_gives(tmp_path: Path) -> None:
-    usual = layers(corpus.safetensors(corpus.state_of(corpus.cnn()), tmp_path / "m.safetensors"), {})
-    modules = corpus.cnn(eps=0.5)
+    usual = layers(corpus.safetensors(state_of(cnn()), tmp_path / "m.safetensors"), {})
+    modules = cnn(eps=0.5)
     found = {
         name: layers(form.network(modules, tmp_path / f"m{form.suffix}"), {})
         for name, form in FORMATS.items()
@@ -375,6 +377,6 @@ def test_keras_itself_reads_what_the_corpus_writes(network: str, name: str, tmp_
     loaded = {layer.name: layer.get_weights() for layer in model.layers}
     assert loaded.keys() == modules.keys()
     for layer, module in modules.items():
-        expected = [*corpus.keras_variables(module).values()]
+        expected = [*keras_variables(module).values()]
         assert len(loaded[layer]) == len(expected)
         assert all(np.array_equal(one, other) for one, other in zip(loaded[layer], expected, strict=True))

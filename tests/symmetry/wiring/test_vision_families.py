@@ -25,12 +25,12 @@ from peace_pipeline.weights.logical import views_of
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo.card import read_config
 from tests.specimens import FAMILIES, REPRESENTATIVES, Specimen
-from tests.specimens import definitions as define
 from tests.specimens.lora import LoraSpecimen
 from tests.specimens.plain import LABELS, RESNET, VGG, normal, timm, zoo
 from tests.specimens.pretrained import VISION, images
 from tests.specimens.running import Saved, Shelf
 from tests.specimens.specimen import TorchSpecimen, TransformersSpecimen
+from tests.specimens.vision_transformers import ViT, ViTBlock
 from tests.sweep import swept
 
 
@@ -46,7 +46,7 @@ class ProjectedLSTM(nn.Module):
         return self.fc(self.lstm(x)[0])
 
 
-class ScaledBlock(define.ViTBlock):
+class ScaledBlock(ViTBlock):
     """timm's block with learned scales after attention and MLP."""
 
     def __init__(self, size: int, heads: int, hidden: int) -> None:
@@ -59,7 +59,7 @@ class ScaledBlock(define.ViTBlock):
         return x + self.ls2.gamma * self.mlp(self.norm2(x))
 
 
-class DistilledViT(define.ViT):
+class DistilledViT(ViT):
     """timm's DeiT: two tokens, two classifiers, after a norm that timm calls ``fc_norm`` elsewhere."""
 
     def __init__(self, image: int, patch: int, size: int, heads: int, hidden: int, depth: int) -> None:

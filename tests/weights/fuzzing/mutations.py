@@ -1,177 +1,23 @@
-"""How a sample is damaged: bytes of any file, and the parts of those formats that have a structure."""
+"""How a sample is damaged: the parts of those formats that have a structure."""
 
 from __future__ import annotations
 
-import json
 import pickletools
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from io import BytesIO
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Edit = Callable[[Random, bytes], bytes]
-
-_NUMBERS = (
-    0,
-    1,
-    2,
-    7,
-    0x7F,
-    0x80,
-    0xFF,
-    0x7FFF,
-    0xFFFF,
-    2**31 - 1,
-    2**31,
-    2**32 - 1,
-    2**40,
-    2**60,
-    2**63,
-    2**64 - 1,
-)
-_MOST_EDITS = 5
-
-
-def mutated(random: Random, samples: Sequence[bytes], structure: Edit | None) -> bytes:
-    """A sample with a few of its parts or bytes changed; the same for the same state of ``random``."""
-    content = random.choice(samples)
-    if structure and random.random() < 0.6:
-        for _ in range(random.choice((1, 1, 2, 3))):
-            content = structure(random, content)
-        if random.random() < 0.7:
-            return content
-    for _ in range(random.choice((1, 1, 1, 2, _MOST_EDITS))):
-        content = random.choice((*_BYTES, lambda r, c: _splice(r, c, r.choice(samples))))(random, content)
-    return content
-
-
-# Bytes
-
-
-def edit_bytes(random: Random, content: bytes) -> bytes:
-    """One change of a few bytes, wherever."""
-    return random.choice(_BYTES)(random, content)
-
-
-def _place(random: Random, content: bytes) -> int:
-    """A place in the file; the first kilobyte is where formats begin, so half of them are there."""
-    return random.randrange(min(len(content), random.choice((1024, 1 << 60))) or 1)
-
-
-def _span(random: Random, content: bytes) -> tuple[int, int]:
-    start = _place(random, content)
-    return start, min(start + random.choice((1, 2, 4, 8, random.randrange(1, 300))), len(content))
-
-
-def _flip(random: Random, content: bytes) -> bytes:
-    damaged = bytearray(content)
-    for _ in range(random.choice((1, 1, 4)) if content else 0):
-        damaged[_place(random, content)] ^= 1 << random.randrange(8)
-    return bytes(damaged)
-
-
-def _overwrite(random: Random, content: bytes) -> bytes:
-    start, stop = _span(random, content)
-    filler = random.choice((bytes(stop - start), b"\xff" * (stop - start), random.randbytes(stop - start)))
-    return content[:start] + filler + content[stop:]
-
-
-def _insert(random: Random, content: bytes) -> bytes:
-    start, stop = _span(random, content)
-    return (
-        content[:start]
-        + random.choice((random.randbytes(stop - start), content[start:stop]))
-        + content[start:]
-    )
-
-
-def _delete(random: Random, content: bytes) -> bytes:
-    start, stop = _span(random, content)
-    return content[:start] + content[stop:]
-
-
-def _truncate(random: Random, content: bytes) -> bytes:
-    return content[: random.randrange(len(content) + 1)]
-
-
-def _set_number(random: Random, content: bytes) -> bytes:
-    return set_number_at(random, content, _place(random, content))
-
-
-def set_number_at(random: Random, content: bytes, place: int) -> bytes:
-    """An integer that is zero, one too many, or as large as they go, in the bytes at a place."""
-    width, order = random.choice((1, 2, 4, 8)), random.choice(("little", "little", "big"))
-    near = int.from_bytes(content[place : place + width], "little") + random.choice((-1, 1))
-    number = random.choice((*_NUMBERS, near, len(content))) % 256**width
-    return content[:place] + number.to_bytes(width, order) + content[place + width :]
-
-
-def _splice(random: Random, content: bytes, other: bytes) -> bytes:
-    start, stop = _span(random, other)
-    at = _place(random, content)
-    return content[:at] + other[start:stop] + content[at + random.choice((0, stop - start)) :]
-
-
-_BYTES: tuple[Edit, ...] = (_flip, _overwrite, _insert, _delete, _truncate, _set_number, _set_number)
-
-
-# JSON, and safetensors' header
-
-
-def _deep(depth: int) -> Any:
-    value: Any = 0
-    for _ in range(depth):
-        value = [value]
-    return value
-
-
-_VALUES: tuple[Any, ...] = (
-    *_NUMBERS, -1, 1.5, 1e308, float("nan"), True, None, "", "F32", "BF16", "I8", "../../etc/passwd", "x" * 2000,
-    "\ud800", [], {}, [0], [2**40, 2**40], [1] * 100, [0, 2**63], _deep(500),
-)  # fmt: skip
-
-
-def edit_json(random: Random, text: bytes) -> bytes:
-    """A document with a value replaced, removed or doubled; text of another kind as it is."""
-    try:
-        document = json.loads(text)
-    except ValueError:
-        return edit_bytes(random, text)
-    places = list(_places(document))
-    if not places:
-        return json.dumps(random.choice(_VALUES)).encode()
-    container, key = random.choice(places)
-    match random.randrange(5):
-        case 0:
-            del container[key]
-        case 1 if isinstance(container, dict):
-            container[random.choice((f"{key}x", "", "a" * 5000, "__metadata__"))] = container[key]
-        case 2 if isinstance(container, dict) and len(container) > 1:
-            other = random.choice(list(container))
-            return json.dumps(document).encode().replace(json.dumps(other).encode(), json.dumps(key).encode())
-        case 3:
-            container[key] = json.loads(json.dumps(random.choice(places)[0]))
-        case _:
-            container[key] = random.choice(_VALUES)
-    return json.dumps(document).encode()
-
-
-def _places(document: Any) -> Iterator[tuple[Any, Any]]:
-    """Every container and key (or index) in a document."""
-    if isinstance(document, dict | list):
-        for key, value in list(document.items() if isinstance(document, dict) else enumerate(document)):
-            yield document, key
-            yield from _places(value)
+from tests.weights.fuzzing.edits import NUMBERS, Edit, edit_bytes, edit_json, flip, set_number_at
 
 
 def edit_safetensors(random: Random, content: bytes) -> bytes:
     """Another header, whose length is mostly right."""
     length = int.from_bytes(content[:8], "little")
     header = edit_json(random, content[8 : 8 + length])
-    told = len(header) if random.random() < 0.9 else random.choice(_NUMBERS)
+    told = len(header) if random.random() < 0.9 else random.choice(NUMBERS)
     return told.to_bytes(8, "little") + header + content[8 + length :]
 
 
@@ -275,7 +121,7 @@ def _zipped(random: Random, members: list[tuple[str, bytes]]) -> bytes:
                 ("file_size", "compress_size", "header_offset", "compress_type", "flag_bits")
             )
             limit = 1 << 16 if wrong in ("compress_type", "flag_bits") else 1 << 64
-            setattr(random.choice(archive.filelist), wrong, random.choice(_NUMBERS) % limit)
+            setattr(random.choice(archive.filelist), wrong, random.choice(NUMBERS) % limit)
     return target.getvalue()
 
 
@@ -308,9 +154,9 @@ def edit_protobuf(random: Random, content: bytes) -> bytes:
         case 3:
             new = bytes([random.randrange(256)]) + whole[1:]
         case 4 if field.wire == 2:
-            new = key + _varint(random.choice((*_NUMBERS, len(payload) + 1))) + payload
+            new = key + _varint(random.choice((*NUMBERS, len(payload) + 1))) + payload
         case _ if field.wire == 0:
-            new = key + _varint(random.choice(_NUMBERS))
+            new = key + _varint(random.choice(NUMBERS))
         case _ if field.wire == 2:
             payload = edit_bytes(random, payload)
             new = key + _varint(len(payload)) + payload
@@ -405,7 +251,7 @@ def edit_hdf5(random: Random, content: bytes) -> bytes:
     place = min(random.choice(places) + random.randrange(128), len(content) - 1)
     if random.random() < 0.6:
         return set_number_at(random, content, place)
-    return content[:place] + _flip(random, content[place : place + 8]) + content[place + 8 :]
+    return content[:place] + flip(random, content[place : place + 8]) + content[place + 8 :]
 
 
 @lru_cache(maxsize=64)

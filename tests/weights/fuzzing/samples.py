@@ -16,6 +16,7 @@ from onnx import ModelProto, StringStringEntryProto, TensorProto, helper, numpy_
 from peace_pipeline.weights.tensors import dtype_name
 from tests.weights import corpus
 from tests.weights.fuzzing.worker import BESIDE
+from tests.weights.networks import NETWORKS
 
 
 def samples(name: str) -> list[bytes]:
@@ -23,7 +24,7 @@ def samples(name: str) -> list[bytes]:
     form = corpus.FORMATS[name]
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"m{form.suffix}"
-        networks = [form.network(make(), path).read_bytes() for make in corpus.NETWORKS.values()]
+        networks = [form.network(make(), path).read_bytes() for make in NETWORKS.values()]
         types = {f"of_{dtype_name(dtype)}.weight": torch.ones(2, 3, dtype=dtype) for dtype in form.dtypes}
         others = {"empty": torch.ones(0, 3), "steps": torch.tensor([4])}
         own = [write(path) for write in _OWN.get(name, ())]

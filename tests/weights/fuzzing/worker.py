@@ -20,7 +20,8 @@ import torch
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.weights.tensors import dtype_name
-from tests.weights.fuzzing.mutations import STRUCTURES, mutated
+from tests.weights.fuzzing.edits import mutated
+from tests.weights.fuzzing.mutations import STRUCTURES
 from tests.weights.fuzzing.watch import Watch
 
 MAX_MEMORY = 1 << 30
