@@ -293,12 +293,12 @@ class _Matching:
         """Constants that readers take up, or that nothing sees: none."""
         if not {SHIFT, FREE} & {*group.actions}:
             return
-        for position, wired in enumerate(self.wiring.layers):
-            if wired.out.group == group.name and wired.out.charge == 1 and "bias" in wired.layer.tensors:
-                for side in (self.a, self.b):
-                    bias = side.layer(position)["bias"]
-                    if wired.out.bundled:
-                        units = bias.view(-1, group.width)
-                        bias = units.repeat_interleave(group.bundle, 0).flatten()
-                    side.offsets[group.name] = -bias[None]
-                return
+        writing = [each for each in self._writing(group) if each.axis.group == group.name]
+        layers = self.wiring.layers
+        with_bias = (each.position for each in writing if "bias" in layers[each.position].layer.tensors)
+        if (position := next(with_bias, None)) is not None:
+            for side in (self.a, self.b):
+                bias = side.layer(position)["bias"]
+                if layers[position].out.bundled:
+                    bias = bias.view(-1, group.width).repeat_interleave(group.bundle, 0).flatten()
+                side.offsets[group.name] = -bias[None]

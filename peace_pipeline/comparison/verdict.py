@@ -6,12 +6,10 @@ gives, where the second network's values are shuffled within each layer and matc
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from importlib import resources
 from typing import Any
 
 import torch
@@ -31,6 +29,7 @@ from peace_pipeline.comparison.evidence import (
 )
 from peace_pipeline.comparison.matching import like, match
 from peace_pipeline.comparison.pairing import Counterparts, counterparts
+from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.group.elements import Tensors
 from peace_pipeline.symmetry.opening import OpenNetwork, open_network
@@ -39,27 +38,10 @@ from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.zoo.fetching import Fetcher
 
 IDENTICAL, EQUIVALENT, DERIVED, UNRELATED = VERDICTS = ("identical", "equivalent", "derived", "unrelated")
-THRESHOLDS = "thresholds.json"
 EQUAL = 1e-7
 """Relative distance of layers below which nothing happened to them."""
 _SMALL_NETWORK = 1 << 25
 """Values. Larger networks are compared in float32."""
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """The largest relative distance of any layer in equivalent networks, and the least similarity of derived ones."""
-
-    tolerance: float
-    derived: float
-
-    @classmethod
-    def of(cls, lake: Lake) -> Thresholds:
-        """Those that the lake's provenance report found, else those that PEACE comes with."""
-        own = lake.reports / "provenance" / THRESHOLDS
-        shipped = resources.files("peace_pipeline.comparison") / THRESHOLDS
-        found = json.loads(own.read_text() if own.is_file() else shipped.read_text())
-        return cls(found["tolerance"], found["derived"])
 
 
 @dataclass(frozen=True)

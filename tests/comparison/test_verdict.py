@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.comparison.verdict import (
     DERIVED,
     EQUIVALENT,
     IDENTICAL,
     UNRELATED,
-    Thresholds,
     compare,
     describe,
     open_network,

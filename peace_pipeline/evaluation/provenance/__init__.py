@@ -19,7 +19,7 @@ def provenance(lake: Lake, **settings: Any) -> Content:
     """
     import json
 
-    from peace_pipeline.comparison.verdict import THRESHOLDS
+    from peace_pipeline.comparison.thresholds import THRESHOLDS
     from peace_pipeline.evaluation.provenance.page import page
     from peace_pipeline.evaluation.provenance.study import judge_pairs
 

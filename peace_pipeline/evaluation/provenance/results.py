@@ -7,14 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from peace_pipeline.comparison.verdict import (
-    DERIVED,
-    IDENTICAL,
-    UNRELATED,
-    VERDICTS,
-    Measured,
-    Thresholds,
-)
+from peace_pipeline.comparison.thresholds import Thresholds
+from peace_pipeline.comparison.verdict import DERIVED, IDENTICAL, UNRELATED, VERDICTS, Measured
 from peace_pipeline.zoo.listing import TEST, TRAIN
 
 

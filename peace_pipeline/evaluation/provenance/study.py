@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from peace_pipeline.comparison.evidence import FINE_TUNED
+from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.comparison.verdict import (
     DERIVED,
     EQUIVALENT,
     IDENTICAL,
     UNRELATED,
-    Thresholds,
     evidence,
     is_identical,
     measure,
