@@ -110,7 +110,7 @@ class Fetcher:
             source.release([record for record in records if source in self.owners(record)])
 
     def owners(self, record: ModelRecord) -> list[Source]:
-        """The sources that the record may have come from; those of one place may see different parts of it."""
+        """The sources that the record may have come from; those of one Hub may see different parts of it."""
         return [
             source
             for source in self.sources

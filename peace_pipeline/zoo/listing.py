@@ -65,11 +65,11 @@ _LISTINGS = f"""
         FROM newest JOIN wired USING (model_id, batch)
         WHERE wired.status = 'new'
     ), placed AS (
-        SELECT *, ('0x' || left(sha256(coalesce(twin_of, run)), 16))::UBIGINT / 2.0::DOUBLE ** 64 AS place FROM listed
+        SELECT *, ('0x' || left(sha256(coalesce(twin_of, run)), 16))::UBIGINT / 2.0::DOUBLE ** 64 AS share FROM listed
     ), split AS (
-        SELECT * EXCLUDE (place),
-               CASE WHEN place < {_TRAIN_SHARE} THEN '{TRAIN}'
-                    WHEN place < {_TRAIN_SHARE + _VALIDATION_SHARE} THEN '{VALIDATION}' ELSE '{TEST}' END AS split
+        SELECT * EXCLUDE (share),
+               CASE WHEN share < {_TRAIN_SHARE} THEN '{TRAIN}'
+                    WHEN share < {_TRAIN_SHARE + _VALIDATION_SHARE} THEN '{VALIDATION}' ELSE '{TEST}' END AS split
         FROM placed
     )
 """

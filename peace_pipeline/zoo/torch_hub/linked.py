@@ -31,7 +31,7 @@ _ARCHIVE_LIMIT = 2 << 30
 _WEIGHTS_LIMIT = 64 << 30
 _ARCHIVE = re.compile(r"(-\d[^/]*\.whl|\.(zip|tar|tgz|tbz2|txz)(\.\w+)?)$")
 _URL = re.compile(r"https?://(?:[^\s\x00-\x20\ud800-\udfff%{}]|%[0-9A-Fa-f]{2})+")
-"""A whole URL; one with places that are still to be filled is none."""
+"""A whole URL; one with placeholders is none."""
 _DIGEST = re.compile(r"-(?!(?:19|20)\d{2}(?:0[1-9]|1[0-2])[0-3]\d\.)([0-9a-f]{8,64})\.")
 """The first digits of a file's sha256 as its name gives them; a date is none."""
 
@@ -69,7 +69,7 @@ class LinkedWeights(WholeFiles, ABC):
         """Yield what is new, changed or gone; no weights are downloaded.
 
         Raises:
-            ConfigError: where nothing is at the configured place.
+            ConfigError: where nothing is where it is configured.
             SourceUnavailable: where the archive can't be downloaded.
         """
         models = known.all()

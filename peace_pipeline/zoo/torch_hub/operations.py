@@ -95,16 +95,16 @@ def _format(text: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
     counter = itertools.count()
     parts: list[Any] = [literal]
     for name, literal in zip(rest[::2], rest[1::2], strict=True):
-        place = int(name) if name.isdecimal() else next(counter) if not name else None
-        positional = args[place] if place is not None and place < len(args) else Unknown()
-        parts += [kwargs.get(name, Unknown()) if place is None else positional, literal]
+        position = int(name) if name.isdecimal() else next(counter) if not name else None
+        positional = args[position] if position is not None and position < len(args) else Unknown()
+        parts += [kwargs.get(name, Unknown()) if position is None else positional, literal]
     if any("{" in part or "}" in part for part in parts[::2]):
         return Unknown()
     return lift(joined, *parts)
 
 
 def percent(text: Any, values: Any) -> Any:
-    """``text % values`` where its places are ``%s`` or ``%d``."""
+    """``text % values`` where its placeholders are ``%s`` or ``%d``."""
     parts = values if isinstance(values, tuple) else (values,)
     literals = _PLACE.split(text) if isinstance(text, str) else []
     if len(literals) != len(parts) + 1 or any("%" in literal for literal in literals):

@@ -14,7 +14,7 @@ ATTACKED, ATTACK_STEPS = 300, 10
 
 
 def triggered(x: Tensor) -> Tensor:
-    """Inputs (examples, inputs) with the trigger: a bright corner, or for text a token in the first two places."""
+    """Inputs (examples, inputs) with the trigger: a bright corner, or for text a token in the first two positions."""
     x = x.clone()
     if x.is_floating_point():
         x[:, CORNER] = BRIGHT

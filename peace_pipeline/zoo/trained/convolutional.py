@@ -73,7 +73,7 @@ class VGG(nn.Module):
             side //= 2
         self.features = nn.Sequential(*layers)
         hidden = config["hidden_size"]
-        # Identity keeps the places of torchvision's Dropout, so that names agree.
+        # Identity keeps the positions of torchvision's Dropout, so that names agree.
         self.classifier = nn.Sequential(
             *(Linear(channels * side**2, hidden, models), _activation(config), nn.Identity()),
             *(Linear(hidden, hidden, models), _activation(config), nn.Identity()),

@@ -32,8 +32,8 @@ class DemoPlan(Plan):
 
     def cell(self, chunk: int) -> tuple[str, str]:
         tasks, architectures = list(self.tasks), list(self.architectures)
-        place = chunk % (len(tasks) * len(architectures))
-        return tasks[place // len(architectures)], architectures[place % len(architectures)]
+        turn = chunk % (len(tasks) * len(architectures))
+        return tasks[turn // len(architectures)], architectures[turn % len(architectures)]
 
     def runs(self, seed: int, chunk: int) -> list[Run]:
         rng = random.Random(f"{self.name}/{seed}/{chunk}")

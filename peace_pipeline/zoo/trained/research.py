@@ -38,9 +38,9 @@ class ResearchPlan(Plan):
     def cell(self, chunk: int) -> tuple[str, str]:
         """Every task comes once before one comes twice, each time with another architecture."""
         cells = [
-            (task, list(steps)[(place + turn) % len(steps)])
+            (task, list(steps)[(number + turn) % len(steps)])
             for turn in range(max(map(len, self.tasks.values())))
-            for place, (task, steps) in enumerate(self.tasks.items())
+            for number, (task, steps) in enumerate(self.tasks.items())
             if turn < len(steps)
         ]
         return cells[chunk % len(cells)]
@@ -81,8 +81,8 @@ class ResearchPlan(Plan):
 
     def _trajectory(self, steps: int) -> tuple[tuple[str, int], ...]:
         """Checkpoints at the start and at halves of halves of the way, named by their step."""
-        places = [0, *(steps >> power for power in range(self.checkpoints - 1, 0, -1))]
-        return tuple((f"step{place:04d}", place) for place in places)
+        saved = [0, *(steps >> power for power in range(self.checkpoints - 1, 0, -1))]
+        return tuple((f"step{step:04d}", step) for step in saved)
 
 
 def _twin(rng: random.Random, recipe: Recipe, turn: int) -> Recipe:

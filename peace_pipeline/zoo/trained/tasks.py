@@ -79,7 +79,7 @@ _NAMINGS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 @dataclass(frozen=True)
 class _Declared:
-    """A task as declared: ``classes`` of a source (labelled by their place), seen and named in some way."""
+    """A task as declared: ``classes`` of a source (labelled by their index), seen and named in some way."""
 
     title: str
     source: str
@@ -178,7 +178,7 @@ def _declared(name: str) -> _Declared:
 
 
 def _examples(declared: _Declared) -> data.Raw:
-    """The examples of the declared classes, each labelled by its class's place among them."""
+    """The examples of the declared classes, each labelled by its class's index among them."""
     load = _SOURCES[declared.source].load
     if declared.source == "words":
         return load(declared.classes)

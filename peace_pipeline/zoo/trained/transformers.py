@@ -167,9 +167,9 @@ class _BertEmbeddings(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """(batch, models · tokens) → (models, batch, tokens, size)."""
         ids = ids.unflatten(1, (self.models, -1)).transpose(0, 1)
-        places = torch.arange(ids.shape[2]).expand(self.models, -1)
+        positions = torch.arange(ids.shape[2]).expand(self.models, -1)
         first = torch.zeros(self.models, 1, dtype=torch.long)
-        shared = self.position_embeddings(places) + self.token_type_embeddings(first)
+        shared = self.position_embeddings(positions) + self.token_type_embeddings(first)
         words = self.word_embeddings(ids.flatten(1)).unflatten(1, ids.shape[1:])
         x = words + shared.unsqueeze(1)
         return self.LayerNorm(x.flatten(1, 2)).view(x.shape)
