@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
 from peace_pipeline.comparison.evidence import CAST, FINE_TUNED, PRUNED, QUANTISED, ROUNDINGS
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import ALL, random_element
-from peace_pipeline.symmetry.opening import OpenNetwork
+from peace_pipeline.symmetry.opening import OpenNetwork, open_fetched
 from peace_pipeline.weights.checkpoint import Checkpoint
+from peace_pipeline.weights.sampled_copy import fetch_sampled
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
-from peace_pipeline.zoo.card import CONFIG
+from peace_pipeline.zoo.card import read_config
+from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.listing import Listing
 from peace_pipeline.zoo.record import ModelRecord
-from peace_pipeline.zoo.source import local_folder
 from peace_pipeline.zoo.trained import TASKS, Task, build, load_task
 from peace_pipeline.zoo.trained.optimizer import Optimizer
 from peace_pipeline.zoo.trained.recipes import Recipe, Run
@@ -69,10 +68,10 @@ class Specimen:
 def specimen(records: Records, listed: Listing) -> Specimen:
     """Read a network of the trained zoo."""
     record = records[listed.model_id]
-    folder = local_folder(record)
-    config = json.loads((folder / CONFIG).read_text())
     parameters = {name: str(value) for name, value in (record.hyperparameters or {}).items()}
-    state = load_file(folder / "model.safetensors")
+    with Fetcher().lent(record, fetch_sampled) as fetched, open_fetched(record, fetched) as checkpoint:
+        state = {name: checkpoint.read(name, None).clone() for name in checkpoint.tensors}
+        config = read_config(fetched.folder)
     return Specimen(listed, config, parameters, (record.datasets or [""])[0], state)
 
 

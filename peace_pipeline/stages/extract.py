@@ -76,6 +76,10 @@ def _verify(record: ModelRecord, folder: Path) -> None:
     for file in record.files:
         try:
             unchanged = files.matches(folder / file.path, file)
+        except (
+            FileNotFoundError
+        ) as error:  # gone since the crawl, or given up by somebody else who had it fetched
+            raise FetchError(f"{file.path}: {error.strerror}", passing=True) from error
         except OSError as error:
             raise UnreadableCheckpoint(f"{file.path}: {error.strerror}") from error
         if not unchanged:

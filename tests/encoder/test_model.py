@@ -1,0 +1,49 @@
+"""The encoder on every architecture: still under symmetries, whatever variant it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from peace_pipeline.encoder.config import VARIANTS
+from peace_pipeline.encoder.inputs import encoder_input
+from peace_pipeline.evaluation.invariance import assert_embedding_invariant
+from peace_pipeline.symmetry.network import stacked
+from tests.conftest import as_input, networks_of
+from tests.encoder.encoders import ARCHITECTURES, SYMMETRIC, by_key, encoder_of
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("architecture", SYMMETRIC)
+def test_symmetries_leave_the_embedding(architecture: str, dtype: torch.dtype) -> None:
+    assert_embedding_invariant(encoder_of(), networks_of(architecture, 8), dtype)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_embeds_every_architecture(variant: str, architecture: str) -> None:
+    networks = networks_of(architecture, 3)
+    found = by_key(encoder_of(VARIANTS[variant]), networks)
+    for network in networks:
+        embedding = found[network.key]
+        assert embedding.network.shape == (VARIANTS[variant].dimension,)
+        assert embedding.layers.shape == (len(network.wiring.layers), VARIANTS[variant].token_width)
+        for vectors in (embedding.network[None], embedding.layers):
+            assert np.isfinite(vectors).all()
+            assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    spread = np.std([embedding.network for embedding in found.values()], axis=0).mean()
+    assert spread > 1e-5, "networks are told apart"
+
+
+def test_every_parameter_is_used() -> None:
+    networks = [network for architecture in ARCHITECTURES for network in networks_of(architecture, 3)]
+    norm = as_input(
+        "norm", {"a.weight": torch.randn(8, 5), "n.weight": torch.randn(8), "b.weight": torch.randn(3, 8)}, {}
+    )
+    encoder = encoder_of().double().train()
+    typed = [network.to(torch.float64) for network in (*networks, norm)]
+    embedded = encoder([encoder_input(stack, encoder.config) for stack in stacked(typed)])
+    (embedded.networks * torch.randn_like(embedded.networks)).sum().backward()
+    unused = [name for name, parameter in encoder.named_parameters() if parameter.grad is None]
+    assert unused == []
