@@ -29,9 +29,10 @@ from peace_pipeline.index.tables import LAYERS, MODELS, IndexTable, connect, ope
 from peace_pipeline.lake import Lake, tables, write_parquet
 from peace_pipeline.lake.keyed import KeyedTable
 from peace_pipeline.resources.instance import open_instance
-from peace_pipeline.stages.embed import LAYER, NETWORK, embedded_batches
+from peace_pipeline.stages.embed import LAYER, NETWORK, written_at
 from peace_pipeline.stages.index import reading
 from peace_pipeline.weights.layer_table import READING
+from peace_pipeline.zoo.contents import Contents
 from peace_pipeline.zoo.current import SCHEMA as CURRENT
 
 BATCH, LAYERS_A_MODEL, CENTRES = 500, 3, 2000
@@ -54,6 +55,7 @@ def make_lake(lake: Lake, models: int, seed: int = 0) -> None:
         numbers = np.arange(number * BATCH, min(models, (number + 1) * BATCH))
         _write_batch(lake, batch, version, numbers, generator, centres)
     _fold(lake, names)
+    Contents(lake)
     _index(lake, names, version)
     _record_runs(lake, names)
 
@@ -189,7 +191,7 @@ def _index(lake: Lake, batches: list[str], version: str) -> None:
     for kind, level in ((LAYERS, LAYER), (MODELS, NETWORK)):
         open_or_create(database, kind, TINY.dimension)
         replace(database, kind, TINY.dimension, rows(kind, level))
-    written = embedded_batches(lake, version)
+    written = written_at(lake, version, batches)
     settle(lake, {batch: Settled(version, reading(), written[batch]) for batch in batches})
 
 

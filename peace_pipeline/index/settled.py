@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -22,8 +22,7 @@ _SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True)
-class Settled:
+class Settled(NamedTuple):
     """What a batch in the index was made by: an encoder, a way of reading checkpoints, and embeddings that were
     written at ``embedded`` (nanoseconds).
     """
@@ -42,13 +41,16 @@ def settled_batches(lake: Lake) -> dict[str, Settled]:
     """Batch → what it was indexed with; none where a table of the index is missing."""
     if not is_complete(lake):
         return {}
-    rows = [row for some in _table(lake).scan() for row in some.to_pylist()]
-    return {row.pop("batch"): Settled(**row) for row in rows}
+    found: dict[str, Settled] = {}
+    for rows in _table(lake).scan():
+        batches, *columns = (rows[name].to_pylist() for name in _SCHEMA.names)
+        found |= zip(batches, map(Settled._make, zip(*columns, strict=True)), strict=True)
+    return found
 
 
 def settle(lake: Lake, batches: Mapping[str, Settled]) -> None:
     """Note that the index holds these batches in full."""
-    rows = [{"batch": batch, **asdict(entry)} for batch, entry in batches.items()]
+    rows = [{"batch": batch, **entry._asdict()} for batch, entry in batches.items()]
     _table(lake).merge(pa.Table.from_pylist(rows, schema=_SCHEMA))
 
 

@@ -106,26 +106,16 @@ class Lake:
 
     def batches(self) -> list[str]:
         """Names of all crawl batches, oldest first (a name sorts by the time of its crawl)."""
-        try:
-            names = os.listdir(self.zoo("x").parent)
-        except FileNotFoundError:
-            return []
-        return sorted(
-            name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX) and name[0] != "."
-        )
+        return sorted(batch_names(self.zoo("x").parent))
 
 
-def batch_files(folder: Path) -> dict[str, int]:
-    """Batch → when its table in ``folder`` was written (nanoseconds since 1970); no table is opened."""
+def batch_names(folder: Path) -> set[str]:
+    """Batches of which there is a table in ``folder``; none is opened."""
     try:
-        with os.scandir(folder) as entries:
-            return {
-                entry.name.removesuffix(_SUFFIX): entry.stat().st_mtime_ns
-                for entry in entries
-                if entry.name.endswith(_SUFFIX) and not entry.name.startswith(".")
-            }
+        names = os.listdir(folder)
     except FileNotFoundError:
-        return {}
+        return set()
+    return {name[: -len(_SUFFIX)] for name in names if name.endswith(_SUFFIX) and not name.startswith(".")}
 
 
 def write_parquet(table: pa.Table, path: Path, **options: object) -> None:

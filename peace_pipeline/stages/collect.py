@@ -24,7 +24,7 @@ from peace_pipeline.index.tables import (
 )
 from peace_pipeline.lake import Lake, tables, write_parquet
 from peace_pipeline.stages.staleness import stale_batches
-from peace_pipeline.zoo.current import Current
+from peace_pipeline.zoo.current import Current, writing
 
 if TYPE_CHECKING:
     from lancedb.table import Table
@@ -125,10 +125,8 @@ def _old_versions(lake: Lake, older_than: timedelta) -> list[Garbage]:
 
 
 def _discard_versions(lake: Lake, older_than: timedelta) -> list[Garbage]:
-    from filelock import FileLock
-
     freed = []
-    with writer_lock(lake), FileLock(lake.root / ".current.lock"):
+    with writer_lock(lake), writing(lake):
         for path, table in _lance_tables(lake):
             before = _size(path)
             if kind := INDEX_TABLES.get(path.stem) if path.parent == lake.index else None:

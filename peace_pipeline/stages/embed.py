@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from peace_pipeline.lake import Lake, batch_files, write_parquet
+from peace_pipeline.lake import Lake, batch_names, write_parquet
 from peace_pipeline.lake.tables import EMBEDDING_OUTCOMES, LAYER_EMBEDDINGS, NETWORK_EMBEDDINGS
 from peace_pipeline.progress import Progress
 
@@ -63,12 +65,18 @@ def _revisions(lake: Lake, batch: str) -> dict[str, str]:
     return dict(zip(table["model_id"].to_pylist(), table["revision"].to_pylist(), strict=True))
 
 
-def embedded_batches(lake: Lake, version: str) -> dict[str, int]:
-    """Batches whose embeddings of this encoder version are in the lake, and when they were written (nanoseconds)."""
+def embedded_batches(lake: Lake, version: str) -> set[str]:
+    """Batches whose embeddings of this encoder version are in the lake."""
     layers, networks = (
-        batch_files(lake.embeddings(level, version, "x").parent) for level in (LAYER, NETWORK)
+        batch_names(lake.embeddings(level, version, "x").parent) for level in (LAYER, NETWORK)
     )
-    return {batch: written for batch, written in networks.items() if batch in layers}
+    return layers & networks
+
+
+def written_at(lake: Lake, version: str, batches: Iterable[str]) -> dict[str, int]:
+    """Batch → when its embeddings were written (nanoseconds since 1970)."""
+    folder, suffix = os.path.split(lake.embeddings(NETWORK, version, ""))
+    return {batch: os.stat(f"{folder}/{batch}{suffix}").st_mtime_ns for batch in batches}
 
 
 def unembedded_models(lake: Lake, version: str, batch: str) -> list[dict[str, str]]:

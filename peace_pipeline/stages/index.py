@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from peace_pipeline.index.tables import (
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.keyed import is_in
 from peace_pipeline.lake.query import query
-from peace_pipeline.stages.embed import LAYER, NETWORK, embedded_batches
+from peace_pipeline.stages.embed import LAYER, NETWORK, embedded_batches, written_at
 from peace_pipeline.weights.layer_table import READING, is_read_alike
 from peace_pipeline.zoo.current import Current
 
@@ -98,13 +98,13 @@ def update_index(lake: Lake, batch: str) -> IndexUpdate:
         version = current_version(lake)
         if version is None:
             raise NoEncoder(lake)
-        if batch not in embedded_batches(lake, version):
+        if not all(lake.embeddings(level, version, batch).exists() for level in (LAYER, NETWORK)):
             raise NotEmbedded(f"batch {batch} has no embeddings by encoder {version}: materialize them first")
         database = connect(lake)
         _prepare(lake, database)
         if served_version(lake) in (None, version):
             return _upsert(lake, database, version, batch)
-        waiting = len(set(lake.batches()) - embedded_batches(lake, version).keys())
+        waiting = len(set(lake.batches()) - embedded_batches(lake, version))
         if waiting:
             return IndexUpdate(0, 0, database.open_table(MODELS.name).count_rows(), waiting)
         return _replace(lake, database, version)
@@ -141,7 +141,12 @@ def _recognise(lake: Lake, database: DBConnection) -> None:
     if version is not None:
         embedded, current = embedded_batches(lake, version), Current(lake)
         held = [batch for batch in embedded if _holds(current, version, batch, indexed)]
-        settle(lake, {batch: Settled(version, reading(), embedded[batch]) for batch in held})
+        settle(lake, _settled(lake, version, held))
+
+
+def _settled(lake: Lake, version: str, batches: Iterable[str]) -> dict[str, Settled]:
+    written = written_at(lake, version, batches)
+    return {batch: Settled(version, reading(), time) for batch, time in written.items()}
 
 
 def _holds(current: Current, version: str, batch: str, indexed: dict[str, str]) -> bool:
@@ -161,7 +166,7 @@ def reading() -> str:
 
 
 def _upsert(lake: Lake, database: DBConnection, version: str, batch: str) -> IndexUpdate:
-    settled = Settled(version, reading(), embedded_batches(lake, version)[batch])
+    settled = _settled(lake, version, [batch])
     newest, dimensions = Current(lake).newest(batch, _ID), _dimensions(lake, version, batch)
     models, layers = _rows(lake, version, batch, newest)
     layer_table = open_or_create(database, LAYERS, dimensions[LAYER])
@@ -174,7 +179,7 @@ def _upsert(lake: Lake, database: DBConnection, version: str, batch: str) -> Ind
     _delete(layer_table, LAYERS, _layers_of(layer_table, ids) - set(layers[LAYERS.key].to_pylist()))
     for table, kind in ((layer_table, LAYERS), (model_table, MODELS)):
         maintain(table, kind)
-    settle(lake, {batch: settled})
+    settle(lake, settled)
     return IndexUpdate(len(models), deleted, model_table.count_rows(), 0)
 
 
@@ -193,10 +198,7 @@ def _delete(table: Table, kind: IndexTable, keys: set[str]) -> int:
 
 
 def _replace(lake: Lake, database: DBConnection, version: str) -> IndexUpdate:
-    settled = {
-        batch: Settled(version, reading(), written)
-        for batch, written in embedded_batches(lake, version).items()
-    }
+    settled = _settled(lake, version, embedded_batches(lake, version))
     dimensions = _dimensions(lake, version, next(iter(settled)))
     before, current = database.open_table(MODELS.name).count_rows(), Current(lake)
 

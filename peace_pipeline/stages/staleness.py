@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 from peace_pipeline.encoder.store import current_version
 from peace_pipeline.index.settled import Settled
 from peace_pipeline.index.tables import served_version
-from peace_pipeline.lake import Lake, batch_files
-from peace_pipeline.stages.embed import embedded_batches
+from peace_pipeline.lake import Lake, batch_names
+from peace_pipeline.stages.embed import LAYER, NETWORK, embedded_batches, written_at
 from peace_pipeline.stages.index import batches_in_index, reading
 from peace_pipeline.stages.order import EMBED, EXTRACT, INDEX, LAYERS
 from peace_pipeline.weights.layer_table import is_read_alike
 from peace_pipeline.zoo.current import Current
+
+_Seen = tuple[object, ...]
+_up_to_date: dict[Path, _Seen] = {}
+"""Lakes in which nothing was stale when this process last looked, and when their folders had changed."""
+_SECOND = 10**9
 
 
 def stale_batches(lake: Lake) -> dict[str, str]:
@@ -19,15 +27,40 @@ def stale_batches(lake: Lake) -> dict[str, str]:
 
     What counts is what lies in the lake and in the index, so it doesn't matter how a batch became stale. Of a batch
     that went through to the index only the names and times of its files are looked at: a later model revision is in
-    a later batch, and what is done again has a later time.
+    a later batch, and what is done again has a later time. Where nothing was stale and no folder changed since, not
+    even these.
     Without an encoder nothing after the layer tables is stale. While the index serves an older encoder it waits for
     the last batch to be embedded, so until then no batch has to be indexed.
     """
-    batches, version, settled = Current(lake).batches(), current_version(lake), batches_in_index(lake)
+    version = current_version(lake)
+    seen = _seen(lake, version)
+    if _up_to_date.get(lake.root) == seen:
+        return {}
+    stale = _stale_batches(lake, version)
+    if not stale and seen == _seen(lake, version):
+        _up_to_date[lake.root] = seen
+    return stale
+
+
+def _seen(lake: Lake, version: str | None) -> _Seen:
+    """What all depends on: when the folders of the tables changed, the encoder, the way of reading.
+
+    A folder that changed just now may change again without its time saying so, so it never looks the same twice.
+    """
+    tables = [lake.zoo("x"), lake.inventory("x"), lake.layers("x"), lake.wirings("x"), lake.index / "x"]
+    tables += [lake.embeddings(level, version or "none", "x") for level in (NETWORK, LAYER)]
+    tables += [lake.index / "settled.lance" / "_versions" / "x"]
+    now = time.time_ns()
+    times = [table.parent.stat().st_mtime_ns if table.parent.exists() else 0 for table in tables]
+    return version, reading(), *(now if now - each < _SECOND else each for each in times)
+
+
+def _stale_batches(lake: Lake, version: str | None) -> dict[str, str]:
+    batches, settled = Current(lake).batches(), batches_in_index(lake)
     inventories, layers, wirings = (
-        batch_files(table("x").parent) for table in (lake.inventory, lake.layers, lake.wirings)
+        batch_names(table("x").parent) for table in (lake.inventory, lake.layers, lake.wirings)
     )
-    embedded = embedded_batches(lake, version) if version else {}
+    embedded = embedded_batches(lake, version) if version else set()
     stale = {}
     for batch in batches:
         if batch not in inventories:
@@ -37,10 +70,10 @@ def stale_batches(lake: Lake) -> dict[str, str]:
         elif version and batch not in embedded:
             stale[batch] = EMBED
     if version and not (stale and served_version(lake) not in (None, version)):
-        expected = {batch: Settled(version, reading(), time) for batch, time in embedded.items()}
-        stale |= {
-            batch: INDEX for batch in batches if batch not in stale and settled.get(batch) != expected[batch]
-        }
+        written = written_at(lake, version, (batch for batch in batches if batch not in stale))
+        for batch, at in written.items():
+            if settled.get(batch) != (version, reading(), at):
+                stale[batch] = INDEX
     return dict(sorted(stale.items()))
 
 

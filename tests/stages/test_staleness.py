@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import lancedb
@@ -73,7 +72,7 @@ def test_another_reading_makes_a_batch_stale_until_its_layers_are_read_anew(fill
     (batch,) = filled.batches()
     table = pq.read_table(filled.wirings(batch))
     pq.write_table(table.replace_schema_metadata({"peace.reading": "0"}), filled.wirings(batch))
-    settle(filled, {batch: replace(settled_batches(filled)[batch], reading="0")})
+    settle(filled, {batch: settled_batches(filled)[batch]._replace(reading="0")})
     assert stale_batches(filled) == {batch: "layers"}
     layer_batch(filled, batch)
     assert stale_batches(filled) == {batch: "index"}
@@ -107,3 +106,22 @@ def test_without_an_index_every_batch_is_unsettled(filled: Lake, zoo: Path) -> N
     update_index(filled, first)
     assert stale_batches(filled) == {}
     assert len(keys(filled)) == 4
+
+
+def test_where_no_folder_changed_nothing_is_looked_at_and_a_change_is_seen(filled: Lake) -> None:
+    (batch,) = filled.batches()
+    for folder in [path for path in filled.root.rglob("*") if path.is_dir()]:
+        os.utime(folder, ns=(1, 1))
+    assert stale_batches(filled) == {}
+    assert stale_batches(filled) == {}
+    path = filled.inventory(batch)
+    path.rename(path.with_suffix(".aside"))
+    assert stale_batches(filled) == {batch: "extract"}
+    path.with_suffix(".aside").rename(path)
+    assert stale_batches(filled) == {}
+    embed_batch(filled, batch)
+    assert stale_batches(filled) == {batch: "index"}
+    update_index(filled, batch)
+    assert stale_batches(filled) == {}
+    new_encoder(filled, 1)
+    assert stale_batches(filled) == {batch: "embed"}
