@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
-MEMORY = "2GB"
+MEMORY = "1GB"
 
 
 def query(
@@ -20,13 +19,14 @@ def query(
 ) -> pa.Table:
     """Run SQL in an in-memory DuckDB over ``tables`` and files. A path's last part may be a pattern.
 
-    What takes more than ``MEMORY`` on the way goes through the system's temporary folder.
+    What takes more than ``MEMORY`` on the way goes through a temporary folder.
     """
     import duckdb
 
-    with duckdb.connect(
-        config={"memory_limit": MEMORY, "temp_directory": tempfile.gettempdir()}
-    ) as connection:
+    with (
+        tempfile.TemporaryDirectory(prefix="peace-") as spilled,
+        duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": spilled}) as connection,
+    ):
         for name, table in (tables or {}).items():
             connection.register(name, table)
         values = {

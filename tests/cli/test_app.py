@@ -25,6 +25,8 @@ finally:
     ("arguments", "code", "says"),
     [
         (["report", "nothing"], 1, "no report 'nothing'"),
+        (["report", "nothing", "--write"], 1, "there are provenance, retrieval, symmetry"),
+        (["report", "provenance"], 1, "`peace report provenance --write` writes it"),
         (["wiring", "nowhere"], 1, "no such file"),
         (["wiring", "peace.toml"], 1, "not a weight file"),
         (["search", "directory:zoo/n000", "--where", "colour = 'red'"], 1, "colour"),
@@ -45,6 +47,7 @@ def test_wrong_usage(place: Workplace) -> None:
         ["search"],
         ["embed"],
         ["train", "--variant", "none"],
+        ["report", "--write"],
         ["embed", "x", "--dtype", "int8"],
         ["no"],
     ):
