@@ -83,13 +83,17 @@ def main() -> None:
     sys.exit(names not in ([], ["as promised"], ["as promised", "over before"]))
 
 
+def _answer(home: Path) -> Path:
+    return home.with_suffix(".json")
+
+
 def _process(peace: str, home: Path, zoo: str) -> subprocess.Popen[str]:
     home.mkdir(exist_ok=True)
     config = home.parent / f"{zoo}.toml"
     config.write_text(f'[[source]]\nkind = "{zoo}"\n{ZOOS[zoo]}\n')
     return subprocess.Popen(
-        [peace, "run", "--config", str(config), "--home", str(home)],
-        stdout=subprocess.DEVNULL,
+        [peace, "run", "--json", "--config", str(config), "--home", str(home)],
+        stdout=_answer(home).open("w"),
         stderr=subprocess.PIPE,
         text=True,
         env=environment(),
@@ -111,7 +115,8 @@ def _interrupted(
     """Run, interrupt; what came of it, the seconds that it took to end, and what it wrote to stderr."""
     process = _process(peace, home, zoo)
     time.sleep(moment)
-    if process.poll() is not None:
+    if _answer(home).stat().st_size:
+        process.wait()
         return "over before", 0.0, ""
     started = time.monotonic()
     os.killpg(process.pid, number)

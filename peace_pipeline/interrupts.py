@@ -8,12 +8,13 @@ command isn't over after some seconds, the process ends there and then, which th
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 LINES = {signal.SIGINT: "peace: interrupted", signal.SIGTERM: "peace: terminated"}
@@ -32,6 +33,7 @@ def answered(grace: float = 10.0) -> Iterator[None]:
     watch = _Watch(grace)
     for number in LINES:
         signal.signal(number, watch.handle)
+        atexit.register(signal.signal, number, signal.SIG_IGN)  # the last of all: Python itself takes leave
     try:
         yield
     finally:
@@ -65,7 +67,7 @@ class _Watch:
     def __init__(self, grace: float) -> None:
         self.grace = grace
         self.over = threading.Event()
-        self.unsaid = threading.Lock()
+        self.lock, self.said = threading.RLock(), False
         self.nowhere = os.open(os.devnull, os.O_WRONLY)
         try:
             self.terminal = os.dup(2)
@@ -105,9 +107,13 @@ class _Watch:
             os.dup2(self.nowhere, 2)
 
     def say(self) -> None:
-        if _received is not None and self.unsaid.acquire(blocking=False):
+        with self.lock:
+            if _received is None or self.said:
+                return
             clear = _CLEARED if os.isatty(self.terminal) else b""
-            os.write(self.terminal, clear + LINES[signal.Signals(_received)].encode() + b"\n")
+            with suppress(OSError):  # nobody reads any more
+                os.write(self.terminal, clear + LINES[signal.Signals(_received)].encode() + b"\n")
+            self.said = True
 
     def end(self) -> None:
         self.say()

@@ -121,6 +121,14 @@ def test_an_interrupt_when_all_is_done_but_for_leaving() -> None:
     assert end(process) == (130, INTERRUPTED)
 
 
+def test_when_nobody_reads_what_it_says() -> None:
+    process = start(SWALLOWS, grace=0.5)
+    assert process.stderr
+    process.stderr.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+
+
 def test_without_an_interrupt_nothing_is_said() -> None:
     assert end(start("    print('done', file=sys.stderr)")) == (0, "done\n")
     assert end(start("    sys.exit(3)")) == (3, "")
