@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from peace_pipeline.threads import share_the_machine
+
+share_the_machine()  # before anything loads NumPy or torch
+
 import dagster as dg
 
 from peace_pipeline.assets import automation, collection, encoder, index, reports, weights, zoo

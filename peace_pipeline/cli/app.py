@@ -6,6 +6,9 @@ import typer
 
 from peace_pipeline.cli import networks, reports, runs
 from peace_pipeline.cli.failures import Commands
+from peace_pipeline.threads import share_the_machine
+
+share_the_machine()
 
 app = typer.Typer(
     cls=Commands,

@@ -13,7 +13,12 @@ from peace_pipeline.encoder.batches import TrainingSet, keys_of
 from peace_pipeline.encoder.config import VARIANTS
 from peace_pipeline.encoder.embed import embeddable
 from peace_pipeline.encoder.inputs import encoder_input
-from peace_pipeline.encoder.members import MINIMUM_NETWORKS, trainable, training_members, validation_members
+from peace_pipeline.encoder.members import (
+    MINIMUM_NETWORKS,
+    count_trainable,
+    training_members,
+    validation_members,
+)
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.encoder.pairs import Partners, read_pair_settings
 from peace_pipeline.encoder.settings import PairSettings, Settings
@@ -22,6 +27,7 @@ from peace_pipeline.encoder.validation import Validation
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.network import Stack, stacked
 from peace_pipeline.symmetry.stored import read_networks
+from peace_pipeline.threads import one_thread
 from peace_pipeline.zoo.listing import Listing
 
 
@@ -50,18 +56,19 @@ def train(
     settings = settings or Settings()
     pairs = read_pair_settings(lake)
     started = time.monotonic()
-    found = len(trainable(lake, pairs))
+    found = count_trainable(lake, pairs)
     if found < MINIMUM_NETWORKS:
         raise TooFewNetworks(
             f"{found} networks of at most {pairs.largest:,} values in the lake, "
             f"{MINIMUM_NETWORKS} needed to train an encoder"
         )
-    lightning.seed_everything(settings.seed, verbose=False)
-    encoder = Encoder(VARIANTS[settings.variant])
-    training = _training_set(lake, encoder, settings, pairs)
-    validation = _validation(lake, encoder, settings, pairs)
-    module = ContrastiveTraining(encoder.train(), training, validation, settings)
-    best, epochs = fit(lake, module, progress)
+    with one_thread():
+        lightning.seed_everything(settings.seed, verbose=False)
+        encoder = Encoder(VARIANTS[settings.variant])
+        training = _training_set(lake, encoder, settings, pairs)
+        validation = _validation(lake, encoder, settings, pairs)
+        module = ContrastiveTraining(encoder.train(), training, validation, settings)
+        best, epochs = fit(lake, module, progress)
     changed = settings.model_dump(exclude_defaults=True) | pairs.model_dump(exclude_defaults=True)
     details = changed | {
         "epochs": epochs,

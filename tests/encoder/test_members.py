@@ -1,32 +1,63 @@
-"""Which networks are trained on: the samples are bounded, seeded, and steady as a zoo grows."""
+"""Which networks are trained on: the samples are bounded, seeded, and of small networks of the right runs."""
 
 from __future__ import annotations
 
-from peace_pipeline.encoder.members import sample
+from pathlib import Path
+
+import pytest
+import torch
+
+from peace_pipeline.encoder.members import count_trainable, training_members, validation_members, within
+from peace_pipeline.encoder.settings import PairSettings
+from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.listing import Listing
+from tests.conftest import card_of, directory, ingest, write_model
 from tests.encoder.test_relations import listing
+
+SMALL, LARGE = 15, 150
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake of 40 networks, ten of them large."""
+    root: Path = tmp_path_factory.mktemp("members")
+    (root / "zoo").mkdir()
+    lake = Lake.open(root / "home")
+    for i in range(40):
+        width = 5 if i % 4 else 50
+        state = {"0.weight": torch.ones(width, 2), "1.weight": torch.ones(1, width)}
+        write_model(root / "zoo" / f"m{i}", state, card=card_of("digits", "r", f"run-{i}"))
+    ingest(lake, directory(root / "zoo"))
+    return lake
+
+
+def test_large_networks_are_left_out_and_runs_keep_their_side(filled: Lake) -> None:
+    small = PairSettings(largest=SMALL)
+    assert count_trainable(filled, PairSettings()) == 40
+    assert count_trainable(filled, small) == 30
+    training, validation = training_members(filled, small), validation_members(filled, small, 100)
+    assert {one.split for one in training} == {"train"}
+    assert {one.split for one in validation} == {"validation"}
+    assert {one.parameters for one in (*training, *validation)} == {SMALL}
+    assert len(training_members(filled, PairSettings())) > len(training)
+
+
+def test_samples_are_seeded(filled: Lake) -> None:
+    drawn = [training_members(filled, PairSettings(networks=8, seed=seed)) for seed in (0, 0, 1)]
+    assert [len(members) for members in drawn] == [8, 8, 8]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(validation_members(filled, PairSettings(), 2)) == 2
 
 
 def zoo(count: int) -> list[Listing]:
     return [listing(f"m{i:04}", parameters=100_000) for i in range(count)]
 
 
-def test_a_small_zoo_is_taken_whole_in_its_order() -> None:
-    assert sample(zoo(50), 50, 1024, seed=0) == zoo(50)
-
-
-def test_samples_are_bounded_in_number_and_bytes() -> None:
+def test_weights_are_bounded_together() -> None:
     members = zoo(1000)
-    drawn = sample(members, 100, 1024, seed=0)
-    assert len(drawn) == 100
-    assert drawn == sorted(drawn, key=lambda one: one.model_id)
-    assert len(sample(members, 1000, 40, seed=0)) == 40 * 2**20 // 400_000
-
-
-def test_another_seed_draws_others_and_a_grown_zoo_mostly_the_same() -> None:
-    ids, other, grown = (
-        {one.model_id for one in sample(zoo(count), 100, 1024, seed)}
-        for count, seed in ((1000, 0), (1000, 1), (1100, 0))
-    )
-    assert len(ids & other) < 30
-    assert len(ids & grown) > 80
+    assert within(members, 1024, seed=0) == members
+    kept = within(members, 40, seed=0)
+    assert len(kept) == 40 * 2**20 // 400_000
+    assert kept == sorted(kept, key=lambda one: one.model_id)
+    assert kept != within(members, 40, seed=1)
+    assert kept != members[: len(kept)]

@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from peace_pipeline.interrupts import spared
+from peace_pipeline.threads import cores
 
 from .plans import PLANS
 from .recipes import Plan
@@ -53,17 +54,13 @@ def generate(
         done = total - len(missing) * size
         if progress:
             progress(done, total)
-        with closing(_train(store, missing, processes or _cores())) as trained:
+        with closing(_train(store, missing, processes or cores())) as trained:
             for chunk, seconds in trained:
                 store.publish(chunk, seconds)
                 done += size
                 if progress:
                     progress(done, total)
     return store.networks
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _train(store: Store, chunks: list[int], processes: int) -> Generator[tuple[int, float], None, None]:
