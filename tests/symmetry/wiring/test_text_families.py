@@ -227,7 +227,9 @@ ODD_HEADS = [
     name
     for name in HEADS
     if " " in name
-    or name.startswith(("Gemma", "MT5", "UMT5", "CLIP", "Whisper", "AlbertForPre", "XLM", "Camembert"))
+    or name.startswith(
+        ("Gemma", "MT5", "UMT5", "CLIP", "Whisper", "AlbertForPre", "XLM", "Camembert", "T5ForSeq")
+    )
 ]
 """Those with more than another layer behind what the family has: other ties, norms, parts."""
 UNUSED = ("vision_model.post_layernorm.",)

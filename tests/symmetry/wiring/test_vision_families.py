@@ -197,7 +197,7 @@ FREE = re.compile(r".*\bk(ey|_proj)\.bias")
 
 
 ALWAYS = {*REPRESENTATIVES} & CLAIMS.keys() | {
-    "vgg_tanh", "resnet_tanh", "lstm_projected", "deit_timm", "resnet_bare", "swin_bare", "resnet_tanh_hf",
+    "vit_bare", "vgg_tanh", "resnet_tanh", "lstm_projected", "deit_timm", "resnet_bare", "swin_bare", "resnet_tanh_hf",
     "efficientnet_max_pooled", "swin_padded", "vit_lora", "gpt_neox_lora", "mlp_tanh_lora",
 }  # fmt: skip
 
