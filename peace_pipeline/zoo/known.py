@@ -49,7 +49,10 @@ class Known:
     @property
     def _where(self) -> str:
         where = f"source = {quoted(self.source)} AND status <> {quoted(DELETED)}"
-        return f"{where} AND starts_with(model_id, {quoted(self.prefix)})" if self.prefix else where
+        if not self.prefix:
+            return where
+        after = self.prefix[:-1] + chr(ord(self.prefix[-1]) + 1)  # a range, which the key's index answers
+        return f"model_id >= {quoted(self.prefix)} AND model_id < {quoted(after)} AND {where}"
 
     def _models(self, rows: Iterable[dict[str, Any]], retries: Mapping[str, Retry]) -> dict[str, KnownModel]:
         return {row["model_id"]: self._model(row, retries.get(row["model_id"])) for row in rows}
