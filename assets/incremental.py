@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from peace_pipeline.assets.automation import keys_from
+from peace_pipeline.assets.jobs import keys_from
 from peace_pipeline.assets.partitions import register
 from peace_pipeline.assets.reports import NOT_WRITTEN, REPORTS, after_training_job
 from peace_pipeline.encoder.settings import PairSettings, Settings

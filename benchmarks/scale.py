@@ -150,7 +150,7 @@ def _tick(folder: Path, times: int) -> dict[str, list[Cost]]:
     """A tick of the sensor that finds nothing to do."""
     import dagster as dg
 
-    from peace_pipeline.assets.automation import stale_batches
+    from peace_pipeline.assets.sensors import stale_batches
     from peace_pipeline.definitions import defs
     from peace_pipeline.resources import LakeResource
     from peace_pipeline.resources.instance import open_instance

@@ -8,9 +8,12 @@ share_the_machine()  # before anything loads NumPy or torch
 
 import dagster as dg
 
-from peace_pipeline.assets import automation, collection, encoder, index, reports, weights, zoo
+from peace_pipeline.assets import collection, encoder, index, reports, weights, zoo
 from peace_pipeline.assets.checks import all_checks
 from peace_pipeline.assets.incremental import Pass, PassFailed, PassSummary
+from peace_pipeline.assets.jobs import all_jobs
+from peace_pipeline.assets.schedules import daily_collection, daily_crawl
+from peace_pipeline.assets.sensors import stale_batches
 from peace_pipeline.resources import LakeResource, ZooResource
 
 __all__ = ["Pass", "PassFailed", "PassSummary", "defs"]
@@ -18,16 +21,9 @@ __all__ = ["Pass", "PassFailed", "PassSummary", "defs"]
 defs = dg.Definitions(
     assets=[*dg.load_assets_from_modules([zoo, weights, encoder, index, collection]), *reports.assets],
     asset_checks=list(all_checks()),
-    jobs=[
-        automation.crawl_job,
-        automation.batch_job,
-        automation.train_job,
-        automation.collection_job,
-        reports.after_training_job,
-        *reports.jobs,
-    ],
-    schedules=[automation.daily_crawl, automation.daily_collection],
-    sensors=[automation.stale_batches],
+    jobs=all_jobs,
+    schedules=[daily_crawl, daily_collection],
+    sensors=[stale_batches],
     resources={"lake": LakeResource(), "zoo": ZooResource()},
     executor=dg.in_process_executor,
 )

@@ -133,7 +133,7 @@ def write_networks(zoo: Path, start: int, count: int) -> list[str]:
 
 def build(root: Path) -> Workplace:
     """A lake of ``NETWORKS`` networks with an encoder of one epoch, an index and a report."""
-    from peace_pipeline.assets.automation import keys_from
+    from peace_pipeline.assets.jobs import keys_from
     from peace_pipeline.definitions import Pass, defs
 
     place = Workplace(root)

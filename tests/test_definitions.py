@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from peace_pipeline.assets.automation import stale_batches
+from peace_pipeline.assets.sensors import stale_batches
 from peace_pipeline.definitions import Pass, defs
 from peace_pipeline.resources import LakeResource
 from peace_pipeline.resources.instance import PROCESS_TAG, bury_dead_runs, open_instance

@@ -1,4 +1,4 @@
-"""Jobs, their schedules, and the sensor that embeds every batch which is missing, failed or outdated."""
+"""The sensor that embeds every batch which is missing, failed or outdated."""
 
 from __future__ import annotations
 
@@ -7,58 +7,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from peace_pipeline.assets.collection import collected_garbage
-from peace_pipeline.assets.encoder import contrastive_pairs, peace_encoder
-from peace_pipeline.assets.index import embeddings, lancedb_index
+from peace_pipeline.assets.jobs import batch_job, keys_from
 from peace_pipeline.assets.partitions import register
-from peace_pipeline.assets.weights import extracted_weights, layer_tensors
-from peace_pipeline.assets.zoo import zoo_crawl
 from peace_pipeline.resources import LakeResource
 from peace_pipeline.resources.instance import bury_dead_runs
-from peace_pipeline.stages import order
 
-_ASSETS = {
-    order.EXTRACT: extracted_weights,
-    order.LAYERS: layer_tensors,
-    order.EMBED: embeddings,
-    order.INDEX: lancedb_index,
-}
 _ENCODER_TAG = "peace/encoder"
 _LONGEST_WAIT = 24 * 3600
-
-crawl_job = dg.define_asset_job("crawl", [zoo_crawl], description="Crawl every configured source.")
-batch_job = dg.define_asset_job(
-    "embed_batch",
-    [_ASSETS[stage] for stage in order.BATCH_STAGES],
-    description="A batch from checkpoints to the index.",
-)
-train_job = dg.define_asset_job(
-    "train",
-    [contrastive_pairs, peace_encoder],
-    description="Draw pairs and train an encoder on what is in the lake.",
-)
-collection_job = dg.define_asset_job(
-    "collect", [collected_garbage], description="Delete what nobody needs any more."
-)
-
-daily_crawl = dg.ScheduleDefinition(
-    name="daily_crawl",
-    job=crawl_job,
-    cron_schedule="0 3 * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-daily_collection = dg.ScheduleDefinition(
-    name="daily_collection",
-    job=collection_job,
-    cron_schedule="0 5 * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-
-
-def keys_from(stage: str, *, has_encoder: bool) -> list[dg.AssetKey]:
-    """The keys of the assets of ``stage`` and of every stage after it that can run."""
-    stages = order.stages_from(stage, has_encoder=has_encoder)
-    return [key for stage in stages for key in sorted(_ASSETS[stage].keys)]
 
 
 @dg.sensor(job=batch_job, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
