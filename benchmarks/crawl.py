@@ -180,15 +180,16 @@ def index(root: Path, endpoint: str) -> tuple[dict[str, tuple[str, Any]], Cost]:
 def bring_up_to_date(lake: Any, endpoint: str) -> None:
     """Every stale batch from its first missing stage on."""
     from peace_pipeline.stages import embed as embeddings
-    from peace_pipeline.stages import extract as extraction
     from peace_pipeline.stages import order, staleness
+    from peace_pipeline.stages.extract import extract_batch
     from peace_pipeline.stages.index import update_index
+    from peace_pipeline.stages.layers import layer_batch
     from peace_pipeline.zoo.fetching import Fetcher
 
     fetcher = Fetcher(config_of(endpoint).build(lake))
     stages: dict[str, Callable[[str], object]] = {
-        order.EXTRACT: lambda batch: extraction.extract_batch(lake, batch, fetcher),
-        order.LAYERS: lambda batch: extraction.layer_batch(lake, batch, fetcher),
+        order.EXTRACT: lambda batch: extract_batch(lake, batch, fetcher),
+        order.LAYERS: lambda batch: layer_batch(lake, batch, fetcher),
         order.EMBED: lambda batch: embeddings.embed_batch(lake, batch),
         order.INDEX: lambda batch: update_index(lake, batch),
     }

@@ -22,9 +22,10 @@ import torch
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages import embed as embeddings
-from peace_pipeline.stages import extract as extraction
 from peace_pipeline.stages.crawl import crawl_zoo
+from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.index import update_index
+from peace_pipeline.stages.layers import layer_batch
 from peace_pipeline.stages.order import EMBED, EXTRACT, INDEX, LAYERS, stages_from
 from peace_pipeline.stages.staleness import stale_batches
 from peace_pipeline.zoo import ZooConfig, traffic
@@ -116,8 +117,8 @@ def _crawl(lake: Lake, config: ZooConfig, steps: Steps, now: datetime | None) ->
 def _bring_up_to_date(lake: Lake, config: ZooConfig, steps: Steps) -> list[str]:
     fetcher = Fetcher(config.build(lake))
     stages: dict[str, Callable[[str], object]] = {
-        EXTRACT: lambda batch: extraction.extract_batch(lake, batch, fetcher),
-        LAYERS: lambda batch: extraction.layer_batch(lake, batch, fetcher),
+        EXTRACT: lambda batch: extract_batch(lake, batch, fetcher),
+        LAYERS: lambda batch: layer_batch(lake, batch, fetcher),
         EMBED: lambda batch: embeddings.embed_batch(lake, batch),
         INDEX: lambda batch: update_index(lake, batch),
     }
