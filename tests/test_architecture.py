@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LONGEST = 400
 FLOORS = (
-    ("progress", "interrupts"),
+    ("progress", "interrupts", "threads"),
     ("lake",),
     ("zoo",),
     ("weights",),
@@ -34,7 +34,7 @@ KNOW_DAGSTER = ("definitions", "assets", "resources")
 TESTED_BY = {
     "test_definitions": "assets/* resources/* progress",
     "cli/test_app": "cli/main cli/options cli/terminal cli/failures cli/views",
-    "comparison/test_verdict": "comparison/pairing comparison/thresholds",
+    "comparison/test_verdict": "comparison/thresholds",
     "encoder/test_model": "encoder/config encoder/features encoder/gnn",
     "stages/test_train": "encoder/checkpoints encoder/probes encoder/settings encoder/training stages/pairs",
     "evaluation/baselines/test_registry": "evaluation/baselines/trivial",
@@ -52,8 +52,7 @@ TESTED_BY = {
     "symmetry/group/test_actions": "symmetry/group/perturbations",
     "cli/test_transform": "symmetry/group/transform",
     "symmetry/test_opening": "symmetry/stored",
-    "symmetry/wiring/test_inference": "symmetry/wiring/activations symmetry/wiring/builder symmetry/wiring/linking "
-    "symmetry/wiring/symmetries",
+    "symmetry/wiring/test_builder": "symmetry/wiring/activations symmetry/wiring/linking symmetry/wiring/symmetries",
     "symmetry/wiring/test_text_families": "symmetry/wiring/families/*",
     "symmetry/wiring/tracing/test_modules": "symmetry/wiring/tracing/*",
     "weights/conventions/test_facts": "weights/conventions/*",
