@@ -12,7 +12,6 @@ import torch
 from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.comparison.verdict import measure
 from peace_pipeline.evaluation.derivatives import Specimen, disguised, pruned, specimen, trained_on
-from peace_pipeline.evaluation.provenance.results import cut
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports, written_reports
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import ZooConfig
@@ -94,10 +93,3 @@ def test_variants_are_what_they_are_called(network: Specimen) -> None:
     further = trained_on(network, network.task, rate=0.1, steps=0.2, seed=0)
     assert not torch.equal(outputs(further), outputs(network))
     assert measure(network.network(), further.network(), Thresholds(0, 0))[0].similarity > 0.8
-
-
-def test_the_cut_between_two_samples() -> None:
-    assert cut([0, 1, 2], [8, 9]) == 5
-    low, high = [i / 100 for i in range(100)], [i / 100 + 0.5 for i in range(100)]
-    assert 0.4 < cut(low, high) < 1.1
-    assert cut([0.1, 0.2, 0.9], [0.8, 0.7, 1.0]) == pytest.approx(0.45)
