@@ -28,10 +28,6 @@ class Network:
         """Number of values."""
         return sum(tensor.numel() for tensor in self.tensors.values())
 
-    def to(self, where: torch.device | torch.dtype) -> Network:
-        """The network on another device or of another dtype."""
-        return replace(self, tensors={name: tensor.to(where) for name, tensor in self.tensors.items()})
-
 
 @dataclass(frozen=True)
 class Stack:

@@ -42,8 +42,8 @@ def test_every_parameter_is_used() -> None:
         "norm", {"a.weight": torch.randn(8, 5), "n.weight": torch.randn(8), "b.weight": torch.randn(3, 8)}, {}
     )
     encoder = encoder_of().double().train()
-    typed = [network.to(torch.float64) for network in (*networks, norm)]
-    embedded = encoder([encoder_input(stack, encoder.config) for stack in stacked(typed)])
+    stacks = stacked([*networks, norm])
+    embedded = encoder([encoder_input(stack.to(torch.float64), encoder.config) for stack in stacks])
     (embedded.networks * torch.randn_like(embedded.networks)).sum().backward()
     unused = [name for name, parameter in encoder.named_parameters() if parameter.grad is None]
     assert unused == []

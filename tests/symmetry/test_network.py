@@ -44,8 +44,8 @@ def test_selected_cut_and_joined() -> None:
 
 
 def test_of_another_dtype() -> None:
-    (network,) = networks_of("mlp", 1)
-    (stack,) = stacked([network.to(torch.float32)])
+    (network,) = networks_of("mlp", 1, dtype=torch.float32)
+    (stack,) = stacked([network])
     assert {tensor.dtype for tensor in stack.tensors.values()} == {torch.float32}
     assert {tensor.dtype for tensor in stack.to(torch.float64).tensors.values()} == {torch.float64}
     assert network.size == sum(tensor.numel() for tensor in stack.tensors.values())
