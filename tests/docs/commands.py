@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 _INTRODUCTION = (
     "# Commands\n\nNetworks are named by a path (a weight file, or a folder in Hub layout), a model id of the lake, or "
     "`hf://org/name@revision`. With `--json` a command prints one document on stdout, everything else on stderr. Exit "
-    "code 0 is success, 1 a failure with a one-line reason, 2 wrong usage, 130 an interrupt.\n\n"
+    "code 0 is success, 1 a failure with a one-line reason, 2 wrong usage, 130 an interrupt, 143 a termination.\n\n"
 )
 
 
