@@ -26,10 +26,11 @@ def stale_batches(context: dg.SensorEvaluationContext, lake: LakeResource) -> It
     from peace_pipeline.stages.staleness import stale_batches as stale
 
     home = lake.open()
-    register(context.instance, home)
     bury_dead_runs(context.instance)
-    version = current_version(home)
-    for batch, stage in stale(home).items():
+    version, batches = current_version(home), stale(home)
+    if batches:
+        register(context.instance, home)
+    for batch, stage in batches.items():
         if _ready(context.instance, batch, version):
             yield dg.RunRequest(
                 partition_key=batch,
