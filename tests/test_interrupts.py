@@ -43,6 +43,13 @@ FINISHES_ANYWAY = """
     except KeyboardInterrupt:
         sys.exit(0)
 """
+LEAVES_SLOWLY = """
+    class Slow:
+        sleep = staticmethod(time.sleep)
+        def __del__(self):
+            self.sleep(2)
+    kept = Slow()
+"""
 ASKS = """
     try:
         time.sleep(60)
@@ -119,6 +126,12 @@ def test_an_interrupt_when_all_is_done_but_for_leaving() -> None:
     process = start("    atexit.register(time.sleep, 60)")
     process.send_signal(signal.SIGINT)
     assert end(process) == (130, INTERRUPTED)
+
+
+def test_python_takes_leave_undisturbed() -> None:
+    process = start(LEAVES_SLOWLY)
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (0, "")
 
 
 def test_when_nobody_reads_what_it_says() -> None:
