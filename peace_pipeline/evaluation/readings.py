@@ -52,8 +52,8 @@ def read(
 ) -> dict[str, Readings]:
     """What each reader reads of networks (after a ``change`` of each cohort), by the reader's name, in their order.
 
-    In memory at a time: the tensors of one chunk (:func:`peace_pipeline.encoder.embed.chunks`), and all vectors. A
-    reader under several names reads once.
+    In memory at a time: the tensors of two chunks (:func:`peace_pipeline.encoder.embed.chunks`), the one that is read
+    and the next, and all vectors. A reader under several names reads once.
     """
     members: dict[str, Member] = {}
     found: dict[Reader, dict[str, Vectors]] = {reader: {} for reader in readers.values() if reader}
