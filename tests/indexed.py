@@ -18,7 +18,7 @@ from peace_pipeline.stages.embed import embed_batch
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.layers import layer_batch
-from tests.conftest import card_of, directory, write_network
+from tests.lakes import card_of, directory, write_network
 
 SMALL = EncoderConfig(
     width=16, heads=4, rounds=1, token_width=16, transformer_layers=1, attention_heads=2, dimension=8

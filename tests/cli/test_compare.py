@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.conftest import write_model, write_network
+from tests.lakes import write_model, write_network
 from tests.pipeline import Workplace
 
 FIELDS = ["verdict", "similarity", "tolerance", "reason", "layers", "permutations"]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from peace_pipeline.cli.app import app
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
-from tests.conftest import directory, write_network
+from tests.lakes import directory, write_network
 
 
 def collected(lake: Lake, *options: str) -> dict[str, Any]:

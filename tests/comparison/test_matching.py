@@ -17,7 +17,7 @@ from peace_pipeline.symmetry.group.perturbations import add_noise
 from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
-from tests.conftest import CONFIGS, folded_tensors, infos_of, networks_of
+from tests.networks import CONFIGS, folded_tensors, infos_of, networks_of
 
 
 def layers(tensors: Tensors, wiring: Wiring) -> Layers:

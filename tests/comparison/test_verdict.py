@@ -23,7 +23,8 @@ from peace_pipeline.comparison.verdict import (
 )
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.group.elements import ALL
-from tests.conftest import RELU, directory, ingest, module_of, write_model, write_network
+from tests.lakes import directory, ingest, write_model, write_network
+from tests.networks import RELU, module_of
 from tests.specimens import FAMILIES
 from tests.specimens.running import Saved
 

@@ -11,8 +11,8 @@ from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.encoder.pairs import Partners
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.symmetry.network import stacked
-from tests.conftest import networks_of
 from tests.encoder.test_relations import listing
+from tests.networks import networks_of
 
 
 def test_every_anchor_has_a_positive_even_without_cards() -> None:

@@ -12,8 +12,8 @@ import torch
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.checkpoints import embed_checkpoints, write_embedded
 from peace_pipeline.lake import Lake
-from tests.conftest import module_of, write_model, write_network
 from tests.encoder.encoders import encoder_of
+from tests.networks import module_of, write_model, write_network
 
 
 @pytest.fixture

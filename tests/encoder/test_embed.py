@@ -11,8 +11,8 @@ import torch
 from peace_pipeline.encoder.config import VARIANTS
 from peace_pipeline.encoder.embed import Embedding, Unembeddable, embed, embed_stacks, embeddable
 from peace_pipeline.symmetry.network import stacked
-from tests.conftest import networks_of
 from tests.encoder.encoders import ARCHITECTURES, by_key, close, encoder_of
+from tests.networks import networks_of
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -11,8 +11,8 @@ from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.encoder.inputs import MOST_UNITS, encoder_input, reduced
 from peace_pipeline.evaluation.invariance import Movements, assert_embedding_invariant
 from peace_pipeline.symmetry.network import Network, stacked
-from tests.conftest import RELU, as_input
 from tests.encoder.encoders import encoder_of
+from tests.networks import RELU, as_input
 
 
 def wide(count: int, units: int) -> list[Network]:

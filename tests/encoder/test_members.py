@@ -11,8 +11,8 @@ from peace_pipeline.encoder.members import count_trainable, training_members, va
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.listing import Listing
-from tests.conftest import card_of, directory, ingest, write_model
 from tests.encoder.test_relations import listing
+from tests.lakes import card_of, directory, ingest, write_model
 
 SMALL, LARGE = 15, 150
 

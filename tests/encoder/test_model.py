@@ -10,8 +10,8 @@ from peace_pipeline.encoder.config import VARIANTS
 from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.evaluation.invariance import assert_embedding_invariant
 from peace_pipeline.symmetry.network import stacked
-from tests.conftest import as_input, networks_of
 from tests.encoder.encoders import ARCHITECTURES, SYMMETRIC, by_key, encoder_of
+from tests.networks import as_input, networks_of
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -23,8 +23,8 @@ from peace_pipeline.lake.tables import PAIRS
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.zoo.listing import Listing
-from tests.conftest import RELU, infos
 from tests.encoder.test_relations import MEMBERS, listing
+from tests.networks import RELU, infos
 
 
 def drawn(members: list[Listing], **settings: Any) -> list[dict[str, Any]]:

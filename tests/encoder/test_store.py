@@ -10,8 +10,8 @@ import pytest
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.lake import Lake
-from tests.conftest import networks_of
 from tests.encoder.encoders import by_key, encoder_of
+from tests.networks import networks_of
 
 
 def test_a_saved_encoder_is_the_same_encoder(lake: Lake) -> None:

@@ -11,8 +11,8 @@ from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.encoder.validation import Validation, average_precisions, chunks
 from peace_pipeline.symmetry.network import Stack, stacked
-from tests.conftest import networks_of
 from tests.encoder.test_relations import listing
+from tests.networks import networks_of
 
 CPU = torch.device("cpu")
 

@@ -22,7 +22,7 @@ from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.listing import Listing
-from tests.conftest import folded_tensors
+from tests.networks import folded_tensors
 
 RELU = {"hidden_act": "relu"}
 CARD = """---

@@ -11,8 +11,8 @@ import pytest
 from peace_pipeline.index.lookup import UnknownQuery, example, find
 from peace_pipeline.index.search import NoIndex
 from peace_pipeline.lake import Lake
-from tests.conftest import write_network
 from tests.indexed import filled
+from tests.lakes import write_network
 
 __all__ = ["filled"]
 SEARCH = """

@@ -17,7 +17,7 @@ from peace_pipeline.lake.tables import INVENTORY, LAYERS, MODEL_RECORDS, PAIRS, 
 from peace_pipeline.stages.pairs import write_pairs
 from peace_pipeline.zoo import ModelRecord
 from peace_pipeline.zoo.record import to_table
-from tests.conftest import card_of, directory, ingest, write_network
+from tests.lakes import card_of, directory, ingest, write_network
 
 UNIT = [1.0, 0.0, 0.0, 0.0]
 KEY = {"model_id": "m", "revision": "r"}

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from peace_pipeline.zoo.trained import build
-from tests.conftest import CONFIGS, BottleneckNet
+from tests.networks import CONFIGS, BottleneckNet
 
 from . import definitions as net
 from .specimen import BATCH, Config, Feed, Inputs, Specimen, TorchSpecimen, draw

@@ -19,8 +19,8 @@ from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.embed import embed_batch
 from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.staleness import stale_batches
-from tests.conftest import directory, write_network
 from tests.indexed import new_encoder, process
+from tests.lakes import directory, write_network
 
 NOW = timedelta(0)
 

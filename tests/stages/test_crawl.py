@@ -16,7 +16,7 @@ from peace_pipeline.zoo import SOURCES, ConfigError, ZooConfig
 from peace_pipeline.zoo.batches import read_records
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import listings, split_of
-from tests.conftest import card_of, directory, ingest, write_model, write_network
+from tests.lakes import card_of, directory, ingest, write_model, write_network
 
 STATE = {"0.weight": torch.ones(3, 2), "1.weight": torch.ones(2, 3)}
 

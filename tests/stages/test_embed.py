@@ -19,7 +19,8 @@ from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.outcome import BatchOutcome
 from peace_pipeline.stages.staleness import stale_batches
 from peace_pipeline.zoo.listing import sample_listings
-from tests.conftest import directory, ingest, module_of, write_model, write_network
+from tests.lakes import directory, ingest, write_model, write_network
+from tests.networks import module_of
 
 HUGE, LINEAR = "directory:zoo/huge", "directory:zoo/linear"
 

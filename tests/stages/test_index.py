@@ -33,8 +33,8 @@ from peace_pipeline.stages.layers import layer_batch
 from peace_pipeline.stages.order import stages_from
 from peace_pipeline.stages.staleness import stale_batches
 from peace_pipeline.zoo.contents import Contents
-from tests.conftest import card_of, directory, write_model, write_network
 from tests.indexed import QUOTED, STAGES, filled, keys, new_encoder, process, rows, versions
+from tests.lakes import card_of, directory, write_model, write_network
 
 __all__ = ["filled"]
 

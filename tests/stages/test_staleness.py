@@ -19,8 +19,8 @@ from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.layers import layer_batch
 from peace_pipeline.stages.staleness import stale_batches
-from tests.conftest import directory, write_network
 from tests.indexed import filled, keys, new_encoder, process
+from tests.lakes import directory, write_network
 
 __all__ = ["filled"]
 

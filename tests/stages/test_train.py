@@ -15,7 +15,8 @@ from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.pairs import write_pairs
 from peace_pipeline.stages.train import TooFewNetworks, train
-from tests.conftest import card_of, directory, ingest, module_of, write_model, write_network
+from tests.lakes import card_of, directory, ingest, write_model, write_network
+from tests.networks import module_of
 
 
 def networks_in(zoo: Path, count: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from peace_pipeline.symmetry.network import Network, Stack, stacked
-from tests.conftest import networks_of
+from tests.networks import networks_of
 
 
 def rows_are(stack: Stack, networks: list[Network]) -> bool:

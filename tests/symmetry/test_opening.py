@@ -16,7 +16,7 @@ from peace_pipeline.symmetry.opening import open_network
 from peace_pipeline.symmetry.wiring.report import describe_wiring
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.zoo.fetching import Fetcher
-from tests.conftest import directory, ingest, write_network
+from tests.lakes import directory, ingest, write_network
 from tests.standin_hub import StandinHub
 from tests.zoo.hub.hubs import config, hub
 from tests.zoo.hub.hubs import ingest as ingest_hub

@@ -20,7 +20,7 @@ from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.symmetries import LINEAR, PERMUTE, SIGN
 from peace_pipeline.symmetry.wiring.tracing import trace
 from peace_pipeline.symmetry.wiring.types import Wiring
-from tests.conftest import infos
+from tests.networks import infos
 
 INPUTS = torch.randn(6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

@@ -23,7 +23,7 @@ from peace_pipeline.weights.errors import (
     UnreadableCheckpoint,
 )
 from peace_pipeline.zoo import files
-from tests.conftest import directory, ingest
+from tests.lakes import directory, ingest
 from tests.weights import corpus
 from tests.weights.corpus import FORMATS
 from tests.weights.hostile import CASES, STATE

@@ -10,7 +10,7 @@ from peace_pipeline.symmetry.wiring.inference import independent, infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.layers import Layer, layers_of
 from peace_pipeline.weights.tensors import TensorInfo
-from tests.conftest import folded_tensors, infos
+from tests.networks import folded_tensors, infos
 
 
 def test_tensors_that_act_as_one_map_are_one_layer() -> None:

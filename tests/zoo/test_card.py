@@ -19,7 +19,7 @@ from peace_pipeline.zoo import ModelFile, ModelRecord
 from peace_pipeline.zoo.card import MAX_TEXT_BYTES, enriched, front_matter, parted
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.record import from_table, to_table
-from tests.conftest import directory, write_model
+from tests.lakes import directory, write_model
 
 CARD = """---
 library_name: transformers

@@ -22,7 +22,7 @@ from peace_pipeline.stages.outcome import skipped_models
 from peace_pipeline.weights.checkpoint import READERS
 from peace_pipeline.zoo import ConfigError, ZooConfig, files
 from peace_pipeline.zoo.current import Current
-from tests.conftest import card_of, directory, ingest, write_model, write_network
+from tests.lakes import card_of, directory, ingest, write_model, write_network
 
 STATE = {"0.weight": torch.ones(3, 2), "1.weight": torch.ones(2, 3)}
 _opened: list[Path] | None = None

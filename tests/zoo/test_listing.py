@@ -8,7 +8,7 @@ import pytest
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.listing import TEST, TRAIN, VALIDATION, count_listings, listings, sample_listings
-from tests.conftest import card_of, directory, ingest, write_network
+from tests.lakes import card_of, directory, ingest, write_network
 
 
 @pytest.fixture(scope="module")

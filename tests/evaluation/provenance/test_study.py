@@ -19,7 +19,7 @@ from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import TEST, TRAIN, listings
 from peace_pipeline.zoo.trained import PLANS, build
 from peace_pipeline.zoo.trained.demo import DEMO
-from tests.conftest import ingest
+from tests.lakes import ingest
 
 PROVENANCE = all_reports()["provenance"]
 

@@ -17,7 +17,7 @@ from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.symmetries import PERMUTE, SCALE
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.layers import Layer
-from tests.conftest import CONFIGS, RELU, infos_of, inputs_of, module_of, networks_of
+from tests.networks import CONFIGS, RELU, infos_of, inputs_of, module_of, networks_of
 from tests.symmetry.group.test_actions import change, folded_into, run
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3}

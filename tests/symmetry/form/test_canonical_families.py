@@ -25,7 +25,7 @@ from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring, oriented
 from peace_pipeline.weights.layers import Layer
 from peace_pipeline.weights.tensors import TensorInfo
-from tests.conftest import infos_of
+from tests.networks import infos_of
 from tests.specimens import FAMILIES, REPRESENTATIVES
 from tests.specimens.pretrained import GROUPED, TransformersSpecimen, tokens
 from tests.specimens.running import Saved, Shelf

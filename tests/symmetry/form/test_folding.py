@@ -8,7 +8,7 @@ from torch import nn
 
 from peace_pipeline.symmetry.form.folding import affine, fold
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
-from tests.conftest import folded_tensors, infos_of
+from tests.networks import folded_tensors, infos_of
 
 
 def random_norm(kind: type[nn.Module], size: int, affine: bool) -> nn.Module:

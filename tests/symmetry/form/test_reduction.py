@@ -24,7 +24,7 @@ from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.errors import ExcessiveSize
 from peace_pipeline.weights.layers import Layer
 from peace_pipeline.weights.tensors import Part, TensorInfo
-from tests.conftest import infos_of
+from tests.networks import infos_of
 
 State = dict[str, torch.Tensor]
 WIDE = (300, 2048, 1500, 10)

@@ -17,7 +17,7 @@ from peace_pipeline.symmetry.group.perturbations import add_noise, break_wiring
 from peace_pipeline.symmetry.network import stacked
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
-from tests.conftest import (
+from tests.networks import (
     CONFIGS,
     WIRED_AS,
     config_of,

@@ -10,7 +10,7 @@ import torch
 from peace_pipeline.symmetry.group.actions import act, inverse
 from peace_pipeline.symmetry.group.elements import Element
 from peace_pipeline.symmetry.testing import STRENGTHS
-from tests.conftest import folded_tensors
+from tests.networks import folded_tensors
 from tests.specimens.running import Saved, Shelf
 
 NAMES = (

@@ -13,7 +13,7 @@ from torch import nn
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring, WiringMismatch
 from peace_pipeline.weights.tensors import TensorInfo
-from tests.conftest import CONFIGS, RELU, WIRED_AS, config_of, infos, infos_of, module_of
+from tests.networks import CONFIGS, RELU, WIRED_AS, config_of, infos, infos_of, module_of
 
 
 def wiring_of(config: dict[str, Any] | None = None, **shapes: tuple[int, ...]) -> Wiring:

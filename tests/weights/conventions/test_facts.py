@@ -11,7 +11,7 @@ from peace_pipeline.symmetry.wiring.families import FAMILIES
 from peace_pipeline.weights.conventions import CONVENTIONS, Conventions, conventions_of
 from peace_pipeline.weights.conventions.facts import BY_HEAD, declare
 from peace_pipeline.weights.logical import views_of
-from tests.conftest import infos
+from tests.networks import infos
 
 FUSED = infos(block__pqr__weight=(24, 8))
 HEADS = {"hidden_size": 8, "num_attention_heads": 2}

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.layers import layers_of
 from peace_pipeline.weights.logical import logical
-from tests.conftest import infos_of
+from tests.networks import infos_of
 
 State = Mapping[str, torch.Tensor]
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from peace_pipeline.weights.layers import layers_of
 from peace_pipeline.weights.logical import views_of
 from peace_pipeline.weights.tensors import TensorInfo
-from tests.conftest import infos_of
+from tests.networks import infos_of
 from tests.weights.logical.states import State, dense, kinds, random_input, random_state, read_all
 
 

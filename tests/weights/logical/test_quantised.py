@@ -12,7 +12,7 @@ from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import NotFinite, UnsupportedFormat
 from peace_pipeline.weights.layers import layers_of
 from peace_pipeline.weights.logical import logical
-from tests.conftest import infos_of
+from tests.networks import infos_of
 from tests.weights.logical.states import FLOAT8, State, random_input, read_all, written
 
 

@@ -26,7 +26,7 @@ from peace_pipeline.weights.sampling import Sampled
 from peace_pipeline.weights.tensors import Part, TensorInfo
 from peace_pipeline.zoo.trained import build
 from peace_pipeline.zoo.trained.architectures import ARCHITECTURES
-from tests.conftest import folded_tensors, infos, infos_of
+from tests.networks import folded_tensors, infos, infos_of
 from tests.weights.logical.states import FLOAT8, kinds, random_input, random_state, read_all, written
 
 

@@ -20,7 +20,7 @@ from peace_pipeline.stages.outcome import skipped_models
 from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness
-from tests.conftest import card_of
+from tests.lakes import card_of
 from tests.standin_hub import StandinHub
 
 CONFIG = json.dumps({"model_type": "mlp", "hidden_act": "relu"}).encode()

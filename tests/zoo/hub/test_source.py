@@ -22,7 +22,7 @@ from peace_pipeline.zoo.hub import politeness, walk
 from peace_pipeline.zoo.hub.cursor import Cursor
 from peace_pipeline.zoo.hub.source import HuggingfaceSource
 from peace_pipeline.zoo.source import SourceUnavailable
-from tests.conftest import card_of
+from tests.lakes import card_of
 from tests.standin_hub import Fault, StandinHub
 from tests.zoo.hub.hubs import CONFIG, LONG_AGO, config, crawl, files, hub, ingest, reasons, weights
 

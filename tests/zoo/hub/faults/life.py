@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from tests.conftest import card_of
+from tests.lakes import card_of
 from tests.standin_hub import Faults, StandinHub
 
 STATES: tuple[dict[str, Any], ...] = ({"gated": "auto"}, {"disabled": True}, {"private": True})
