@@ -13,7 +13,8 @@ from peace_pipeline.encoder import store
 from peace_pipeline.encoder.checkpoints import embed_checkpoints, write_embedded
 from peace_pipeline.lake import Lake
 from tests.encoder.encoders import encoder_of
-from tests.networks import module_of, write_model, write_network
+from tests.lakes import write_model, write_network
+from tests.networks import module_of
 
 
 @pytest.fixture
