@@ -153,9 +153,9 @@ class Pass:
             raise PassFailed(f"{name} is not written: {said[NOT_WRITTEN]}")
 
     def _can_train(self) -> bool:
-        from peace_pipeline.encoder.members import MINIMUM_NETWORKS, count_trainable
+        from peace_pipeline.encoder.members import lacking
 
-        return count_trainable(self.lake, PairSettings()) >= MINIMUM_NETWORKS
+        return lacking(self.lake, PairSettings()) is None
 
     def _reports_are_stale(self) -> bool:
         """Whether the encoder was trained after one of the reports on it, or never reported on."""

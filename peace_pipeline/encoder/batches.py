@@ -65,12 +65,11 @@ class TrainingSet(torch.utils.data.Dataset[int]):
         partners = [self._partner(anchor) for anchor in anchors]
         alone = [anchor for anchor, partner in zip(anchors, partners, strict=True) if anchor == partner]
         intact = sorted([*set(anchors) | set(partners), *alone])
+        stack_of = np.searchsorted(self._starts, intact, "right") - 1
         stacks, members, views = [], [], []
-        for number, stack in enumerate(self.stacks):
-            start, end = self._starts[number : number + 2]
-            own = [member for member in intact if start <= member < end]
-            if not own:
-                continue
+        for number in np.unique(stack_of):
+            stack, start = self.stacks[number], int(self._starts[number])
+            own = [intact[place] for place in np.flatnonzero(stack_of == number)]
             parts = [self._copy(stack.select([member - start for member in own]))]
             twins = sorted(set(own) & set(anchors)) if self._breakable(stack) else []
             if twins:

@@ -15,9 +15,15 @@ _BYTES = 4
 """Of a weight in memory."""
 
 
-def count_trainable(lake: Lake, settings: PairSettings) -> int:
-    """How many networks in the lake are small enough to train on."""
-    return count_listings(lake, _small(settings))
+def lacking(lake: Lake, settings: PairSettings, least: int = MINIMUM_NETWORKS) -> str | None:
+    """What the lake lacks to train an encoder on; ``None`` where there is enough."""
+    found = count_listings(lake, _small(settings))
+    if found < least:
+        small = f"networks of at most {settings.largest:,} values"
+        return f"{found} {small} in the lake, {least} needed to train an encoder"
+    if not count_listings(lake, _of(TRAIN, settings)):
+        return f"all {found} networks in the lake are of runs that are kept for validation and tests"
+    return None
 
 
 def training_members(lake: Lake, settings: PairSettings) -> list[Listing]:
@@ -34,11 +40,13 @@ def _small(settings: PairSettings) -> str:
     return f"parameters <= {settings.largest}"
 
 
+def _of(split: str, settings: PairSettings) -> str:
+    return f"split = '{split}' AND {_small(settings)}"
+
+
 def _drawn(lake: Lake, split: str, most: int, settings: PairSettings) -> list[Listing]:
-    where = f"split = '{split}' AND {_small(settings)}"
-    return within(
-        sample_listings(lake, most, seed=settings.seed, where=where), settings.megabytes, settings.seed
-    )
+    drawn = sample_listings(lake, most, seed=settings.seed, where=_of(split, settings))
+    return within(drawn, settings.megabytes, settings.seed)
 
 
 def within(members: Sequence[Listing], megabytes: int, seed: int) -> list[Listing]:

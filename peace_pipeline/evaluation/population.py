@@ -22,7 +22,7 @@ from peace_pipeline.symmetry.group.elements import Strength, Tensors, random_ele
 from peace_pipeline.symmetry.network import Network, Stack
 from peace_pipeline.symmetry.stored import read_networks
 from peace_pipeline.symmetry.wiring.types import Wiring
-from peace_pipeline.zoo.listing import Listing
+from peace_pipeline.zoo.listing import Listing, by_batch
 
 Listed = tuple[Listing, Network]
 """A network with its row of the catalogue."""
@@ -93,10 +93,7 @@ def is_embedded(lake: Lake, version: str) -> str:
 
 def read_listed(lake: Lake, listings: Collection[Listing]) -> Iterator[Listed]:
     """Networks with their tensors, one in memory at a time; each batch's file is opened once."""
-    batches: dict[str, dict[str, Listing]] = defaultdict(dict)
-    for listing in listings:
-        batches[listing.batch][listing.model_id] = listing
-    for batch, wanted in sorted(batches.items()):
+    for batch, wanted in by_batch(listings).items():
         for network in read_networks(lake, batch, set(wanted)):
             yield wanted[network.key], network
 

@@ -14,7 +14,7 @@ from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.lake import Lake, atomic
 from peace_pipeline.lake.tables import PAIRS
 from peace_pipeline.symmetry.stored import read_wirings
-from peace_pipeline.zoo.listing import Listing
+from peace_pipeline.zoo.listing import Listing, by_batch
 
 
 def write_pairs(lake: Lake, settings: PairSettings | None = None) -> Counter[str]:
@@ -34,12 +34,7 @@ def write_pairs(lake: Lake, settings: PairSettings | None = None) -> Counter[str
 def _pairs_with_themselves(
     lake: Lake, members: Sequence[Listing], settings: PairSettings
 ) -> Iterator[pa.Table]:
-    for batch in sorted({one.batch for one in members}):
-        wirings = read_wirings(lake, batch)
-        rows = [
-            row
-            for one in members
-            if one.batch == batch
-            for row in pairs_with_itself(one.model_id, wirings[one.model_id], settings)
-        ]
+    for batch, wanted in by_batch(members).items():
+        wirings = read_wirings(lake, batch, set(wanted))
+        rows = [row for name in wanted for row in pairs_with_itself(name, wirings[name], settings)]
         yield pa.Table.from_pylist(rows, schema=PAIRS.schema)

@@ -13,12 +13,7 @@ from peace_pipeline.encoder.batches import TrainingSet, keys_of
 from peace_pipeline.encoder.config import VARIANTS
 from peace_pipeline.encoder.embed import embeddable
 from peace_pipeline.encoder.inputs import encoder_input
-from peace_pipeline.encoder.members import (
-    MINIMUM_NETWORKS,
-    count_trainable,
-    training_members,
-    validation_members,
-)
+from peace_pipeline.encoder.members import lacking, training_members, validation_members
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.encoder.pairs import Partners, read_pair_settings
 from peace_pipeline.encoder.settings import PairSettings, Settings
@@ -28,7 +23,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.network import Stack, stacked
 from peace_pipeline.symmetry.stored import read_networks
 from peace_pipeline.threads import one_thread
-from peace_pipeline.zoo.listing import Listing
+from peace_pipeline.zoo.listing import Listing, by_batch
 
 
 class TooFewNetworks(Exception):
@@ -51,21 +46,19 @@ def train(
     """Train an encoder on the lake's training runs and pairs, store it and make it the current one.
 
     Raises:
-        TooFewNetworks: with fewer than ``MINIMUM_NETWORKS`` networks in the lake.
+        TooFewNetworks: where there is not enough to train on.
     """
     settings = settings or Settings()
     pairs = read_pair_settings(lake)
     started = time.monotonic()
-    found = count_trainable(lake, pairs)
-    if found < MINIMUM_NETWORKS:
-        raise TooFewNetworks(
-            f"{found} networks of at most {pairs.largest:,} values in the lake, "
-            f"{MINIMUM_NETWORKS} needed to train an encoder"
-        )
+    if reason := lacking(lake, pairs):
+        raise TooFewNetworks(reason)
     with one_thread():
         lightning.seed_everything(settings.seed, verbose=False)
         encoder = Encoder(VARIANTS[settings.variant])
         training = _training_set(lake, encoder, settings, pairs)
+        if not len(training):
+            raise TooFewNetworks("no network of the training runs fits in memory and can be embedded")
         validation = _validation(lake, encoder, settings, pairs)
         module = ContrastiveTraining(encoder.train(), training, validation, settings)
         best, epochs = fit(lake, module, progress)
@@ -98,10 +91,6 @@ def _validation(lake: Lake, encoder: Encoder, settings: Settings, pairs: PairSet
 def _loaded(lake: Lake, members: list[Listing], encoder: Encoder) -> list[Stack]:
     """The networks as the encoder takes them, stacked in the order of batches; those that it can't embed would spoil
     it for all, and are left out."""
-    batches = {batch: {one.model_id for one in members if one.batch == batch} for batch in _batches(members)}
-    networks = (network for batch, ids in batches.items() for network in read_networks(lake, batch, ids))
-    return [encoder_input(stack, encoder.config) for stack in stacked(embeddable(encoder, list(networks)))]
-
-
-def _batches(members: list[Listing]) -> list[str]:
-    return sorted({one.batch for one in members})
+    batches = by_batch(members).items()
+    networks = [network for batch, wanted in batches for network in read_networks(lake, batch, set(wanted))]
+    return [encoder_input(stack, encoder.config) for stack in stacked(embeddable(encoder, networks))]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +120,14 @@ def sample_listings(
     )
     cards = _cards(lake, [row["model_id"] for row in found], card_size) if card_size else {}
     return [Listing(**row, card=cards.get(row["model_id"], "")) for row in found]
+
+
+def by_batch(members: Iterable[Listing]) -> dict[str, dict[str, Listing]]:
+    """Networks by batch, in the order of the batches' names, and by model id in the order given."""
+    batches: dict[str, dict[str, Listing]] = defaultdict(dict)
+    for one in members:
+        batches[one.batch][one.model_id] = one
+    return dict(sorted(batches.items()))
 
 
 def _query(lake: Lake, sql: str, **parameters: object) -> list[dict[str, Any]]:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from peace_pipeline.encoder.members import count_trainable, training_members, validation_members, within
+from peace_pipeline.encoder.members import lacking, training_members, validation_members, within
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo.listing import Listing
+from peace_pipeline.zoo.listing import VALIDATION, Listing, split_of
 from tests.encoder.test_relations import listing
 from tests.lakes import card_of, directory, ingest, write_model
 
@@ -33,13 +33,24 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 def test_large_networks_are_left_out_and_runs_keep_their_side(filled: Lake) -> None:
     small = PairSettings(largest=SMALL)
-    assert count_trainable(filled, PairSettings()) == 40
-    assert count_trainable(filled, small) == 30
     training, validation = training_members(filled, small), validation_members(filled, small, 100)
     assert {one.split for one in training} == {"train"}
     assert {one.split for one in validation} == {"validation"}
     assert {one.parameters for one in (*training, *validation)} == {SMALL}
     assert len(training_members(filled, PairSettings())) > len(training)
+
+
+def test_what_a_lake_lacks_to_be_trained_on(filled: Lake, lake: Lake, zoo: Path) -> None:
+    small = PairSettings(largest=SMALL)
+    assert lacking(filled, PairSettings(), least=40) is None
+    assert lacking(filled, small, least=30) is None
+    assert (lacking(filled, small, least=31) or "").startswith(f"30 networks of at most {SMALL} values")
+    assert split_of("directory:run-1") == VALIDATION
+    for i in range(2):
+        state = {"0.weight": torch.ones(5, 2), "1.weight": torch.ones(1, 5)}
+        write_model(zoo / f"m{i}", state, card=card_of("digits", "r", "run-1"))
+    ingest(lake, directory(zoo))
+    assert "all 2 networks" in (lacking(lake, PairSettings(), least=2) or "")
 
 
 def test_samples_are_seeded(filled: Lake) -> None:
@@ -49,12 +60,12 @@ def test_samples_are_seeded(filled: Lake) -> None:
     assert len(validation_members(filled, PairSettings(), 2)) == 2
 
 
-def zoo(count: int) -> list[Listing]:
+def small_networks(count: int) -> list[Listing]:
     return [listing(f"m{i:04}", parameters=100_000) for i in range(count)]
 
 
 def test_weights_are_bounded_together() -> None:
-    members = zoo(1000)
+    members = small_networks(1000)
     assert within(members, 1024, seed=0) == members
     kept = within(members, 40, seed=0)
     assert len(kept) == 40 * 2**20 // 400_000
