@@ -125,7 +125,7 @@ def compare(lake: Lake, a: str, b: str, fetcher: Fetcher | None = None) -> dict[
     """Compare two networks, named as :func:`open_network` takes them, and say so in a JSON object.
 
     Raises:
-        UnreadableCheckpoint: where one can't be read.
+        UnreadableCheckpoint: where one can't be read, or only in part.
     """
     thresholds = Thresholds.of(lake)
     with _opened(lake, a, fetcher) as first, _opened(lake, b, fetcher) as second:
@@ -166,6 +166,10 @@ def _opened(lake: Lake, name: str, fetcher: Fetcher | None) -> Iterator[OpenNetw
             network = stack.enter_context(open_network(lake, name, fetcher))
         except UnreadableCheckpoint as error:
             raise UnreadableCheckpoint(f"{name}: {error}") from error
+        if network.logical.sampled:
+            raise UnreadableCheckpoint(
+                f"{name}: its source's byte budget lets only a part of its weights through"
+            )
         yield network
 
 

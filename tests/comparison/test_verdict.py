@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.comparison.verdict import (
@@ -23,11 +23,17 @@ from peace_pipeline.comparison.verdict import (
 )
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.group.elements import ALL
+from peace_pipeline.weights.errors import UnreadableCheckpoint
+from peace_pipeline.zoo.fetching import Fetcher
 from tests.lakes import directory, ingest, write_model, write_network
 from tests.networks import RELU, module_of
 from tests.specimens import FAMILIES
 from tests.specimens.running import Saved
+from tests.standin_hub import StandinHub
+from tests.zoo.hub.hubs import config, files, hub
+from tests.zoo.hub.hubs import ingest as ingest_hub
 
+__all__ = ["hub"]
 State = dict[str, torch.Tensor]
 
 
@@ -116,6 +122,14 @@ def test_model_ids_of_the_lake(lake: Lake, zoo: Path) -> None:
     write_network(zoo / "one", "mlp")
     ingest(lake, directory(zoo, label="zoo"))
     assert compare(lake, "directory:zoo/one", str(zoo / "one"))["verdict"] == IDENTICAL
+
+
+def test_a_network_of_which_a_part_is_there(lake: Lake, hub: StandinHub) -> None:
+    hub.push("org/large", files(**{"model.safetensors": save({"fc.weight": torch.randn(64, 64)})}))
+    options = {"bytes_budget": 4096}
+    ingest_hub(lake, hub, **options)
+    with pytest.raises(UnreadableCheckpoint, match="org/large: its source's byte budget"):
+        compare(lake, "org/m0", "org/large", Fetcher(config(hub, **options).build(lake)))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
