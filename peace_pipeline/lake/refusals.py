@@ -6,6 +6,7 @@ The system says it by a number; SQLite, Lance, Arrow and Dagster, which pass it 
 from __future__ import annotations
 
 import errno
+import os.path
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,8 +48,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _place(name: object) -> str:
-    """The folder that exists and was to be written into, or the file that was to be read."""
+    """The folder that exists and was to be written into, or the file that was to be read; as far as we may look."""
     if not isinstance(name, str):
         return "the lake"
     path = Path(name).absolute()
-    return str(path if path.exists() else next(folder for folder in path.parents if folder.exists()))
+    return str(next(place for place in (path, *path.parents) if os.path.exists(place)))
