@@ -43,8 +43,8 @@ def kept_sizes(wiring: Wiring, sizes: Mapping[str, int], limits: Limits) -> dict
         kept = {name: min(size, units) if name in large else size for name, size in sizes.items()}
         cut = resized(wiring, {name: kept[name] for name in large})
         if (
-            units == limits.least_units
+            units <= limits.least_units
             or sum(math.prod(layer.layer.shape) for layer in cut.layers) <= limits.largest_network
         ):
             return kept
-        units //= 2
+        units = max(units // 2, limits.least_units)

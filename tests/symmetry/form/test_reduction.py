@@ -164,6 +164,12 @@ def test_many_layers_leave_fewer_neurons() -> None:
     assert {wired.layer.shape for wired in reduction.wiring.layers} == {(USUAL.least_units,) * 2}
 
 
+def test_no_fewer_neurons_are_left_than_the_least() -> None:
+    state = {f"l{i}.weight": torch.randn(60 + i, 50 - i) for i in range(3)}
+    _, reduction, _ = reduced(state, limits=Limits(100, most_units=40, least_units=16, largest_network=1))
+    assert {wired.layer.shape for wired in reduction.wiring.layers} == {(16, 16)}
+
+
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_neurons_that_a_budget_left_out_are_in_no_layer(data: st.DataObject) -> None:
