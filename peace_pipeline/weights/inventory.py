@@ -11,7 +11,7 @@ import torch
 from blake3 import blake3
 
 from peace_pipeline.weights.checkpoint import Checkpoint
-from peace_pipeline.weights.tensors import TensorInfo, dtype_name
+from peace_pipeline.weights.tensors import TensorInfo
 
 _THREADS = 2
 
@@ -42,21 +42,17 @@ def take_inventory(checkpoint: Checkpoint) -> Inventory:
             raise
     tensors = tuple((info, None if info.part else digest) for info, digest in zip(infos, hashes, strict=True))
     named = {info.name: digest for info, digest in zip(infos, hashes, strict=True)}
-    return Inventory(tensors, None if checkpoint.sampled else model_hash(named))
-
-
-def content_hash(tensor: torch.Tensor) -> str:
-    """Hash of a tensor's dtype, shape and bytes: equal in whatever file or format it lies."""
-    return _hashed(TensorInfo("", tuple(tensor.shape), dtype_name(tensor.dtype)), [tensor])
+    return Inventory(tensors, None if checkpoint.sampled else _model_hash(named))
 
 
 def _hashed(info: TensorInfo, pieces: Iterable[torch.Tensor]) -> str:
+    """Hash of a tensor's dtype, shape and bytes: equal in whatever file or format it lies."""
     digest = blake3(f"{info.dtype}{info.shape}".encode())
     for piece in pieces:
         digest.update(piece.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-def model_hash(hashes: Mapping[str, str]) -> str:
+def _model_hash(hashes: Mapping[str, str]) -> str:
     """Hash of a model from those of its tensors by name."""
     return blake3(json.dumps(sorted(hashes.items())).encode()).hexdigest()
