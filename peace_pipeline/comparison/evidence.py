@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from peace_pipeline.symmetry.group.elements import Tensors
+
 CAST, PRUNED, QUANTISED, FINE_TUNED = ("cast", "pruned", "quantised", "fine-tuned")
 _NEW_ZEROS, _OLD_VALUES = 0.05, 0.1
 """A pruned layer has so large a share of new zeros, and its other values have moved by no more than this."""
@@ -16,8 +18,6 @@ _NEARER = 0.5
 _LEVELS = 256
 _PART = 1 << 20
 _ENERGY, _LOW_RANK, _LARGEST_SVD = 0.999, 0.25, 2048
-
-Tensors = dict[str, torch.Tensor]
 
 
 def _absmax(values: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:

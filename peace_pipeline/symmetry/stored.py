@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import torch
 
 from peace_pipeline.lake import Lake
+from peace_pipeline.lake.tables import NEW
 from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.layer_table import read_models
@@ -16,7 +17,7 @@ from peace_pipeline.weights.layer_table import read_models
 
 def read_wirings(lake: Lake, batch: str, model_ids: set[str] | None = None) -> dict[str, Wiring]:
     """Model id → wiring of the batch's networks (of ``model_ids``) that were not skipped; equal ones are one."""
-    wanted = pc.field("status") == "new"
+    wanted = pc.field("status") == NEW
     if model_ids is not None:
         wanted &= pc.field("model_id").isin(list(model_ids))
     rows = pq.read_table(lake.wirings(batch), columns=["model_id", "wiring"], filters=wanted).to_pylist()

@@ -31,11 +31,11 @@ from peace_pipeline.symmetry.form.selection import (
     positions,
     resized,
 )
+from peace_pipeline.symmetry.group.elements import Tensors
 from peace_pipeline.symmetry.wiring.symmetries import ORTHOGONAL, SCALE
 from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Group, Wiring
 from peace_pipeline.weights.tensors import TensorInfo
 
-Tensors = dict[str, torch.Tensor]
 ReadAs = Callable[[str, torch.dtype | None], torch.Tensor]
 
 

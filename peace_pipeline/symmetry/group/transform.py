@@ -17,7 +17,7 @@ from peace_pipeline.symmetry.group.elements import ALL, Element, Strength, Tenso
 from peace_pipeline.symmetry.group.perturbations import add_noise
 from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.symmetry.wiring.symmetries import NORMALISED, PERMUTE, SCALE, SIGN
-from peace_pipeline.symmetry.wiring.types import Group, Wiring
+from peace_pipeline.symmetry.wiring.types import INDEPENDENT, Group, Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
 from peace_pipeline.weights.errors import memory_errors
 from peace_pipeline.weights.logical import LogicalTensors
@@ -131,7 +131,7 @@ def _acting(
     wiring: Wiring, network: LogicalTensors, wanted: Mapping[str, Strength], lenient: bool, is_short: bool
 ) -> Wiring:
     """The wiring with those actions alone that an element is sampled from."""
-    if wanted and wiring.method == "independent":
+    if wanted and wiring.method == INDEPENDENT:
         raise RefusedTransformation(
             "how its layers are coupled is not known (`peace wiring` says why), so no symmetry is"
         )

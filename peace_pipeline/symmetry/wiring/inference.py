@@ -184,7 +184,7 @@ def independent(layers: list[Layer]) -> Wiring:
             groups[into.name] = into
         reads = Axis(into.name, dim=1, charge=-1) if into else None
         wired.append(WiredLayer(layer, Axis(out.name), reads, eps=epsilon(layer)))
-    return Wiring("independent", groups, tuple(wired))
+    return Wiring(INDEPENDENT, groups, tuple(wired))
 
 
 def segments(names: Iterable[str]) -> list[list[str]]:

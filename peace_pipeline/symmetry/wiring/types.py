@@ -145,7 +145,7 @@ class Wiring:
 
     def axes(self, group: str, *, along: bool = False) -> list[tuple[WiredLayer, Axis]]:
         """Layers with an axis over ``group`` or over a concatenation that it is a part of, each with that axis, in the
-        order of data flow; ``along``: also over groups that are along these neuron for neuron."""
+        order of data flow; ``along``: also over groups that are along these neuron for neuron (of a root)."""
         return (self._axes_along if along else self._axes).get(group, [])
 
     def following(self, group: str) -> list[Group]:
