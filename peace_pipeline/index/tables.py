@@ -206,10 +206,11 @@ def _index_columns(table: Table, kind: IndexTable) -> None:
 
 
 def _index_vectors(table: Table, rows: int, exact_rows: int) -> None:
-    """The index is named after the number of rows that its centroids were made from."""
+    """The index is named after the number of rows that its centroids were made from (earlier: ``vector_idx``)."""
     from lancedb.index import IvfRq
 
-    trained = {index.name: int(index.name.rpartition("_")[2]) for index in _vector_indexes(table)}
+    counts = {index.name: index.name.rpartition("_")[2] for index in _vector_indexes(table)}
+    trained = {name: int(count) if count.isdecimal() else 0 for name, count in counts.items()}
     if rows > exact_rows and rows > _GROWTH * max(trained.values(), default=0):
         table.create_index("vector", config=IvfRq(distance_type="cosine"), name=f"vector_{rows}")
         for name in trained:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from lancedb.index import IvfPq
 
 from peace_pipeline.index.search import search
 from peace_pipeline.index.tables import (
@@ -116,6 +117,18 @@ def test_a_table_that_doubled_gets_new_centroids(approximate: Lake) -> None:
     maintain(table, MODELS, exact_rows=1000)
     assert vector_indexes(approximate) == [f"vector_{len(vectors)}"]
     assert_found(approximate, vectors)
+
+
+def test_an_index_of_an_earlier_version_stays_until_it_pays_to_train_anew(lake: Lake) -> None:
+    vectors = clustered(ROWS)
+    table = open_or_create(connect(lake), MODELS, DIMENSION)
+    upsert(table, MODELS, rows_of(vectors))
+    table.create_index("vector", config=IvfPq(distance_type="cosine", num_partitions=4, num_sub_vectors=8))
+    maintain(table, MODELS, exact_rows=ROWS)
+    assert vector_indexes(lake) == ["vector_idx"]
+    maintain(table, MODELS, exact_rows=1000)
+    assert vector_indexes(lake) == [f"vector_{ROWS}"]
+    assert_found(lake, vectors)
 
 
 def test_small_updates_are_not_folded_at_once(approximate: Lake) -> None:
