@@ -10,7 +10,7 @@ import numpy as np
 from peace_pipeline.index.search import Hit, indexed_vector, search
 from peace_pipeline.index.tables import MODELS, connect, served_version, table_names
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo.current import Current
+from peace_pipeline.zoo.current import newest_record
 
 if TYPE_CHECKING:
     from peace_pipeline.zoo.fetching import Fetcher
@@ -52,7 +52,7 @@ def find(
 def _embedded(lake: Lake, name: str, fetcher: Fetcher | None, budget: int | None) -> np.ndarray:
     """Embedded by the encoder that the index serves, which after a retraining is not yet the current one."""
     is_path = name.startswith("hf://") or Path(name).expanduser().exists()
-    if not (is_path or len(Current(lake).rows([name], ["model_id"]))):
+    if not (is_path or newest_record(lake, name)):
         raise UnknownQuery(f"{name} is not in the index, and as a path: no such file or folder")
     from peace_pipeline.encoder.checkpoints import embed_checkpoints
 

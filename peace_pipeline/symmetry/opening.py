@@ -26,7 +26,7 @@ from peace_pipeline.weights.sampled_copy import NAME as SAMPLED
 from peace_pipeline.weights.sampled_copy import fetch_sampled, open_sampled
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import read_config
-from peace_pipeline.zoo.current import Current
+from peace_pipeline.zoo.current import newest_record
 from peace_pipeline.zoo.fetching import Fetched, Fetcher
 from peace_pipeline.zoo.record import ModelRecord
 from peace_pipeline.zoo.source import FetchError, Ranged, SourceUnavailable
@@ -112,7 +112,7 @@ def _opened(lake: Lake, name: str, fetcher: Fetcher, budget: int | None) -> Iter
             yield found
         return
     path = Path(name).expanduser()
-    record = None if path.exists() else Current(lake).records([name]).get(name)
+    record = None if path.exists() else newest_record(lake, name)
     if record is None:
         weights = weight_files(path)
         with open_checkpoint(weights, budget) as checkpoint:

@@ -24,7 +24,8 @@ SCHEMA = MODEL_RECORDS.schema.append(pa.field("batch", pa.string(), nullable=Fal
 
 
 class Current:
-    """The newest record of every model ever crawled, deleted and skipped ones too; opening it folds what is missing.
+    """The newest record of every model ever crawled, deleted and skipped ones too; opening it folds what is missing,
+    unless ``fold`` is false.
 
     Columns are those of model records, and ``batch``. Every answer is of the moment when it is asked for::
 
@@ -38,10 +39,11 @@ class Current:
         OSError: where the lake can't be written and has batches that are not folded.
     """
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Lake, *, fold: bool = True) -> None:
         self.lake = lake
         self.models = KeyedTable(lake.current, "models", SCHEMA, key="model_id")
-        self.fold()
+        if fold:
+            self.fold()
 
     def batches(self) -> list[str]:
         """Names of the batches that are folded, oldest first."""
@@ -75,14 +77,14 @@ class Current:
 
     def fold(self) -> None:
         """Fold every batch that is stored and not folded yet, one in memory at a time."""
-        if not self._waiting():
+        if not self.waiting():
             return
         with writing(self.lake):
-            waiting = self._waiting()
+            waiting = self.waiting()
             if not self.models.exists:
                 self.models.create(self._newest_of(waiting))
                 self._note(waiting[-1])
-            for batch in self._waiting():
+            for batch in self.waiting():
                 # Rows of the same batch stay: what a killed process folded and did not note is folded again.
                 self.models.merge(self._stored(batch), where="target.batch < source.batch")
                 self._note(batch)
@@ -102,7 +104,7 @@ class Current:
             self.models.schema
         )
 
-    def _waiting(self) -> list[str]:
+    def waiting(self) -> list[str]:
         """Batches that are stored and not folded, oldest first."""
         last = self._folded()
         return [batch for batch in self.lake.batches() if batch > last]
@@ -118,6 +120,16 @@ class Current:
     def _note(self, batch: str) -> None:
         with atomic(self._mark) as temporary:
             temporary.write_text(batch)
+
+
+def newest_record(lake: Lake, model_id: str) -> ModelRecord | None:
+    """The newest record of one model. Nothing is folded for it, so a lake that can't be written will do."""
+    current = Current(lake, fold=False)
+    for batch in reversed(current.waiting()):
+        rows = pq.read_table(lake.zoo(batch), filters=pc.field("model_id") == model_id)
+        if len(rows):
+            return from_table(rows.select(MODEL_RECORDS.schema.names))[-1]
+    return current.records([model_id]).get(model_id)
 
 
 @contextmanager

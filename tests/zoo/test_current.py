@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.lake.query import query
 from peace_pipeline.lake.tables import DELETED, NEW, SKIPPED
-from peace_pipeline.zoo.current import Current
+from peace_pipeline.zoo.current import Current, newest_record
 from peace_pipeline.zoo.record import ModelFile, ModelRecord, to_table
 
 NEWEST = """
@@ -167,3 +167,15 @@ def test_the_state_of_a_folded_lake_is_read_where_nothing_can_be_written(lake: L
     finally:
         for path in files:
             path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def test_one_record_is_found_without_folding(lake: Lake) -> None:
+    store(lake, 1, record("a"), record("b"))
+    store(lake, 2, record("a", revision="later"))
+    found = [newest_record(lake, name) for name in ("a", "b", "c")]
+    assert found == [record("a", revision="later"), record("b"), None]
+    assert not lake.current.exists()
+    Current(lake)
+    assert [newest_record(lake, name) for name in ("a", "b", "c")] == found
+    store(lake, 3, record("b", DELETED))
+    assert newest_record(lake, "b") == record("b", DELETED)
