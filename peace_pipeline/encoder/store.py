@@ -25,7 +25,7 @@ class NoEncoder(Exception):
 
     def __init__(self, lake: Lake) -> None:
         super().__init__(
-            f"no encoder in {lake.root}: `peace run` trains one when there are at least 64 networks "
+            f"no encoder in {lake.root}: `peace run` trains one when there are at least 64 small networks "
             "(a `trained` source in peace.toml gives them)"
         )
 

@@ -43,5 +43,5 @@ def test_versions_name_weights_and_training(lake: Lake) -> None:
 
 def test_a_lake_without_an_encoder(lake: Lake) -> None:
     assert store.current_version(lake) is None
-    with pytest.raises(store.NoEncoder, match="64 networks"):
+    with pytest.raises(store.NoEncoder, match="64 small networks"):
         store.load(lake)
