@@ -100,7 +100,7 @@ def wiring(
 
 
 def transform(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A weight file, or a folder in Hub layout.")],
+    source: Annotated[str, typer.Argument(metavar="SRC", help=_NETWORK)],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="What is written; must not exist.")],
     permute: Annotated[bool, typer.Option("--permute", help="Permute hidden units and streams.")] = False,
     scale: Annotated[
@@ -128,7 +128,7 @@ def transform(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
-    home: Home = None,  # as every command has; nothing is kept there
+    home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Write another checkpoint of the same function: permuted, rescaled, mixed at random."""
@@ -138,17 +138,20 @@ def transform(
         raise typer.BadParameter(f"give one of {', '.join(chosen)}, --all, --noise")
     from peace_pipeline.progress import track
     from peace_pipeline.symmetry.group.transform import strengths, transform
+    from peace_pipeline.symmetry.opening import local_model
 
     with working():
-        done = transform(
-            source.expanduser(),
-            destination.expanduser(),
-            strengths(flags, everything=everything, decades=scale),
-            lenient=everything,
-            noise=noise or 0.0,
-            seed=seed,
-            progress=track("Transforming"),
-        )
+        lake = open_lake(home)
+        with local_model(lake, source, open_fetcher(lake)) as model:
+            done = transform(
+                model,
+                destination.expanduser(),
+                strengths(flags, everything=everything, decades=scale),
+                lenient=everything,
+                noise=noise or 0.0,
+                seed=seed,
+                progress=track("Transforming"),
+            )
     emit(done.as_dict(), as_json, lambda console: views.show_transformation(console, destination, done))
 
 

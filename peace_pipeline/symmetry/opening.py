@@ -107,27 +107,75 @@ def open_network(
 @contextmanager
 def _opened(lake: Lake, name: str, fetcher: Fetcher, budget: int | None) -> Iterator[tuple[Checkpoint, Path]]:
     """A checkpoint and the folder of its config.json."""
+    found = _found(lake, name, fetcher)
+    if isinstance(found, str):
+        with _on_the_hub(lake, found, budget) as opened:
+            yield opened
+    elif isinstance(found, Path):
+        weights = weight_files(found)
+        with open_checkpoint(weights, budget) as checkpoint:
+            yield checkpoint, weights[0].parent
+    else:
+        with (
+            fetcher.lent(found, fetch_sampled) as fetched,
+            open_fetched(found, fetched, budget) as checkpoint,
+        ):
+            yield checkpoint, fetched.folder
+
+
+def _found(lake: Lake, name: str, fetcher: Fetcher) -> Path | str | ModelRecord:
+    """What a name stands for: a path, a model of the Hub (``hf://…``), or a model of the lake that can be fetched.
+
+    Raises:
+        UnreadableCheckpoint: where it is a model of the lake that was skipped, or is gone.
+    """
     if name.startswith(HUB):
-        with _on_the_hub(lake, name, budget) as found:
-            yield found
-        return
+        return name
     path = Path(name).expanduser()
     record = None if path.exists() else newest_record(lake, name)
     if record is None:
-        weights = weight_files(path)
-        with open_checkpoint(weights, budget) as checkpoint:
-            yield checkpoint, weights[0].parent
-    elif record.status != NEW:
+        return path
+    if record.status != NEW:
         raise UnreadableCheckpoint(record.reason or record.status)
-    elif record.source == "huggingface" and not fetcher.owners(record):
-        with _on_the_hub(lake, f"{HUB}{name}@{record.revision}", budget) as found:
-            yield found
-    else:
-        with (
-            fetcher.lent(record, fetch_sampled) as fetched,
-            open_fetched(record, fetched, budget) as checkpoint,
-        ):
-            yield checkpoint, fetched.folder
+    if record.source == "huggingface" and not fetcher.owners(record):
+        return f"{HUB}{name}@{record.revision}"
+    return record
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A model whose files lie on this machine: ``path`` is a weight file, or a folder of which ``weights`` are the
+    model's."""
+
+    path: Path
+    weights: list[Path]
+
+
+@contextmanager
+def local_model(lake: Lake, name: str, fetcher: Fetcher | None = None) -> Iterator[LocalModel]:
+    """The whole files of a network, named as for :func:`open_network`; what is fetched is given up afterwards.
+
+    Raises:
+        UnreadableCheckpoint: where the name stands for none, the files can't be had, or only a part of them can.
+    """
+    from peace_pipeline.zoo.hub.queries import HubModel
+
+    fetcher = fetcher or Fetcher()
+    try:
+        found = _found(lake, name, fetcher)
+        if isinstance(found, str):
+            with HubModel.named(lake, found) as model:
+                weights = model.download()
+                yield LocalModel(weights[0].parent, weights)
+        elif isinstance(found, Path):
+            yield LocalModel(found, weight_files(found))
+        else:
+            with fetcher.lent(found, fetch_sampled) as fetched:
+                if fetched.is_part:
+                    raise UnreadableCheckpoint("its source reads only a part of its values")
+                yield LocalModel(fetched.folder, files.weights_of(found, fetched.folder))
+    except (FetchError, SourceUnavailable) as error:
+        raise UnreadableCheckpoint(str(error)) from error
 
 
 @contextmanager

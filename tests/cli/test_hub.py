@@ -80,6 +80,16 @@ def test_models_of_the_lake_by_their_ids(own: Workplace, hub: StandinHub) -> Non
         assert np.abs(np.subtract(row["vector"], vectors[row["path"]])).max() < 1e-5
 
 
+def test_networks_by_name_are_transformed(own: Workplace, hub: StandinHub) -> None:
+    own.peace("run")
+    model_id = next(iter(hub.repos))
+    for number, name in enumerate((model_id, f"hf://{model_id}", "directory:zoo/n000")):
+        own.peace_alone("transform", name, f"new-{number}", "--permute")
+        assert own.peace_alone("compare", name, f"new-{number}", "--json").json["verdict"] == "equivalent"
+    assert "no such" in own.peace_alone("transform", "hf://org/none", "other", "--permute", code=1).err
+    assert not (own.root / "other").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

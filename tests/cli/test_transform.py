@@ -247,7 +247,6 @@ def of(name: str, *flags: str) -> Callable[[Workplace], list[str]]:
         (quantised, "can't be changed"),
         (hdf5, "can't be overwritten"),
         (lambda here: ["nowhere", "new", "--permute"], "no such file"),
-        (lambda here: ["hf://org/name", "new", "--permute"], "no such file"),
     ],
 )
 def test_refusals(here: Workplace, case: Callable[[Workplace], list[str]], says: str) -> None:

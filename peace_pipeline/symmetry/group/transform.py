@@ -15,10 +15,10 @@ from peace_pipeline.progress import Progress
 from peace_pipeline.symmetry.group.actions import Action
 from peace_pipeline.symmetry.group.elements import ALL, Element, Strength, Tensors, random_element
 from peace_pipeline.symmetry.group.perturbations import add_noise
-from peace_pipeline.symmetry.opening import OpenNetwork
+from peace_pipeline.symmetry.opening import LocalModel, OpenNetwork
 from peace_pipeline.symmetry.wiring.symmetries import NORMALISED, PERMUTE, SCALE, SIGN
 from peace_pipeline.symmetry.wiring.types import INDEPENDENT, Group, Wiring
-from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
+from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import memory_errors
 from peace_pipeline.weights.logical import LogicalTensors
 from peace_pipeline.weights.rewriting import rewrite
@@ -64,7 +64,7 @@ def strengths(flags: Iterable[str], *, everything: bool, decades: float | None) 
 
 
 def transform(
-    source: Path,
+    source: LocalModel,
     destination: Path,
     wanted: Mapping[str, Strength],
     *,
@@ -88,9 +88,8 @@ def transform(
         RefusedDestination: where the destination exists or doesn't suit.
         UnreadableCheckpoint: where the source can't be read, or is stored in a way that can't be overwritten.
     """
-    paths = weight_files(source)
-    with memory_errors(), open_checkpoint(paths) as checkpoint:
-        opened = OpenNetwork.of(checkpoint, read_config(paths[0].parent))
+    with memory_errors(), open_checkpoint(source.weights) as checkpoint:
+        opened = OpenNetwork.of(checkpoint, read_config(source.weights[0].parent))
         network, wiring = opened.logical, opened.wiring
         if network.sampled:
             raise RefusedTransformation("only a part of its values is there")
@@ -109,7 +108,7 @@ def transform(
                 progress(done, len(checkpoint.tensors))
             return network.rewritten(name, new)
 
-        rewrite(source, destination, paths, stored)
+        rewrite(source.path, destination, source.weights, stored)
     actions = tuple((group.name, action) for group in acting.groups.values() for action in group.actions)
     return Transformation(seed, noise, actions)
 
