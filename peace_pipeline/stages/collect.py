@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
@@ -109,7 +112,7 @@ def _superseded_layers(lake: Lake) -> Iterator[Garbage]:
     }
     for batch in lake.batches():
         path = lake.layers(batch)
-        if batch in needed or any(other >= batch for other in stale) or not path.exists():
+        if batch in needed or batch <= max(stale, default="") or not path.exists():
             continue
         if pq.read_metadata(path).num_rows:
             yield Garbage("layers", path, _size(path))
@@ -152,10 +155,16 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _size(path: Path) -> int:
-    inside = (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else (path,)
-    return sum(file.stat().st_size for file in inside)
+    return sum(status.st_size for status in _statuses(path) if S_ISREG(status.st_mode))
 
 
 def _changed(path: Path) -> float:
-    """When a file, or the newest file below a folder, was written."""
-    return max(each.stat().st_mtime for each in (path, *(path.rglob("*") if path.is_dir() else ())))
+    """When a file, or the newest of a folder and all below it, was written; now, where it is just gone."""
+    return max((status.st_mtime for status in _statuses(path)), default=time.time())
+
+
+def _statuses(path: Path) -> Iterator[os.stat_result]:
+    """Of a file, or a folder and all below it; a stage may rename or delete them meanwhile."""
+    for each in (path, *(path.rglob("*") if path.is_dir() else ())):
+        with suppress(FileNotFoundError):
+            yield each.stat()

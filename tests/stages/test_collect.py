@@ -73,6 +73,12 @@ def test_what_is_young_stays(aged: Lake) -> None:
     assert kinds(aged) == []
 
 
+def test_what_a_stage_renames_meanwhile_is_no_garbage(aged: Lake) -> None:
+    folder = aged.layers("x").parent
+    (folder / ".x.parquet.abcd1234").symlink_to(folder / "just renamed")
+    assert "unfinished" not in kinds(aged, older_than=NOW)
+
+
 def test_nothing_goes_that_is_served_while_a_new_encoder_is_behind(aged: Lake) -> None:
     served, new = served_version(aged), new_encoder(aged, 2)
     collect(aged, older_than=NOW)
