@@ -51,7 +51,3 @@ def memory_errors() -> Iterator[None]:
         if "allocate memory" in str(error):
             raise MemoryError from error
         raise
-
-
-class RefusedDestination(ValueError):
-    """A copy of a checkpoint that is not written where it was to be."""

@@ -18,7 +18,7 @@ import torch
 
 from peace_pipeline.lake import atomic
 from peace_pipeline.weights.checkpoint import finite, open_file
-from peace_pipeline.weights.errors import RefusedDestination, UnsupportedFormat
+from peace_pipeline.weights.errors import UnsupportedFormat
 from peace_pipeline.weights.extents import Place
 from peace_pipeline.weights.formats import zips
 from peace_pipeline.weights.local_blob import Blob, OverwritableBlob, overwritable_blob
@@ -27,6 +27,10 @@ from peace_pipeline.zoo import files
 
 NewValues = Callable[[str], torch.Tensor | None]
 """Name of a stored tensor → what to store instead, of the same shape and dtype; none for no change."""
+
+
+class RefusedDestination(ValueError):
+    """A copy of a checkpoint that is not written where it was to be."""
 
 
 def rewrite(source: Path, destination: Path, weights: Iterable[Path], new_values: NewValues) -> None:

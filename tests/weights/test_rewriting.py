@@ -21,8 +21,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from peace_pipeline.weights.errors import NotFinite, RefusedDestination, UnsupportedFormat
-from peace_pipeline.weights.rewriting import rewrite
+from peace_pipeline.weights.errors import NotFinite, UnsupportedFormat
+from peace_pipeline.weights.rewriting import RefusedDestination, rewrite
 from tests.weights.reading import read_all
 from tests.weights.rewritten import leftovers, numbers, reversed_rows, rewritten
 

@@ -65,7 +65,7 @@ Step = Node | WiredLayer | Block
 def steps(wiring: Wiring) -> tuple[Step, ...]:
     """The drawing of a wiring from its inputs to its outputs. Each group stands before the layers that touch it, and
     again before those that write it later."""
-    return tuple(_with_nodes(_folded(wiring.layers, wiring), _Pen(wiring)))
+    return tuple(_with_nodes(_collapsed(wiring.layers, wiring), _Pen(wiring)))
 
 
 class _Pen:
@@ -108,7 +108,7 @@ def _with_nodes(items: Iterable[WiredLayer | Block], pen: _Pen) -> Iterator[Step
             yield item
 
 
-def _folded(layers: Sequence[WiredLayer], wiring: Wiring) -> Iterator[WiredLayer | Block]:
+def _collapsed(layers: Sequence[WiredLayer], wiring: Wiring) -> Iterator[WiredLayer | Block]:
     """Layers, and blocks in the place of several equal runs of layers whose names differ in one number."""
     keys = [_key(wired, wiring) for wired in layers]
     start = 0
@@ -165,7 +165,7 @@ def _block(runs: Sequence[Sequence[WiredLayer]], wiring: Wiring) -> Block:
     }
     kept = {axis.group for wired in runs[0] for axis in wired.axes}
     alike = {name: mine for name, mine in alike.items() if name not in kept}
-    return Block(prefix, names, len(runs), tuple(_folded(runs[0], wiring)), alike)
+    return Block(prefix, names, len(runs), tuple(_collapsed(runs[0], wiring)), alike)
 
 
 def _key(wired: WiredLayer, wiring: Wiring) -> object:

@@ -41,6 +41,6 @@ def as_rows(weight: torch.Tensor) -> torch.Tensor:
     return weight.flatten(1) if weight.dim() > 1 else weight[:, None]
 
 
-def spread(neurons: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def over_columns(neurons: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """A value of each neuron for every column of the flattened weight that it owns."""
     return neurons.repeat_interleave(as_rows(weight).shape[1] // len(neurons))

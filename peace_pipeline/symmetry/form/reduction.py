@@ -21,7 +21,7 @@ from peace_pipeline.symmetry.form.canonical import anchors, canonical
 from peace_pipeline.symmetry.form.folding import folded_layer
 from peace_pipeline.symmetry.form.limits import USUAL, Limits, kept_sizes
 from peace_pipeline.symmetry.form.matrices import stream_basis, to_unit
-from peace_pipeline.symmetry.form.norms import as_rows, column_norms, row_norms, spread
+from peace_pipeline.symmetry.form.norms import as_rows, column_norms, over_columns, row_norms
 from peace_pipeline.symmetry.form.selection import (
     canonical_norms,
     cut_group,
@@ -234,7 +234,9 @@ class Reduction:
             return
         layer = self._read(position, read, torch.float32 if self._is_folded(position) else None)
         weight, inverse = layer["weight"], self._inverse_scales(axes.into, scales)
-        norms = row_norms(weight, None if inverse is None or axes.is_diagonal else spread(inverse, weight))
+        norms = row_norms(
+            weight, None if inverse is None or axes.is_diagonal else over_columns(inverse, weight)
+        )
         norms = norms * inverse if inverse is not None and axes.is_diagonal else norms
         norms = norms + layer["bias"].double().square() if "bias" in layer else norms
         if is_first:
