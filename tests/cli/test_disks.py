@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from peace_pipeline.stages.crawl import crawl_zoo
+from peace_pipeline.zoo import ZooConfig
 from tests.disks import disk, fill, make_read_only
 from tests.pipeline import Workplace, write_networks
 
@@ -30,6 +33,16 @@ def test_a_read_only_lake(here: Workplace, arguments: list[str]) -> None:
     assert (answer.out, answer.err) == ("", f"peace: {here.root / 'home'} is read-only\n")
     assert "no index" in here.peace("search", "zoo/n000", code=1).err
     assert here.peace("report").out
+
+
+def test_models_of_a_read_only_lake_that_no_current_state_was_made_of(here: Workplace) -> None:
+    crawl_zoo(here.lake, ZooConfig.load(here.root / "peace.toml"))
+    shutil.rmtree(here.lake.current)
+    make_read_only(here.root)
+    assert here.peace("wiring", "directory:zoo/n000", "--json").json["method"] == "chain"
+    pair = ("directory:zoo/n000", "directory:zoo/n000")
+    assert here.peace("compare", *pair, "--json").json["verdict"] == "identical"
+    assert "no such file" in here.peace("wiring", "directory:zoo/nowhere", code=1).err
 
 
 @pytest.mark.parametrize("arguments", WRITING, ids=lambda words: words[0])
