@@ -66,10 +66,8 @@ def embed_stacks(
     encoder: Encoder, stacks: Iterable[Stack], dtype: torch.dtype = torch.float32
 ) -> Iterator[Embedding]:
     """Embed stacks of folded networks, in order."""
-    for stack in stacks:
-        size = sum(tensor[0].numel() for tensor in stack.tensors.values())
-        for piece in stack.cut(max(1, min(_CHUNK_NETWORKS, _CHUNK_VALUES // max(1, size)))):
-            yield from _embedded(encoder, [piece], dtype)
+    for chunk in stack_chunks(stacks):
+        yield from _embedded(encoder, chunk, dtype)
 
 
 def chunks(networks: Iterable[Network]) -> Iterator[list[Network]]:
@@ -82,6 +80,24 @@ def chunks(networks: Iterable[Network]) -> Iterator[list[Network]]:
             chunk, values = [], 0
         chunk.append(network)
         values += network.size
+    if chunk:
+        yield chunk
+
+
+def stack_chunks(
+    stacks: Iterable[Stack], most: int = _CHUNK_NETWORKS, values: int = _CHUNK_VALUES
+) -> Iterator[list[Stack]]:
+    """The same networks in order, in chunks of at most ``most`` networks and ``values`` weights, or of one network."""
+    chunk: list[Stack] = []
+    networks = weights = 0
+    for stack in stacks:
+        size = sum(tensor[0].numel() for tensor in stack.tensors.values())
+        for piece in stack.cut(max(1, min(most, values // max(1, size)))):
+            if chunk and (networks + len(piece) > most or weights + len(piece) * size > values):
+                yield chunk
+                chunk, networks, weights = [], 0, 0
+            chunk.append(piece)
+            networks, weights = networks + len(piece), weights + len(piece) * size
     if chunk:
         yield chunk
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import torch
 
+from peace_pipeline.encoder.embed import stack_chunks
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.encoder.relations import Attributes
 from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.zoo.listing import Listing
-
-_CHUNK_NETWORKS, _CHUNK_VALUES = 256, 4_000_000
 
 
 class Validation:
@@ -32,29 +29,14 @@ class Validation:
         encoder.eval()
         with torch.no_grad():
             vectors = torch.cat(
-                [encoder([stack.to(device) for stack in chunk]).networks for chunk in chunks(self.stacks)]
+                [
+                    encoder([stack.to(device) for stack in chunk]).networks
+                    for chunk in stack_chunks(self.stacks)
+                ]
             )
         encoder.train()
         scores = average_precisions((vectors @ vectors.T).cpu(), self.relevant, self.others)
         return float(scores.mean()) if len(scores) else 0.0
-
-
-def chunks(
-    stacks: Sequence[Stack], most: int = _CHUNK_NETWORKS, values: int = _CHUNK_VALUES
-) -> Iterator[list[Stack]]:
-    """The same networks in order, in chunks of at most ``most`` networks and ``values`` weights, or of one network."""
-    chunk: list[Stack] = []
-    networks = weights = 0
-    for stack in stacks:
-        size = sum(tensor[0].numel() for tensor in stack.tensors.values())
-        for piece in stack.cut(max(1, min(most, values // size))):
-            if chunk and (networks + len(piece) > most or weights + len(piece) * size > values):
-                yield chunk
-                chunk, networks, weights = [], 0, 0
-            chunk.append(piece)
-            networks, weights = networks + len(piece), weights + len(piece) * size
-    if chunk:
-        yield chunk
 
 
 def average_precisions(

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from peace_pipeline.encoder.config import VARIANTS
-from peace_pipeline.encoder.embed import Embedding, Unembeddable, embed, embed_stacks, embeddable
+from peace_pipeline.encoder.embed import (
+    Embedding,
+    Unembeddable,
+    embed,
+    embed_stacks,
+    embeddable,
+    stack_chunks,
+)
 from peace_pipeline.symmetry.network import stacked
 from tests.encoder.encoders import ARCHITECTURES, by_key, close, encoder_of
 from tests.networks import networks_of
@@ -45,6 +52,17 @@ def test_stacks_are_embedded_in_order() -> None:
     assert [embedding.key for embedding in found] == [key for stack in stacks for key in stack.keys]
     alone = embed_stacks(encoder, [piece for stack in stacks for piece in stack.cut(1)])
     assert all(close(a, b) for a, b in zip(found, alone, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("most", "values", "sizes"), [(100, 10**6, [11]), (3, 10**6, [3, 3, 1, 3, 1]), (100, 1, [1] * 11)]
+)
+def test_chunks_are_bounded_and_keep_the_order(most: int, values: int, sizes: list[int]) -> None:
+    stacks = stacked(networks_of("mlp", 7) + networks_of("cnn", 4))
+    found = list(stack_chunks(stacks, most, values))
+    assert [sum(map(len, chunk)) for chunk in found] == sizes
+    keys = [key for chunk in found for stack in chunk for key in stack.keys]
+    assert keys == [key for stack in stacks for key in stack.keys]
 
 
 def test_one_that_cannot_be_embedded_stops_no_other() -> None:

@@ -1,4 +1,4 @@
-"""Validation: average precision by the definition, and chunks of bounded size."""
+"""Validation: average precision by the definition, over networks of other runs with true labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torchmetrics.functional.retrieval import retrieval_average_precision
 from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.encoder.validation import Validation, average_precisions, chunks
+from peace_pipeline.encoder.validation import Validation, average_precisions
 from peace_pipeline.symmetry.network import Stack, stacked
 from tests.encoder.test_relations import listing
 from tests.networks import networks_of
@@ -36,18 +36,6 @@ def test_average_precision_of_every_query_that_has_something_to_find() -> None:
 def stacks() -> list[Stack]:
     networks = [*networks_of("mlp", 7, dtype=torch.float32), *networks_of("cnn", 4, dtype=torch.float32)]
     return [encoder_input(stack, EncoderConfig()) for stack in stacked(networks)]
-
-
-@pytest.mark.parametrize(
-    ("most", "values", "sizes"), [(100, 10**6, [11]), (3, 10**6, [3, 3, 1, 3, 1]), (100, 1, [1] * 11)]
-)
-def test_chunks_are_bounded_and_keep_the_order(
-    stacks: list[Stack], most: int, values: int, sizes: list[int]
-) -> None:
-    found = list(chunks(stacks, most, values))
-    assert [sum(map(len, chunk)) for chunk in found] == sizes
-    keys = [key for chunk in found for stack in chunk for key in stack.keys]
-    assert keys == [key for stack in stacks for key in stack.keys]
 
 
 def test_validation_is_the_mean_over_networks_of_other_runs_with_true_labels(stacks: list[Stack]) -> None:
