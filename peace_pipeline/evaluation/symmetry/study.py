@@ -153,13 +153,14 @@ def _with_spectrum(
 def measure_all(
     lake: Lake,
     *,
+    sheets: Sequence[FamilySheet] | None = None,
     count: int = NETWORKS,
     largest: int = LARGEST,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Results:
-    """Measurements of the current encoder on ``count`` networks of each family, and of each architecture of which the
-    lake has so many of at most ``largest`` values; those that were not trained on first.
+    """Measurements of the current encoder on ``count`` networks of each family (of ``sheets``, or all), and of each
+    architecture of which the lake has so many of at most ``largest`` values; those that were not trained on first.
 
     At most ``THREADS`` samples are in memory, each with some six times 8 · ``count`` · ``largest`` bytes.
 
@@ -169,7 +170,7 @@ def measure_all(
     version, encoder = store.load(lake)
     alike = _by_architecture(lake, count, largest, seed, is_embedded(lake, version))
     own = {name: group for name, group in alike.items() if len(group) == count}
-    families = _by_wiring(family_sheets())
+    families = _by_wiring(family_sheets() if sheets is None else sheets)
     samples: list[Callable[[], list[Stack]]] = [partial(_stacks, lake, group) for group in own.values()]
     samples += [partial(_drawn_stacks, sheet, count, seed) for _, sheet in families]
     found: list[Invariance] = []

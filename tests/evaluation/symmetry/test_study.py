@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -12,11 +11,11 @@ import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.evaluation.invariance import Movements, folded
+from peace_pipeline.evaluation.invariance import Movements
 from peace_pipeline.evaluation.reports import Written, all_reports
-from peace_pipeline.evaluation.symmetry import study as symmetries
-from peace_pipeline.evaluation.symmetry.study import FamilySheet, family_sheets, structured
+from peace_pipeline.evaluation.symmetry.study import family_sheets, structured
 from peace_pipeline.lake import Lake
+from peace_pipeline.symmetry.form.folding import folded
 from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.symmetry.testing import TOLERANCE
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
@@ -99,19 +98,11 @@ def report(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Writte
     torch.manual_seed(0)
     lake = Lake.open(shutil.copytree(small_lake.root, tmp_path_factory.mktemp("symmetry") / "home"))
     store.save(lake, Encoder(), {})
-    few = tmp_path_factory.mktemp("sheets") / "few.json"
-    chosen = ("mlp_relu", "mlp_leaky_relu", "llama")
-    few.write_text(json.dumps({name: _fields(ALL_SHEETS[name]) for name in chosen}))
+    sheets = [ALL_SHEETS[name] for name in ("mlp_relu", "mlp_leaky_relu", "llama")]
     steps: list[tuple[int, int]] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(symmetries, "SHEETS", few)
-        found = SYMMETRY.write(lake, count=8, progress=lambda *step: steps.append(step))
+    found = SYMMETRY.write(lake, sheets=sheets, count=8, progress=lambda *step: steps.append(step))
     assert [done for done, _ in steps] == list(range(1, steps[0][1] + 1))
     return found
-
-
-def _fields(each: FamilySheet) -> dict[str, object]:
-    return {"config": each.config, "tensors": each.tensors}
 
 
 def test_the_report_has_every_action_of_every_family(report: Written) -> None:
@@ -133,3 +124,11 @@ def test_the_page_stands_alone(report: Written) -> None:
 def test_a_lake_without_an_encoder(tmp_path: Path) -> None:
     with pytest.raises(store.NoEncoder):
         SYMMETRY.write(Lake.open(tmp_path))
+
+
+def test_a_lake_without_networks(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path)
+    store.save(lake, Encoder(), {})
+    found = SYMMETRY.write(lake, sheets=[ALL_SHEETS["mlp_relu"]], count=2)
+    assert not any(name.startswith("own/") for name in found.figures)
+    assert "mlp_relu" in found.path.read_text()
