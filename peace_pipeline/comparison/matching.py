@@ -255,7 +255,7 @@ class _Matching:
         """A linear map of all entries, where a permutation with scales and signs leaves more than twice as much."""
         if not {LINEAR, ORTHOGONAL} & {*group.actions}:
             return
-        plain = [pair for pair in self._row_pairs(group) if pair.charge]
+        plain = [pair for pair in self._row_pairs(group) if pair.charge and pair.norms]
         if not plain:
             return
         agreed = sum(pair.weight * float((pair.a * pair.b).sum()) for pair in plain)

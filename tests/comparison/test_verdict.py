@@ -118,6 +118,17 @@ def test_unrelated_networks(lake: Lake, resnet: Path, tmp_path: Path) -> None:
     assert compare(lake, str(resnet), str(mlp))["layers"] == []
 
 
+@pytest.mark.parametrize("activation", ["linear", "relu", "sigmoid"])
+def test_a_network_of_zeros(lake: Lake, tmp_path: Path, activation: str) -> None:
+    shapes = {"fc1.weight": (4, 3), "fc2.weight": (2, 4)}
+    config = {"hidden_act": activation}
+    zeros = write_model(tmp_path / "a", {name: torch.zeros(s) for name, s in shapes.items()}, config)
+    other = write_model(tmp_path / "b", {name: torch.randn(s) for name, s in shapes.items()}, config)
+    again = write_model(tmp_path / "c", {name: torch.zeros(s).half() for name, s in shapes.items()}, config)
+    assert compare(lake, str(zeros), str(other))["verdict"] == UNRELATED
+    assert compare(lake, str(zeros), str(again))["verdict"] == EQUIVALENT
+
+
 def test_model_ids_of_the_lake(lake: Lake, zoo: Path) -> None:
     write_network(zoo / "one", "mlp")
     ingest(lake, directory(zoo, label="zoo"))
