@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os.path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,7 +51,7 @@ def find(
 
 def _embedded(lake: Lake, name: str, fetcher: Fetcher | None, budget: int | None) -> np.ndarray:
     """Embedded by the encoder that the index serves, which after a retraining is not yet the current one."""
-    is_path = name.startswith("hf://") or Path(name).expanduser().exists()
+    is_path = name.startswith("hf://") or os.path.exists(os.path.expanduser(name))
     if not (is_path or newest_record(lake, name)):
         raise UnknownQuery(f"{name} is not in the index, and as a path: no such file or folder")
     from peace_pipeline.encoder.checkpoints import embed_checkpoints

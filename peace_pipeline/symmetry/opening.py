@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -131,8 +132,8 @@ def _found(lake: Lake, name: str, fetcher: Fetcher) -> Path | str | ModelRecord:
     """
     if name.startswith(HUB):
         return name
-    path = Path(name).expanduser()
-    record = None if path.exists() else newest_record(lake, name)
+    path = Path(os.path.expanduser(name))
+    record = None if os.path.exists(path) else newest_record(lake, name)
     if record is None:
         return path
     if record.status != NEW:

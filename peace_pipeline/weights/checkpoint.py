@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os.path
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
@@ -123,7 +124,7 @@ def weight_files(place: Path) -> list[Path]:
     Raises:
         UnreadableCheckpoint: where it stands for none, or it isn't certain for which.
     """
-    if not place.exists():
+    if not os.path.exists(place):  # of a name that is too long, too
         raise UnreadableCheckpoint("no such file or folder")
     if not place.is_dir():
         return [place]

@@ -73,7 +73,7 @@ def test_a_model_of_the_hub_whose_source_is_not_configured(
 def test_what_names_nothing(lake: Lake, zoo: Path, hub: StandinHub) -> None:
     write_network(zoo / "a", "mlp")
     ingest(lake, directory(zoo))
-    for name in ("org/nothing", "directory:zoo/b", str(zoo / "b")):
+    for name in ("org/nothing", "directory:zoo/b", str(zoo / "b"), "~nobody/b", "b" * 300):
         with pytest.raises(UnreadableCheckpoint, match="no such file or folder"):
             weights_of(lake, name)
 
