@@ -14,12 +14,13 @@ import sys
 import torch
 from peace_pipeline.encoder.embed import embed
 from peace_pipeline.encoder.model import Encoder
+from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.weights.tensors import TensorInfo
 
 tensors = {"0.weight": torch.randn(5, 4), "1.weight": torch.randn(3, 5)}
 wiring = infer_wiring([TensorInfo(name, tuple(t.shape), "float32") for name, t in tensors.items()], {})
-(embedding,) = embed(Encoder(), [("a", wiring, tensors)])
+(embedding,) = embed(Encoder(), [Network("a", wiring, tensors)])
 heavy = {"torch._dynamo", "torch_geometric", "lightning", "mlflow", "pytorch_metric_learning", "sklearn", "pandas"}
 assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
 
