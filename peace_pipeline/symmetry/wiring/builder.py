@@ -34,6 +34,7 @@ from peace_pipeline.symmetry.wiring.types import (
     Wiring,
     WiringMismatch,
 )
+from peace_pipeline.weights.conventions import number_in
 from peace_pipeline.weights.layers import Layer
 
 
@@ -43,11 +44,10 @@ def number(config: Mapping[str, Any], *keys: str) -> int:
     Raises:
         WiringMismatch: where none is.
     """
-    for key in keys:
-        value = config.get(key)
-        if type(value) is int and 0 < value < 2**31:
-            return value
-    raise WiringMismatch(f"the config gives no {keys[0]}")
+    found = number_in(config, *keys)
+    if found is None:
+        raise WiringMismatch(f"the config gives no {keys[0]}")
+    return found
 
 
 class WiringBuilder:

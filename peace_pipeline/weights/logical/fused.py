@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from peace_pipeline.weights.conventions import CONVENTIONS, conventions_of
+from peace_pipeline.weights.conventions import CONVENTIONS, conventions_of, number_in
 from peace_pipeline.weights.conventions.facts import BY_CONFIG, BY_HEAD, ONE_BY_ONE
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.weights.views import Rows, Views, consecutive, taken, transposed
@@ -169,12 +169,12 @@ class _Heads:
 
 def _heads(info: TensorInfo, config: Config) -> _Heads | None:
     """The heads of a fused weight (out, in), where the config gives them and they make its rows."""
-    hidden = _count(config, "hidden_size", "n_embd", "n_embed", "d_model")
-    queries = _count(config, "num_attention_heads", "n_head", "n_heads")
+    hidden = number_in(config, "hidden_size", "n_embd", "n_embed", "d_model")
+    queries = number_in(config, "num_attention_heads", "n_head", "n_heads")
     if queries is None or queries > _MAX_HEADS or hidden not in (None, info.shape[1]):
         return None
     keys = _key_heads(config) or queries
-    size = _count(config, "head_dim") or info.shape[1] // queries
+    size = number_in(config, "head_dim") or info.shape[1] // queries
     if not size or queries % keys or (queries + 2 * keys) * size != info.shape[0]:
         return None
     return _Heads(queries, keys, size)
@@ -184,14 +184,8 @@ def _key_heads(config: Config) -> int | None:
     if conventions_of(config).multi_query:
         if config.get("new_decoder_architecture") is not True:
             return 1 if config.get("multi_query", True) is True else None
-        return _count(config, "num_kv_heads")
+        return number_in(config, "num_kv_heads")
     nested = config.get("attn_config")
-    return _count(config, "num_key_value_heads", "num_kv_heads") or (
-        _count(nested, "kv_n_heads") if isinstance(nested, Mapping) else None
+    return number_in(config, "num_key_value_heads", "num_kv_heads") or (
+        number_in(nested, "kv_n_heads") if isinstance(nested, Mapping) else None
     )
-
-
-def _count(config: Config, *keys: str) -> int | None:
-    """The first of the keys that holds a positive number."""
-    values = (config.get(key) for key in keys)
-    return next((value for value in values if type(value) is int and 0 < value < 2**31), None)
