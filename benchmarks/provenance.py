@@ -17,9 +17,10 @@ from rich.progress import track
 from rich.table import Table
 
 from peace_pipeline.comparison.thresholds import Thresholds
-from peace_pipeline.comparison.verdict import DERIVED, EQUIVALENT, UNRELATED, describe, open_network
+from peace_pipeline.comparison.verdict import DERIVED, EQUIVALENT, UNRELATED, describe
 from peace_pipeline.evaluation.provenance.study import plain_cosine
 from peace_pipeline.lake import Lake
+from peace_pipeline.symmetry.opening import open_network
 from peace_pipeline.zoo.listing import listings
 
 SILERO = "packages:silero-vad/silero_vad/data/silero_vad"

@@ -36,7 +36,7 @@ TESTED_BY = {
     "cli/test_app": "cli/main cli/options cli/terminal cli/failures cli/views",
     "comparison/test_verdict": "comparison/thresholds",
     "encoder/test_model": "encoder/config encoder/features encoder/gnn",
-    "stages/test_train": "encoder/probes encoder/settings encoder/training stages/pairs",
+    "stages/test_train": "encoder/probes encoder/settings encoder/training",
     "evaluation/baselines/test_registry": "evaluation/baselines/trivial",
     "evaluation/provenance/test_study": "evaluation/provenance/* evaluation/derivatives",
     "evaluation/retrieval/test_study": "evaluation/retrieval/* evaluation/population",
