@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +161,4 @@ def _metrics(results: Any) -> dict[str, float]:
 
 def enriched(record: ModelRecord, folder: Path) -> ModelRecord:
     """``record`` with what the folder's card and config say."""
-    from dataclasses import replace
-
     return replace(record, **describe(folder))
