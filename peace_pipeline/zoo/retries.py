@@ -71,20 +71,22 @@ class Retries:
         """Take in how a stage went with a batch; to be done before its table is stored.
 
         ``failed`` are models and revisions that failed for a passing reason, ``settled`` models that are done, or
-        skipped for good.
+        skipped for good. What is done again of a batch says nothing of models that are in a later one.
         """
-        failed = list(failed)
-        before = self.of(model_id for model_id, _ in failed)
-        rows = []
-        for model_id, revision in failed:
-            earlier = before.get(model_id)
+        revisions, done = dict(failed), list(settled)
+        before = self.of([*revisions, *done])
+        rows = self.current.rows(revisions.keys() | before.keys(), ["model_id", "batch"]).to_pylist()
+        newest = {row["model_id"] for row in rows if row["batch"] == batch}
+        retries = []
+        for model_id in revisions.keys() & newest:
+            earlier, revision = before.get(model_id), revisions[model_id]
             failures = 1 + (earlier.failures if earlier and earlier.revision == revision else 0)
-            rows.append(vars(Retry(model_id, revision, batch, failures, now + pause(failures))))
-        settled = self.of(settled)
-        if rows or settled:
+            retries.append(vars(Retry(model_id, revision, batch, failures, now + pause(failures))))
+        over = before.keys() & newest & set(done)
+        if retries or over:
             with writing(self.current.lake):
-                self.table.delete(settled)
-                self.table.merge(pa.Table.from_pylist(rows, schema=_SCHEMA))
+                self.table.delete(over)
+                self.table.merge(pa.Table.from_pylist(retries, schema=_SCHEMA))
 
     def _stored(self) -> Iterator[pa.RecordBatch]:
         """What the outcomes in a lake say that has no such table yet: each failed once, and may be tried at once."""

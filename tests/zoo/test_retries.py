@@ -47,6 +47,14 @@ def test_failures_are_counted_until_they_are_settled(lake: Lake) -> None:
     assert retries.all() == {}
 
 
+def test_what_is_done_again_of_a_superseded_batch_changes_nothing(lake: Lake) -> None:
+    retries, first, second = Retries(lake), stored(lake, "a", "b"), stored(lake, "a", "b", revision="s")
+    retries.note(second, [("a", "s"), ("b", "s")], [], NOW)
+    noted = retries.all()
+    retries.note(first, [("a", "r")], ["b"], NOW)
+    assert retries.all() == noted
+
+
 def test_failures_in_a_lake_that_counts_none_may_be_tried_at_once(lake: Lake) -> None:
     first, second = stored(lake, "a", "b", "c"), stored(lake, "b", revision="s")
     for batch, names in ((first, "ab"), (second, "")):
