@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from peace_pipeline.symmetry.wiring.families import FAMILIES
+from peace_pipeline.symmetry.wiring.families.registry import family
 from peace_pipeline.weights.conventions import CONVENTIONS, Conventions, conventions_of
 from peace_pipeline.weights.conventions.facts import BY_HEAD, declare
 from peace_pipeline.weights.logical import views_of
@@ -47,3 +48,10 @@ def test_every_wired_family_has_its_conventions() -> None:
     assert FAMILIES.keys() <= CONVENTIONS.keys()
     named = {name for name, each in CONVENTIONS.items() if each.timm}
     assert named <= FAMILIES.keys()
+
+
+def test_a_family_is_wired_once() -> None:
+    before = dict(FAMILIES)
+    with pytest.raises(ValueError, match=r"wired twice: .*bert"):
+        family(conventions_of({"model_type": "bert"}))(lambda net: None)
+    assert before == FAMILIES

@@ -30,10 +30,16 @@ _OTHER_LAYERS = re.compile(r"block|.*_(block|layer|fn)")
 
 def family(*conventions: Conventions) -> Callable[[Wire], Wire]:
     """Decorator: a table of networks that have one of these conventions, by their ``model_type`` or timm's
-    ``architecture``."""
+    ``architecture``.
+
+    Raises:
+        ValueError: where there is a table for one of them already.
+    """
 
     def add(wire: Wire) -> Wire:
         for each in conventions:
+            if taken := FAMILIES.keys() & each.model_types:
+                raise ValueError(f"wired twice: {', '.join(sorted(taken))}")
             FAMILIES.update({name: Family(name, wire) for name in each.model_types})
             if each.timm:
                 _ARCHITECTURES.append((re.compile(each.timm), Family(each.model_types[0], wire)))
