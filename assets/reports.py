@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from peace_pipeline.encoder.store import NoEncoder
 from peace_pipeline.evaluation.reports import NothingToReport, Report, all_reports
 from peace_pipeline.progress import track
 from peace_pipeline.resources import LakeResource
@@ -22,7 +23,7 @@ def report_asset(report: Report) -> dg.AssetsDefinition:
     def write(lake: LakeResource) -> dg.MaterializeResult:
         try:
             written = report.write(lake.open(), progress=track(f"Writing the report {report.name}"))
-        except NothingToReport as reason:
+        except (NothingToReport, NoEncoder) as reason:
             return dg.MaterializeResult(metadata={NOT_WRITTEN: str(reason)})
         page = dg.MetadataValue.path(str(written.path))
         return dg.MaterializeResult(metadata={"page": page, **written.headline})

@@ -28,3 +28,9 @@ def test_why_a_report_is_not_written(own: Workplace) -> None:
     answer = own.peace("report", "provenance", "--write", code=1)
     assert answer.err.startswith("peace: provenance is not written: no trained zoo")
     assert answer.err.count("\n") == 1
+
+
+def test_a_lake_without_an_encoder(tmp_path: Path) -> None:
+    answer = Workplace(tmp_path).peace("report", "retrieval", "--write", code=1)
+    assert answer.err.startswith("peace: retrieval is not written: no encoder in ")
+    assert answer.err.count("\n") == 1
