@@ -43,7 +43,6 @@ TESTED_BY = {
     "evaluation/symmetry/test_study": "evaluation/symmetry/*",
     "evaluation/test_reports": "evaluation/page evaluation/look",
     "index/test_tables": "index/settled",
-    "stages/test_staleness": "stages/order",
     "stages/test_crawl": "stages/extract stages/layers zoo/record zoo/source zoo/traffic",
     "docs/test_pages": "symmetry/drawing/* symmetry/wiring/report",
     "symmetry/form/test_canonical": "symmetry/form/matrices symmetry/form/norms symmetry/form/sides",
