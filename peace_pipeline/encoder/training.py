@@ -95,7 +95,7 @@ def fit(
     with lock, tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logger = MLFlowLogger("encoder", run_name=settings.variant, tracking_uri=lake.mlflow_uri)
-        logger.log_hyperparams(data.pairs.model_dump() | settings.model_dump())
+        logger.log_hyperparams(settings.model_dump() | {"pairs": data.pairs.model_dump()})
         checkpoint = ModelCheckpoint(folder, monitor="validation_map", mode="max", save_weights_only=True)
         trainer = lightning.Trainer(
             max_epochs=settings.epochs,

@@ -62,14 +62,15 @@ def train(
         validation = _validation(lake, encoder, settings, pairs)
         module = ContrastiveTraining(encoder.train(), training, validation, settings)
         best, epochs = fit(lake, module, progress)
-    changed = settings.model_dump(exclude_defaults=True) | pairs.model_dump(exclude_defaults=True)
-    details = changed | {
+    details = settings.model_dump(exclude_defaults=True) | {
         "epochs": epochs,
         "seed": settings.seed,
         "variant": settings.variant,
         "networks": len(training),
         "validation_map": best,
     }
+    if drawn := pairs.model_dump(exclude_defaults=True):
+        details["pairs"] = drawn
     version = store.save(lake, module.encoder, details)
     return Trained(version, epochs, best, time.monotonic() - started)
 

@@ -65,6 +65,7 @@ def test_training_stores_an_encoder_and_logs_it(trained_on: Lake) -> None:
     (run,) = client.search_runs([client.get_experiment_by_name("encoder").experiment_id])
     assert run.info.status == "FINISHED"
     assert (run.data.params["epochs"], run.data.params["seed"]) == ("2", "3")
+    assert run.data.params["pairs/seed"] == "0"
     assert run.data.metrics.keys() >= {"training_loss", "validation_map"}
     assert len(client.get_metric_history(run.info.run_id, "validation_map")) == 2
 
@@ -89,10 +90,16 @@ def test_every_setting_has_its_effect(trained_on: Lake) -> None:
         stored = json.loads((trained_on.encoders / versions[-1] / "config.json").read_text())["training"]
         assert stored.items() >= changes.items()
     networks = stored["networks"]
-    for pairs in (PairSettings(noise=0.1), PairSettings(networks=20), PairSettings(far_off=0.0, pairs=1)):
+    for pairs in (
+        PairSettings(noise=0.1),
+        PairSettings(seed=1),
+        PairSettings(networks=20),
+        PairSettings(far_off=0.0, pairs=1),
+    ):
         write_pairs(trained_on, pairs)
         versions.append(train(trained_on, base).encoder_version)
         stored = json.loads((trained_on.encoders / versions[-1] / "config.json").read_text())["training"]
+        assert stored["pairs"] == pairs.model_dump(exclude_defaults=True)
         assert stored["networks"] <= pairs.networks
         assert (stored["networks"] < networks) == (pairs.networks < networks)
     write_pairs(trained_on)
