@@ -27,8 +27,7 @@ def share_the_machine() -> None:
     thread that they are waiting for. OpenMP (torch, and Arrow after it) and OpenBLAS (NumPy, SciPy) start one a core.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if "OMP_NUM_THREADS" not in os.environ:  # the limit is above it
-        os.environ.setdefault("OMP_THREAD_LIMIT", str(cores()))
+    os.environ.setdefault("OMP_THREAD_LIMIT", str(cores()))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(cores())))
 
 

@@ -40,12 +40,6 @@ def test_what_the_user_says_stands(start: str) -> None:
     assert told(start, **given) == ["3", "ACTIVE", "5", "3"]
 
 
-def test_more_threads_than_cores_are_had_by_asking_for_them() -> None:
-    count = str(cores() + 2)
-    start = f"{STARTS[0]}; import torch; assert torch.get_num_threads() == {count}"
-    assert told(start, OMP_NUM_THREADS=count) == [count, "PASSIVE", "-", count]
-
-
 def test_cores_are_those_of_the_containers_quota(tmp_path: Path) -> None:
     bound = len(os.sched_getaffinity(0))
     quota = tmp_path / "cpu.max"
