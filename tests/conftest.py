@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import absl.logging
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -21,6 +23,8 @@ settings.register_profile(
 )
 settings.load_profile("peace")
 torch.set_num_threads(1)
+# Keras logs through absl, which would keep pytest's stream and close it when mlflow sets up its own logging.
+absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 @pytest.fixture(scope="session")

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-import absl.logging
 import keras
 import torch
 
 from peace_pipeline.weights.checkpoint import open_checkpoint
 
 Tensors = dict[str, torch.Tensor]
-
-# absl, which Keras imports, keeps pytest's own stream and closes it when mlflow sets up its logging.
-absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 SUFFIXES = (".keras", ".h5", ".weights.h5")
 
