@@ -28,7 +28,9 @@ class PairSettings(BaseModel, title="Networks and pairs", **_STRICT):
         default=10_000, ge=2, description="Most networks to train on; of more a sample is drawn."
     )
     megabytes: int = Field(
-        default=1024, ge=1, description="Most megabytes of weights to train on, and to choose by."
+        default=1024,
+        ge=1,
+        description="Most megabytes of weights to train on, and to choose by; loading them takes four times as many.",
     )
     largest: int = Field(
         default=100_000, ge=1, description="Most weights of one network; larger ones are only embedded."
