@@ -13,7 +13,7 @@ from peace_pipeline.resources import LakeResource
 
 
 def _result(table: Table, paths: Iterable[Path]) -> dg.AssetCheckResult:
-    from peace_pipeline.lake.contracts import violations
+    from peace_pipeline.lake.violations import violations
 
     found = [f"{path.name}: {line}" for path in paths for line in violations(table, path)]
     return dg.AssetCheckResult(passed=not found, metadata={"violations": dg.MetadataValue.json(found)})

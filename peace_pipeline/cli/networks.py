@@ -87,7 +87,7 @@ def wiring(
     """How PEACE reads a checkpoint: its neuron groups, their symmetries, and the layers between them."""
     if out and out.suffix.lower() not in (".html", ".svg"):
         raise typer.BadParameter(f"{out.name} is no .html or .svg file", param_hint="--out")
-    from peace_pipeline.symmetry.wiring.report import describe_wiring
+    from peace_pipeline.symmetry.wiring_report import describe_wiring
 
     with working():
         lake = open_lake(home)
@@ -137,8 +137,8 @@ def transform(
     if not (flags or everything or noise):
         raise typer.BadParameter(f"give one of {', '.join(chosen)}, --all, --noise")
     from peace_pipeline.progress import track
-    from peace_pipeline.symmetry.group.transform import strengths, transform
     from peace_pipeline.symmetry.opening import local_model
+    from peace_pipeline.symmetry.transforming import strengths, transform
 
     with working():
         lake = open_lake(home)

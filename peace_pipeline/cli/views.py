@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from peace_pipeline.encoder.checkpoints import EmbeddedCheckpoint
     from peace_pipeline.index.search import Hit
     from peace_pipeline.lake import Lake
-    from peace_pipeline.symmetry.group.transform import Transformation
-    from peace_pipeline.symmetry.wiring.report import WiringReport
+    from peace_pipeline.symmetry.transforming import Transformation
+    from peace_pipeline.symmetry.wiring_report import WiringReport
 
 _SHOWN, _NAMES = 50, 3
 _HIT = ("rank", "model_id", "task", "architecture", "similarity")

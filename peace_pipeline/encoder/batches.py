@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from peace_pipeline.encoder.config import EncoderConfig
+from peace_pipeline.encoder.pair_rule import Attributes, reasons, signs
 from peace_pipeline.encoder.pairs import Partners
-from peace_pipeline.encoder.relations import Attributes, reasons, signs
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import ALL, Strength, random_element

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from peace_pipeline.encoder.relations import (
+from peace_pipeline.encoder.pair_rule import (
     NEGATIVE,
     NO_REASON,
     POSITIVE,

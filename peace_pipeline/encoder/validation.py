@@ -6,7 +6,7 @@ import torch
 
 from peace_pipeline.encoder.embed import stack_chunks
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.encoder.relations import Attributes
+from peace_pipeline.encoder.pair_rule import Attributes
 from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.zoo.listing import Listing
 

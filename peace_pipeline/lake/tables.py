@@ -1,6 +1,6 @@
 """Every Parquet table of the lake, described once: its columns, its key, where it lies and what its rows must be like.
 
-The contracts (:mod:`peace_pipeline.lake.contracts`), the asset checks and the paths of a lake follow from this.
+The contracts (:mod:`peace_pipeline.lake.violations`), the asset checks and the paths of a lake follow from this.
 """
 
 from __future__ import annotations

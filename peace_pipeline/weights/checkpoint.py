@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import os.path
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from importlib import import_module
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from peace_pipeline.weights.byte_budget import sample
 from peace_pipeline.weights.errors import (
     DuplicateTensor,
     ExcessiveSize,
@@ -22,7 +22,7 @@ from peace_pipeline.weights.errors import (
     UnsupportedFormat,
     memory_errors,
 )
-from peace_pipeline.weights.sampling import sample
+from peace_pipeline.weights.formats.registry import open_file
 from peace_pipeline.weights.tensors import (
     MAX_DIMENSIONS,
     MAX_NAME,
@@ -33,19 +33,6 @@ from peace_pipeline.weights.tensors import (
     dtype_name,
 )
 from peace_pipeline.zoo import files
-
-Reader = Callable[[Path], AbstractContextManager[TensorFile]]
-
-READERS: dict[str, str] = {
-    "safetensors": "peace_pipeline.weights.formats.safetensors",
-    "pytorch": "peace_pipeline.weights.formats.pytorch",
-    "onnx": "peace_pipeline.weights.formats.onnx",
-    "torchscript": "peace_pipeline.weights.formats.pytorch",
-    "hdf5": "peace_pipeline.weights.formats.hdf5",
-    "keras": "peace_pipeline.weights.formats.keras",
-    "gguf": "peace_pipeline.weights.formats.gguf",
-}
-"""Format → the module whose ``open_file`` reads it; imported when a file of that format is opened."""
 
 
 class Checkpoint:
@@ -151,21 +138,6 @@ def open_checkpoint(paths: Iterable[Path], budget: int | None = None) -> Iterato
         parts: Mapping[str, TensorFile] = {path.name: stack.enter_context(open_file(path)) for path in paths}
         whole = Checkpoint(parts)
         yield whole if budget is None else Checkpoint(sample(parts, budget))
-
-
-def open_file(path: Path) -> AbstractContextManager[TensorFile]:
-    """Open one weight file by the reader of its format.
-
-    Raises:
-        UnreadableCheckpoint: where it can't be read.
-    """
-    if not files.is_weights(path.name):
-        raise UnsupportedFormat(f"{path.name}: not a weight file")
-    kind = files.format_of(path.name)
-    if kind not in READERS:
-        raise UnsupportedFormat(f"{path.name}: format {kind} is not supported yet")
-    reader: Reader = import_module(READERS[kind]).open_file
-    return reader(path)
 
 
 def finite(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:

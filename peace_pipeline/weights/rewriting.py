@@ -17,10 +17,11 @@ from pathlib import Path
 import torch
 
 from peace_pipeline.lake import atomic
-from peace_pipeline.weights.checkpoint import finite, open_file
+from peace_pipeline.weights.checkpoint import finite
 from peace_pipeline.weights.errors import UnsupportedFormat
 from peace_pipeline.weights.extents import Place
 from peace_pipeline.weights.formats import zips
+from peace_pipeline.weights.formats.registry import open_file
 from peace_pipeline.weights.local_blob import Blob, OverwritableBlob, overwritable_blob
 from peace_pipeline.weights.tensors import ByPosition, TensorInfo, dtype_name
 from peace_pipeline.zoo import files

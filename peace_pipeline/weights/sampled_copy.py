@@ -15,11 +15,11 @@ from typing import Any, BinaryIO
 import torch
 
 from peace_pipeline.lake import atomic
+from peace_pipeline.weights.byte_budget import Sampled, bytes_read, sample
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.weights.formats.safetensors import MAX_HEADER, NAMES_OF_DTYPES, SafetensorsFile
 from peace_pipeline.weights.local_blob import local_blob
-from peace_pipeline.weights.sampling import Sampled, bytes_read, sample
 from peace_pipeline.weights.tensors import Part, TensorInfo
 from peace_pipeline.zoo.source import FetchError, Ranged, SourceUnavailable
 

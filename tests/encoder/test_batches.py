@@ -11,7 +11,7 @@ from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.encoder.pairs import Partners
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.symmetry.network import stacked
-from tests.encoder.test_relations import listing
+from tests.encoder.test_pair_rule import listing
 from tests.networks import networks_of
 
 

@@ -11,7 +11,7 @@ from peace_pipeline.encoder.members import lacking, training_members, validation
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.listing import VALIDATION, Listing, split_of
-from tests.encoder.test_relations import listing
+from tests.encoder.test_pair_rule import listing
 from tests.lakes import card_of, directory, ingest, write_model
 
 SMALL, LARGE = 15, 150

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from peace_pipeline.encoder.pair_rule import NO_REASON, REASONS, RELATIONS, Attributes, reasons
 from peace_pipeline.encoder.pairs import (
     DECADES,
     Partners,
@@ -15,14 +16,13 @@ from peace_pipeline.encoder.pairs import (
     pairs_with_itself,
     read_pair_settings,
 )
-from peace_pipeline.encoder.relations import NO_REASON, REASONS, RELATIONS, Attributes, reasons
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.lake.tables import PAIRS
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.zoo.listing import Listing
-from tests.encoder.test_relations import MEMBERS, listing
+from tests.encoder.test_pair_rule import MEMBERS, listing
 from tests.networks import RELU, infos
 
 

@@ -11,7 +11,7 @@ from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.encoder.validation import Validation, average_precisions
 from peace_pipeline.symmetry.network import Stack, stacked
-from tests.encoder.test_relations import listing
+from tests.encoder.test_pair_rule import listing
 from tests.networks import networks_of
 
 CPU = torch.device("cpu")

@@ -12,8 +12,8 @@ from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder, EncoderConfig
 from peace_pipeline.evaluation.population import is_embedded
 from peace_pipeline.lake import Lake
-from peace_pipeline.lake.contracts import violations
 from peace_pipeline.lake.tables import EMBEDDING_OUTCOMES, NETWORK_EMBEDDINGS
+from peace_pipeline.lake.violations import violations
 from peace_pipeline.stages.embed import embed_batch, unembedded_models
 from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.outcome import BatchOutcome

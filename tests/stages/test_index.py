@@ -23,8 +23,8 @@ from peace_pipeline.encoder import store
 from peace_pipeline.index.search import search
 from peace_pipeline.index.tables import connect
 from peace_pipeline.lake import Lake
-from peace_pipeline.lake.contracts import violations
 from peace_pipeline.lake.tables import LAYERS, NETWORK_EMBEDDINGS, PAIRS, TABLES
+from peace_pipeline.lake.violations import violations
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.embed import embed_batch
 from peace_pipeline.stages.extract import extract_batch

@@ -11,8 +11,8 @@ from peace_pipeline.encoder.members import training_members
 from peace_pipeline.encoder.pairs import read_pair_settings
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.lake import Lake
-from peace_pipeline.lake.contracts import violations
 from peace_pipeline.lake.tables import PAIRS
+from peace_pipeline.lake.violations import violations
 from peace_pipeline.stages.pairs import write_pairs
 from tests.lakes import card_of, directory, ingest, write_network
 

@@ -13,7 +13,7 @@ from peace_pipeline.encoder.checkpoints import embed_checkpoints
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.opening import open_network
-from peace_pipeline.symmetry.wiring.report import describe_wiring
+from peace_pipeline.symmetry.wiring_report import describe_wiring
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.zoo.fetching import Fetcher
 from tests.lakes import directory, ingest, write_network

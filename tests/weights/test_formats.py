@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from peace_pipeline.symmetry.form.reduction import Reduction
 from peace_pipeline.symmetry.opening import OpenNetwork
-from peace_pipeline.weights.checkpoint import READERS, open_checkpoint
+from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import (
     CorruptFile,
     FileChanged,
@@ -29,6 +29,7 @@ from peace_pipeline.weights.errors import (
     NotFinite,
     UnreadableCheckpoint,
 )
+from peace_pipeline.weights.formats.registry import READERS
 from peace_pipeline.weights.inventory import Inventory, take_inventory
 from tests.weights import corpus
 from tests.weights.corpus import FORMATS, Format

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from peace_pipeline.weights.checkpoint import READERS
 from peace_pipeline.weights.errors import CorruptFile
+from peace_pipeline.weights.formats.registry import READERS
 from tests.weights import corpus
 from tests.weights.fuzzing.harness import Report, formats, fuzz, job_of
 from tests.weights.fuzzing.worker import MAX_MEMORY, READ, Job

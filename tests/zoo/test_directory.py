@@ -19,7 +19,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.outcome import skipped_models
-from peace_pipeline.weights.checkpoint import READERS
+from peace_pipeline.weights.formats.registry import READERS
 from peace_pipeline.zoo import ConfigError, ZooConfig, files
 from peace_pipeline.zoo.current import Current
 from tests.lakes import card_of, directory, ingest, write_model, write_network

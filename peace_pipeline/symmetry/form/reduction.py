@@ -19,9 +19,8 @@ import torch
 from peace_pipeline.symmetry.form.available import available_neurons
 from peace_pipeline.symmetry.form.canonical import anchors, canonical
 from peace_pipeline.symmetry.form.folding import folded_layer
-from peace_pipeline.symmetry.form.limits import USUAL, Limits, kept_sizes
 from peace_pipeline.symmetry.form.matrices import stream_basis, to_unit
-from peace_pipeline.symmetry.form.norms import as_rows, column_norms, over_columns, row_norms
+from peace_pipeline.symmetry.form.reduction_limits import USUAL, Limits, kept_sizes
 from peace_pipeline.symmetry.form.selection import (
     canonical_norms,
     cut_group,
@@ -31,6 +30,7 @@ from peace_pipeline.symmetry.form.selection import (
     positions,
     resized,
 )
+from peace_pipeline.symmetry.form.weight_norms import as_rows, column_norms, over_columns, row_norms
 from peace_pipeline.symmetry.group.elements import Tensors
 from peace_pipeline.symmetry.wiring.symmetries import ORTHOGONAL, SCALE
 from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Group, Wiring

@@ -14,9 +14,9 @@ from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.symmetry.form.canonical import canonical
 from peace_pipeline.symmetry.form.folding import folded_layer
-from peace_pipeline.symmetry.form.limits import Limits
 from peace_pipeline.symmetry.form.matrices import balance
 from peace_pipeline.symmetry.form.reduction import Reduction
+from peace_pipeline.symmetry.form.reduction_limits import Limits
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import ALL, Strength, Tensors, random_element
 from peace_pipeline.symmetry.network import Network, Stack

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from peace_pipeline.encoder.embed import embed
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.symmetry.form.limits import USUAL, Limits
 from peace_pipeline.symmetry.form.reduction import Reduction
+from peace_pipeline.symmetry.form.reduction_limits import USUAL, Limits
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import Strength, random_element
 from peace_pipeline.symmetry.network import Network

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from peace_pipeline.weights.checkpoint import READERS
+from peace_pipeline.weights.formats.registry import READERS
 from tests.weights import corpus
 from tests.weights.fuzzing.samples import samples
 from tests.weights.fuzzing.worker import MAX_SECONDS, READ, Job, Outcome, read_everything, work

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
+from peace_pipeline.weights.byte_budget import Sampled
 from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint, UnsupportedFormat
 from peace_pipeline.weights.formats.safetensors import SafetensorsFile
 from peace_pipeline.weights.layers import layers_of
 from peace_pipeline.weights.local_blob import local_blob
 from peace_pipeline.weights.logical import logical, views_of
-from peace_pipeline.weights.sampling import Sampled
 from peace_pipeline.weights.tensors import Part, TensorInfo
 from peace_pipeline.zoo.trained import build
 from peace_pipeline.zoo.trained.architectures import ARCHITECTURES

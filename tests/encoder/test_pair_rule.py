@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from peace_pipeline.encoder.relations import NO_REASON, REASONS, RELATIONS, Attributes, reasons, signs
+from peace_pipeline.encoder.pair_rule import NO_REASON, REASONS, RELATIONS, Attributes, reasons, signs
 from peace_pipeline.zoo.listing import Listing
 
 DEFAULTS: dict[str, Any] = {

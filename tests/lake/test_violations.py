@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import ones
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.lake.contracts import violations
 from peace_pipeline.lake.tables import INVENTORY, LAYERS, MODEL_RECORDS, PAIRS, TABLES, WIRINGS, Table
+from peace_pipeline.lake.violations import violations
 from peace_pipeline.stages.pairs import write_pairs
 from peace_pipeline.zoo import ModelRecord
 from peace_pipeline.zoo.record import to_table

@@ -11,11 +11,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from peace_pipeline.weights.byte_budget import MOST_STRATA, _order, bytes_read, fair_share
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import ExcessiveSize
 from peace_pipeline.weights.local_blob import local_blob
 from peace_pipeline.weights.sampled_copy import NAME, fetch_sampled, open_sampled
-from peace_pipeline.weights.sampling import MOST_STRATA, _order, bytes_read, fair_share
 from peace_pipeline.zoo.source import FetchError, Ranged
 
 STATE = {
