@@ -36,13 +36,13 @@ def contrastive_pairs(lake: LakeResource, config: PairConfig) -> dg.MaterializeR
 @dg.asset(deps=[contrastive_pairs], group_name="encoder", kinds={"pytorch", "mlflow", "safetensors"})
 def peace_encoder(lake: LakeResource, config: TrainingConfig) -> dg.MaterializeResult:  # type: ignore[valid-type]
     """The trained encoder, chosen by validation; it becomes the current one."""
-    from peace_pipeline.stages.train import TooFewNetworks, train
+    from peace_pipeline.stages.train import NoPairs, TooFewNetworks, train
 
     settings = Settings(**config.model_dump())  # type: ignore[attr-defined]
     try:
         with unretried():
             trained = train(lake.open(), settings, track("Training the encoder"))
-    except TooFewNetworks as error:
+    except (NoPairs, TooFewNetworks) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     return dg.MaterializeResult(
         metadata={

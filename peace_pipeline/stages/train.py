@@ -30,6 +30,10 @@ class TooFewNetworks(Exception):
     """There is not enough in the lake to train an encoder."""
 
 
+class NoPairs(Exception):
+    """The lake has no pairs to learn from."""
+
+
 @dataclass(frozen=True)
 class Trained:
     """What a training gave."""
@@ -46,9 +50,12 @@ def train(
     """Train an encoder on the lake's training runs and pairs, store it and make it the current one.
 
     Raises:
+        NoPairs: where the lake has none.
         TooFewNetworks: where there is not enough to train on.
     """
     settings = settings or Settings()
+    if not lake.pairs.exists():
+        raise NoPairs(f"no pairs in {lake.root}: the job `train` draws them first, as `peace train` does")
     pairs = read_pair_settings(lake)
     started = time.monotonic()
     if reason := lacking(lake, pairs):

@@ -14,7 +14,7 @@ from peace_pipeline.encoder.members import MINIMUM_NETWORKS
 from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.pairs import write_pairs
-from peace_pipeline.stages.train import TooFewNetworks, train
+from peace_pipeline.stages.train import NoPairs, TooFewNetworks, train
 from tests.lakes import card_of, directory, ingest, write_model, write_network
 from tests.networks import module_of
 
@@ -113,3 +113,10 @@ def test_too_few_networks(lake: Lake, zoo: Path) -> None:
     with pytest.raises(TooFewNetworks, match=f"3 networks .* {MINIMUM_NETWORKS} needed"):
         train(lake, Settings(epochs=1))
     assert store.current_version(lake) is None
+
+
+def test_pairs_come_first(lake: Lake, zoo: Path) -> None:
+    networks_in(zoo, 3)
+    ingest(lake, directory(zoo))
+    with pytest.raises(NoPairs, match="`train` draws them"):
+        train(lake, Settings(epochs=1))

@@ -67,7 +67,7 @@ def test_a_module_of_ones_own(dtype: torch.dtype) -> None:
 def test_a_wiring_that_claims_too_much(action: str) -> None:
     module = module_of()
     wrong = with_action(trace(module, INPUTS), 11, PERMUTE, action)
-    with pytest.raises(AssertionError, match=r"max\|Δ\|/std .* exceeds 0.0001 in float64"):
+    with pytest.raises(AssertionError, match=r"max\|Δ\|/std .* exceeds 1e-05 in float64"):
         assert_module_invariant(module, wrong, INPUTS)
 
 
