@@ -14,6 +14,8 @@ from filelock import FileLock
 
 WINDOW = 300.0
 """Seconds over which the Hub counts requests."""
+ANONYMOUS, SIGNED_IN = (500, 3000), (1000, 5000)
+"""Requests that the Hub allows in them: calls of its API, and of its file resolver."""
 
 LONGEST_PAUSE = 600.0
 _BURST = 0.1

@@ -40,12 +40,9 @@ from peace_pipeline.zoo.hub.describing import describe, refusal, weight_names
 from peace_pipeline.zoo.hub.pages import DETAILS, parsed
 from peace_pipeline.zoo.hub.politeness import BadAnswer, HubUnavailable, Interrupted, httpx, session
 from peace_pipeline.zoo.hub.ranges import RemoteBlob
-from peace_pipeline.zoo.hub.rate import RateLimit
+from peace_pipeline.zoo.hub.rate import ANONYMOUS, SIGNED_IN, RateLimit
 from peace_pipeline.zoo.record import ModelFile, ModelRecord
 from peace_pipeline.zoo.source import ConfigError, FetchError
-
-ANONYMOUS, SIGNED_IN = (500, 3000), (1000, 5000)
-"""Requests in five minutes that the Hub allows: calls of its API, and of its file resolver."""
 
 _SHARE = 0.9
 _LARGEST = 2**63
