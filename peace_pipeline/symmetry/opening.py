@@ -169,7 +169,7 @@ def local_model(lake: Lake, name: str, fetcher: Fetcher | None = None) -> Iterat
                 weights = model.download()
                 yield LocalModel(weights[0].parent, weights)
         elif isinstance(found, Path):
-            yield LocalModel(found, weight_files(found))
+            yield LocalModel(found, _named(name, found))
         else:
             with fetcher.lent(found, fetch_sampled) as fetched:
                 if fetched.is_part:
@@ -177,6 +177,13 @@ def local_model(lake: Lake, name: str, fetcher: Fetcher | None = None) -> Iterat
                 yield LocalModel(fetched.folder, files.weights_of(found, fetched.folder))
     except (FetchError, SourceUnavailable) as error:
         raise UnreadableCheckpoint(str(error)) from error
+
+
+def _named(name: str, path: Path) -> list[Path]:
+    try:
+        return weight_files(path)
+    except UnreadableCheckpoint as error:
+        raise UnreadableCheckpoint(f"{name}: {error}") from error
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.opening import open_network
 from peace_pipeline.symmetry.wiring.types import Group, WiredLayer, Wiring
+from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.zoo.fetching import Fetcher
 
 
@@ -35,8 +36,11 @@ def describe_wiring(lake: Lake, name: str, fetcher: Fetcher | None = None) -> Wi
     Raises:
         UnreadableCheckpoint: where it can't be read.
     """
-    with open_network(lake, name, fetcher) as network:
-        return WiringReport(network.wiring, network.reason)
+    try:
+        with open_network(lake, name, fetcher) as network:
+            return WiringReport(network.wiring, network.reason)
+    except UnreadableCheckpoint as error:
+        raise UnreadableCheckpoint(f"{name}: {error}") from error
 
 
 def _group_as_dict(group: Group) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def _facts(results: Results) -> dict[str, str]:
         "networks in the lake": f"{population['networks']:,.0f}",
         "skipped": f"{population['skipped']:,.0f}",
         "test networks with a task": f"{population['test_networks']:,.0f}",
-        "of them ask": f"{population['test_queries']:,.0f}",
+        "of them drawn as queries": f"{population['test_queries']:,.0f}",
         "test runs": f"{population['test_runs']:,.0f}",
         "tasks": f"{population['test_tasks']:,.0f}",
         "embedded a second": f"{population['networks_per_second']:,.0f}",
