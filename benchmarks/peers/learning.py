@@ -1,0 +1,215 @@
+"""Training of peers: the same time for each, and then on until nothing is gained; the best by validation is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from peace_pipeline.encoder.losses import every_pair, pair_loss, supcon
+from peace_pipeline.encoder.pair_rule import reasons, signs
+
+from .scoring import average_precision, ordered, tau
+from .trained import NFN, Autoencoder, Flattened, LearnedProbes, Peer
+from .untrained import cosine
+from .zoo import Places, Zoo
+
+WIDTH, LEARNING_RATE = 128, 1e-3
+FAR_OFF, TEMPERATURE = 0.3, 0.1
+"""As the pairs and the loss that PEACE's encoder is trained with by default."""
+FEWEST = 4
+"""Networks of one architecture and task, below which no τ is taken."""
+
+PEERS: dict[str, Callable[[Zoo, int, Places], Peer]] = {
+    "learned probes": LearnedProbes,
+    "nfn-NP": lambda zoo, width, train: NFN(zoo, width, train, "NP"),
+    "nfn-HNP": lambda zoo, width, train: NFN(zoo, width, train, "HNP"),
+    "flattened weights, MLP": Flattened,
+    "flattened weights, autoencoder": Autoencoder,
+}
+
+
+class Objective(ABC):
+    """What a peer learns, from batches of so many ``rows`` of so many ``groups``."""
+
+    width: int
+    groups, rows = 8, 16
+
+    def __init__(self, zoo: Zoo) -> None:
+        self.zoo = zoo
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, places: Places) -> Tensor:
+        """Of a batch of networks."""
+
+    @abstractmethod
+    def score(self, outputs: NDArray[np.float32], places: Places) -> float:
+        """How good outputs (all networks, width) are on the networks at ``places``."""
+
+
+class Pairs(Objective):
+    """The pairs that PEACE's own encoder learns from, in the supervised NT-Xent."""
+
+    width = WIDTH
+
+    def loss(self, outputs: Tensor, places: Places) -> Tensor:
+        """SupCon over the batch's pairs."""
+        own = self.zoo.attributes.at(places)
+        related = torch.from_numpy(signs(reasons(own.at((slice(None), None)), own.at(None), FAR_OFF)))
+        related.fill_diagonal_(0)
+        vectors = F.normalize(outputs, dim=1)
+        return pair_loss(supcon(TEMPERATURE), every_pair(), vectors, related > 0, related < 0)
+
+    def score(self, outputs: NDArray[np.float32], places: Places) -> float:
+        """Same-task MAP among final networks of true labels."""
+        chosen = places[self.zoo.final[places] & self.zoo.real[places]]
+        relevant, kept = self.zoo.relevance(chosen, chosen)
+        found = average_precision(ordered(cosine(outputs, chosen, chosen)), relevant, kept)
+        return float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
+
+
+class Accuracy(Objective):
+    """The accuracy that a network's card reports, by the cross-entropy of a sigmoid, as nfn's recipe has it."""
+
+    width = 1
+
+    def loss(self, outputs: Tensor, places: Places) -> Tensor:
+        """Binary cross-entropy."""
+        truth = torch.from_numpy(self.zoo.attributes.accuracy[places]).float()
+        return F.binary_cross_entropy_with_logits(outputs[:, 0], truth)
+
+    def score(self, outputs: NDArray[np.float32], places: Places) -> float:
+        """Mean τ_b over each architecture and task."""
+        known = places[np.isfinite(outputs[places, 0])]
+        found = [
+            tau(self.zoo.attributes.accuracy[cell], outputs[cell, 0])
+            for cell in self.zoo.cells(known).values()
+            if len(cell) >= FEWEST
+        ]
+        return float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Outputs (networks, width) of the best state within the budget, and of the best until nothing was gained; NaN for
+    networks that the peer can't read."""
+
+    equal: NDArray[np.float32]
+    converged: NDArray[np.float32]
+    seconds: float
+    steps: int
+
+
+def learned(
+    zoo: Zoo, name: str, objective: Objective, *, seed: int, budget: float, most: float, cache: Path
+) -> Learned:
+    """A peer's outputs, trained for ``budget`` seconds of the processor's time and on to convergence, at most ``most``;
+    read from ``cache`` where it was trained before."""
+    facts = f"{zoo.lake.root}/{len(zoo)}/{name}/{type(objective).__name__}/{seed}/{budget}/{most}"
+    path = cache / f"{hashlib.sha256(facts.encode()).hexdigest()[:16]}.npz"
+    if path.exists():
+        return Learned(**{key: value if value.ndim else value.item() for key, value in np.load(path).items()})
+    found = _trained(zoo, name, objective, seed, budget, most)
+    cache.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **vars(found))
+    return found
+
+
+def _trained(zoo: Zoo, name: str, objective: Objective, seed: int, budget: float, most: float) -> Learned:
+    torch.manual_seed(seed)
+    train, validation = (np.flatnonzero(zoo.splits == split) for split in ("train", "validation"))
+    peer = PEERS[name](zoo, objective.width, train)
+    optimizer = torch.optim.Adam(peer.parameters(), LEARNING_RATE)
+    batches = _batches(peer, zoo, train, objective, seed)
+    start, steps = time.process_time(), 0
+    every = next_look = budget / 8
+    spent = best_at = lost = 0.0
+    best, states = -np.inf, {}
+    for batch in batches:
+        peer.train()
+        optimizer.zero_grad()
+        _loss(peer, objective, batch).backward()
+        optimizer.step()
+        steps += 1
+        spent = time.process_time() - start - lost
+        if spent < next_look:
+            continue
+        looked = time.process_time()
+        outputs = _outputs(peer, len(zoo), objective.width)
+        score = _validation_score(peer, objective, outputs, validation)
+        lost += time.process_time() - looked
+        next_look = spent + every
+        if score > best:
+            best, best_at, states["converged"] = score, spent, outputs
+        if spent >= budget and "equal" not in states:
+            states["equal"] = states["converged"]
+        if spent >= most or ("equal" in states and spent - best_at > max(budget, spent / 3)):
+            break
+    return Learned(states.get("equal", states["converged"]), states["converged"], spent, steps)
+
+
+def _validation_score(
+    peer: Peer, objective: Objective, outputs: NDArray[np.float32], validation: Places
+) -> float:
+    """Of a peer that learns without pairs the negative error."""
+    if isinstance(peer, Autoencoder):
+        with torch.inference_mode():
+            errors = [
+                float(
+                    peer.reconstruction(group, torch.from_numpy(np.flatnonzero(np.isin(places, validation))))
+                )
+                for group, places in enumerate(peer.groups)
+                if np.isin(places, validation).any()
+            ]
+        return -float(np.mean(errors))
+    readable = validation[np.isfinite(outputs[validation]).all(1)]
+    return objective.score(outputs, readable)
+
+
+Batch = list[tuple[int, Tensor]]
+
+
+def _batches(peer: Peer, zoo: Zoo, train: Places, objective: Objective, seed: int) -> Iterator[Batch]:
+    """Groups at random by their size, and training networks of each."""
+    random = np.random.default_rng(seed)
+    rows = [np.flatnonzero(np.isin(places, train)) for places in peer.groups]
+    sizes = np.array([len(one) for one in rows], float)
+    count = min(objective.groups, int((sizes > 0).sum()))
+    while True:
+        groups = random.choice(len(rows), count, replace=False, p=sizes / sizes.sum())
+        yield [
+            (
+                int(group),
+                torch.from_numpy(
+                    random.choice(rows[group], min(objective.rows, len(rows[group])), replace=False)
+                ),
+            )
+            for group in groups
+        ]
+
+
+def _loss(peer: Peer, objective: Objective, batch: Batch) -> Tensor:
+    if isinstance(peer, Autoencoder):
+        return torch.stack([peer.reconstruction(group, rows) for group, rows in batch]).mean()
+    outputs = torch.cat([peer(group, rows) for group, rows in batch])
+    places = np.concatenate([peer.groups[group][rows.numpy()] for group, rows in batch])
+    return objective.loss(outputs, places)
+
+
+@torch.inference_mode()
+def _outputs(peer: Peer, networks: int, width: int) -> NDArray[np.float32]:
+    peer.eval()
+    outputs = np.full((networks, width), np.nan, np.float32)
+    for group, places in enumerate(peer.groups):
+        for rows in torch.arange(len(places)).split(64):
+            outputs[places[rows.numpy()]] = peer(group, rows)[:, :width].numpy()
+    return outputs

@@ -1,0 +1,64 @@
+"""A lake of small random networks on two tasks, of two architectures, with embeddings and responses."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.peers.zoo import Zoo
+from peace_pipeline.encoder import store
+from peace_pipeline.encoder.config import EncoderConfig
+from peace_pipeline.encoder.model import Encoder
+from peace_pipeline.lake import Lake
+from peace_pipeline.stages.embed import embed_batch
+from tests.lakes import card_of, directory, ingest, write_network
+
+TASKS, ARCHITECTURES, SEEDS = ("cats", "dogs"), ("mlp", "cnn"), 20
+PROBES = 6
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lake's folder."""
+    root = tmp_path_factory.mktemp("benchmarks")
+    for number, (task, architecture, seed) in enumerate(product(TASKS, ARCHITECTURES, range(SEEDS))):
+        run = f"{task}-{architecture}-{seed}"
+        card = card_of(task, f"{task}-{architecture}-{seed // 2}", run, accuracy=0.5 + seed / 50)
+        write_network(root / "zoo" / run, architecture, number, card)
+    lake = Lake.open(root / "home")
+    (batch,) = ingest(lake, directory(root / "zoo")).batches
+    store.save(lake, Encoder(EncoderConfig()), {})
+    embed_batch(lake, batch)
+    _answer(lake, batch)
+    return lake.root
+
+
+@pytest.fixture(scope="session")
+def zoo(home: Path) -> Zoo:
+    """The lake's networks."""
+    return Zoo.of(Lake.open(home))
+
+
+def _answer(lake: Lake, batch: str) -> None:
+    """Random responses, which tell the task."""
+    random = np.random.default_rng(0)
+    of_task = {task: random.standard_normal(PROBES * 4) for task in TASKS}
+    names = pq.read_table(lake.wirings(batch), columns=["model_id"])["model_id"].to_pylist()
+    rows = [
+        {
+            "model_id": name,
+            "kind": "numbers",
+            "probe_count": PROBES,
+            "outputs": list(
+                of_task[name.rpartition("/")[2].split("-")[0]] + random.standard_normal(PROBES * 4)
+            ),
+        }
+        for name in names
+    ]
+    (lake.root / "responses").mkdir(exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), lake.root / "responses" / f"{batch}.parquet")
