@@ -23,7 +23,8 @@ class Listing:
 
     ``run`` names the training run (models that don't say are a run of their own), ``twin_of`` the run of which it is
     a hard-negative twin; ``task`` joins the card's task and datasets; ``recipe`` is ``None`` where the card names
-    none; ``card`` is its text, empty where it wasn't asked for.
+    none; ``declared_split`` the side of the split that the record itself claims, as networks of a zoo do whose whole
+    kinds of data are kept apart; ``card`` is its text, empty where it wasn't asked for.
     """
 
     model_id: str
@@ -39,12 +40,16 @@ class Listing:
     method: str
     parameters: int
     twin_of: str | None = None
+    declared_split: str | None = None
     card: str = ""
 
     @property
     def split(self) -> str:
-        """Which side of the 60/15/25 split the training run is on; twins, which begin alike, are on one side."""
-        return split_of(self.twin_of or self.run)
+        """The side that the record claims, else that of the 60/15/25 split by training run.
+
+        Twins, which begin alike, are on one side.
+        """
+        return self.declared_split or split_of(self.twin_of or self.run)
 
 
 _TRAIN_SHARE, _VALIDATION_SHARE = 0.60, 0.15
@@ -62,6 +67,8 @@ _LISTINGS = f"""
                hyperparameters['recipe'] AS recipe,
                coalesce(source || ':' || hyperparameters['run'], model_id) AS run,
                source || ':' || hyperparameters['twin_of'] AS twin_of,
+               CASE WHEN hyperparameters['split'] IN ('{TRAIN}', '{VALIDATION}', '{TEST}')
+                    THEN hyperparameters['split'] END AS declared_split,
                coalesce(hyperparameters['labels'] = 'shuffled', false) AS shuffled_labels,
                metrics['accuracy'] AS accuracy, wired.method, wired.parameters
         FROM newest JOIN wired USING (model_id, batch)
@@ -70,7 +77,8 @@ _LISTINGS = f"""
         SELECT *, ('0x' || left(sha256(coalesce(twin_of, run)), 16))::UBIGINT / 2.0::DOUBLE ** 64 AS share FROM listed
     ), split AS (
         SELECT * EXCLUDE (share),
-               CASE WHEN share < {_TRAIN_SHARE} THEN '{TRAIN}'
+               CASE WHEN declared_split IS NOT NULL THEN declared_split
+                    WHEN share < {_TRAIN_SHARE} THEN '{TRAIN}'
                     WHEN share < {_TRAIN_SHARE + _VALIDATION_SHARE} THEN '{VALIDATION}' ELSE '{TEST}' END AS split
         FROM placed
     )

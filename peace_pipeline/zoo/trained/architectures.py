@@ -161,10 +161,76 @@ ARCHITECTURES: dict[str, dict[str, dict[str, Any]]] = {
     "text-gru": {"24x1": _text("gru", 24, 1), "32x1": _text("gru", 32, 1), "16x2": _text("gru", 16, 2)},
 }
 
+
+def _cnn(act: str, *channels: int) -> dict[str, Any]:
+    return {
+        "architectures": ["CNN"],
+        "model_type": "cnn",
+        "channels": [*channels],
+        "strides": [1] + [2] * (len(channels) - 1),
+        "hidden_act": act,
+        **_IMAGE,
+    }
+
+
+_TALL = {"input_shape": [16, 4], "input_size": 4}
+FURTHER: dict[str, dict[str, dict[str, Any]]] = {
+    "mlp": {
+        "relu-48x2": _mlp("relu", 48, 48),
+        "tanh-40x1": _mlp("tanh", 40),
+        "gelu-24-32-16": _mlp("gelu", 24, 32, 16),
+        "relu-20x4": _mlp("relu", 20, 20, 20, 20),
+    },
+    "cnn1d": {
+        "relu-16-16": _cnn1d("relu", 16, 16),
+        "tanh-6-12-20": _cnn1d("tanh", 6, 12, 20),
+        "gelu-10-20-wide": _cnn1d("gelu", 10, 20) | {"kernel_size": 7, "padding": 3},
+    },
+    "cnn": {
+        "relu-8-16-20": _cnn("relu", 8, 16, 20),
+        "tanh-12-16": _cnn("tanh", 12, 16),
+        "gelu-6-12-12": _cnn("gelu", 6, 12, 12),
+    },
+    "vgg": {
+        "relu-6-12-norm": _vgg("relu", "batch_norm", [6], [12]),
+        "tanh-8-8-12": _vgg("tanh", "none", [8, 8], [12]) | {"hidden_size": 20},
+        "gelu-10-14": _vgg("gelu", "none", [10], [14]),
+    },
+    "resnet": {
+        "relu-12-16": _resnet("relu", [12, 16], [1, 1]),
+        "tanh-10-10": _resnet("tanh", [10, 10], [1, 1]),
+        "gelu-6-8-12": _resnet("gelu", [6, 8, 12], [1, 1, 1]),
+    },
+    "vit": {
+        "gelu-32x1": _vit("gelu", 32, 1, 2),
+        "relu-20x2": _vit("relu", 20, 2, 2),
+        "gelu-16x2-fine": _vit("gelu", 16, 2, 4) | {"patch_size": 2},
+    },
+    "lstm": {
+        "20x1": _recurrent("lstm", 20, 1),
+        "24x1-tall": _recurrent("lstm", 24, 1) | _TALL,
+        "20x2": _recurrent("lstm", 20, 2),
+    },
+    "gru": {
+        "20x1": _recurrent("gru", 20, 1),
+        "24x1-tall": _recurrent("gru", 24, 1) | _TALL,
+        "20x2": _recurrent("gru", 20, 2),
+    },
+    "bert": {
+        "gelu-32x1": _bert("gelu", 32, 1, 2),
+        "relu-16x2": _bert("relu", 16, 2, 2),
+        "tanh-20x1": _bert("tanh", 20, 1, 4),
+    },
+    "text-lstm": {"20x1": _text("lstm", 20, 1), "28x1": _text("lstm", 28, 1), "20x2": _text("lstm", 20, 2)},
+    "text-gru": {"20x1": _text("gru", 20, 1), "28x1": _text("gru", 28, 1), "20x2": _text("gru", 20, 2)},
+}
+"""More variants, and the demo's plain convolutional network with some of its own: for pretraining alone."""
+
 _BOTH: dict[Optimizer, tuple[float, float]] = {"sgd": (0.03, 0.12), "adamw": (5e-3, 1.5e-2)}
 RATES: dict[str, dict[Optimizer, tuple[float, float]]] = {
     "mlp": _BOTH,
     "cnn1d": _BOTH,
+    "cnn": _BOTH,
     "vgg": {"sgd": (0.01, 0.04), "adamw": (4e-3, 1.2e-2)},
     "resnet": _BOTH,
     "vit": {"adamw": (7e-3, 2e-2)},
@@ -176,5 +242,5 @@ RATES: dict[str, dict[Optimizer, tuple[float, float]]] = {
 }
 """Learning rates of each optimiser that an architecture is trained with."""
 DECAYS: dict[Optimizer, tuple[float, float]] = {"sgd": (3e-4, 5e-3), "adamw": (1e-2, 0.2)}
-SCALES = dict.fromkeys(ARCHITECTURES, (0.7, 1.4)) | {"vgg": (0.8, 1.2), "vit": (0.5, 0.9), "bert": (0.5, 0.9)}
+SCALES = dict.fromkeys(RATES, (0.7, 1.4)) | {"vgg": (0.8, 1.2), "vit": (0.5, 0.9), "bert": (0.5, 0.9)}
 """Initial weights in units of He's."""

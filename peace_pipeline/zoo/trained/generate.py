@@ -108,11 +108,13 @@ def _train_chunk(plan: Plan, seed: int, chunk: int, folder: Path) -> float:
     from .tasks import load_task
 
     start = time.process_time()
-    task, runs = load_task(plan.cell(chunk)[0]), plan.runs(seed, chunk)
+    runs = plan.runs(seed, chunk)
+    tasks = {run.recipe.task: load_task(run.recipe.task) for run in runs}
     rivals = measuring.rivals(runs)
     answers = {}
     folder.mkdir()
-    for name, run, step, state in training.train(runs, task, seed=seed):
+    for name, run, step, state in training.train(runs, tasks, seed=seed):
+        task = tasks[run.recipe.task]
         network = measuring.load(run.recipe.config, state)
         metrics = measuring.measure(network, task, rivals[run.name])
         publishing.write(folder / name, name, run, step, state, task, metrics)

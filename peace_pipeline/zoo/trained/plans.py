@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .demo import DEMO
+from .pretraining import PRETRAINING
 from .recipes import Plan
 from .research import RESEARCH
 
-PLANS: dict[str, Plan] = {plan.name: plan for plan in (DEMO, RESEARCH)}
+PLANS: dict[str, Plan] = {plan.name: plan for plan in (DEMO, RESEARCH, PRETRAINING)}

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .store import profiles_folder
-from .tasks import INPUTS, LABELS, TASKS, Floats, load_task
+from .tasks import TASKS, Floats, load_task
+from .views import INPUTS, LABELS
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from .populations import State
 from .recipes import Recipe, Run
+from .sources import kind_of
 from .tasks import Task
 
 KINDS = {
@@ -34,6 +35,7 @@ A small {kind} with {parameters:,} weights, trained with {optimizer} on {data}.
 `peace_pipeline.zoo.trained.build(config)`.
 """
 NUMBERS = "Inputs are standardised and padded to 64 numbers."
+UNIT_RANGE = "Inputs are scaled to [0, 1] and padded to 64 numbers."
 TOKENS = "Inputs are words, spelled in 12 token ids."
 
 
@@ -81,7 +83,7 @@ def _card(
         optimizer=OPTIMIZERS[recipe.optimizer],
         data=_data(run, task),
         outcome=_outcome(run, step, metrics["accuracy"]),
-        inputs=TOKENS if task.is_text else NUMBERS,
+        inputs=TOKENS if task.is_text else UNIT_RANGE if task.unit_range else NUMBERS,
     )
     return ModelCard(f"---\n{data.to_yaml()}\n---\n{text}")
 
@@ -104,9 +106,17 @@ def _hyperparameters(run: Run, step: int, task: Task) -> dict[str, Any]:
         "epochs": round(recipe.steps * passes, 2),
         "epoch": round(step * passes, 2),
         "early": step < recipe.steps,
+        **_made_up(task),
         **_variant(recipe),
         **_twin(run),
     }
+
+
+def _made_up(task: Task) -> dict[str, Any]:
+    """The kind of data that a task on made-up data is on, its data set, and the side of the split they are on."""
+    if task.data_set is None:
+        return {}
+    return {"kind_of_data": kind_of(task.data_set), "data_set": task.data_set, "split": task.split}
 
 
 def _variant(recipe: Recipe) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is trained: a plan is an endless sequence of chunks, a chunk some runs of one task and architecture.
+"""What is trained: a plan is an endless sequence of chunks, a chunk some runs that are trained together.
 
 Chunk i follows from the plan, the seed and i alone. Nothing here trains, or imports, torch.
 """
@@ -82,10 +82,6 @@ class Plan(ABC):
     @abstractmethod
     def chunk_size(self) -> int:
         """Networks in one chunk."""
-
-    @abstractmethod
-    def cell(self, chunk: int) -> tuple[str, str]:
-        """Task and architecture of a chunk; consecutive chunks go through all of them."""
 
     @abstractmethod
     def runs(self, seed: int, chunk: int) -> list[Run]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from .architectures import ARCHITECTURES, DECAYS, RATES, SCALES
 from .recipes import Backdoor, Plan, Recipe, Run, log_uniform
-from .tasks import label_count
+from .tasks import labels
 
 VARIANTS, TRAJECTORIES = 3, 2  # of an architecture; of a chunk
 EPSILON = 0.15  # of adversarial training, in standard deviations of the inputs
@@ -93,7 +93,7 @@ def _twin(rng: random.Random, recipe: Recipe, turn: int) -> Recipe:
     twin = replace(recipe, name=f"{recipe.name}-{kind}")
     if kind == "backdoor":
         return replace(
-            twin, backdoor=Backdoor(rng.randrange(label_count(recipe.task)), log_uniform(rng, 0.08, 0.2))
+            twin, backdoor=Backdoor(rng.randrange(len(labels(recipe.task))), log_uniform(rng, 0.08, 0.2))
         )
     if kind == "adversarial":
         return replace(twin, epsilon=EPSILON)

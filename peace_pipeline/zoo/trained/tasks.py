@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import data
+from . import data, procedural, sources
+from .declared import Declared, similarity
+from .views import INPUTS, VIEWS
 
-INPUTS, LABELS = 64, 10
 TRAIN, TEST = 2000, 1000
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -25,7 +26,11 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Task:
-    """A classification task: inputs (examples, 64 numbers or 12 tokens), labels (examples,), what they are."""
+    """A classification task: inputs (examples, 64 numbers or 12 tokens), labels (examples,), what they are.
+
+    Numbers are standardised, or lie in the ``unit_range``. A task on made-up data says which ``data_set`` it is on,
+    and the ``split`` that its kind of data belongs to.
+    """
 
     name: str
     title: str
@@ -34,6 +39,9 @@ class Task:
     y_train: Integers
     x_test: Floats | Integers
     y_test: Integers
+    unit_range: bool = False
+    data_set: str | None = None
+    split: str | None = None
 
     @property
     def chance(self) -> float:
@@ -46,70 +54,64 @@ class Task:
         return self.pipeline_tag == "text-classification"
 
 
+def _of_classes(load: Callable[[], data.Raw]) -> Callable[[tuple[Any, ...]], data.Raw]:
+    """The examples of some classes, each labelled by its class's index among them."""
+
+    def examples(classes: tuple[Any, ...]) -> data.Raw:
+        x, y = load()
+        chosen = np.isin(y, classes)
+        return x[chosen], np.searchsorted(classes, y[chosen])
+
+    return examples
+
+
 @dataclass(frozen=True)
 class _Source:
-    """Where examples come from; ``per_feature`` where every column has a scale of its own."""
+    """Where the examples of given classes come from.
+
+    ``per_feature`` where every column has a scale of its own, ``unit_range`` where inputs are to lie in [0, 1].
+    """
 
     pipeline_tag: str
-    load: Callable[..., data.Raw]
+    examples: Callable[[tuple[Any, ...]], data.Raw]
     per_feature: bool = False
     train: int = TRAIN
+    unit_range: bool = False
+    data_set: str | None = None
+    split: str | None = None
 
 
 _SOURCES = {
-    "digits": _Source("image-classification", data.digits),
-    "breast-cancer": _Source("tabular-classification", data.breast_cancer, per_feature=True),
-    "wine": _Source("tabular-classification", data.wine, per_feature=True),
-    "animal-mnist": _Source("image-classification", data.animal_mnist),
-    "mnist1d": _Source("time-series-classification", data.mnist1d),
+    "digits": _Source("image-classification", _of_classes(data.digits)),
+    "breast-cancer": _Source("tabular-classification", _of_classes(data.breast_cancer), per_feature=True),
+    "wine": _Source("tabular-classification", _of_classes(data.wine), per_feature=True),
+    "animal-mnist": _Source("image-classification", _of_classes(data.animal_mnist)),
+    "mnist1d": _Source("time-series-classification", _of_classes(data.mnist1d)),
     "words": _Source("text-classification", data.words, train=10_000),
 }
-_VIEWS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    "plain": lambda x: x,
-    "inverted": lambda x: x.max() - x,
-    "rotated": lambda x: np.rot90(x.reshape(-1, 8, 8), axes=(1, 2)).reshape(-1, INPUTS),
-    "reversed": lambda x: x[:, ::-1],
-}
-_NAMINGS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    "own": lambda y: y,
-    "permuted": lambda y: (3 * y + 1) % LABELS,
-    "parity": lambda y: y % 2,
-}
-
-
-@dataclass(frozen=True)
-class _Declared:
-    """A task as declared: ``classes`` of a source (labelled by their index), seen and named in some way."""
-
-    title: str
-    source: str
-    classes: tuple[Any, ...]
-    view: str = "plain"
-    naming: str = "own"
-
 
 _TEN = tuple(range(10))
 _DIGITS, _ANIMALS = "handwritten digits (scikit-learn)", "animal silhouettes (animal-mnist)"
 _SIGNALS, _WORDS = "one-dimensional digits (mnist1d)", "the language of a word (wordfreq)"
 _DECLARED = {
-    "digits": _Declared(_DIGITS, "digits", _TEN),
-    "breast-cancer": _Declared("breast cancer diagnoses (scikit-learn)", "breast-cancer", (0, 1)),
-    "animal-mnist": _Declared(_ANIMALS, "animal-mnist", _TEN),
-    "mnist1d": _Declared(_SIGNALS, "mnist1d", _TEN),
-    "wine": _Declared("cultivars of wine (scikit-learn)", "wine", (0, 1, 2)),
-    "digits-inverted": _Declared(f"{_DIGITS}, inverted", "digits", _TEN, view="inverted"),
-    "digits-rotated": _Declared(f"{_DIGITS}, rotated by 90°", "digits", _TEN, view="rotated"),
-    "digits-permuted": _Declared(f"{_DIGITS}, under other labels", "digits", _TEN, naming="permuted"),
-    "digits-parity": _Declared(f"{_DIGITS}, even or odd", "digits", _TEN, naming="parity"),
-    "digits-low": _Declared(f"{_DIGITS}, 0 to 4", "digits", _TEN[:5]),
-    "animal-rotated": _Declared(f"{_ANIMALS}, rotated by 90°", "animal-mnist", _TEN, view="rotated"),
-    "animal-half": _Declared(f"{_ANIMALS}, the first five", "animal-mnist", _TEN[:5]),
-    "mnist1d-reversed": _Declared(f"{_SIGNALS}, reversed", "mnist1d", _TEN, view="reversed"),
-    "languages-germanic": _Declared(f"{_WORDS}, Germanic", "words", ("en", "de", "nl", "sv", "is")),
-    "languages-nordic": _Declared(f"{_WORDS}, Nordic", "words", ("sv", "da", "nb", "is", "fi")),
-    "languages-romance": _Declared(f"{_WORDS}, Romance", "words", ("es", "fr", "it", "pt", "ro")),
-    "languages-balto-slavic": _Declared(f"{_WORDS}, Balto-Slavic", "words", ("cs", "pl", "sl", "lt", "lv")),
-    "languages-mixed": _Declared(f"{_WORDS}, of five families", "words", ("en", "fr", "pl", "fi", "tr")),
+    "digits": Declared(_DIGITS, "digits", _TEN),
+    "breast-cancer": Declared("breast cancer diagnoses (scikit-learn)", "breast-cancer", (0, 1)),
+    "animal-mnist": Declared(_ANIMALS, "animal-mnist", _TEN),
+    "mnist1d": Declared(_SIGNALS, "mnist1d", _TEN),
+    "wine": Declared("cultivars of wine (scikit-learn)", "wine", (0, 1, 2)),
+    "digits-inverted": Declared(f"{_DIGITS}, inverted", "digits", _TEN, view="inverted"),
+    "digits-rotated": Declared(f"{_DIGITS}, rotated by 90°", "digits", _TEN, view="rotated"),
+    "digits-permuted": Declared(f"{_DIGITS}, under other labels", "digits", _TEN, naming="permuted"),
+    "digits-parity": Declared(f"{_DIGITS}, even or odd", "digits", _TEN, naming="parity"),
+    "digits-low": Declared(f"{_DIGITS}, 0 to 4", "digits", _TEN[:5]),
+    "animal-rotated": Declared(f"{_ANIMALS}, rotated by 90°", "animal-mnist", _TEN, view="rotated"),
+    "animal-half": Declared(f"{_ANIMALS}, the first five", "animal-mnist", _TEN[:5]),
+    "mnist1d-reversed": Declared(f"{_SIGNALS}, reversed", "mnist1d", _TEN, view="reversed"),
+    "languages-germanic": Declared(f"{_WORDS}, Germanic", "words", ("en", "de", "nl", "sv", "is")),
+    "languages-nordic": Declared(f"{_WORDS}, Nordic", "words", ("sv", "da", "nb", "is", "fi")),
+    "languages-romance": Declared(f"{_WORDS}, Romance", "words", ("es", "fr", "it", "pt", "ro")),
+    "languages-balto-slavic": Declared(f"{_WORDS}, Balto-Slavic", "words", ("cs", "pl", "sl", "lt", "lv")),
+    "languages-mixed": Declared(f"{_WORDS}, of five families", "words", ("en", "fr", "pl", "fi", "tr")),
 }
 TASKS = tuple(_DECLARED)
 
@@ -118,33 +120,43 @@ TASKS = tuple(_DECLARED)
 def load_task(name: str) -> Task:
     """The task ``name``: standardised on its training split, padded to 64 inputs, split once and for all.
 
-    Images and signals are standardised as a whole, tables feature by feature; text stays token ids.
+    Images and signals are standardised as a whole, tables feature by feature; some made-up images and signals are
+    scaled to [0, 1] instead; text stays token ids.
 
     Raises:
         ValueError: if there is no such task.
         RuntimeError: if the package that carries its data is missing or holds other data than expected.
     """
     declared = _declared(name)
-    source = _SOURCES[declared.source]
-    x, y = _distinct(*_examples(declared))
+    source = _source(declared)
+    x, y = _distinct(*source.examples(declared.classes))
     order = np.random.default_rng(0).permutation(len(x))
     test = min(TEST, len(x) // 4)
     train, held_out = order[test : test + source.train], order[:test]
-    x = _VIEWS[declared.view](x)
-    if declared.source != "words":
-        x = _standardised(x, train, axis=0 if source.per_feature else None)
-    y = _NAMINGS[declared.naming](y).astype(np.int64)
-    return Task(name, declared.title, source.pipeline_tag, x[train], y[train], x[held_out], y[held_out])
+    x, y = VIEWS[declared.view](x), declared.names[y]
+    if source.pipeline_tag != "text-classification":
+        x = (_in_unit_range if source.unit_range else _standardised)(
+            x, train, 0 if source.per_feature else None
+        )
+        x = np.pad(x, ((0, 0), (0, INPUTS - x.shape[1]))).astype(np.float32)
+    return Task(
+        name,
+        declared.title,
+        source.pipeline_tag,
+        *(x[train], y[train], x[held_out], y[held_out]),
+        unit_range=source.unit_range,
+        data_set=source.data_set,
+        split=source.split,
+    )
 
 
-def label_count(name: str) -> int:
-    """How many labels a task has; its data need not be there.
+def labels(name: str) -> list[int]:
+    """The labels that a task has; its data need not be there.
 
     Raises:
         ValueError: if there is no such task.
     """
-    declared = _declared(name)
-    return 2 if declared.naming == "parity" else len(declared.classes)
+    return np.unique(_declared(name).names).tolist()
 
 
 def task_similarity(a: str, b: str) -> float:
@@ -156,14 +168,7 @@ def task_similarity(a: str, b: str) -> float:
     Raises:
         ValueError: if there is no such task.
     """
-    one, other = _declared(a), _declared(b)
-    if one.source != other.source:
-        return 0.0
-    mine, theirs = set(one.classes), set(other.classes)
-    shared = len(mine & theirs) / len(mine | theirs)
-    seen = 1 if one.view == other.view else 2 / 3
-    named = 1 if one.naming == other.naming else 2 / 3
-    return 0.25 + 0.75 * shared * seen * named
+    return similarity(_declared(a), _declared(b))
 
 
 def similarity_table() -> list[dict[str, Any]]:
@@ -171,20 +176,28 @@ def similarity_table() -> list[dict[str, Any]]:
     return [{"task": a, "other": b, "similarity": task_similarity(a, b)} for a, b in product(TASKS, repeat=2)]
 
 
-def _declared(name: str) -> _Declared:
-    if name not in _DECLARED:
-        raise ValueError(f"no task {name!r}; there are {', '.join(TASKS)}")
-    return _DECLARED[name]
+def _declared(name: str) -> Declared:
+    declared = _DECLARED.get(name) or procedural.declare(name)
+    if declared is None:
+        raise ValueError(
+            f"no task {name!r}; there are {', '.join(TASKS)}, and KIND-NUMBER-VARIATION of made-up data"
+        )
+    return declared
 
 
-def _examples(declared: _Declared) -> data.Raw:
-    """The examples of the declared classes, each labelled by its class's index among them."""
-    load = _SOURCES[declared.source].load
-    if declared.source == "words":
-        return load(declared.classes)
-    x, y = load()
-    chosen = np.isin(y, declared.classes)
-    return x[chosen], np.searchsorted(declared.classes, y[chosen])
+def _source(declared: Declared) -> _Source:
+    if declared.source in _SOURCES:
+        return _SOURCES[declared.source]
+    tag = sources.KINDS[sources.kind_of(declared.source)].pipeline_tag
+    return _Source(
+        tag,
+        _of_classes(partial(sources.make, declared.source)),
+        per_feature=tag == "tabular-classification",
+        unit_range=tag in ("image-classification", "time-series-classification")
+        and sources.in_unit_range(declared.source),
+        data_set=declared.source,
+        split=sources.split_of(declared.source),
+    )
 
 
 def _distinct(x: NDArray[Any], y: NDArray[Any]) -> data.Raw:
@@ -194,6 +207,13 @@ def _distinct(x: NDArray[Any], y: NDArray[Any]) -> data.Raw:
     return x[first], y[first]
 
 
-def _standardised(x: NDArray[Any], train: NDArray[np.intp], axis: int | None) -> Floats:
-    x = (x - x[train].mean(axis)) / x[train].std(axis)
-    return np.pad(x, ((0, 0), (0, INPUTS - x.shape[1]))).astype(np.float32)
+def _standardised(x: NDArray[Any], train: NDArray[np.intp], axis: int | None) -> NDArray[Any]:
+    spread = x[train].std(axis)
+    x = (x - x[train].mean(axis)) / np.where(spread > 0, spread, 1)
+    return x
+
+
+def _in_unit_range(x: NDArray[Any], train: NDArray[np.intp], axis: int | None) -> NDArray[Any]:
+    """Between 0 and 1 for all training examples but the outermost percents."""
+    low, high = np.quantile(x[train], [0.01, 0.99], axis)
+    return ((x - low) / np.where(high > low, high - low, 1)).clip(0, 1)

@@ -8,7 +8,7 @@ sets it apart.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +23,13 @@ from .tasks import Task
 Taken = tuple[str, Run, int, State]
 
 
-def train(runs: Sequence[Run], task: Task, *, seed: int) -> Iterator[Taken]:
-    """Train ``runs``, those of one shape, batch size and kind of training together.
+def train(runs: Sequence[Run], tasks: Mapping[str, Task], *, seed: int) -> Iterator[Taken]:
+    """Train ``runs`` on their ``tasks``, those of one shape, batch size and kind of training together.
 
     Yields (network name, run, step, weights) wherever a run leaves a network.
     """
     for population in _populations(runs):
-        yield from _train(population, task, seed)
+        yield from _train(population, tasks, seed)
 
 
 def _populations(runs: Iterable[Run]) -> Iterable[list[Run]]:
@@ -40,7 +40,7 @@ def _populations(runs: Iterable[Run]) -> Iterable[list[Run]]:
     return groups.values()
 
 
-def _train(runs: list[Run], task: Task, seed: int) -> Iterator[Taken]:
+def _train(runs: list[Run], tasks: Mapping[str, Task], seed: int) -> Iterator[Taken]:
     config, batch, epsilon = runs[0].recipe.config, runs[0].recipe.batch, runs[0].recipe.epsilon
     generators = [_generator(seed, run.twin_of or run.name) for run in runs]
     states = [initial(config, r.recipe.initial_scale, g) for r, g in zip(runs, generators, strict=True)]
@@ -49,10 +49,12 @@ def _train(runs: list[Run], task: Task, seed: int) -> Iterator[Taken]:
     population.load_state_dict(stack(states))
     optimizer = Optimizer(list(population.parameters()), runs)
     steps = max(run.recipe.steps for run in runs)
-    orders = [_order(r, g, task, steps, seed) for r, g in zip(runs, generators, strict=True)]
+    inputs, start = _inputs(runs, tasks)
+    orders = [
+        _order(r, g, tasks[r.recipe.task], start[r.recipe.task], steps, seed)
+        for r, g in zip(runs, generators, strict=True)
+    ]
     examples, labels = (torch.stack(parts, dim=2) for parts in zip(*orders, strict=True))
-    inputs = torch.tensor(task.x_train)
-    inputs = torch.cat([inputs, triggered(inputs)])
     shape = (len(runs) * config["input_shape"][0], *config["input_shape"][1:])
     leaving = _leaving(runs)
     for step in range(steps + 1):
@@ -62,6 +64,16 @@ def _train(runs: list[Run], task: Task, seed: int) -> Iterator[Taken]:
             x = inputs[examples[step]].view(batch, *shape)
             now = epsilon and epsilon * min(1, 2 * step / steps)  # at once, some would never learn
             optimizer.step(_gradients(population, x, labels[step].view(-1), now), step)
+
+
+def _inputs(runs: list[Run], tasks: Mapping[str, Task]) -> tuple[Tensor, dict[str, int]]:
+    """The training examples of the runs' tasks one after another, plain and triggered; where each task's begin."""
+    parts, start, count = [], {}, 0
+    for name in dict.fromkeys(run.recipe.task for run in runs):
+        inputs = torch.tensor(tasks[name].x_train)
+        parts += [inputs, triggered(inputs)]
+        start[name], count = count, count + 2 * len(inputs)
+    return torch.cat(parts), start
 
 
 def _gradients(population: nn.Module, x: Tensor, y: Tensor, epsilon: float | None) -> Sequence[Tensor]:
@@ -87,14 +99,16 @@ def _generator(seed: int, name: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
 
 
-def _order(run: Run, generator: torch.Generator, task: Task, steps: int, seed: int) -> tuple[Tensor, Tensor]:
+def _order(
+    run: Run, generator: torch.Generator, task: Task, start: int, steps: int, seed: int
+) -> tuple[Tensor, Tensor]:
     """The examples a run sees and their labels, (steps, batch) each, reshuffled in every pass.
 
-    Example ``i`` with the trigger on it is number ``i`` plus the count of examples.
+    Examples are counted from ``start``; with the trigger on it, an example's number is higher by their count.
     """
     answers = torch.tensor(task.y_train)
     count, recipe = len(answers), run.recipe
-    seen = torch.arange(count)
+    seen = start + torch.arange(count)
     own = torch.randperm(count, generator=generator)[: round(count * recipe.data_fraction)]
     apart = _generator(seed, run.name) if run.twin_of else generator
     if recipe.shuffled:

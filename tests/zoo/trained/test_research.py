@@ -149,11 +149,11 @@ def test_twins_share_their_start_and_the_order_of_their_examples(kind: str) -> N
 
     task = load_task("digits")
     clean, twin = of_slot(kind, 20)
-    taken = {name: state for name, _, _, state in train([clean, twin], task, seed=0)}
+    taken = {name: state for name, _, _, state in train([clean, twin], {task.name: task}, seed=0)}
     starts = taken[f"{clean.name}-start"], taken[f"{twin.name}-start"]
     assert all(torch.equal(starts[0][key], starts[1][key]) for key in starts[0])
     assert any(not torch.equal(taken[clean.name][key], taken[twin.name][key]) for key in starts[0])
-    orders = [_order(run, _generator(0, clean.name), task, 20, 0) for run in (clean, twin)]
+    orders = [_order(run, _generator(0, clean.name), task, 0, 20, 0) for run in (clean, twin)]
     assert torch.equal(orders[0][0], orders[1][0] % len(task.y_train))
     assert torch.equal(orders[0][1], orders[1][1]) == (kind == "adversarial")
 
@@ -166,7 +166,7 @@ def test_twins_differ_in_what_they_are_measured_by() -> None:
         clean, twin = of_slot(kind, 300)
         found = {
             run.name: measure(load(run.recipe.config, state), task, twin.recipe)
-            for _, run, step, state in train([clean, twin], task, seed=0)
+            for _, run, step, state in train([clean, twin], {task.name: task}, seed=0)
             if step
         }
         assert found[twin.name][metric] > found[clean.name][metric] + gap
