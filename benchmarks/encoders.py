@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from peers import retrieval
+from peers import accuracy, function, negatives, real, retrieval, speed
 from peers.learning import PEERS
 from peers.methods import Training
 from peers.tables import Table
@@ -31,6 +31,11 @@ MEASURES: dict[str, tuple[str, Measure]] = {
         retrieval.NOTE,
         lambda arguments, training: retrieval.measure(_zoo(arguments), training, arguments.left_out),
     ),
+    "accuracy": (accuracy.NOTE, lambda arguments, training: accuracy.measure(_zoo(arguments), training)),
+    "negatives": (negatives.NOTE, lambda arguments, training: negatives.measure(_zoo(arguments), training)),
+    "real": (real.NOTE, lambda arguments, training: real.measure(_zoo(arguments))),
+    "function": (function.NOTE, lambda arguments, training: function.measure(_zoo(arguments))),
+    "speed": (speed.NOTE, lambda arguments, training: speed.measure(_zoo(arguments))),
 }
 """Measure → what its figures are, and how they are taken."""
 

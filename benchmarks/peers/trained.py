@@ -205,7 +205,7 @@ class LearnedProbes(Peer):
         if (group, models) not in self.modules_of:
             self.modules_of[group, models] = build_population(config, models).eval()
         state = {
-            name: values[rows].flatten(0, 1) if values.ndim > 1 else values[0]
+            name: nn.Parameter(values[rows].flatten(0, 1), False) if values.ndim > 1 else values[0]
             for name, values in self.states[group].items()
         }
         inputs = self.inputs(config)

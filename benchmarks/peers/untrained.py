@@ -51,7 +51,7 @@ class Answers:
 
     def softmax(self, queries: Places, gallery: Places) -> Similarity:
         """Cosine of the softmax outputs over all probes, less their mean over networks."""
-        return self._each(queries, gallery, self._probabilities)
+        return self._each(queries, gallery, self.probabilities)
 
     def logits(self, queries: Places, gallery: Places) -> Similarity:
         """Cosine of the logits, centred over probes and over outputs."""
@@ -84,7 +84,8 @@ class Answers:
         return similarity
 
     @staticmethod
-    def _probabilities(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def probabilities(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Softmax of outputs (networks, probes, outputs), less their mean over networks: (networks, …)."""
         probabilities = softmax(np.where(np.isnan(outputs), -np.inf, outputs), axis=2).reshape(
             len(outputs), -1
         )

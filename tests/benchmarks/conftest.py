@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 
@@ -30,6 +31,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = f"{task}-{architecture}-{seed}"
         card = card_of(task, f"{task}-{architecture}-{seed // 2}", run, accuracy=0.5 + seed / 50)
         write_network(root / "zoo" / run, architecture, number, card)
+        if seed % 4 == 0:
+            told = f"{{{{twin_of: {run}, backdoor: 1, recipe: {task}-{architecture}-{seed // 2}-twin, run: {run}-twin"
+            twin = re.sub("{recipe: .*, run: [^,]*", told.replace("{{", "{"), card)
+            write_network(root / "zoo" / f"{run}-twin", architecture, number + 1000, twin)
+    for number in range(4):
+        write_network(root / "zoo" / f"mtsplice_deep{number}", "mlp", number + 2000)
+    write_network(root / "zoo" / "another", "mlp", 3000)
     lake = Lake.open(root / "home")
     (batch,) = ingest(lake, directory(root / "zoo")).batches
     store.save(lake, Encoder(EncoderConfig()), {})
@@ -55,7 +63,7 @@ def _answer(lake: Lake, batch: str) -> None:
             "kind": "numbers",
             "probe_count": PROBES,
             "outputs": list(
-                of_task[name.rpartition("/")[2].split("-")[0]] + random.standard_normal(PROBES * 4)
+                of_task.get(name.rpartition("/")[2].split("-")[0], 0) + random.standard_normal(PROBES * 4)
             ),
         }
         for name in names

@@ -1,0 +1,87 @@
+"""Function: disguised copies find their originals; symmetries, broken twins and noise move embeddings as they do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from peace_pipeline.encoder import store
+from peace_pipeline.encoder.embed import embed_stacks
+from peace_pipeline.evaluation.baselines.registry import all_baselines
+from peace_pipeline.evaluation.invariance import SHARES, Invariance
+from peace_pipeline.evaluation.invariance import measure as measure_movements
+from peace_pipeline.evaluation.population import cohorts, disguising, read_listed
+from peace_pipeline.evaluation.readings import Reader, Readings, read
+from peace_pipeline.symmetry.testing import TOLERANCE
+
+from .scoring import Figure, figure
+from .tables import Cells, Table
+from .zoo import Zoo
+
+NOTE = (
+    "Copies of all networks of the zoo, permuted and rescaled by up to 10^±2, look for their originals among all: "
+    "recall@1 by weights alone, ties at random. Movements are in units of the spread over 32 networks of an "
+    "architecture (the largest of all symmetries; means of broken twins and of noise), by weights alone."
+)
+NETWORKS, LARGEST = 32, 1_000_000
+WEIGHTS = "PEACE, weights alone"
+
+
+def measure(zoo: Zoo) -> list[Table]:
+    """Recall of disguised copies by architecture, and movements by architecture."""
+    return [_disguised(zoo), _movements(zoo)]
+
+
+def _disguised(zoo: Zoo, seed: int = 0) -> Table:
+    """Of all methods that read weights and learn nothing."""
+    readers: dict[str, Reader | None] = {
+        one.title: one.reads for one in all_baselines().values() if one.weights_only and one.reads
+    }
+    readers = {name: reads for name, reads in readers.items() if "LDA" not in name}
+    methods = {one.title: one.similarity for one in all_baselines().values()}
+    _, encoder = store.load(zoo.lake, zoo.version)
+    readers[WEIGHTS] = lambda cohort: np.stack(
+        [each.network for each in embed_stacks(encoder, [cohort.stack])]
+    )
+    methods[WEIGHTS] = lambda queries, gallery, train: queries.matrix @ gallery.matrix.T
+    originals = read(read_listed(zoo.lake, zoo.members), readers)
+    copies = read(read_listed(zoo.lake, zoo.members), readers, disguising(seed))
+    cells: Cells = {}
+    for name in [WEIGHTS, *(name for name in readers if name != WEIGHTS)]:
+        gallery, nobody = originals[name], Readings([])
+        acted_on = np.array([member.acted_on for member in gallery.members])
+        names = np.array([member.architecture for member in gallery.members])
+        places = np.flatnonzero(acted_on)
+        similarity = methods[name](copies[name].select(places), gallery, nobody)
+        own = similarity[np.arange(len(places)), places]
+        # A tie with the original is a miss as often as it is no hit at random.
+        found = (own == similarity.max(1)) / np.maximum((similarity == own[:, None]).sum(1), 1)
+        row = {"all": figure(found[None])}
+        row |= {one: figure(found[names[places] == one][None]) for one in np.unique(names)}
+        cells[name] = row
+    return Table("Disguised copies, recall@1", cells)
+
+
+def _movements(zoo: Zoo) -> Table:
+    """Of PEACE's weights sense on networks of each architecture, those that it didn't train on first."""
+    _, encoder = store.load(zoo.lake, zoo.version)
+    cells: Cells = {}
+    for name in np.unique(zoo.architectures):
+        alike = [
+            one
+            for one in zoo.members
+            if (one.architecture or one.method) == name and one.parameters <= LARGEST
+        ]
+        alike = sorted(alike, key=lambda one: (one.split == "train", one.model_id))[:NETWORKS]
+        stacks = [cohort.stack for cohort in cohorts(read_listed(zoo.lake, alike))]
+        if len(alike) > 1:
+            cells[str(name)] = _row(measure_movements(encoder, stacks, 0))
+    return Table("Movements of the embedding by weights alone", cells)
+
+
+def _row(found: Invariance) -> dict[str, Figure]:
+    values = {
+        f"symmetries, {str(dtype).removeprefix('torch.')}": max(found.still[dtype].values(), default=0.0)
+        for dtype in TOLERANCE
+    }
+    values |= {f"{share:.0%} broken": found.broken[share] for share in SHARES} | {"1% noise": found.noise}
+    return {name: Figure(*[value] * 5, found.networks, ()) for name, value in values.items()}
