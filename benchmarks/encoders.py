@@ -54,11 +54,15 @@ def main() -> None:
     parser.add_argument(
         "--left-out", nargs="*", default=(), help="beginnings of data sets' names that the encoder never saw"
     )
+    parser.add_argument(
+        "--elsewhere", default=None, help="a lake whose networks learned probes are trained on, too"
+    )
     arguments = parser.parse_args()
     out = arguments.out or Lake.open(arguments.home).root / "peers"
     out.mkdir(parents=True, exist_ok=True)
+    elsewhere = Zoo.of(Lake.open(arguments.elsewhere)) if arguments.elsewhere else None
     training = Training(
-        out / "outputs", arguments.seeds, arguments.budget, arguments.most, tuple(arguments.peers)
+        out / "outputs", arguments.seeds, arguments.budget, arguments.most, tuple(arguments.peers), elsewhere
     )
     for name in arguments.measure:
         start = time.perf_counter()

@@ -11,9 +11,10 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
 
 from .features import hyperparameters
-from .learning import FEWEST, Accuracy
+from .learning import AUTOENCODER, FEWEST, Accuracy, Pairs
 from .methods import PEACE, Training
 from .scoring import Figure, Floats, figure, tau, tie_ceiling
 from .tables import Cells, Table
@@ -23,8 +24,8 @@ from .zoo import SENSES, Places, Zoo
 NOTE = (
     "Mean τ_b over cells (an architecture on a task, its networks of test runs) with 95% bootstrap intervals over "
     "cells; ± is half the range over seeds, in parentheses how much better PEACE does in the same cells. On vectors: "
-    "boosting or ridge, a signature, an architecture or all networks at a time, whichever is best on validation runs. "
-    "The tie ceiling is what predictions without ties can reach."
+    "boosting, ridge or a support vector machine, a signature, an architecture or all networks at a time, whichever is "
+    "best on validation runs. The tie ceiling is what predictions without ties can reach."
 )
 CEILING = "tie ceiling"
 Vectors = Sequence[NDArray[np.floating]] | NDArray[np.floating]
@@ -60,10 +61,13 @@ def _predictions(zoo: Zoo, training: Training) -> dict[str, list[Floats]]:
     alike, everyone = list(zoo.signatures.values()), [np.arange(len(zoo))]
     built_alike = [np.flatnonzero(zoo.architectures == name) for name in np.unique(zoo.architectures)]
     any_group = [alike, built_alike, everyone]
+    together = {SENSES[column]: vectors for column, vectors in zoo.senses.items()}
+    if len(together) > 1:
+        together["PEACE, all its vectors"] = np.nan_to_num(np.hstack(list(zoo.senses.values())))
     tasks = (zoo.tasks[:, None] == np.unique(zoo.tasks)).astype(float)
     settings = hyperparameters([zoo.records[one.model_id] for one in zoo.members])
     read: dict[str, tuple[Vectors, list[Grouping]]] = {
-        **{SENSES[column]: (vectors, any_group) for column, vectors in zoo.senses.items()},
+        **{name: (vectors, any_group) for name, vectors in together.items()},
         "raw responses": (_compressed(zoo), any_group),
         "Layer statistics": (zoo.readings["statistics"].vectors, [alike]),
         "Meta-classifier's features (Eilertsen et al.)": (zoo.readings["moments"].vectors, [alike]),
@@ -71,8 +75,8 @@ def _predictions(zoo: Zoo, training: Training) -> dict[str, list[Floats]]:
     }
     found = {name: [regression(zoo, *each)] for name, each in read.items()}
     for name in training.peers:
-        if name.endswith("autoencoder"):
-            codes = training.learned(zoo, name, Accuracy(zoo))
+        if name == AUTOENCODER:
+            codes = training.learned(zoo, name, Pairs(zoo))
             found[name] = [regression(zoo, one.converged, [alike]) for one in codes]
         else:
             trained = training.learned(zoo, name, Accuracy(zoo))
@@ -99,7 +103,7 @@ def regression(zoo: Zoo, vectors: Vectors, groupings: list[Grouping]) -> Floats:
     validation = np.flatnonzero(zoo.splits == "validation")
     objective = Accuracy(zoo)
     candidates = [
-        _fitted(zoo, vectors, grouping, make) for grouping in groupings for make in (boosting, ridge)
+        _fitted(zoo, vectors, grouping, make) for grouping in groupings for make in (boosting, ridge, machine)
     ]
     scores = [objective.score(one[:, None], validation) for one in candidates]
     return candidates[int(np.argmax(scores))]
@@ -120,6 +124,11 @@ def _fitted(zoo: Zoo, vectors: Vectors, grouping: Grouping, make: Callable[[], R
 def boosting() -> RegressorMixin:
     """Gradient-boosted trees."""
     return HistGradientBoostingRegressor(min_samples_leaf=5, random_state=0)
+
+
+def machine() -> RegressorMixin:
+    """Support vector regression with a Gaussian kernel."""
+    return make_pipeline(StandardScaler(), SVR(C=1, epsilon=0.01))
 
 
 def ridge() -> RegressorMixin:

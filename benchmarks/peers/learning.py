@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,14 @@ FAR_OFF, TEMPERATURE = 0.3, 0.1
 FEWEST = 4
 """Networks of one architecture and task, below which no τ is taken."""
 
-PEERS: dict[str, Callable[[Zoo, int, Places], Peer]] = {
-    "learned probes": LearnedProbes,
-    "nfn-NP": lambda zoo, width, train: NFN(zoo, width, train, "NP"),
-    "nfn-HNP": lambda zoo, width, train: NFN(zoo, width, train, "HNP"),
+AUTOENCODER = "flattened weights, autoencoder"
+LEARNED_PROBES = "learned probes"
+PEERS: dict[str, Callable[..., Peer]] = {
+    LEARNED_PROBES: LearnedProbes,
+    "nfn-NP": partial(NFN, mode="NP"),
+    "nfn-HNP": partial(NFN, mode="HNP"),
     "flattened weights, MLP": Flattened,
-    "flattened weights, autoencoder": Autoencoder,
+    AUTOENCODER: Autoencoder,
 }
 
 
@@ -46,6 +49,10 @@ class Objective(ABC):
 
     def __init__(self, zoo: Zoo) -> None:
         self.zoo = zoo
+
+    def known(self, places: Places) -> Places:
+        """Those that there is something to learn of."""
+        return places
 
     @abstractmethod
     def loss(self, outputs: Tensor, places: Places) -> Tensor:
@@ -84,6 +91,10 @@ class Accuracy(Objective):
     width = 1
     rows = 8
 
+    def known(self, places: Places) -> Places:
+        """Those whose accuracy is known."""
+        return places[np.isfinite(self.zoo.attributes.accuracy[places])]
+
     def loss(self, outputs: Tensor, places: Places) -> Tensor:
         """Binary cross-entropy."""
         truth = torch.from_numpy(self.zoo.attributes.accuracy[places]).float()
@@ -112,32 +123,60 @@ class Learned:
 
 
 def learned(
-    zoo: Zoo, name: str, objective: Objective, *, seed: int, budget: float, most: float, cache: Path
+    zoo: Zoo,
+    name: str,
+    objective: Objective,
+    *,
+    seed: int,
+    budget: float,
+    most: float,
+    cache: Path,
+    target: Zoo | None = None,
 ) -> Learned:
     """A peer's outputs, trained for ``budget`` seconds of the processor's time and on to convergence, at most ``most``;
-    read from ``cache`` where it was trained before."""
-    networks = "".join(one.model_id + one.revision for one in zoo.members)
+    read from ``cache`` where it was trained before.
+
+    ``target`` is the zoo that it is asked for after training, by default its own; learned probes alone read another.
+    """
+    read = [zoo] if target is None else [zoo, target]
+    networks = "".join(one.model_id + one.revision for each in read for one in each.members)
     facts = hashlib.sha256(f"{networks} {seed} {budget} {most}".encode()).hexdigest()[:12]
     path = cache / f"{name} {type(objective).__name__} {facts}.npz"
     if path.exists():
         return Learned(**{key: value if value.ndim else value.item() for key, value in np.load(path).items()})
-    found = _trained(zoo, name, objective, seed, budget, most)
+    make = partial(PEERS[name], width=objective.width)
+    states, seconds, steps = _trained(make, zoo, objective, seed, budget, most)
+    target = read[-1]
+    reader = make(target, train=np.flatnonzero(target.splits == "train"))
+    outputs = {}
+    for which, state in states.items():
+        reader.load_state_dict(state)
+        outputs[which] = _outputs(reader, target, objective.width)
+    found = Learned(**outputs, seconds=seconds, steps=steps)
     cache.mkdir(parents=True, exist_ok=True)
     np.savez(path, **vars(found))
     return found
 
 
-def _trained(zoo: Zoo, name: str, objective: Objective, seed: int, budget: float, most: float) -> Learned:
+State = dict[str, Tensor]
+
+
+def _trained(
+    make: Callable[..., Peer], zoo: Zoo, objective: Objective, seed: int, budget: float, most: float
+) -> tuple[dict[str, State], float, int]:
+    """The best states within the budget (``equal``) and until nothing was gained (``converged``), with the seconds and
+    steps that it took; looks at the validation networks take no time of it."""
     torch.manual_seed(seed)
-    train, validation = (np.flatnonzero(zoo.splits == split) for split in ("train", "validation"))
-    peer = PEERS[name](zoo, objective.width, train)
+    train, validation = (
+        objective.known(np.flatnonzero(zoo.splits == side)) for side in ("train", "validation")
+    )
+    peer = make(zoo, train=train)
     optimizer = torch.optim.Adam(peer.parameters(), LEARNING_RATE)
-    batches = _batches(peer, zoo, train, objective, seed)
     start, steps = time.process_time(), 0
     every = next_look = budget / 8
     spent = best_at = lost = 0.0
     best, states = -np.inf, {}
-    for batch in batches:
+    for batch in _batches(peer, train, objective, seed):
         peer.train()
         optimizer.zero_grad()
         _loss(peer, objective, batch).backward()
@@ -147,41 +186,38 @@ def _trained(zoo: Zoo, name: str, objective: Objective, seed: int, budget: float
         if spent < next_look:
             continue
         looked = time.process_time()
-        outputs = _outputs(peer, len(zoo), objective.width)
-        score = _validation_score(peer, objective, outputs, validation)
-        lost += time.process_time() - looked
+        score = _score(peer, objective, validation)
         next_look = spent + every
         if score > best:
-            best, best_at, states["converged"] = score, spent, outputs
+            state = {name: value.detach().clone() for name, value in peer.state_dict().items()}
+            best, best_at, states["converged"] = score, spent, state
         if spent >= budget and "equal" not in states:
             states["equal"] = states["converged"]
-        if spent >= most or ("equal" in states and spent - best_at > max(budget, spent / 3)):
+        lost += time.process_time() - looked
+        if "equal" in states and (spent >= most or spent - best_at > max(budget, spent / 3)):
             break
-    return Learned(states.get("equal", states["converged"]), states["converged"], spent, steps)
+    return states, spent, steps
 
 
-def _validation_score(
-    peer: Peer, objective: Objective, outputs: NDArray[np.float32], validation: Places
-) -> float:
-    """Of a peer that learns without pairs the negative error."""
+def _score(peer: Peer, objective: Objective, validation: Places) -> float:
+    """On validation networks; of a peer that learns without pairs the negative error."""
     if isinstance(peer, Autoencoder):
+        rows = {group: np.flatnonzero(np.isin(one, validation)) for group, one in enumerate(peer.groups)}
         with torch.inference_mode():
             errors = [
-                float(
-                    peer.reconstruction(group, torch.from_numpy(np.flatnonzero(np.isin(places, validation))))
-                )
-                for group, places in enumerate(peer.groups)
-                if np.isin(places, validation).any()
+                float(peer.reconstruction(group, torch.from_numpy(some)))
+                for group, some in rows.items()
+                if len(some)
             ]
         return -float(np.mean(errors))
-    readable = validation[np.isfinite(outputs[validation]).all(1)]
-    return objective.score(outputs, readable)
+    outputs = _outputs(peer, objective.zoo, objective.width, validation)
+    return objective.score(outputs, validation[np.isfinite(outputs[validation]).all(1)])
 
 
 Batch = list[tuple[int, Tensor]]
 
 
-def _batches(peer: Peer, zoo: Zoo, train: Places, objective: Objective, seed: int) -> Iterator[Batch]:
+def _batches(peer: Peer, train: Places, objective: Objective, seed: int) -> Iterator[Batch]:
     """Groups at random by their size, and training networks of each."""
     random = np.random.default_rng(seed)
     rows = [np.flatnonzero(np.isin(places, train)) for places in peer.groups]
@@ -209,10 +245,12 @@ def _loss(peer: Peer, objective: Objective, batch: Batch) -> Tensor:
 
 
 @torch.inference_mode()
-def _outputs(peer: Peer, networks: int, width: int) -> NDArray[np.float32]:
+def _outputs(peer: Peer, zoo: Zoo, width: int, places: Places | None = None) -> NDArray[np.float32]:
+    """Of all networks, or those at ``places`` (networks, width); NaN for others, and for those that it can't read."""
     peer.eval()
-    outputs = np.full((networks, width), np.nan, np.float32)
-    for group, places in enumerate(peer.groups):
-        for rows in torch.arange(len(places)).split(64):
-            outputs[places[rows.numpy()]] = peer(group, rows)[:, :width].numpy()
+    outputs = np.full((len(zoo), width), np.nan, np.float32)
+    for group, members in enumerate(peer.groups):
+        wanted = np.arange(len(members)) if places is None else np.flatnonzero(np.isin(members, places))
+        for rows in torch.from_numpy(wanted).split(64):
+            outputs[members[rows.numpy()]] = peer(group, rows).numpy()
     return outputs

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .learning import PEERS, Learned, Objective, Pairs, learned
+from .learning import AUTOENCODER, LEARNED_PROBES, PEERS, Learned, Objective, Pairs, learned
 from .untrained import Compared, cosine, of_classifiers, of_peace, of_registry, of_responses
 from .zoo import Zoo
 
@@ -26,27 +26,35 @@ UNLEARNED = (
 @dataclass(frozen=True)
 class Training:
     """How peers are trained: with how many ``seeds``, for ``budget`` seconds of the processor and on for at most
-    ``most``; where their outputs are kept, and which are left out."""
+    ``most``; where their outputs are kept, which there are, and another zoo to train on what is asked for unseen tasks.
+    """
 
     cache: Path
     seeds: int = 3
     budget: float = 120.0
     most: float = 600.0
     peers: tuple[str, ...] = tuple(PEERS)
+    elsewhere: Zoo | None = None
 
-    def learned(self, zoo: Zoo, name: str, objective: Objective) -> list[Learned]:
-        """A peer's outputs of each seed."""
-        return [
-            learned(zoo, name, objective, seed=seed, budget=self.budget, most=self.most, cache=self.cache)
-            for seed in range(self.seeds)
-        ]
+    def learned(self, zoo: Zoo, name: str, objective: Objective, target: Zoo | None = None) -> list[Learned]:
+        """A peer's outputs of each seed, of the networks of the zoo that it was trained on or of another's."""
+        limits = {"budget": self.budget, "most": self.most, "cache": self.cache, "target": target}
+        return [learned(zoo, name, objective, seed=seed, **limits) for seed in range(self.seeds)]
 
 
-def unlearned(zoo: Zoo) -> dict[str, list[Compared]]:
-    """Methods that learn nothing from the zoo: they may be asked for any of its networks."""
+def unlearned(zoo: Zoo, training: Training) -> dict[str, list[Compared]]:
+    """Methods that learn nothing of the zoo's tasks: they may be asked for any of its networks."""
     registered = of_registry(zoo, np.arange(0))
     chosen = {name: registered[name] for name in UNLEARNED}
-    return {name: [one] for name, one in (of_peace(zoo) | of_responses(zoo) | chosen).items()}
+    methods = {name: [one] for name, one in (of_peace(zoo) | of_responses(zoo) | chosen).items()}
+    if AUTOENCODER in training.peers:
+        codes = training.learned(zoo, AUTOENCODER, Pairs(zoo))
+        methods[AUTOENCODER] = [partial(cosine, one.converged) for one in codes]
+    if training.elsewhere and LEARNED_PROBES in training.peers:
+        there = training.elsewhere
+        heard = training.learned(there, LEARNED_PROBES, Pairs(there), zoo)
+        methods[f"{LEARNED_PROBES}, trained elsewhere"] = [partial(cosine, one.converged) for one in heard]
+    return methods
 
 
 def every(zoo: Zoo, training: Training) -> dict[str, list[Compared]]:

@@ -20,14 +20,14 @@ RELATIONS = ("all other runs", "other architectures", "same architecture")
 
 
 def measure(zoo: Zoo, training: Training, left_out: Sequence[str] = ()) -> list[Table]:
-    """Tables of all clean final networks against the whole zoo, by methods that learn nothing from it, and of those of
-    test runs among each other, by every method.
+    """Tables of all clean final networks against the whole zoo, by methods that learn nothing of its tasks, and of
+    those of test runs among each other, by every method.
 
     Data sets that begin with one of ``left_out`` are a part of their own.
     """
     everyone = np.arange(len(zoo))
     test = np.flatnonzero(zoo.splits == "test")
-    tables = _tables("Whole zoo", zoo, unlearned(zoo), everyone[zoo.clean], everyone, left_out)
+    tables = _tables("Whole zoo", zoo, unlearned(zoo, training), everyone[zoo.clean], everyone, left_out)
     return tables + _tables("Held-out runs", zoo, every(zoo, training), test[zoo.clean[test]], test, left_out)
 
 

@@ -166,10 +166,10 @@ class LearnedProbes(Peer):
     have it (Kahana et al. 2024, https://arxiv.org/abs/2410.10811).
 
     A probe is an 8×8 raster that is brought to each network's input shape. Networks that read tokens answer seeded
-    sequences, for which only the MLP is learned.
+    sequences, for which only the MLP is learned. Of a network's outputs the first ten are heard.
     """
 
-    PROBES, HIDDEN = 64, 512
+    PROBES, OUTPUTS, HIDDEN = 64, 10, 512
 
     def __init__(self, zoo: Zoo, width: int, train: Places) -> None:
         super().__init__()
@@ -181,20 +181,18 @@ class LearnedProbes(Peer):
                 self.configs.append(config)
                 self.states.append({name: torch.stack([one[name] for one in states]) for name in states[0]})
         self.probes = nn.Parameter(torch.randn(self.PROBES, 1, 8, 8))
-        outputs = max((config["num_labels"] for config in self.configs), default=1)
-        self.outputs = outputs
-        self.heads = nn.ModuleDict({kind: self._head(outputs, width) for kind in ("numbers", "tokens")})
+        self.heads = nn.ModuleDict({kind: self._head(width) for kind in ("numbers", "tokens")})
         self.modules_of: dict[tuple[int, int], nn.Module] = {}
 
-    def _head(self, outputs: int, width: int) -> nn.Sequential:
-        size = 2 * self.PROBES * outputs
+    def _head(self, width: int) -> nn.Sequential:
+        size = 2 * self.PROBES * self.OUTPUTS
         hidden = [nn.Linear(size, self.HIDDEN), nn.GELU(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.GELU()]
         return nn.Sequential(nn.LayerNorm(size), *hidden, nn.Linear(self.HIDDEN, width))
 
     def forward(self, group: int, rows: Tensor) -> Tensor:
         """Vectors (rows, width)."""
         logits = self.answers(group, rows)
-        missing = self.outputs - logits.shape[2]
+        missing = self.OUTPUTS - logits.shape[2]
         seen = torch.cat([F.pad(logits, (0, missing)), F.pad(logits.softmax(2), (0, missing))], 2)
         kind = "tokens" if "vocab_size" in self.configs[group] else "numbers"
         return self.heads[kind](seen.flatten(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,9 @@ def by_title(tables: list[Table]) -> dict[str, Table]:
 def test_retrieval_hears_tasks_across_architectures_and_leads_are_paired(
     zoo: Zoo, training: Training
 ) -> None:
-    tables = by_title(retrieval.measure(zoo, training, ["cats"]))
+    tables = by_title(retrieval.measure(zoo, replace(training, elsewhere=zoo), ["cats"]))
     whole = tables["Whole zoo, final networks"].cells
+    assert {"learned probes, trained elsewhere", "flattened weights, autoencoder"} <= set(whole)
     heard, chance = (whole[name]["other architectures"].mean for name in ("raw responses, softmax", "Chance"))
     assert heard > 0.9 > 0.75 > chance
     held_out = tables["Held-out runs, final networks"]
