@@ -11,7 +11,7 @@ _ANY = {"num_labels": 10, "torch_dtype": "float32"}
 _IMAGE = {"input_shape": [1, 8, 8], "kernel_size": 3, "padding": 1, **_ANY}
 
 
-def _mlp(act: str, *hidden: int) -> dict[str, Any]:
+def mlp(act: str, *hidden: int) -> dict[str, Any]:
     return {
         "architectures": ["MLP"],
         "model_type": "mlp",
@@ -22,7 +22,7 @@ def _mlp(act: str, *hidden: int) -> dict[str, Any]:
     }
 
 
-def _cnn1d(act: str, *channels: int) -> dict[str, Any]:
+def cnn1d(act: str, *channels: int) -> dict[str, Any]:
     return {
         "architectures": ["CNN"],
         "model_type": "cnn",
@@ -36,7 +36,7 @@ def _cnn1d(act: str, *channels: int) -> dict[str, Any]:
     }
 
 
-def _vgg(act: str, norm: str, *stages: list[int]) -> dict[str, Any]:
+def vgg(act: str, norm: str, *stages: list[int]) -> dict[str, Any]:
     return {
         "architectures": ["VGG"],
         "model_type": "vgg",
@@ -48,7 +48,7 @@ def _vgg(act: str, norm: str, *stages: list[int]) -> dict[str, Any]:
     }
 
 
-def _resnet(act: str, channels: list[int], depths: list[int]) -> dict[str, Any]:
+def resnet(act: str, channels: list[int], depths: list[int]) -> dict[str, Any]:
     return {
         "architectures": ["ResNet"],
         "model_type": "resnet",
@@ -73,7 +73,7 @@ def _transformer(act: str, size: int, layers: int, heads: int) -> dict[str, Any]
     }
 
 
-def _vit(act: str, size: int, layers: int, heads: int) -> dict[str, Any]:
+def vit(act: str, size: int, layers: int, heads: int) -> dict[str, Any]:
     return {
         "architectures": ["ViTForImageClassification"],
         "model_type": "vit",
@@ -86,7 +86,7 @@ def _vit(act: str, size: int, layers: int, heads: int) -> dict[str, Any]:
     }
 
 
-def _bert(act: str, size: int, layers: int, heads: int) -> dict[str, Any]:
+def bert(act: str, size: int, layers: int, heads: int) -> dict[str, Any]:
     return {
         "architectures": ["BertForSequenceClassification"],
         "model_type": "bert",
@@ -98,7 +98,7 @@ def _bert(act: str, size: int, layers: int, heads: int) -> dict[str, Any]:
     }
 
 
-def _recurrent(kind: str, size: int, layers: int) -> dict[str, Any]:
+def recurrent(kind: str, size: int, layers: int) -> dict[str, Any]:
     return {
         "architectures": [kind.upper()],
         "model_type": kind,
@@ -111,58 +111,66 @@ def _recurrent(kind: str, size: int, layers: int) -> dict[str, Any]:
     }
 
 
-def _text(kind: str, size: int, layers: int) -> dict[str, Any]:
+def recurrent_text(kind: str, size: int, layers: int) -> dict[str, Any]:
     words = {"input_shape": [LONGEST + 1], "vocab_size": VOCABULARY, "input_size": 16}
-    return _recurrent(kind, size, layers) | words
+    return recurrent(kind, size, layers) | words
 
 
 ARCHITECTURES: dict[str, dict[str, dict[str, Any]]] = {
     "mlp": {
-        "relu-32x2": _mlp("relu", 32, 32),
-        "tanh-24x3": _mlp("tanh", 24, 24, 24),
-        "gelu-48x1": _mlp("gelu", 48),
+        "relu-32x2": mlp("relu", 32, 32),
+        "tanh-24x3": mlp("tanh", 24, 24, 24),
+        "gelu-48x1": mlp("gelu", 48),
     },
     "cnn1d": {
-        "relu-8-12-16": _cnn1d("relu", 8, 12, 16),
-        "tanh-12-16": _cnn1d("tanh", 12, 16),
-        "gelu-8-16-16": _cnn1d("gelu", 8, 16, 16),
+        "relu-8-12-16": cnn1d("relu", 8, 12, 16),
+        "tanh-12-16": cnn1d("tanh", 12, 16),
+        "gelu-8-16-16": cnn1d("gelu", 8, 16, 16),
     },
     "vgg": {
-        "relu-8-16": _vgg("relu", "none", [8], [16]),
-        "tanh-12-12": _vgg("tanh", "none", [12], [12]),
-        "gelu-8-8-16-norm": _vgg("gelu", "batch_norm", [8, 8], [16]),
+        "relu-8-16": vgg("relu", "none", [8], [16]),
+        "tanh-12-12": vgg("tanh", "none", [12], [12]),
+        "gelu-8-8-16-norm": vgg("gelu", "batch_norm", [8, 8], [16]),
     },
     "resnet": {
-        "relu-8-16": _resnet("relu", [8, 16], [1, 1]),
-        "tanh-8-12": _resnet("tanh", [8, 12], [2, 1]),
-        "gelu-12-12": _resnet("gelu", [12, 12], [1, 1]),
+        "relu-8-16": resnet("relu", [8, 16], [1, 1]),
+        "tanh-8-12": resnet("tanh", [8, 12], [2, 1]),
+        "gelu-12-12": resnet("gelu", [12, 12], [1, 1]),
     },
     "vit": {
-        "gelu-24x2": _vit("gelu", 24, 2, 4),
-        "relu-32x1": _vit("relu", 32, 1, 4),
-        "tanh-16x3": _vit("tanh", 16, 3, 2),
+        "gelu-24x2": vit("gelu", 24, 2, 4),
+        "relu-32x1": vit("relu", 32, 1, 4),
+        "tanh-16x3": vit("tanh", 16, 3, 2),
     },
     "lstm": {
-        "24x1": _recurrent("lstm", 24, 1),
-        "32x1": _recurrent("lstm", 32, 1),
-        "16x2": _recurrent("lstm", 16, 2),
+        "24x1": recurrent("lstm", 24, 1),
+        "32x1": recurrent("lstm", 32, 1),
+        "16x2": recurrent("lstm", 16, 2),
     },
     "gru": {
-        "24x1": _recurrent("gru", 24, 1),
-        "32x1": _recurrent("gru", 32, 1),
-        "16x2": _recurrent("gru", 16, 2),
+        "24x1": recurrent("gru", 24, 1),
+        "32x1": recurrent("gru", 32, 1),
+        "16x2": recurrent("gru", 16, 2),
     },
     "bert": {
-        "gelu-24x2": _bert("gelu", 24, 2, 4),
-        "relu-32x1": _bert("relu", 32, 1, 4),
-        "tanh-24x1": _bert("tanh", 24, 1, 2),
+        "gelu-24x2": bert("gelu", 24, 2, 4),
+        "relu-32x1": bert("relu", 32, 1, 4),
+        "tanh-24x1": bert("tanh", 24, 1, 2),
     },
-    "text-lstm": {"24x1": _text("lstm", 24, 1), "32x1": _text("lstm", 32, 1), "16x2": _text("lstm", 16, 2)},
-    "text-gru": {"24x1": _text("gru", 24, 1), "32x1": _text("gru", 32, 1), "16x2": _text("gru", 16, 2)},
+    "text-lstm": {
+        "24x1": recurrent_text("lstm", 24, 1),
+        "32x1": recurrent_text("lstm", 32, 1),
+        "16x2": recurrent_text("lstm", 16, 2),
+    },
+    "text-gru": {
+        "24x1": recurrent_text("gru", 24, 1),
+        "32x1": recurrent_text("gru", 32, 1),
+        "16x2": recurrent_text("gru", 16, 2),
+    },
 }
 
 
-def _cnn(act: str, *channels: int) -> dict[str, Any]:
+def cnn(act: str, *channels: int) -> dict[str, Any]:
     return {
         "architectures": ["CNN"],
         "model_type": "cnn",
@@ -176,53 +184,61 @@ def _cnn(act: str, *channels: int) -> dict[str, Any]:
 _TALL = {"input_shape": [16, 4], "input_size": 4}
 FURTHER: dict[str, dict[str, dict[str, Any]]] = {
     "mlp": {
-        "relu-48x2": _mlp("relu", 48, 48),
-        "tanh-40x1": _mlp("tanh", 40),
-        "gelu-24-32-16": _mlp("gelu", 24, 32, 16),
-        "relu-20x4": _mlp("relu", 20, 20, 20, 20),
+        "relu-48x2": mlp("relu", 48, 48),
+        "tanh-40x1": mlp("tanh", 40),
+        "gelu-24-32-16": mlp("gelu", 24, 32, 16),
+        "relu-20x4": mlp("relu", 20, 20, 20, 20),
     },
     "cnn1d": {
-        "relu-16-16": _cnn1d("relu", 16, 16),
-        "tanh-6-12-20": _cnn1d("tanh", 6, 12, 20),
-        "gelu-10-20-wide": _cnn1d("gelu", 10, 20) | {"kernel_size": 7, "padding": 3},
+        "relu-16-16": cnn1d("relu", 16, 16),
+        "tanh-6-12-20": cnn1d("tanh", 6, 12, 20),
+        "gelu-10-20-wide": cnn1d("gelu", 10, 20) | {"kernel_size": 7, "padding": 3},
     },
     "cnn": {
-        "relu-8-16-20": _cnn("relu", 8, 16, 20),
-        "tanh-12-16": _cnn("tanh", 12, 16),
-        "gelu-6-12-12": _cnn("gelu", 6, 12, 12),
+        "relu-8-16-20": cnn("relu", 8, 16, 20),
+        "tanh-12-16": cnn("tanh", 12, 16),
+        "gelu-6-12-12": cnn("gelu", 6, 12, 12),
     },
     "vgg": {
-        "relu-6-12-norm": _vgg("relu", "batch_norm", [6], [12]),
-        "tanh-8-8-12": _vgg("tanh", "none", [8, 8], [12]) | {"hidden_size": 20},
-        "gelu-10-14": _vgg("gelu", "none", [10], [14]),
+        "relu-6-12-norm": vgg("relu", "batch_norm", [6], [12]),
+        "tanh-8-8-12": vgg("tanh", "none", [8, 8], [12]) | {"hidden_size": 20},
+        "gelu-10-14": vgg("gelu", "none", [10], [14]),
     },
     "resnet": {
-        "relu-12-16": _resnet("relu", [12, 16], [1, 1]),
-        "tanh-10-10": _resnet("tanh", [10, 10], [1, 1]),
-        "gelu-6-8-12": _resnet("gelu", [6, 8, 12], [1, 1, 1]),
+        "relu-12-16": resnet("relu", [12, 16], [1, 1]),
+        "tanh-10-10": resnet("tanh", [10, 10], [1, 1]),
+        "gelu-6-8-12": resnet("gelu", [6, 8, 12], [1, 1, 1]),
     },
     "vit": {
-        "gelu-32x1": _vit("gelu", 32, 1, 2),
-        "relu-20x2": _vit("relu", 20, 2, 2),
-        "gelu-16x2-fine": _vit("gelu", 16, 2, 4) | {"patch_size": 2},
+        "gelu-32x1": vit("gelu", 32, 1, 2),
+        "relu-20x2": vit("relu", 20, 2, 2),
+        "gelu-16x2-fine": vit("gelu", 16, 2, 4) | {"patch_size": 2},
     },
     "lstm": {
-        "20x1": _recurrent("lstm", 20, 1),
-        "24x1-tall": _recurrent("lstm", 24, 1) | _TALL,
-        "20x2": _recurrent("lstm", 20, 2),
+        "20x1": recurrent("lstm", 20, 1),
+        "24x1-tall": recurrent("lstm", 24, 1) | _TALL,
+        "20x2": recurrent("lstm", 20, 2),
     },
     "gru": {
-        "20x1": _recurrent("gru", 20, 1),
-        "24x1-tall": _recurrent("gru", 24, 1) | _TALL,
-        "20x2": _recurrent("gru", 20, 2),
+        "20x1": recurrent("gru", 20, 1),
+        "24x1-tall": recurrent("gru", 24, 1) | _TALL,
+        "20x2": recurrent("gru", 20, 2),
     },
     "bert": {
-        "gelu-32x1": _bert("gelu", 32, 1, 2),
-        "relu-16x2": _bert("relu", 16, 2, 2),
-        "tanh-20x1": _bert("tanh", 20, 1, 4),
+        "gelu-32x1": bert("gelu", 32, 1, 2),
+        "relu-16x2": bert("relu", 16, 2, 2),
+        "tanh-20x1": bert("tanh", 20, 1, 4),
     },
-    "text-lstm": {"20x1": _text("lstm", 20, 1), "28x1": _text("lstm", 28, 1), "20x2": _text("lstm", 20, 2)},
-    "text-gru": {"20x1": _text("gru", 20, 1), "28x1": _text("gru", 28, 1), "20x2": _text("gru", 20, 2)},
+    "text-lstm": {
+        "20x1": recurrent_text("lstm", 20, 1),
+        "28x1": recurrent_text("lstm", 28, 1),
+        "20x2": recurrent_text("lstm", 20, 2),
+    },
+    "text-gru": {
+        "20x1": recurrent_text("gru", 20, 1),
+        "28x1": recurrent_text("gru", 28, 1),
+        "20x2": recurrent_text("gru", 20, 2),
+    },
 }
 """More variants, and the demo's plain convolutional network with some of its own: for pretraining alone."""
 

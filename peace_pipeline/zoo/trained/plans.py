@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .demo import DEMO
+from .foreign import FOREIGN
 from .pretraining import PRETRAINING
 from .recipes import Plan
 from .research import RESEARCH
 
-PLANS: dict[str, Plan] = {plan.name: plan for plan in (DEMO, RESEARCH, PRETRAINING)}
+PLANS: dict[str, Plan] = {plan.name: plan for plan in (DEMO, RESEARCH, PRETRAINING, FOREIGN)}

@@ -34,8 +34,8 @@ A small {kind} with {parameters:,} weights, trained with {optimizer} on {data}.
 {inputs} Load the weights with
 `peace_pipeline.zoo.trained.build(config)`.
 """
-NUMBERS = "Inputs are standardised and padded to 64 numbers."
-UNIT_RANGE = "Inputs are scaled to [0, 1] and padded to 64 numbers."
+SCALED = {"standardised": "standardised", "unit": "scaled to [0, 1]", "signed": "scaled to [-1, 1]"}
+NUMBERS = "Inputs are {scaled} and padded to 64 numbers."
 TOKENS = "Inputs are words, spelled in 12 token ids."
 
 
@@ -83,7 +83,7 @@ def _card(
         optimizer=OPTIMIZERS[recipe.optimizer],
         data=_data(run, task),
         outcome=_outcome(run, step, metrics["accuracy"]),
-        inputs=TOKENS if task.is_text else UNIT_RANGE if task.unit_range else NUMBERS,
+        inputs=TOKENS if task.is_text else NUMBERS.format(scaled=SCALED[task.scaling]),
     )
     return ModelCard(f"---\n{data.to_yaml()}\n---\n{text}")
 

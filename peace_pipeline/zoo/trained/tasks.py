@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from . import data, procedural, sources
 from .declared import Declared, similarity
+from .scaling import SCALINGS, Scaling
 from .views import INPUTS, VIEWS
 
 TRAIN, TEST = 2000, 1000
@@ -28,7 +29,7 @@ Integers = NDArray[np.int64]
 class Task:
     """A classification task: inputs (examples, 64 numbers or 12 tokens), labels (examples,), what they are.
 
-    Numbers are standardised, or lie in the ``unit_range``. A task on made-up data says which ``data_set`` it is on,
+    ``scaling`` is that of numbers. A task on made-up data says which ``data_set`` it is on,
     and the ``split`` that its kind of data belongs to.
     """
 
@@ -39,7 +40,7 @@ class Task:
     y_train: Integers
     x_test: Floats | Integers
     y_test: Integers
-    unit_range: bool = False
+    scaling: Scaling = "standardised"
     data_set: str | None = None
     split: str | None = None
 
@@ -69,14 +70,14 @@ def _of_classes(load: Callable[[], data.Raw]) -> Callable[[tuple[Any, ...]], dat
 class _Source:
     """Where the examples of given classes come from.
 
-    ``per_feature`` where every column has a scale of its own, ``unit_range`` where inputs are to lie in [0, 1].
+    ``per_feature`` where every column has a scale of its own.
     """
 
     pipeline_tag: str
     examples: Callable[[tuple[Any, ...]], data.Raw]
     per_feature: bool = False
     train: int = TRAIN
-    unit_range: bool = False
+    scaling: Scaling = "standardised"
     data_set: str | None = None
     split: str | None = None
 
@@ -120,8 +121,8 @@ TASKS = tuple(_DECLARED)
 def load_task(name: str) -> Task:
     """The task ``name``: standardised on its training split, padded to 64 inputs, split once and for all.
 
-    Images and signals are standardised as a whole, tables feature by feature; some made-up images and signals are
-    scaled to [0, 1] instead; text stays token ids.
+    Images and signals are standardised as a whole, tables feature by feature; some made-up data is scaled to a range
+    instead; text stays token ids.
 
     Raises:
         ValueError: if there is no such task.
@@ -135,16 +136,14 @@ def load_task(name: str) -> Task:
     train, held_out = order[test : test + source.train], order[:test]
     x, y = VIEWS[declared.view](x), declared.names[y]
     if source.pipeline_tag != "text-classification":
-        x = (_in_unit_range if source.unit_range else _standardised)(
-            x, train, 0 if source.per_feature else None
-        )
+        x = SCALINGS[source.scaling](x, x[train], 0 if source.per_feature else None)
         x = np.pad(x, ((0, 0), (0, INPUTS - x.shape[1]))).astype(np.float32)
     return Task(
         name,
         declared.title,
         source.pipeline_tag,
         *(x[train], y[train], x[held_out], y[held_out]),
-        unit_range=source.unit_range,
+        scaling=source.scaling,
         data_set=source.data_set,
         split=source.split,
     )
@@ -193,8 +192,7 @@ def _source(declared: Declared) -> _Source:
         tag,
         _of_classes(partial(sources.make, declared.source)),
         per_feature=tag == "tabular-classification",
-        unit_range=tag in ("image-classification", "time-series-classification")
-        and sources.in_unit_range(declared.source),
+        scaling=sources.scaling(declared.source),
         data_set=declared.source,
         split=sources.split_of(declared.source),
     )
@@ -205,15 +203,3 @@ def _distinct(x: NDArray[Any], y: NDArray[Any]) -> data.Raw:
     _, first = np.unique(x, axis=0, return_index=True)
     first.sort()
     return x[first], y[first]
-
-
-def _standardised(x: NDArray[Any], train: NDArray[np.intp], axis: int | None) -> NDArray[Any]:
-    spread = x[train].std(axis)
-    x = (x - x[train].mean(axis)) / np.where(spread > 0, spread, 1)
-    return x
-
-
-def _in_unit_range(x: NDArray[Any], train: NDArray[np.intp], axis: int | None) -> NDArray[Any]:
-    """Between 0 and 1 for all training examples but the outermost percents."""
-    low, high = np.quantile(x[train], [0.01, 0.99], axis)
-    return ((x - low) / np.where(high > low, high - low, 1)).clip(0, 1)

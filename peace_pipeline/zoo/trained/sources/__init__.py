@@ -1,6 +1,6 @@
 """Kinds of data that are made up: endlessly many data sets of each, every one a function of its name.
 
-A data set is called KIND-NUMBER. Whole kinds belong to one side of the pretraining zoo's split.
+A data set is called KIND-NUMBER. Whole kinds belong to one side of the pretraining zoo's split, or to the foreign zoo.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from functools import cache
 
 import numpy as np
 
+from ..scaling import Scaling
+from .foreign import FOREIGN_KINDS
 from .held_out import TEST_KINDS
 from .images import IMAGES
-from .kinds import Kind, Raw
+from .kinds import IMAGE, SIGNAL, Kind, Raw
 from .signals import SIGNALS
 from .tables import TABLES
 from .texts import TEXTS
@@ -23,7 +25,9 @@ SPLITS: dict[str, dict[str, Kind]] = {
     "validation": VALIDATION_KINDS,
     "test": TEST_KINDS,
 }
-KINDS: dict[str, Kind] = {name: kind for kinds in SPLITS.values() for name, kind in kinds.items()}
+KINDS: dict[str, Kind] = {
+    name: kind for kinds in SPLITS.values() for name, kind in kinds.items()
+} | FOREIGN_KINDS
 
 
 def kind_of(data_set: str) -> str:
@@ -32,8 +36,8 @@ def kind_of(data_set: str) -> str:
 
 
 def split_of(data_set: str) -> str:
-    """The side of the split that the kind of a data set is on."""
-    return next(split for split, kinds in SPLITS.items() if kind_of(data_set) in kinds)
+    """The side of the split that the kind of a data set is on; that of the foreign zoo is for tests alone."""
+    return next((split for split, kinds in SPLITS.items() if kind_of(data_set) in kinds), "test")
 
 
 def class_count(data_set: str) -> int:
@@ -42,9 +46,13 @@ def class_count(data_set: str) -> int:
     return options[_digest(f"classes of {data_set}") % len(options)]
 
 
-def in_unit_range(data_set: str) -> bool:
-    """Whether a data set of images or signals is scaled to [0, 1], as a third are, rather than standardised."""
-    return _digest(f"scale of {data_set}") % 3 == 0
+def scaling(data_set: str) -> Scaling:
+    """How a data set's numbers are scaled: a third of images and signals to [0, 1], foreign ones to [-1, 1]."""
+    kind = kind_of(data_set)
+    if kind in FOREIGN_KINDS:
+        return "signed"
+    raw = KINDS[kind].pipeline_tag in (IMAGE, SIGNAL)
+    return "unit" if raw and _digest(f"scale of {data_set}") % 3 == 0 else "standardised"
 
 
 @cache
