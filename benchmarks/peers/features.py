@@ -41,7 +41,7 @@ def _measures(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def hyperparameters(records: Sequence[ModelRecord]) -> NDArray[np.float64]:
-    """What cards say of how networks were trained, for trees: (networks, settings); NaN where a card says nothing.
+    """What cards say of how networks were trained: (networks, settings); 0 where a card says nothing.
 
     Rates and counts by their logarithm, names (the architecture and its variant among them) as one column a value.
     The task is left out.
@@ -52,10 +52,9 @@ def hyperparameters(records: Sequence[ModelRecord]) -> NDArray[np.float64]:
     named += [[record.architecture or "" for record in records]]
     for values in named:
         columns += [[float(value == one) for value in values] for one in sorted(set(values))]
-    found = np.array(columns, np.float64).T
-    return found[:, ~np.isnan(found).all(0)]
+    return np.array(columns, np.float64).T
 
 
 def _number(record: ModelRecord, name: str, scale: np.ufunc | type) -> float:
     value = record.hyperparameters.get(name)
-    return float(scale(float(value))) if value else np.nan
+    return float(scale(float(value))) if value else 0.0

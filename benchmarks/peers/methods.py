@@ -47,7 +47,7 @@ def unlearned(zoo: Zoo, training: Training) -> dict[str, list[Compared]]:
     registered = of_registry(zoo, np.arange(0))
     chosen = {name: registered[name] for name in UNLEARNED}
     methods = {name: [one] for name, one in (of_peace(zoo) | of_responses(zoo) | chosen).items()}
-    if AUTOENCODER in training.peers:
+    if AUTOENCODER in training.peers and (zoo.splits == "train").any():
         codes = training.learned(zoo, AUTOENCODER, Pairs(zoo))
         methods[AUTOENCODER] = [partial(cosine, one.converged) for one in codes]
     if training.elsewhere and LEARNED_PROBES in training.peers:

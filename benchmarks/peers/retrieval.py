@@ -23,12 +23,16 @@ def measure(zoo: Zoo, training: Training, left_out: Sequence[str] = ()) -> list[
     """Tables of all clean final networks against the whole zoo, by methods that learn nothing of its tasks, and of
     those of test runs among each other, by every method.
 
-    Data sets that begin with one of ``left_out`` are a part of their own.
+    Data sets that begin with one of ``left_out`` are a part of their own. In a zoo without training runs nothing can
+    be learned, and nothing is held out.
     """
     everyone = np.arange(len(zoo))
     test = np.flatnonzero(zoo.splits == "test")
     tables = _tables("Whole zoo", zoo, unlearned(zoo, training), everyone[zoo.clean], everyone, left_out)
-    return tables + _tables("Held-out runs", zoo, every(zoo, training), test[zoo.clean[test]], test, left_out)
+    if (zoo.splits == "train").any():
+        methods = every(zoo, training)
+        tables += _tables("Held-out runs", zoo, methods, test[zoo.clean[test]], test, left_out)
+    return tables
 
 
 def _tables(
