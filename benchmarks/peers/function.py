@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import numpy as np
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.embed import embed_stacks
+from peace_pipeline.encoder.pairs import DECADES
 from peace_pipeline.evaluation.baselines.registry import all_baselines
 from peace_pipeline.evaluation.invariance import SHARES, Invariance
 from peace_pipeline.evaluation.invariance import measure as measure_movements
 from peace_pipeline.evaluation.population import cohorts, disguising, read_listed
 from peace_pipeline.evaluation.readings import Reader, Readings, read
+from peace_pipeline.lake import Lake
+from peace_pipeline.stages.crawl import crawl_zoo
+from peace_pipeline.stages.embed import embed_batch
+from peace_pipeline.stages.extract import extract_batch
+from peace_pipeline.stages.layers import layer_batch
+from peace_pipeline.symmetry.opening import LocalModel
 from peace_pipeline.symmetry.testing import TOLERANCE
+from peace_pipeline.symmetry.transforming import strengths, transform
+from peace_pipeline.zoo import ZooConfig
 
 from .scoring import Figure, figure
 from .tables import Cells, Table
-from .zoo import Zoo
+from .untrained import cosine
+from .zoo import SENSES, Zoo
 
 NOTE = (
     "Copies of all networks of the zoo, permuted and rescaled by up to 10^±2, look for their originals among all: "
     "recall@1 by weights alone, ties at random. Movements are in units of the spread over 32 networks of an "
-    "architecture (the largest of all symmetries; means of broken twins and of noise), by weights alone."
+    "architecture (the largest of all symmetries; means of broken twins and of noise), by weights alone. Disguised "
+    "files went the whole way of a lake, through the probes too where they can be run: movements are the largest of "
+    "each, in float32."
 )
-NETWORKS, LARGEST = 32, 1_000_000
+NETWORKS, LARGEST, FILES = 32, 1_000_000, 256
 WEIGHTS = "PEACE, weights alone"
 
 
-def measure(zoo: Zoo) -> list[Table]:
-    """Recall of disguised copies by architecture, and movements by architecture."""
-    return [_disguised(zoo), _movements(zoo)]
+def measure(zoo: Zoo, files: int = FILES) -> list[Table]:
+    """Recall of disguised copies by architecture, of so many disguised files by sense; movements by architecture."""
+    return [_disguised(zoo), _disguised_files(zoo, files), _movements(zoo)]
 
 
 def _disguised(zoo: Zoo, seed: int = 0) -> Table:
@@ -59,6 +75,48 @@ def _disguised(zoo: Zoo, seed: int = 0) -> Table:
         row |= {one: figure(found[names[places] == one][None]) for one in np.unique(names)}
         cells[name] = row
     return Table("Disguised copies, recall@1", cells)
+
+
+def _disguised_files(zoo: Zoo, most: int, seed: int = 0) -> Table:
+    """Of each sense: files of networks at even distances, written in disguise and embedded in a lake of their own."""
+    chosen = np.unique(np.linspace(0, len(zoo) - 1, most).round().astype(int))
+    wanted = strengths([], everything=True, decades=DECADES)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for place in chosen:
+            source = LocalModel(zoo.folder(place), [zoo.folder(place) / "model.safetensors"])
+            transform(source, root / "copies" / str(place), wanted, lenient=True, seed=seed)
+        copies = _embedded(zoo, root)
+        senses = copies.senses  # read while the folder is there
+    places = np.array([int(one.model_id.rpartition("/")[2]) for one in copies.members])
+    cells: Cells = {}
+    for column, vectors in senses.items():
+        known = np.isfinite(vectors).all(1) & np.isfinite(zoo.senses[column][places]).all(1)
+        asking, own = vectors[known], places[known]
+        gallery = len(asking) + np.arange(len(zoo))
+        similarity = cosine(np.concatenate([asking, zoo.senses[column]]), np.arange(len(asking)), gallery)
+        found = similarity.argmax(1) == own
+        deviation = np.nanstd(zoo.senses[column], 0).mean()
+        moved = np.abs(asking - zoo.senses[column][own]).max(1) / deviation
+        cells[SENSES[column]] = {
+            "recall@1": figure(found[None].astype(float)),
+            "moved by, median": Figure(*[float(np.median(moved))] * 5, len(moved), ()),
+            "moved by, largest": Figure(*[float(moved.max())] * 5, len(moved), ()),
+        }
+    return Table("Disguised files", cells)
+
+
+def _embedded(zoo: Zoo, root: Path) -> Zoo:
+    """The networks in ``root/copies`` in a lake of their own, by the encoder of the zoo."""
+    lake = Lake.open(root / "home")
+    shutil.copytree(zoo.lake.encoders / zoo.version, lake.encoders / zoo.version)
+    (lake.encoders / "current").write_text(zoo.version)
+    source = {"kind": "directory", "path": str(root / "copies")}
+    for batch in crawl_zoo(lake, ZooConfig((source,), root)).batches:
+        extract_batch(lake, batch)
+        layer_batch(lake, batch)
+        embed_batch(lake, batch)
+    return Zoo.of(lake, zoo.version)
 
 
 def _movements(zoo: Zoo) -> Table:

@@ -31,8 +31,8 @@ class Training:
 
     cache: Path
     seeds: int = 3
-    budget: float = 120.0
-    most: float = 600.0
+    budget: float = 60.0
+    most: float = 180.0
     peers: tuple[str, ...] = tuple(PEERS)
     elsewhere: Zoo | None = None
 

@@ -82,7 +82,9 @@ def test_members_of_an_ensemble_are_held_against_decoys_of_their_statistics(zoo:
 
 
 def test_disguised_copies_are_found_by_the_canonical_form_and_not_as_they_are(zoo: Zoo) -> None:
-    recall, movements = function.measure(zoo)
+    recall, files, movements = function.measure(zoo, files=6)
+    assert files.cells["PEACE"]["recall@1"].mean == 1
+    assert files.cells["PEACE"]["moved by, largest"].mean < 1e-3
     assert recall.cells["PEACE, weights alone"]["all"].mean == 1
     assert recall.cells["Flattened weights"]["all"].mean < 0.5
     assert (
