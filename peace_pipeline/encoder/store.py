@@ -1,4 +1,7 @@
-"""Encoders in the lake: safetensors and a config each, under a version that is a hash of both."""
+"""Encoders: safetensors and a config each, under a version that is a hash of both.
+
+The package ships one, and a lake uses it until it has one of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import shutil
 import tempfile
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +23,19 @@ _WEIGHTS, _CONFIG, _CURRENT = "model.safetensors", "config.json", "current"
 _FORMAT = 2
 """Of the encoder's parameters: those of another format can't be loaded, and count as none."""
 
+PACKAGED = Path(__file__).with_name("pretrained")
+"""The folder of the encoder that the package ships."""
+
 
 class NoEncoder(Exception):
-    """The lake has no encoder yet."""
+    """There is no encoder, or not the one that is needed."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Lake, version: str | None = None) -> None:
         super().__init__(
-            f"no encoder in {lake.root}: `peace run` trains one when there are at least 64 small networks "
+            f"encoder {version} is neither in {lake.root} nor in this version of PEACE: "
+            "`peace run` embeds every network anew"
+            if version
+            else f"no encoder in {lake.root}: `peace run` trains one when there are at least 64 small networks "
             "(a `trained` source in peace.toml gives them)"
         )
 
@@ -37,47 +47,85 @@ def save(lake: Lake, encoder: Encoder, training: dict[str, object]) -> str:
     weights = serialise({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()})
     described = {"format": _FORMAT, "encoder": asdict(encoder.config), "training": training}
     config = json.dumps(described, indent=2, sort_keys=True)
-    version = hashlib.sha256(config.encode() + weights).hexdigest()[:12]
     lake.encoders.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".", dir=lake.encoders))
     (folder / _WEIGHTS).write_bytes(weights)
     (folder / _CONFIG).write_text(config)
+    version = _version(folder)
+    _settle(lake, folder, version)
+    with atomic(lake.encoders / _CURRENT) as temporary:
+        temporary.write_text(version)
+    return version
+
+
+def keep(lake: Lake, version: str, packaged: Path = PACKAGED) -> None:
+    """Copy the packaged encoder into the lake where ``version`` is that one: what it made can then be searched by it
+    after another version of PEACE has brought another one. It doesn't become the lake's own."""
+    if version == packaged_version(packaged) and not (lake.encoders / version).exists():
+        lake.encoders.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".", dir=lake.encoders))
+        for name in (_WEIGHTS, _CONFIG):
+            shutil.copyfile(packaged / name, folder / name)
+        _settle(lake, folder, version)
+
+
+def _settle(lake: Lake, folder: Path, version: str) -> None:
     folder.chmod(0o755)
     target = lake.encoders / version
     if target.exists():
         shutil.rmtree(folder)
     else:
         folder.rename(target)
-    with atomic(lake.encoders / _CURRENT) as temporary:
-        temporary.write_text(version)
-    return version
 
 
-def current_version(lake: Lake) -> str | None:
-    """The version of the current encoder, or ``None`` where there is none that can be loaded."""
+def current_version(lake: Lake, packaged: Path = PACKAGED) -> str | None:
+    """The version of the lake's own encoder, else of the packaged one; ``None`` where neither can be loaded."""
+    return own_version(lake) or packaged_version(packaged)
+
+
+def own_version(lake: Lake) -> str | None:
+    """The version of the encoder that was trained last in the lake; ``None`` where none was that can be loaded."""
     try:
         version = (lake.encoders / _CURRENT).read_text().strip()
-        config = json.loads((lake.encoders / version / _CONFIG).read_text())
     except FileNotFoundError:
         return None
-    return version if config.get("format") == _FORMAT else None
+    return version if _is_loadable(lake.encoders / version) else None
 
 
-def load(lake: Lake, version: str | None = None) -> tuple[str, Encoder]:
+@cache
+def packaged_version(folder: Path = PACKAGED) -> str | None:
+    """The version of the encoder that the package ships; ``None`` where it ships none."""
+    return _version(folder) if _is_loadable(folder) else None
+
+
+def _version(folder: Path) -> str:
+    return hashlib.sha256((folder / _CONFIG).read_bytes() + (folder / _WEIGHTS).read_bytes()).hexdigest()[:12]
+
+
+def _is_loadable(folder: Path) -> bool:
+    try:
+        return json.loads((folder / _CONFIG).read_text()).get("format") == _FORMAT
+    except FileNotFoundError:
+        return False
+
+
+def load(lake: Lake, version: str | None = None, packaged: Path = PACKAGED) -> tuple[str, Encoder]:
     """The current encoder (or that of ``version``) in evaluation mode, with its version.
 
     Raises:
-        NoEncoder: where there is none.
+        NoEncoder: where there is none, or it is of another format.
     """
     from safetensors.torch import load_file
 
     from peace_pipeline.encoder.config import EncoderConfig
     from peace_pipeline.encoder.model import Encoder
 
-    version = version or current_version(lake)
+    version = version or current_version(lake, packaged)
     if version is None:
         raise NoEncoder(lake)
-    folder = lake.encoders / version
+    folder = packaged if version == packaged_version(packaged) else lake.encoders / version
+    if not _is_loadable(folder):
+        raise NoEncoder(lake, version)
     config = json.loads((folder / _CONFIG).read_text())
     encoder = Encoder(EncoderConfig(**config["encoder"]))
     encoder.load_state_dict(load_file(folder / _WEIGHTS))

@@ -25,7 +25,7 @@ def embed_batch(lake: Lake, batch: str, progress: Progress | None = None) -> tup
     version and how many there were.
 
     Raises:
-        NoEncoder: where the lake has none.
+        NoEncoder: where there is none.
     """
     from peace_pipeline.encoder import store
     from peace_pipeline.encoder.embed import Unembeddable, embed
@@ -33,6 +33,7 @@ def embed_batch(lake: Lake, batch: str, progress: Progress | None = None) -> tup
     from peace_pipeline.symmetry.stored import read_networks, read_wirings
 
     version, encoder = store.load(lake)
+    store.keep(lake, version)
     wirings, revisions = read_wirings(lake, batch), _revisions(lake, batch)
     embedded_at = datetime.now(UTC)
     networks: list[dict[str, Any]] = []
