@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from sklearn.svm import SVR
 
 from .features import hyperparameters
 from .learning import AUTOENCODER, FEWEST, Accuracy, Pairs
-from .methods import PEACE, Training
+from .methods import PEACE, Training, costs
 from .scoring import Figure, Floats, figure, tau, tie_ceiling
 from .tables import Cells, Table
 from .untrained import Answers
@@ -45,8 +46,9 @@ def measure(zoo: Zoo, training: Training) -> list[Table]:
         name: np.array([[_tau(truth, one, places) for places in cells.values()] for one in seeds])
         for name, seeds in _predictions(zoo, training).items()
     }
+    trained = replace(training, peers=tuple(name for name in training.peers if name != AUTOENCODER))
     scores[CEILING] = np.array([[tie_ceiling(truth[places]) for places in cells.values()]])
-    return [_by_architecture(scores, list(cells)), _each(scores, cells)]
+    return [_by_architecture(scores, list(cells)), _each(scores, cells), costs(zoo, trained, Accuracy(zoo))]
 
 
 def _tau(truth: Floats, predicted: Floats, places: Places) -> float:

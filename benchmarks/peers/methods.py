@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from .learning import AUTOENCODER, LEARNED_PROBES, PEERS, Learned, Objective, Pairs, learned
+from .scoring import figure
+from .tables import Cells, Table
 from .untrained import Compared, cosine, of_classifiers, of_peace, of_registry, of_responses
 from .zoo import Zoo
 
@@ -67,3 +69,15 @@ def every(zoo: Zoo, training: Training) -> dict[str, list[Compared]]:
         methods[f"{name}, equal time"] = [partial(cosine, one.equal) for one in trained]
         methods[f"{name}, converged"] = [partial(cosine, one.converged) for one in trained]
     return methods
+
+
+def costs(zoo: Zoo, training: Training, objective: Objective) -> Table:
+    """What training the peers took, over seeds."""
+    cells: Cells = {}
+    for name in training.peers:
+        trained = training.learned(zoo, name, objective)
+        seconds, steps = (
+            np.array([[getattr(one, field)] for one in trained]) for field in ("seconds", "steps")
+        )
+        cells[name] = {"seconds of the processor": figure(seconds), "steps": figure(steps)}
+    return Table("Training of peers until nothing was gained", cells)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .methods import PEACE, Training, every, unlearned
+from .learning import Pairs
+from .methods import PEACE, Training, costs, every, unlearned
 from .scoring import Floats, average_precision, figure, ordered
 from .tables import Cells, Table
 from .untrained import Compared
@@ -32,6 +33,7 @@ def measure(zoo: Zoo, training: Training, left_out: Sequence[str] = ()) -> list[
     if (zoo.splits == "train").any():
         methods = every(zoo, training)
         tables += _tables("Held-out runs", zoo, methods, test[zoo.clean[test]], test, left_out)
+        tables.append(costs(zoo, training, Pairs(zoo)))
     return tables
 
 

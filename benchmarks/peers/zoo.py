@@ -186,8 +186,10 @@ class Zoo:
         found = {}
         for batch in by_batch(self.members):
             path = self.lake.root / "responses" / f"{batch}.parquet"
-            for row in pq.read_table(path, columns=ANSWERS).to_pylist() if path.exists() else ():
-                if row["outputs"] is not None and row["model_id"] in order:
-                    logits = np.array(row["outputs"], np.float32).reshape(row["probe_count"], -1)
-                    found[order[row["model_id"]]] = row["kind"], logits
+            for rows in pq.read_table(path, columns=ANSWERS).to_batches() if path.exists() else ():
+                names, kinds, probes, outputs = (rows[column] for column in ANSWERS)
+                for name, kind, count, each in zip(names, kinds, probes, outputs, strict=True):
+                    if each.is_valid and name.as_py() in order:
+                        logits = each.values.to_numpy(zero_copy_only=False).astype(np.float32)
+                        found[order[name.as_py()]] = kind.as_py(), logits.reshape(count.as_py(), -1)
         return found

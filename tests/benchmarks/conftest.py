@@ -69,4 +69,12 @@ def _answer(lake: Lake, batch: str) -> None:
         for name in names
     ]
     (lake.root / "responses").mkdir(exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows), lake.root / "responses" / f"{batch}.parquet")
+    kinds = pa.schema(
+        [
+            ("model_id", pa.string()),
+            ("kind", pa.string()),
+            ("probe_count", pa.int32()),
+            ("outputs", pa.list_(pa.float16())),
+        ]
+    )
+    pq.write_table(pa.Table.from_pylist(rows, kinds), lake.root / "responses" / f"{batch}.parquet")
