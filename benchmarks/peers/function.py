@@ -26,6 +26,7 @@ from peace_pipeline.symmetry.testing import TOLERANCE
 from peace_pipeline.symmetry.transforming import strengths, transform
 from peace_pipeline.zoo import ZooConfig
 
+from .methods import WEIGHTS
 from .scoring import Figure, figure
 from .tables import Cells, Table
 from .untrained import cosine
@@ -39,7 +40,6 @@ NOTE = (
     "each, in float32."
 )
 NETWORKS, LARGEST, FILES = 32, 1_000_000, 256
-WEIGHTS = "PEACE, weights alone"
 
 
 def measure(zoo: Zoo, files: int = FILES) -> list[Table]:

@@ -12,9 +12,9 @@ from .learning import AUTOENCODER, LEARNED_PROBES, PEERS, Learned, Objective, Pa
 from .scoring import figure
 from .tables import Cells, Table
 from .untrained import Compared, cosine, of_classifiers, of_peace, of_registry, of_responses
-from .zoo import Zoo
+from .zoo import SENSES, Zoo
 
-PEACE = "PEACE"
+PEACE, WEIGHTS = "PEACE", SENSES["weights"]
 UNLEARNED = (
     "Flattened weights",
     "Layer statistics",
@@ -42,6 +42,12 @@ class Training:
         """A peer's outputs of each seed, of the networks of the zoo that it was trained on or of another's."""
         limits = {"budget": self.budget, "most": self.most, "cache": self.cache, "target": target}
         return [learned(zoo, name, objective, seed=seed, **limits) for seed in range(self.seeds)]
+
+
+def reads_weights_alone(method: str) -> bool:
+    """Whether a method knows nothing but weights (of training networks their tasks, too)."""
+    others = ("raw responses", LEARNED_PROBES, "Hyperparameters")
+    return method == WEIGHTS or not method.startswith((PEACE, *others))
 
 
 def unlearned(zoo: Zoo, training: Training) -> dict[str, list[Compared]]:

@@ -16,6 +16,7 @@ from peace_pipeline.evaluation.population import Cohort, cohorts, read_listed
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.listing import Listing, listings
 
+from .methods import PEACE, WEIGHTS
 from .scoring import Figure, figure
 from .tables import Cells, Table
 from .untrained import cosine
@@ -37,13 +38,13 @@ def measure(zoo: Zoo) -> list[Table]:
     lake = zoo.lake
     found = [one for one in listings(lake) if not one.task]
     readers: dict[str, Reader] = {
-        "PEACE, weights alone": _embedder(lake, zoo.version),
+        WEIGHTS: _embedder(lake, zoo.version),
         "Flattened weights": values,
         "Layer statistics": features,
         "Layer statistics, scale-canonical": canonical_features,
     }
     cells: Cells = {name: {} for name in readers}
-    everyone: Cells = {"PEACE": {}}
+    everyone: Cells = {PEACE: {}}
     stored = Zoo(lake, zoo.version, found, {})
     for ensemble, members in _ensembles(found).items():
         (cohort,) = cohorts(read_listed(lake, members))
@@ -59,13 +60,13 @@ def measure(zoo: Zoo) -> list[Table]:
                 np.isin([one.model_id for one in found], cohort.stack.keys),
             )
             known = np.isfinite(vectors).all(1)
-            everyone["PEACE"][ensemble] = _rate((vectors[inside & known], vectors[~inside & known]))
+            everyone[PEACE][ensemble] = _rate((vectors[inside & known], vectors[~inside & known]))
     run = len(stored.responses)
     counted = Figure(*[float(run)] * 5, len(found), ())
     return [
         Table("Members of ensembles against decoys of their shape", cells),
         Table("Members of ensembles against all other networks", everyone),
-        Table(f"Networks that could be run, of {len(found)}", {"PEACE": {"run": counted}}),
+        Table(f"Networks that could be run, of {len(found)}", {PEACE: {"run": counted}}),
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .learning import Pairs
-from .methods import PEACE, Training, costs, every, unlearned
+from .methods import PEACE, WEIGHTS, Training, costs, every, reads_weights_alone, unlearned
 from .scoring import Floats, average_precision, figure, ordered
 from .tables import Cells, Table
 from .untrained import Compared
@@ -15,8 +15,10 @@ from .zoo import Mask, Places, Zoo
 
 NOTE = (
     "MAP with 95% bootstrap intervals over queries; ± is half the range over seeds, in parentheses how much better "
-    "PEACE does on the same queries. What a method can't compare counts as not found."
+    "PEACE (or its weights sense, among those that read weights alone) does on the same queries. What a "
+    "method can't compare counts as not found."
 )
+FINAL = "final networks"
 RELATIONS = ("all other runs", "other architectures", "same architecture")
 
 
@@ -60,7 +62,11 @@ def _tables(
         for (table, column), each in scores.items():
             found[table].setdefault(method, {})[column] = np.stack(each)
     runs = zoo.attributes.run[queries]
-    return [_table(f"{title}, {name}", values, runs) for name, values in found.items()]
+    tables = [_table(f"{title}, {name}", values, runs, PEACE) for name, values in found.items()]
+    by_weights = {name: row for name, row in found[FINAL].items() if reads_weights_alone(name)}
+    if WEIGHTS in by_weights:
+        tables.append(_table(f"{title}, {FINAL}, by weights alone", by_weights, runs, WEIGHTS))
+    return tables
 
 
 Part = tuple[Mask, Mask, Mask]
@@ -75,7 +81,7 @@ def _columns(
     same = zoo.architectures[queries][:, None] == zoo.architectures[gallery]
     relations = dict(zip(RELATIONS, (np.ones_like(same), ~same, same), strict=True))
     everyone = np.ones(len(queries), bool)
-    galleries = {"clean final networks": zoo.clean, "final networks": zoo.final}
+    galleries = {"clean final networks": zoo.clean, FINAL: zoo.final}
     galleries["early checkpoints too"] = np.ones(len(zoo), bool)
     tables = {
         name: {
@@ -103,12 +109,15 @@ def _columns(
     return tables
 
 
-def _table(title: str, values: Mapping[str, Mapping[str, Floats]], runs: Sequence[int]) -> Table:
+def _table(
+    title: str, values: Mapping[str, Mapping[str, Floats]], runs: Sequence[int], reference: str
+) -> Table:
+    """With the lead of the method ``reference``."""
     cells: Cells = {}
     leads: Cells = {}
     for method, row in values.items():
         cells[method] = {column: figure(each, runs) for column, each in row.items()}
-        if PEACE in values and method != PEACE:
-            ours = {column: values[PEACE][column].mean(0) for column in row}
+        if reference in values and method != reference:
+            ours = {column: values[reference][column].mean(0) for column in row}
             leads[method] = {column: figure(ours[column] - each, runs) for column, each in row.items()}
     return Table(title, cells, leads)

@@ -18,6 +18,7 @@ from peace_pipeline.symmetry.network import Network, Stack
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 
+from .methods import WEIGHTS
 from .scoring import Figure, figure
 from .tables import Cells, Table
 from .trained import NFN, weight_space
@@ -77,7 +78,7 @@ def _stack(layers: Callable[[], list[nn.Module]], count: int) -> Stack:
 def _beside(encoder: Encoder, stack: Stack, times: int) -> Table:
     net = NFN.net(weight_space(stack), encoder.config.dimension, "HNP")
     ways: dict[str, tuple[nn.Module, Callable[[], torch.Tensor]]] = {
-        "PEACE, weights alone": (
+        WEIGHTS: (
             encoder,
             lambda: encoder([encoder_input(stack, encoder.config)]).networks,
         ),

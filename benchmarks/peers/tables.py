@@ -13,7 +13,8 @@ Cells = dict[str, dict[str, Figure]]
 
 @dataclass(frozen=True)
 class Table:
-    """``cells`` is method → column → figure, ``leads`` how much better PEACE does, by the same names."""
+    """``cells`` is method → column → figure, ``leads`` how much better PEACE (or one sense of it) does, by the same
+    names."""
 
     title: str
     cells: Cells

@@ -43,6 +43,20 @@ def test_retrieval_hears_tasks_across_architectures_and_leads_are_paired(
     assert "left out" in tables["Whole zoo, by data, all other runs"].cells["PEACE"]
 
 
+def test_weights_alone_are_held_against_what_reads_weights_alone(zoo: Zoo) -> None:
+    both = Zoo(zoo.lake, zoo.version, zoo.members, zoo.records)
+    vectors = zoo.senses["vector"]
+    both.__dict__["senses"] = {"vector": vectors, "weights": vectors[::-1].copy()}
+    tables = by_title(retrieval.measure(both, Training(Path(), peers=())))
+    table = tables["Whole zoo, final networks, by weights alone"]
+    assert {"PEACE, weights alone", "Flattened weights", "Layer statistics"} <= set(table.cells)
+    assert not {"PEACE", "raw responses, softmax"} & set(table.cells)
+    found = [
+        table.cells[name]["same architecture"].mean for name in ("PEACE, weights alone", "Layer statistics")
+    ]
+    assert table.leads["Layer statistics"]["same architecture"].mean == pytest.approx(found[0] - found[1])
+
+
 def test_peers_are_trained_once(zoo: Zoo, training: Training) -> None:
     retrieval.measure(zoo, training)
     before = {path: path.stat().st_mtime_ns for path in training.cache.iterdir()}
