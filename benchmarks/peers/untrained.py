@@ -93,7 +93,7 @@ class Answers:
 
     @staticmethod
     def _centred(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        centred = outputs - np.nanmean(outputs, 1, keepdims=True)
+        centred = outputs - outputs.mean(1, keepdims=True)
         centred = centred - np.nanmean(centred, 2, keepdims=True)
         return np.nan_to_num(centred).reshape(len(outputs), -1)
 
