@@ -225,28 +225,44 @@ def edge_values(stack: Stack, position: int) -> torch.Tensor:
     read = wired.into if wired.into and not wired.is_diagonal else None
     inputs = stack.wiring.groups[read.group].entries if read else 1
     fan_in = (stack.wiring.groups[read.group].full_size if read else 1) * kernel_size(wired)
-    return torch.asinh(weight.reshape(*weight.shape[:2], inputs, -1) * math.sqrt(fan_in))
+    return compressed(weight.reshape(*weight.shape[:2], inputs, -1) * math.sqrt(fan_in))
+
+
+def compressed(values: torch.Tensor) -> torch.Tensor:
+    """asinh of values that need no gradient: torch's own takes ten times as long on a CPU.
+
+    Written so that neither small values lose digits nor the squares of large ones overflow.
+    """
+    size = values.abs()
+    return torch.copysign(
+        torch.log1p(size + size * (size / (1 + torch.hypot(size, size.new_ones(()))))), values
+    )
 
 
 def expand(values: torch.Tensor) -> torch.Tensor:
-    """Non-linear features of each weight: (…,) → (…, EDGE_EXPANSION)."""
-    return torch.stack([values, values.abs(), torch.tanh(3 * values)], -1)
+    """Non-linear features of each weight: (batch, positions, …) → (batch, EDGE_EXPANSION · positions, …).
+
+    The last is tanh(3 w), by the sigmoid, which is several times as fast on a CPU.
+    """
+    return torch.cat([values, values.abs(), 2 * torch.sigmoid(6 * values) - 1], 1)
 
 
 def statistics(values: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Invariant statistics (batch, STATISTICS − ALIGNMENTS) of a layer's compressed weights and biases."""
     flat = values.flatten(1)
     magnitude = flat.abs()
-    spread = flat.std(1, correction=0)
+    mean = flat.mean(1)
+    spread = (flat - mean[:, None]).square().mean(1).sqrt()  # torch.std takes ten times as long on a CPU
     weights = [
-        flat.mean(1),
+        mean,
         spread,
         magnitude.mean(1),
         (magnitude + 1e-3).sqrt().mean(1),
         flat.amin(1),
         flat.amax(1),
     ]
-    weights += [torch.sigmoid(8 * (flat - centre)).mean(1) for centre in CENTRES]
+    steep = 8 * flat
+    weights += [torch.sigmoid(steep - 8 * centre).mean(1) for centre in CENTRES]
     biases = [bias.mean(1), bias.std(1, correction=0), bias.abs().amax(1)] if bias is not None else []
     padding = [torch.zeros_like(spread)] * (STATISTICS - ALIGNMENTS - len(weights) - len(biases))
     return torch.stack([*weights, *biases, *padding], 1)

@@ -59,9 +59,9 @@ class EdgeFeatures(nn.Module):
         self.heads = heads
 
     def forward(self, values: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        table = self.coefficients(positions).view(-1, self.heads) / math.sqrt(len(positions))
-        mixed = features.expand(values).flatten(-2) @ table
-        return mixed.movedim(-1, 1)
+        table = self.coefficients(positions).view(len(positions), -1, self.heads) / math.sqrt(len(positions))
+        expanded = features.expand(values.movedim(-1, 1).flatten(2))
+        return (table.permute(2, 1, 0).flatten(1) @ expanded).unflatten(-1, values.shape[1:3])
 
 
 class Round(nn.Module):
@@ -112,8 +112,8 @@ class Round(nn.Module):
                 returned = self.messages(edge, back, self.backward_map, diagonal=diagonal)
                 add(wiring, returning, wired.into.group, returned)
         names = list(states)
-        joined = [torch.cat([states[name], arriving[name], returning[name]], -1) for name in names]
-        change = self.update(self.norm(torch.cat(joined, 1))).split(
+        joined = [torch.cat([every[name] for name in names], 1) for every in (states, arriving, returning)]
+        change = self.update(self.norm(torch.cat(joined, -1))).split(
             [state.shape[1] for state in states.values()], 1
         )
         return {name: states[name] + part for name, part in zip(names, change, strict=True)}, sent
@@ -159,7 +159,7 @@ class NeuronGNN(nn.Module):
             states[name] = node.expand(len(stack), -1, -1)
         for wired in stack.wiring.layers:
             if "bias" in wired.layer.tensors:
-                bias = torch.asinh(stack.tensors[wired.layer.tensors["bias"]])
+                bias = features.compressed(stack.tensors[wired.layer.tensors["bias"]])
                 add(stack.wiring, states, wired.out.group, self.bias(torch.stack([bias, bias.abs()], -1)))
         if self.probes is not None and self.probed is not None:
             for name, activations in self.probes(stack).items():

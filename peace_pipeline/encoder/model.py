@@ -103,7 +103,7 @@ class Encoder(nn.Module):
         alignment = features.Alignment(stack)
         for position, wired in enumerate(stack.wiring.layers):
             name = wired.layer.tensors.get("bias")
-            bias = torch.asinh(stack.tensors[name]) if name else None
+            bias = features.compressed(stack.tensors[name]) if name else None
             fixed = features.layer_features(stack, position, values[position].dtype).to(
                 values[position].device
             )

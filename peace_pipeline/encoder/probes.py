@@ -77,7 +77,8 @@ class Probes(nn.Module):
         else:
             place = features.position_features(wired, weight.dtype).to(weight.device)
             table = self.collapse(place) / math.sqrt(len(place))
-            collapsed = (weight @ table).movedim(-1, 1)
+            flat = weight.movedim(-1, 1).flatten(2)
+            collapsed = (table.mT @ flat).unflatten(-1, weight.shape[1:3])
             out = (collapsed @ source.movedim(-1, 1)[..., None])[..., 0].movedim(1, -1)
         if "bias" in wired.layer.tensors:
             out = out + stack.tensors[wired.layer.tensors["bias"]][..., None]
