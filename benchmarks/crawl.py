@@ -168,7 +168,7 @@ def index(root: Path, endpoint: str) -> tuple[dict[str, tuple[str, Any]], Cost]:
     lake = Lake.open(root)
     if store.current_version(lake) is None:
         tiny = EncoderConfig(
-            width=16, heads=2, rounds=1, token_width=16, transformer_layers=1, attention_heads=2, dimension=16
+            width=16, heads=2, rounds=1, token_width=16, transformer_layers=1, attention_heads=2, learned=16
         )
         store.save(lake, Encoder(tiny), {})
     _, cost = measured(lambda: bring_up_to_date(lake, endpoint))

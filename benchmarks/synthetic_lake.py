@@ -37,7 +37,7 @@ from peace_pipeline.zoo.current import SCHEMA as CURRENT
 
 BATCH, LAYERS_A_MODEL, CENTRES = 500, 3, 2000
 TINY = EncoderConfig(
-    width=16, heads=4, rounds=1, token_width=128, transformer_layers=1, attention_heads=2, dimension=128
+    width=16, heads=4, rounds=1, token_width=128, transformer_layers=1, attention_heads=2, learned=128
 )
 _BEGAN = datetime(2025, 1, 1, tzinfo=UTC)
 _TASKS = ("image-classification", "text-classification", "fill-mask", "text-generation")

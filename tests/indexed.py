@@ -21,7 +21,7 @@ from peace_pipeline.stages.layers import layer_batch
 from tests.lakes import card_of, directory, write_network
 
 SMALL = EncoderConfig(
-    width=16, heads=4, rounds=1, token_width=16, transformer_layers=1, attention_heads=2, dimension=8
+    width=16, heads=4, rounds=1, token_width=16, transformer_layers=1, attention_heads=2, learned=8
 )
 QUOTED = 'it\'s a "name" 100%\\'
 STAGES = {"extract": extract_batch, "layers": layer_batch, "embed": embed_batch, "index": update_index}

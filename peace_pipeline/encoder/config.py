@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from peace_pipeline.responses.standard import SKETCH
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
     """Sizes of the encoder, and the parts that a variant leaves out.
+
+    A network's vector has ``learned`` coordinates and those of the sketch of its answers, which counts for
+    ``sketch_share`` of the squared norm.
 
     ``canonical``: networks are brought to scale-canonical form. ``shared_nodes``: layers share the neurons of
     a group. ``transformer``: a Transformer over the layers, else their mean. ``probes``: how many learned inputs
@@ -21,10 +26,16 @@ class EncoderConfig:
     token_width: int = 128
     transformer_layers: int = 2
     attention_heads: int = 4
-    dimension: int = 128
+    learned: int = 128
+    sketch_share: float = 0.5
     canonical: bool = True
     shared_nodes: bool = True
     transformer: bool = True
+
+    @property
+    def dimension(self) -> int:
+        """Of a network's vector."""
+        return self.learned + SKETCH
 
 
 VARIANTS = {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from peace_pipeline.encoder.inputs import encoder_input
-from peace_pipeline.encoder.model import Encoder
+from peace_pipeline.encoder.model import WEIGHTS, Encoder
+from peace_pipeline.responses.answers import Answers, Response
 from peace_pipeline.symmetry.network import Network, Stack, stacked
 from peace_pipeline.weights.unusable import UnusableModel, model_errors
 
@@ -19,11 +20,19 @@ _CHUNK_NETWORKS = 256
 
 @dataclass(frozen=True)
 class Embedding:
-    """Vectors of one network: ``network`` (dimension,) and ``layers`` (layers, token width)."""
+    """Vectors of one network, all of unit norm.
+
+    ``network`` (dimension,) by all that is known of it, ``weights`` (learned,) by its weights alone, ``layers``
+    (layers, token width). Where it was run, ``responses`` (SKETCH,) is the sketch of its answers and ``outputs``
+    (outputs, token width) describe its outputs.
+    """
 
     key: str
     network: np.ndarray
+    weights: np.ndarray
     layers: np.ndarray
+    responses: np.ndarray | None = None
+    outputs: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -35,19 +44,42 @@ class Unembeddable:
 
 
 def embed(
-    encoder: Encoder, networks: Iterable[Network], dtype: torch.dtype = torch.float32
+    encoder: Encoder,
+    networks: Iterable[Network],
+    dtype: torch.dtype = torch.float32,
+    *,
+    responses: Mapping[str, Response] | None = None,
 ) -> Iterator[Embedding | Unembeddable]:
-    """Embed networks; uses a GPU where there is one. Order may change. One that can't be embedded stops no other."""
+    """Embed networks with the ``responses`` of those that were run, by key.
+
+    Uses a GPU where there is one. Order may change. A network that can't be embedded stops no other.
+    """
+    responses = responses or {}
     for chunk in chunks(networks):
         try:
             with model_errors():
-                yield from map(_finite, list(_embedded(encoder, stacked(chunk), dtype)))
+                yield from map(_finite, list(_embedded(encoder, answered(stacked(chunk), responses), dtype)))
         except UnusableModel as error:
             if len(chunk) == 1:
                 yield Unembeddable(chunk[0].key, str(error))
             else:
                 for network in chunk:
-                    yield from embed(encoder, [network], dtype)
+                    yield from embed(encoder, [network], dtype, responses=responses)
+
+
+def answered(
+    stacks: Iterable[Stack], responses: Mapping[str, Response]
+) -> list[tuple[Stack, Answers | None]]:
+    """The networks of ``stacks`` beside their answers, those apart that answer in another way or not at all."""
+    found: list[tuple[Stack, Answers | None]] = []
+    for stack in stacks:
+        told = [responses.get(key) for key in stack.keys]
+        ways = [(each.kind, each.outputs.shape) if each else None for each in told]
+        for way in dict.fromkeys(ways):
+            rows = [row for row, other in enumerate(ways) if other == way]
+            outputs = [torch.as_tensor(each.outputs) for row in rows if (each := told[row])]
+            found.append((stack.select(rows), Answers(way[0], torch.stack(outputs)) if way else None))
+    return found
 
 
 def embeddable(encoder: Encoder, networks: Sequence[Network]) -> list[Network]:
@@ -57,17 +89,21 @@ def embeddable(encoder: Encoder, networks: Sequence[Network]) -> list[Network]:
 
 
 def _finite(embedding: Embedding) -> Embedding | Unembeddable:
-    if np.isfinite(embedding.network).all() and np.isfinite(embedding.layers).all():
+    if all(np.isfinite(each).all() for each in vars(embedding).values() if isinstance(each, np.ndarray)):
         return embedding
     return Unembeddable(embedding.key, "its vector is not finite: its weights are too large to compute with")
 
 
 def embed_stacks(
-    encoder: Encoder, stacks: Iterable[Stack], dtype: torch.dtype = torch.float32
+    encoder: Encoder,
+    stacks: Iterable[Stack],
+    dtype: torch.dtype = torch.float32,
+    *,
+    responses: Mapping[str, Response] | None = None,
 ) -> Iterator[Embedding]:
-    """Embed stacks of folded networks, in order."""
+    """Embed stacks of folded networks; those of a stack that answer in the same way stay in order."""
     for chunk in stack_chunks(stacks):
-        yield from _embedded(encoder, chunk, dtype)
+        yield from _embedded(encoder, answered(chunk, responses or {}), dtype)
 
 
 def chunks(networks: Iterable[Network]) -> Iterator[list[Network]]:
@@ -102,12 +138,28 @@ def stack_chunks(
         yield chunk
 
 
-def _embedded(encoder: Encoder, stacks: Sequence[Stack], dtype: torch.dtype) -> Iterator[Embedding]:
+def _embedded(
+    encoder: Encoder, told: Sequence[tuple[Stack, Answers | None]], dtype: torch.dtype
+) -> Iterator[Embedding]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder = encoder.to(device, dtype).eval()
+    stacks = [encoder_input(stack.to(dtype), encoder.config).to(device) for stack, _ in told]
     with torch.inference_mode():
-        embedded = encoder([encoder_input(stack.to(dtype), encoder.config).to(device) for stack in stacks])
-    networks, layers = embedded.networks.cpu().numpy(), embedded.layers.cpu().numpy()
-    starts = np.searchsorted(embedded.network_of.cpu().numpy(), np.arange(len(networks) + 1))
-    for row, key in enumerate(key for stack in stacks for key in stack.keys):
-        yield Embedding(key, networks[row], layers[starts[row] : starts[row + 1]])
+        senses = encoder.perceived(stacks, [each and each.to(device, dtype) for _, each in told])
+        both, weights = encoder.joined(senses), encoder.joined(senses, senses.only(WEIGHTS))
+    layers = torch.nn.functional.normalize(senses.layers, dim=-1).cpu().numpy()
+    outputs = torch.nn.functional.normalize(senses.described, dim=-1).cpu().numpy()
+    starts = np.searchsorted(senses.network_of.cpu().numpy(), np.arange(len(both.networks) + 1))
+    counts = senses.answering.sum(1).tolist()
+    networks, alone = both.networks.cpu().numpy(), weights.learned.cpu().numpy()
+    sketches = senses.sketches.cpu().numpy()
+    for row, key in enumerate(key for stack, _ in told for key in stack.keys):
+        ran = counts[row] > 0
+        yield Embedding(
+            key,
+            networks[row],
+            alone[row],
+            layers[starts[row] : starts[row + 1]],
+            sketches[row] if ran else None,
+            outputs[row, : counts[row]] if ran else None,
+        )

@@ -1,4 +1,4 @@
-"""The encoder: stacks of networks → layer embeddings and network embeddings of unit norm."""
+"""The encoder: stacks of networks and what they answer → embeddings of layers, outputs and networks, of unit norm."""
 
 from __future__ import annotations
 
@@ -11,25 +11,52 @@ from torch import nn
 from peace_pipeline.encoder import features
 from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.encoder.gnn import NeuronGNN, gathered, mlp
+from peace_pipeline.encoder.outputs import OutputTokens, answering
 from peace_pipeline.encoder.ragged import spread, to_dense_batch
+from peace_pipeline.responses.answers import Answers
+from peace_pipeline.responses.sketch import sketch
+from peace_pipeline.responses.standard import SKETCH
 from peace_pipeline.symmetry.network import Stack
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """Embeddings in the order of the stacks and of the networks in them.
+class Senses:
+    """What an encoder perceives of networks, in the order of the stacks and of the networks in them.
 
-    ``networks`` is (networks, dimension), ``layers`` (all layers, token width), both of unit norm;
-    ``network_of`` (all layers,) says whose layer each is.
+    ``layers`` are the tokens of all layers (all layers, token width), network by network, and ``network_of`` says
+    whose each is. ``outputs`` (networks, most outputs, token width) are tokens of what networks answer, ``answering``
+    (networks, most outputs) says where there is one, and ``described`` are the same without their places. ``sketches``
+    (networks, SKETCH) are zeros where nothing was answered.
     """
 
-    networks: torch.Tensor
     layers: torch.Tensor
     network_of: torch.Tensor
+    outputs: torch.Tensor
+    described: torch.Tensor
+    answering: torch.Tensor
+    sketches: torch.Tensor
+
+    def only(self, sense: int) -> torch.Tensor:
+        """What is heard (networks, 2) where one sense alone counts."""
+        heard = self.answering.new_zeros(len(self.answering), 2)
+        heard[:, sense] = True
+        return heard
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Unit vectors (networks, …): ``networks`` joins the ``learned`` part and the sketch of what was answered."""
+
+    networks: torch.Tensor
+    learned: torch.Tensor
+
+
+WEIGHTS, RESPONSES = 0, 1
+"""The senses, as columns of what is heard."""
 
 
 class Encoder(nn.Module):
-    """A GNN over each network's neurons, invariant aggregation to layers, a Transformer over the layers."""
+    """A GNN over each network's neurons, invariant aggregation to layers, a Transformer over layers and outputs."""
 
     def __init__(self, config: EncoderConfig | None = None) -> None:
         super().__init__()
@@ -42,6 +69,7 @@ class Encoder(nn.Module):
         self.statistics_norm = nn.BatchNorm1d(features.STATISTICS)
         self.token = mlp(described, config.token_width, config.token_width)
         self.kind = nn.Embedding(len(features.KINDS), config.token_width)
+        self.output_tokens = OutputTokens(config.token_width)
         self.summary = nn.Parameter(torch.zeros(config.token_width))
         block = nn.TransformerEncoderLayer(
             config.token_width,
@@ -54,13 +82,46 @@ class Encoder(nn.Module):
         )
         self.transformer = nn.TransformerEncoder(block, config.transformer_layers, enable_nested_tensor=False)
         self.head = nn.Sequential(
-            nn.BatchNorm1d(config.token_width), nn.Linear(config.token_width, config.dimension)
+            nn.BatchNorm1d(config.token_width), nn.Linear(config.token_width, config.learned)
         )
 
-    def forward(self, stacks: Sequence[Stack]) -> Embedded:
-        """Embed every network of ``stacks``."""
-        tokens, network_of = self._tokens(stacks)
-        dense, present = to_dense_batch(tokens, network_of)
+    def forward(
+        self,
+        stacks: Sequence[Stack],
+        answers: Sequence[Answers | None] | None = None,
+        heard: torch.Tensor | None = None,
+    ) -> Embedded:
+        """Embed every network of ``stacks``, of each of which ``answers`` may say what its networks answer.
+
+        ``heard`` (networks, 2) says which senses of each network count: all that there are, where it is not given.
+        """
+        return self.joined(self.perceived(stacks, answers), heard)
+
+    def perceived(self, stacks: Sequence[Stack], answers: Sequence[Answers | None] | None = None) -> Senses:
+        """What there is of the networks in both senses."""
+        layers, network_of = self._tokens(stacks)
+        count = sum(map(len, stacks))
+        found = list(answering(stacks, answers)) if answers else []
+        most = max((each.outputs.shape[2] for _, each in found), default=0)
+        outputs = layers.new_zeros(count, most, self.config.token_width)
+        described, present = torch.zeros_like(outputs), layers.new_zeros(count, most, dtype=torch.bool)
+        sketches = layers.new_zeros(count, SKETCH)
+        for rows, each in found:
+            size = each.outputs.shape[2]
+            outputs[rows, :size], described[rows, :size] = self.output_tokens(each)
+            present[rows, :size] = True
+            sketches[rows] = sketch(each)
+        return Senses(layers, network_of, outputs, described, present, sketches)
+
+    def joined(self, senses: Senses, heard: torch.Tensor | None = None) -> Embedded:
+        """One vector a network of the senses that are ``heard`` (networks, 2)."""
+        dense, present = to_dense_batch(senses.layers, senses.network_of)
+        answered, sketches = senses.answering, senses.sketches
+        if heard is not None:
+            present = present & heard[:, WEIGHTS, None]
+            answered = answered & heard[:, RESPONSES, None]
+            sketches = sketches * heard[:, RESPONSES, None]
+        dense, present = torch.cat([dense, senses.outputs], 1), torch.cat([present, answered], 1)
         if self.config.transformer:
             summary = self.summary.expand(len(dense), 1, -1)
             attended = self.transformer(
@@ -69,9 +130,9 @@ class Encoder(nn.Module):
             )
             pooled = attended[:, 0]
         else:
-            pooled = dense.sum(1) / present.sum(1, keepdim=True)
-        networks = nn.functional.normalize(self.head(pooled), dim=-1)
-        return Embedded(networks, nn.functional.normalize(tokens, dim=-1), network_of)
+            pooled = (dense * present[..., None]).sum(1) / present.sum(1, keepdim=True).clamp(min=1)
+        learned = nn.functional.normalize(self.head(pooled), dim=-1)
+        return Embedded(_beside(learned, sketches, self.config.sketch_share), learned)
 
     def _tokens(self, stacks: Sequence[Stack]) -> tuple[torch.Tensor, torch.Tensor]:
         """Layer tokens (all layers, token width), network by network, and whose layer each is."""
@@ -114,6 +175,13 @@ class Encoder(nn.Module):
             ]
             rows.append(torch.cat(told, 1))
         return torch.stack(rows, 1)
+
+
+def _beside(learned: torch.Tensor, sketches: torch.Tensor, share: float) -> torch.Tensor:
+    """Unit vectors in which a sketch counts for ``share`` of the squared norm; without one all is learned."""
+    weight = share**0.5 * sketches
+    rest = (1 - weight.square().sum(1, keepdim=True)).clamp(min=0).sqrt()
+    return torch.cat([rest * learned, weight], 1)
 
 
 def _kinds(stack: Stack) -> torch.Tensor:

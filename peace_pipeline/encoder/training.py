@@ -43,7 +43,7 @@ class ContrastiveTraining(lightning.LightningModule):
         return replace(batch, stacks=[stack.to(device) for stack in batch.stacks])
 
     def training_step(self, batch: Views, _: int) -> torch.Tensor:
-        vectors = self.encoder(batch.stacks).networks
+        vectors = self.encoder(batch.stacks).learned
         positive, negative = (mask.to(self.device) for mask in self.training_set.masks(batch))
         loss = pair_loss(self.loss, self.miner, vectors, positive, negative)
         intact, broken = self.training_set.twins(batch)

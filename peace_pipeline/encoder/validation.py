@@ -30,7 +30,7 @@ class Validation:
         with torch.no_grad():
             vectors = torch.cat(
                 [
-                    encoder([stack.to(device) for stack in chunk]).networks
+                    encoder([stack.to(device) for stack in chunk]).learned
                     for chunk in stack_chunks(self.stacks)
                 ]
             )

@@ -114,7 +114,7 @@ class Movements:
 
 def _embeddings(encoder: Encoder, stacks: Sequence[Stack], dtype: torch.dtype) -> torch.Tensor:
     """Embeddings (networks, dimension), in the order of the stacks."""
-    return torch.from_numpy(np.stack([each.network for each in embed_stacks(encoder, stacks, dtype)]))
+    return torch.from_numpy(np.stack([each.weights for each in embed_stacks(encoder, stacks, dtype)]))
 
 
 def measure(encoder: Encoder, sample: Sequence[Stack], seed: int) -> Invariance:

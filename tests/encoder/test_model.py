@@ -9,6 +9,8 @@ import torch
 from peace_pipeline.encoder.config import VARIANTS
 from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.evaluation.invariance import assert_embedding_invariant
+from peace_pipeline.responses.answers import Answers
+from peace_pipeline.responses.standard import KINDS, PROBES
 from peace_pipeline.symmetry.network import stacked
 from tests.encoder.encoders import ARCHITECTURES, SYMMETRIC, by_key, encoder_of
 from tests.networks import as_input, networks_of
@@ -43,7 +45,13 @@ def test_every_parameter_is_used() -> None:
     )
     encoder = encoder_of().double().train()
     stacks = stacked([*networks, norm])
-    embedded = encoder([encoder_input(stack.to(torch.float64), encoder.config) for stack in stacks])
-    (embedded.networks * torch.randn_like(embedded.networks)).sum().backward()
+    inputs = [encoder_input(stack.to(torch.float64), encoder.config) for stack in stacks]
+    kinds = [KINDS[number % len(KINDS)] for number in range(len(stacks))]
+    answers = [
+        Answers(kind, torch.randn(len(stack), PROBES, 4).double())
+        for kind, stack in zip(kinds, stacks, strict=True)
+    ]
+    embedded = encoder(inputs, answers)
+    (embedded.learned * torch.randn_like(embedded.learned)).sum().backward()
     unused = [name for name, parameter in encoder.named_parameters() if parameter.grad is None]
     assert unused == []

@@ -15,12 +15,12 @@ from peace_pipeline.lake import Lake
 from tests.encoder.encoders import by_key, encoder_of
 from tests.networks import networks_of
 
-SMALL = EncoderConfig(width=16, heads=4, rounds=1, token_width=16, dimension=8)
+SMALL = EncoderConfig(width=16, heads=4, rounds=1, token_width=16, learned=8)
 
 
 def test_a_saved_encoder_is_the_same_encoder(lake: Lake) -> None:
     networks = networks_of("cnn", 2)
-    config = EncoderConfig(width=16, heads=4, rounds=1, token_width=16, dimension=8, transformer=False)
+    config = EncoderConfig(width=16, heads=4, rounds=1, token_width=16, learned=8, transformer=False)
     encoder = encoder_of(config)
     version = store.save(lake, encoder, {"seed": 0})
     found, loaded = store.load(lake)

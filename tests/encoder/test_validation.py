@@ -50,7 +50,7 @@ def test_validation_is_the_mean_over_networks_of_other_runs_with_true_labels(sta
     assert encoder.training
     encoder.eval()
     with torch.no_grad():
-        vectors = encoder(stacks).networks
+        vectors = encoder(stacks).learned
     scores = []
     for i, query in enumerate(members.values()):
         others = torch.tensor([other.run != query.run for other in members.values()])

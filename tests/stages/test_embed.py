@@ -27,7 +27,7 @@ HUGE, LINEAR = "directory:zoo/huge", "directory:zoo/linear"
 
 def new_encoder(lake: Lake, seed: int) -> str:
     torch.manual_seed(seed)
-    small = EncoderConfig(width=16, heads=4, rounds=1, token_width=16, attention_heads=2, dimension=8)
+    small = EncoderConfig(width=16, heads=4, rounds=1, token_width=16, attention_heads=2, learned=8)
     return store.save(lake, Encoder(small), {"seed": seed})
 
 

@@ -25,7 +25,7 @@ from tests.zoo.hub.faults.life import UNREADABLE, CountedFaults, Life
 from tests.zoo.hub.faults.worker import Order, work
 
 TINY = EncoderConfig(
-    width=8, heads=2, rounds=1, token_width=8, transformer_layers=1, attention_heads=2, dimension=8
+    width=8, heads=2, rounds=1, token_width=8, transformer_layers=1, attention_heads=2, learned=8
 )
 MODULES = [
     "duckdb", "huggingface_hub.file_download", "huggingface_hub.hf_api", "lancedb", "peace_pipeline.encoder.embed",

@@ -1,0 +1,1 @@
+"""Networks, run: what they answer to standard probes."""

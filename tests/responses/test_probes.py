@@ -1,0 +1,72 @@
+"""Probes are functions: every shape samples the same ones."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peace_pipeline.responses.probes import InputSpec, probes
+from peace_pipeline.responses.standard import NUMBERS, PROBES, TOKENS, VERSION
+
+PICTURE = InputSpec(NUMBERS, (1, 8, 8))
+SAME = [
+    InputSpec(NUMBERS, (64,)),
+    InputSpec(NUMBERS, (1, 64)),
+    InputSpec(NUMBERS, (8, 8), channels_first=False),
+]
+
+
+@pytest.mark.parametrize("spec", SAME, ids=str)
+def test_shapes_of_as_many_numbers_get_the_same(spec: InputSpec) -> None:
+    found = probes(spec)
+    assert found.shape == (PROBES, *spec.shape)
+    assert torch.equal(found.flatten(1), probes(PICTURE).flatten(1))
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 7), (3, 9, 6), (1, 100)])
+def test_any_shape_gets_finite_numbers_of_unit_scale(shape: tuple[int, ...]) -> None:
+    found = probes(InputSpec(NUMBERS, shape))
+    assert found.dtype == torch.float32
+    assert torch.isfinite(found).all()
+    assert 0.5 < found.square().mean().sqrt() < 1.5
+
+
+def test_a_finer_picture_averages_to_the_coarse_one() -> None:
+    fine = probes(InputSpec(NUMBERS, (1, 64, 64)), 0, 64)
+    coarse = torch.nn.functional.adaptive_avg_pool2d(fine, 8)
+    smooth = slice(0, None, 8)
+    assert (coarse[smooth] - probes(PICTURE)[:64][smooth]).abs().mean() < 0.05
+
+
+def test_channels_vary_one_picture() -> None:
+    first, second = probes(InputSpec(NUMBERS, (2, 8, 8))).flatten(2).unbind(1)
+    alike = torch.cosine_similarity(first[::8], second[::8], dim=1).mean()
+    assert 0.4 < alike < 0.95
+
+
+@given(st.integers(0, PROBES), st.integers(0, PROBES))
+def test_a_part_is_that_part_of_the_whole(start: int, stop: int) -> None:
+    start, stop = sorted((start, stop))
+    for spec in (PICTURE, InputSpec(TOKENS, (6,), vocabulary=20)):
+        assert torch.equal(probes(spec, start, stop), probes(spec)[start:stop])
+
+
+@given(st.integers(2, 300), st.integers(1, 40), st.integers(0, 3))
+def test_tokens_are_of_the_vocabulary(vocabulary: int, length: int, first: int) -> None:
+    first = min(first, vocabulary - 1)
+    found = probes(InputSpec(TOKENS, (length,), vocabulary=vocabulary, first=first))
+    assert found.shape == (PROBES, length)
+    assert found.min() >= 0
+    assert found.max() < vocabulary
+    assert (found[:, 0] == first).all()
+
+
+def test_the_version_names_these_probes() -> None:
+    coarse = (probes(PICTURE) * 100).round().to(torch.int16).numpy()
+    tokens = probes(InputSpec(TOKENS, (12,), vocabulary=64)).numpy()
+    digest = hashlib.sha256(coarse.tobytes() + tokens.tobytes()).hexdigest()[:12]
+    assert (VERSION, digest) == ("1", "eab327bb6635"), "other probes need another version"
