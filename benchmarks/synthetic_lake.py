@@ -25,11 +25,12 @@ from peace_pipeline.encoder import store
 from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.index.settled import Settled, settle, unsettle_all
-from peace_pipeline.index.tables import LAYERS, MODELS, IndexTable, connect, open_or_create, replace
+from peace_pipeline.index.tables import LAYERS, MODELS, OUTPUTS, IndexTable, connect, open_or_create, replace
 from peace_pipeline.lake import Lake, tables, write_parquet
 from peace_pipeline.lake.keyed import KeyedTable
 from peace_pipeline.resources.instance import open_instance
-from peace_pipeline.stages.embed import LAYER, NETWORK, written_at
+from peace_pipeline.responses.standard import SKETCH
+from peace_pipeline.stages.embed import LAYER, NETWORK, OUTPUT, written_at
 from peace_pipeline.stages.index import reading
 from peace_pipeline.weights.layer_table import READING
 from peace_pipeline.zoo.contents import Contents
@@ -39,6 +40,7 @@ BATCH, LAYERS_A_MODEL, CENTRES = 500, 3, 2000
 TINY = EncoderConfig(
     width=16, heads=4, rounds=1, token_width=128, transformer_layers=1, attention_heads=2, learned=128
 )
+_SIZES = {"vector": TINY.dimension, "weights": TINY.learned, "responses": SKETCH}
 _BEGAN = datetime(2025, 1, 1, tzinfo=UTC)
 _TASKS = ("image-classification", "text-classification", "fill-mask", "text-generation")
 _FAMILIES = ("bert", "gpt2", "llama", "resnet", "vit", "t5")
@@ -79,7 +81,7 @@ def _write_batch(
 ) -> None:
     ids = [model_id(number) for number in numbers]
     keys = {"model_id": ids, "revision": [hashlib.sha1(name.encode()).hexdigest() for name in ids]}
-    vectors = _vectors(len(ids), generator, centres)
+    parts = _vectors(len(ids), generator, centres[:, : TINY.learned])
     layered = {name: np.repeat(values, LAYERS_A_MODEL) for name, values in keys.items()}
     positions = np.tile(np.arange(LAYERS_A_MODEL, dtype=np.int32), len(ids))
     rows = {
@@ -95,24 +97,29 @@ def _write_batch(
         ),
         lake.layers(batch): (tables.LAYERS.schema, {}),
         lake.embeddings(LAYER, version, batch): (
-            tables.LAYER_EMBEDDINGS.with_vectors(TINY.token_width),
+            tables.LAYER_EMBEDDINGS.sized(vector=TINY.token_width),
             layered
             | {
                 "encoder_version": [version] * len(positions),
                 "layer": positions,
                 "name": [f"layer.{position}" for position in positions],
                 "kind": ["linear"] * len(positions),
-                "vector": vectors.take(np.repeat(np.arange(len(ids)), LAYERS_A_MODEL)),
+                "vector": parts.take(np.repeat(np.arange(len(ids)), LAYERS_A_MODEL)),
             },
         ),
         lake.embeddings(NETWORK, version, batch): (
-            tables.NETWORK_EMBEDDINGS.with_vectors(TINY.dimension),
+            tables.NETWORK_EMBEDDINGS.sized(vector=TINY.dimension, weights=TINY.learned),
             keys
             | {
                 "encoder_version": [version] * len(ids),
                 "embedded_at": [_BEGAN] * len(ids),
-                "vector": vectors,
+                "vector": _vectors(len(ids), generator, centres),
+                "weights": parts,
             },
+        ),
+        lake.embeddings(OUTPUT, version, batch): (
+            tables.OUTPUT_EMBEDDINGS.sized(vector=TINY.token_width),
+            {},
         ),
     }
     for path, (schema, columns) in rows.items():
@@ -171,7 +178,7 @@ def _fold(lake: Lake, batches: list[str]) -> None:
 
 
 def _index(lake: Lake, batches: list[str], version: str) -> None:
-    """Both tables of the index, in one commit each, and every batch settled."""
+    """The tables of the index, in one commit each, and every batch settled."""
 
     def rows(kind: IndexTable, level: str) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -181,16 +188,18 @@ def _index(lake: Lake, batches: list[str], version: str) -> None:
                 records = pq.read_table(lake.zoo(batch), columns=_INDEXED)
                 columns |= {name: records[name].combine_chunks() for name in _INDEXED}
                 columns["content"] = columns["revision"]
-            else:
+            elif kind is LAYERS:
                 ids = zip(columns["model_id"].to_pylist(), columns["layer"].to_pylist(), strict=True)
                 columns["layer_id"] = pa.array([f"{name}#{layer}" for name, layer in ids])
-            yield from _table(kind.schema(TINY.dimension), columns).to_batches()
+            yield from _table(kind.schema(sizes[kind.name]), columns).to_batches()
 
     unsettle_all(lake)
-    database = connect(lake)
+    database, part = connect(lake), {"vector": TINY.token_width}
+    sizes = {LAYERS.name: part, OUTPUTS.name: part, MODELS.name: _SIZES}
+    open_or_create(database, OUTPUTS, part)
     for kind, level in ((LAYERS, LAYER), (MODELS, NETWORK)):
-        open_or_create(database, kind, TINY.dimension)
-        replace(database, kind, TINY.dimension, rows(kind, level))
+        open_or_create(database, kind, sizes[kind.name])
+        replace(database, kind, sizes[kind.name], rows(kind, level))
     written = written_at(lake, version, batches)
     settle(lake, {batch: Settled(version, reading(), written[batch]) for batch in batches})
 

@@ -13,16 +13,21 @@ from peace_pipeline.encoder import store
 from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.lake import Lake
+from peace_pipeline.responses.answers import Response
+from peace_pipeline.responses.probes import InputSpec, probes
+from peace_pipeline.responses.standard import NUMBERS, VERSION
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.embed import embed_batch
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.layers import layer_batch
 from tests.lakes import card_of, directory, write_network
+from tests.networks import CONFIGS, module_of
 
 SMALL = EncoderConfig(
     width=16, heads=4, rounds=1, token_width=16, transformer_layers=1, attention_heads=2, learned=8
 )
+ANIMALS = ("cat", "dog", "red panda", "owl")
 QUOTED = 'it\'s a "name" 100%\\'
 STAGES = {"extract": extract_batch, "layers": layer_batch, "embed": embed_batch, "index": update_index}
 
@@ -42,6 +47,14 @@ def process(lake: Lake, zoo: Path) -> list[str]:
     return batches
 
 
+def answers_of(architecture: str, seed: int, key: str, labels: tuple[str, ...] | None = None) -> Response:
+    """What a random network answers to the probes."""
+    spec = InputSpec(NUMBERS, tuple(CONFIGS[architecture]["input_shape"]))
+    with torch.inference_mode():
+        outputs = module_of(architecture, seed, torch.float32)(probes(spec)).numpy()
+    return Response(key, NUMBERS, outputs, VERSION, "torch", labels)
+
+
 def rows(lake: Lake, table: str) -> list[dict[str, Any]]:
     """All rows of a table of the index."""
     return lancedb.connect(str(lake.index)).open_table(table).to_arrow().to_pylist()
@@ -54,12 +67,15 @@ def keys(lake: Lake) -> list[str]:
     layers = [(row["model_id"], row["layer"]) for row in rows(lake, "layers")]
     assert len(layers) == len(set(layers)), "a layer is in the table twice"
     assert {model_id for model_id, _ in layers} == set(found)
+    outputs = [(row["model_id"], row["place"]) for row in rows(lake, "outputs")]
+    assert len(outputs) == len(set(outputs)), "an output is in the table twice"
+    assert {model_id for model_id, _ in outputs} <= set(found)
     return sorted(found)
 
 
 def versions(lake: Lake) -> set[str]:
     """Encoder versions of all rows of the index."""
-    return {row["encoder_version"] for table in ("models", "layers") for row in rows(lake, table)}
+    return {row["encoder_version"] for table in ("models", "layers", "outputs") for row in rows(lake, table)}
 
 
 @pytest.fixture
@@ -71,3 +87,16 @@ def filled(lake: Lake, zoo: Path) -> Lake:
     write_network(zoo / QUOTED, "mlp", 3, card_of("signals"))
     process(lake, zoo)
     return lake
+
+
+@pytest.fixture
+def answered(filled: Lake) -> Lake:
+    """The same lake, of which two networks were run; one says what its outputs are."""
+    (batch,) = filled.batches()
+    found = [
+        answers_of("mlp", 1, "directory:zoo/a", ANIMALS),
+        answers_of("mlp", 3, f"directory:zoo/{QUOTED}"),
+    ]
+    embed_batch(filled, batch, responses={each.key: each for each in found})
+    update_index(filled, batch)
+    return filled

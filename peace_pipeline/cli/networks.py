@@ -56,22 +56,55 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, help="How many answers.")] = 10,
     budget: Budget = None,
     where: Annotated[
-        str | None, typer.Option(metavar="SQL", help="Only models for which this is true.")
+        str | None, typer.Option(metavar="SQL", help="Only models (outputs) for which this is true.")
     ] = None,
     text: Annotated[
         str | None, typer.Option(metavar="WORDS", help="Words in the card; alone, or with QUERY.")
     ] = None,
+    by: Annotated[
+        Literal["both", "weights", "responses"],
+        typer.Option(help="Compare all that is known of networks, or their weights or responses alone."),
+    ] = "both",
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL:LABEL",
+            help="Find outputs near this one: a label of a model in the index, or a place.",
+        ),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Find outputs by words in their label.")
+    ] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """The networks in the index that are nearest to a network, to words, or to both."""
-    if query is None and text is None:
-        raise typer.BadParameter("give a QUERY, or --text WORDS")
-    from peace_pipeline.index.lookup import find
+    """The networks in the index that are nearest to a network, to words, or to both; or outputs of networks.
 
+    With --json a list of {rank, model_id, revision, source, task, architecture, similarity}, of outputs {rank,
+    model_id, revision, place, label, similarity}; similarity is null where words alone are asked for.
+    """
+    of_outputs = output is not None or label is not None
+    if of_outputs and (query is not None or text is not None or by != "both"):
+        raise typer.BadParameter("--output and --label find outputs: without QUERY, --text and --by")
+    if query is None and text is None and not of_outputs:
+        raise typer.BadParameter("give a QUERY, --text WORDS, --output MODEL:LABEL, or --label WORDS")
+    if by != "both" and query is None:
+        raise typer.BadParameter("--by says how a QUERY is compared")
+    from peace_pipeline.index.lookup import find, find_outputs
+
+    if of_outputs:
+        with working():
+            outputs = find_outputs(open_lake(home), output, label=label, k=k, where=where)
+        title = f"Outputs like {output}" if output else f"Outputs that are called {label!r}"
+        emit(
+            [hit.as_dict() for hit in outputs],
+            as_json,
+            lambda console: views.show_outputs(console, title, outputs),
+        )
+        return
     with working():
         lake = open_lake(home)
-        hits = find(lake, query, open_fetcher(lake), k=k, where=where, text=text, budget=budget)
+        hits = find(lake, query, open_fetcher(lake), by=by, k=k, where=where, text=text, budget=budget)
     title = f"Nearest to {query}" if query else f"Cards with {text!r}"
     emit([hit.as_dict() for hit in hits], as_json, lambda console: views.show_hits(console, title, hits))
 

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
     from peace_pipeline.definitions import PassSummary
     from peace_pipeline.encoder.checkpoints import EmbeddedCheckpoint
-    from peace_pipeline.index.search import Hit
+    from peace_pipeline.index.search import Hit, OutputHit
     from peace_pipeline.lake import Lake
     from peace_pipeline.symmetry.transforming import Transformation
     from peace_pipeline.symmetry.wiring_report import WiringReport
 
 _SHOWN, _NAMES = 50, 3
 _HIT = ("rank", "model_id", "task", "architecture", "similarity")
+_OUTPUT = ("rank", "model_id", "place", "label", "similarity")
 _EMBEDDED = ("path", "parameters", "wiring", "read", "vector or reason")
 
 
@@ -120,6 +121,10 @@ def show_training(console: Console, document: dict[str, Any]) -> None:
 
 def show_hits(console: Console, title: str, hits: list[Hit]) -> None:
     console.print(table(title, _HIT, [[getattr(hit, name) for name in _HIT] for hit in hits]))
+
+
+def show_outputs(console: Console, title: str, hits: list[OutputHit]) -> None:
+    console.print(table(title, _OUTPUT, [[getattr(hit, name) for name in _OUTPUT] for hit in hits]))
 
 
 def show_embedded(console: Console, rows: list[EmbeddedCheckpoint]) -> None:

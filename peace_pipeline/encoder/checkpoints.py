@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from peace_pipeline.encoder import store
-from peace_pipeline.encoder.embed import Unembeddable, embed
+from peace_pipeline.encoder.embed import Embedding, Unembeddable, embed
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.progress import Progress
@@ -22,7 +22,10 @@ from peace_pipeline.zoo.fetching import Fetcher
 
 @dataclass(frozen=True)
 class EmbeddedCheckpoint:
-    """What embedding one path gave: a vector of unit norm (as Python floats), or the reason why there is none."""
+    """What embedding one path gave: a vector of unit norm (as Python floats), or the reason why there is none.
+
+    ``embedding`` is all that it gave.
+    """
 
     path: str
     encoder_version: str
@@ -31,12 +34,13 @@ class EmbeddedCheckpoint:
     sampled: bool = False
     vector: list[float] | None = None
     error: str | None = None
+    embedding: Embedding | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as a JSON object: with ``error`` instead of what could not be had."""
         if self.error is not None:
             return {"path": self.path, "encoder_version": self.encoder_version, "error": self.error}
-        return {name: value for name, value in vars(self).items() if name != "error"}
+        return {name: value for name, value in vars(self).items() if name not in ("error", "embedding")}
 
 
 def embed_checkpoints(
@@ -90,6 +94,7 @@ def _embed(
             network.wiring.method,
             network.logical.sampled,
             embedding.network.tolist(),
+            embedding=embedding,
         )
 
 

@@ -1,4 +1,4 @@
-"""Search by name: a query is a model in the index, or a checkpoint that is embedded for it."""
+"""Search by name: a query is a model in the index, a checkpoint that is embedded for it, or an output of a model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from peace_pipeline.index.search import Hit, indexed_vector, search
+from peace_pipeline.index.search import (
+    By,
+    Hit,
+    NoResponses,
+    OutputHit,
+    indexed_output,
+    indexed_vector,
+    search,
+    search_outputs,
+)
 from peace_pipeline.index.tables import MODELS, connect, served_version, table_names
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.current import newest_record
@@ -25,13 +34,14 @@ def find(
     query: str | None,
     fetcher: Fetcher | None = None,
     *,
+    by: By = "both",
     k: int = 10,
     where: str | None = None,
     text: str | None = None,
     budget: int | None = None,
 ) -> list[Hit]:
     """The ``k`` models nearest to ``query`` (a model id in the index, itself left out, or a network, named as
-    :func:`peace_pipeline.symmetry.opening.open_network` takes it) and ``text``.
+    :func:`peace_pipeline.symmetry.opening.open_network` takes it) and ``text``, compared as ``by`` says.
 
     Of the weights of one that is not in the index at most ``budget`` bytes are read.
 
@@ -39,17 +49,40 @@ def find(
         NoIndex: where there is no index.
         NoEncoder: where ``query`` has to be embedded and there is no encoder.
         UnknownQuery: where ``query`` is neither.
+        NoResponses: where it was not run and is compared by its answers.
         BadFilter: where ``where`` can't be run.
     """
     if query is None:
         return search(lake, k=k, where=where, text=text)
-    vector = indexed_vector(lake, query)
+    vector = indexed_vector(lake, query, by)
     if vector is not None:
-        return search(lake, vector, k=k, where=where, text=text, without=query)
-    return search(lake, _embedded(lake, query, fetcher, budget), k=k, where=where, text=text)
+        return search(lake, vector, by=by, k=k, where=where, text=text, without=query)
+    return search(lake, _embedded(lake, query, fetcher, budget, by), by=by, k=k, where=where, text=text)
 
 
-def _embedded(lake: Lake, name: str, fetcher: Fetcher | None, budget: int | None) -> np.ndarray:
+def find_outputs(
+    lake: Lake,
+    output: str | None = None,
+    *,
+    label: str | None = None,
+    k: int = 10,
+    where: str | None = None,
+) -> list[OutputHit]:
+    """The ``k`` outputs of other networks nearest to ``output`` (``MODEL:LABEL``, a label or a place of a model in the
+    index), those whose label has the words ``label``, or both fused.
+
+    Raises:
+        NoIndex: where there is no index.
+        UnknownOutput: where ``output`` is not in it.
+        BadFilter: where ``where`` can't be run.
+    """
+    if output is None:
+        return search_outputs(lake, k=k, where=where, label=label)
+    model_id, vector = indexed_output(lake, output)
+    return search_outputs(lake, vector, k=k, where=where, label=label, without=model_id)
+
+
+def _embedded(lake: Lake, name: str, fetcher: Fetcher | None, budget: int | None, by: By) -> np.ndarray:
     """Embedded by the encoder that the index serves, which after a retraining is not yet the current one."""
     is_path = name.startswith("hf://") or os.path.exists(os.path.expanduser(name))
     if not (is_path or newest_record(lake, name)):
@@ -58,9 +91,12 @@ def _embedded(lake: Lake, name: str, fetcher: Fetcher | None, budget: int | None
 
     version = served_version(lake)
     (embedded,) = embed_checkpoints(lake, [name], fetcher, version=version, budget=budget)
-    if embedded.vector is None:
+    if (found := embedded.embedding) is None:
         raise UnknownQuery(f"{name} is not in the index, and as a path: {embedded.error}")
-    return np.asarray(embedded.vector, np.float32)
+    vector = {"both": found.network, "weights": found.weights, "responses": found.responses}[by]
+    if vector is None:
+        raise NoResponses(f"{name} was not run, so there are no responses to compare")
+    return vector.astype(np.float32)
 
 
 def example(lake: Lake) -> str | None:

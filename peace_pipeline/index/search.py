@@ -1,28 +1,38 @@
-"""Search in the index: by vector, by words in the cards, or by both."""
+"""Search in the index: by vector, by words, or by both; for networks, or for outputs of networks."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from peace_pipeline.index.tables import MODELS, connect, table_names
+from peace_pipeline.index.tables import MODELS, OUTPUTS, IndexTable, connect, table_names
 from peace_pipeline.lake import Lake
-from peace_pipeline.lake.keyed import quoted
+from peace_pipeline.lake.keyed import is_in, quoted
 
-_COLUMNS = ["model_id", "revision", "source", "task", "architecture"]
+By: TypeAlias = Literal["both", "weights", "responses"]
+"""What is compared of networks: all that is known of them, their weights alone, or their answers alone."""
+_COLUMN: dict[By, str] = {"both": "vector", "weights": "weights", "responses": "responses"}
 _PARTITIONS, _REFINED = 40, 50
 """Of the approximate index: how many of its parts are searched at least, and how many candidates for each answer are
 compared exactly. At 200,000 and a million vectors of 128 dimensions both together find all of the ten nearest."""
 
 
 class NoIndex(Exception):
-    """The lake has no index yet."""
+    """The lake has no index yet, or one that lacks what is asked for."""
 
 
 class BadFilter(ValueError):
     """A ``where`` that LanceDB can't run."""
+
+
+class NoResponses(Exception):
+    """A network that was not run, so that there are no answers to compare."""
+
+
+class UnknownOutput(Exception):
+    """An output that no network in the index has."""
 
 
 @dataclass(frozen=True)
@@ -42,30 +52,74 @@ class Hit:
         return asdict(self)
 
 
-def _models(lake: Lake) -> Any:
-    if lake.index.exists():
-        database = connect(lake)
-        if MODELS.name in table_names(database):
-            return database.open_table(MODELS.name)
-    raise NoIndex(f"no index in {lake.root}: `peace run` makes one when there is an encoder")
+@dataclass(frozen=True)
+class OutputHit:
+    """One output: the ``place`` (from 0) among those of its network, and its ``label`` where it has one.
+
+    ``similarity`` is the cosine to the output that was asked for, or ``None`` where words alone were asked for.
+    """
+
+    rank: int
+    model_id: str
+    revision: str
+    place: int
+    label: str | None
+    similarity: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
+        return asdict(self)
 
 
-def indexed_vector(lake: Lake, model_id: str) -> np.ndarray | None:
+def indexed_vector(lake: Lake, model_id: str, by: By = "both") -> np.ndarray | None:
     """The vector (dimension,) of a model in the index, or ``None`` where it isn't in it.
 
     Raises:
         NoIndex: where there is no index.
+        NoResponses: where it is in the index, but was not run and is compared by its answers.
     """
-    rows = (
-        _models(lake).search().where(f"model_id = {quoted(model_id)}").select(["vector"]).limit(1).to_list()
-    )
-    return np.asarray(rows[0]["vector"], np.float32) if rows else None
+    column = _COLUMN[by]
+    models = _open(lake, MODELS, column)
+    rows = models.search().where(f"model_id = {quoted(model_id)}").select([column]).limit(1).to_list()
+    if not rows:
+        return None
+    if rows[0][column] is None:
+        raise NoResponses(f"{model_id} was not run, so there are no responses to compare")
+    return np.asarray(rows[0][column], np.float32)
+
+
+def indexed_output(lake: Lake, name: str) -> tuple[str, np.ndarray]:
+    """The model and the descriptor (width,) of the output ``MODEL:LABEL``: a label, or its place, of a model.
+
+    Raises:
+        NoIndex: where there is no index.
+        UnknownOutput: where there is no such output in it.
+    """
+    cuts = [place for place, letter in enumerate(name) if letter == ":"]
+    owners = is_in("model_id", (name[:cut] for cut in cuts))
+    columns = ["model_id", "place", "label", "vector"]
+    rows = _open(lake, OUTPUTS, "vector").search().where(owners).select(columns).limit(None).to_list()
+    if not rows:
+        raise UnknownOutput(
+            f"{name} names no output in the index: give MODEL:LABEL, of a network that was run"
+        )
+    model_id = max((row["model_id"] for row in rows), key=len)
+    label = name[len(model_id) + 1 :]
+    own = sorted((row for row in rows if row["model_id"] == model_id), key=lambda row: row["place"])
+    named = [row for row in own if row["label"] == label] or [
+        row for row in own if str(row["place"]) == label
+    ]
+    if not named:
+        has = ", ".join(row["label"] or str(row["place"]) for row in own)
+        raise UnknownOutput(f"{model_id} has no output {label!r}; it has {has}")
+    return model_id, np.asarray(named[0]["vector"], np.float32)
 
 
 def search(
     lake: Lake,
     vector: np.ndarray | None = None,
     *,
+    by: By = "both",
     k: int = 10,
     where: str | None = None,
     text: str | None = None,
@@ -73,6 +127,7 @@ def search(
 ) -> list[Hit]:
     """The ``k`` models nearest to ``vector`` by cosine, best by ``text`` (BM25 over cards), or by both fused.
 
+    ``by`` says what ``vector`` is and what it is compared with; by answers only models that were run are found.
     ``where`` is an SQL filter over the columns of ``models``; ``without`` is a model id to leave out.
 
     Raises:
@@ -80,35 +135,88 @@ def search(
         BadFilter: where ``where`` can't be run.
         ValueError: where neither ``vector`` nor ``text`` is given.
     """
-    found = _query(_models(lake), vector, text)
+    rows = _found(lake, MODELS, vector, text, _COLUMN[by], k, where, without)
+    names = ["model_id", "revision", "source", "task", "architecture", "similarity"]
+    return [Hit(rank, **{name: row.get(name) for name in names}) for rank, row in enumerate(rows, 1)]
+
+
+def search_outputs(
+    lake: Lake,
+    vector: np.ndarray | None = None,
+    *,
+    k: int = 10,
+    where: str | None = None,
+    label: str | None = None,
+    without: str | None = None,
+) -> list[OutputHit]:
+    """The ``k`` outputs nearest to the descriptor ``vector`` by cosine, best by the words of ``label``, or both fused.
+
+    ``where`` is an SQL filter over the columns of ``outputs``; ``without`` is a model id to leave out.
+
+    Raises:
+        NoIndex: where there is no index.
+        BadFilter: where ``where`` can't be run.
+        ValueError: where neither ``vector`` nor ``label`` is given.
+    """
+    rows = _found(lake, OUTPUTS, vector, label, "vector", k, where, without)
+    names = ["model_id", "revision", "place", "label", "similarity"]
+    return [OutputHit(rank, **{name: row.get(name) for name in names}) for rank, row in enumerate(rows, 1)]
+
+
+def _open(lake: Lake, kind: IndexTable, column: str) -> Any:
+    if lake.index.exists():
+        database = connect(lake)
+        if MODELS.name in table_names(database):
+            if (
+                kind.name in table_names(database)
+                and column in (table := database.open_table(kind.name)).schema.names
+            ):
+                return table
+            raise NoIndex(
+                f"the index in {lake.root} is of an earlier version of PEACE: `peace run` makes it anew"
+            )
+    raise NoIndex(f"no index in {lake.root}: `peace run` makes one when there is an encoder")
+
+
+def _found(
+    lake: Lake,
+    kind: IndexTable,
+    vector: np.ndarray | None,
+    text: str | None,
+    column: str,
+    k: int,
+    where: str | None,
+    without: str | None,
+) -> list[Any]:
+    """Rows of a table, best first, with their ``similarity`` where there is a ``vector``."""
+    table = _open(lake, kind, column)
     filters = [f"({where})"] if where else []
     filters += [f"model_id <> {quoted(without)}"] if without else []
+    filters += [f"{column} IS NOT NULL"] if vector is not None and kind.columns.field(column).nullable else []
+    found = _query(table, vector, text, column)
     if filters:
         found = found.where(" AND ".join(filters), prefilter=True)
     try:
-        rows = found.limit(k).to_list()
+        rows = found.limit(k).to_list() if table.count_rows() else []
     except (RuntimeError, ValueError, OSError) as error:
         raise BadFilter(f"the index can't run this search: {str(error).splitlines()[0]}") from error
     if vector is not None:
         for row in rows:
-            row["similarity"] = _cosine(row["vector"], vector)
+            row["similarity"] = _cosine(row[column], vector)
         if text is None:
             rows.sort(key=lambda row: -row["similarity"])
-    return [
-        Hit(rank=rank, **{name: row.get(name) for name in (*_COLUMNS, "similarity")})
-        for rank, row in enumerate(rows, 1)
-    ]
+    return rows
 
 
-def _query(models: Any, vector: np.ndarray | None, text: str | None) -> Any:
+def _query(table: Any, vector: np.ndarray | None, text: str | None, column: str) -> Any:
     if vector is None:
         if text is None:
             raise ValueError("neither a vector nor words to search for")
-        return models.search(text, query_type="fts")
+        return table.search(text, query_type="fts")
     if text is None:
-        found = models.search(vector, vector_column_name="vector")
+        found = table.search(vector, vector_column_name=column)
     else:
-        found = models.search(query_type="hybrid", vector_column_name="vector").vector(vector).text(text)
+        found = table.search(query_type="hybrid", vector_column_name=column).vector(vector).text(text)
     found = found.distance_type("cosine").refine_factor(_REFINED)
     return found.minimum_nprobes(_PARTITIONS).maximum_nprobes(0)
 

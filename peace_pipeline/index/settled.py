@@ -1,4 +1,4 @@
-"""Which batches the index holds in full: a small table beside ``models`` and ``layers``, gone when they are."""
+"""Which batches the index holds in full: a small table beside theirs, gone when they are."""
 
 from __future__ import annotations
 
@@ -32,13 +32,8 @@ class Settled(NamedTuple):
     embedded: int
 
 
-def are_noted(lake: Lake) -> bool:
-    """Whether there is a note of what the index holds; an index of earlier versions of PEACE has none."""
-    return _table(lake).exists
-
-
 def settled_batches(lake: Lake) -> dict[str, Settled]:
-    """Batch → what it was indexed with; none where a table of the index is missing."""
+    """Batch → what it was indexed with; none where the index lacks a table or columns."""
     if not is_complete(lake):
         return {}
     found: dict[str, Settled] = {}

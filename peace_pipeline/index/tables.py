@@ -1,8 +1,8 @@
-"""The LanceDB tables ``models`` and ``layers``: written by key, and kept fast. Loads neither torch nor Dagster."""
+"""The LanceDB tables ``models``, ``layers``, ``outputs``: written by key, kept fast. Loads no torch and no Dagster."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.keyed import is_in
+from peace_pipeline.lake.tables import VECTORS, sized
 
 if TYPE_CHECKING:
     from lancedb import DBConnection
@@ -20,6 +21,8 @@ EXACT_ROWS = 100_000
 """Up to so many rows every vector is compared: 60 ms at 128 dimensions on one core, and 1.2 s at a million, where the
 approximate index takes 12 ms, and 100 ms where it has to be opened first."""
 
+_NULLS = "null"
+"""Vectors may be null; LanceDB refuses them otherwise."""
 _STALE_SHARE, _FRAGMENTS = 0.1, 256
 _GROWTH = 2
 
@@ -37,19 +40,26 @@ class IndexTable:
     scalars: tuple[str, ...] = ()
     text: str | None = None
 
-    def schema(self, dimension: int) -> pa.Schema:
-        """Of rows whose vectors have ``dimension``.
+    @property
+    def vectors(self) -> list[str]:
+        """The columns by which rows are nearest to others."""
+        return [name for name in VECTORS if name in self.columns.names]
+
+    def schema(self, sizes: Mapping[str, int]) -> pa.Schema:
+        """Of rows whose vectors have these ``sizes``, by column.
 
         The key is LanceDB's unenforced primary key: without it, two merges at once can insert the same row twice.
         """
         place = self.columns.get_field_index(self.key)
         marked = self.columns.field(place).with_metadata({"lance-schema:unenforced-primary-key": "true"})
-        vector = pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False)
-        return self.columns.set(place, marked).append(vector)
+        return sized(self.columns.set(place, marked), sizes)
 
 
-def _required(name: str) -> pa.Field:
-    return pa.field(name, pa.string(), nullable=False)
+def _required(name: str, kind: pa.DataType | None = None) -> pa.Field:
+    return pa.field(name, kind or pa.string(), nullable=False)
+
+
+_VECTOR = pa.list_(pa.float32())
 
 
 MODELS = IndexTable(
@@ -72,6 +82,10 @@ MODELS = IndexTable(
             ("metrics", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
             ("encoder_version", pa.string()),
             ("embedded_at", pa.timestamp("us", tz="UTC")),
+            ("run_by", pa.string()),
+            _required("vector", _VECTOR),
+            _required("weights", _VECTOR),
+            ("responses", _VECTOR),
         ]
     ),
     scalars=("task", "architecture", "source"),
@@ -85,17 +99,36 @@ LAYERS = IndexTable(
             _required("layer_id"),
             _required("model_id"),
             ("revision", pa.string()),
-            pa.field("layer", pa.int32(), nullable=False),
+            _required("layer", pa.int32()),
             ("name", pa.string()),
             ("kind", pa.string()),
             ("encoder_version", pa.string()),
+            _required("vector", _VECTOR),
         ]
     ),
     scalars=("model_id",),
 )
 """``layer_id`` is ``MODEL_ID#LAYER``."""
-INDEX_TABLES = {table.name: table for table in (MODELS, LAYERS)}
-LAYER_ID = "model_id || '#' || CAST(layer AS string)"
+OUTPUTS = IndexTable(
+    "outputs",
+    "output_id",
+    pa.schema(
+        [
+            _required("output_id"),
+            _required("model_id"),
+            ("revision", pa.string()),
+            _required("place", pa.int32()),
+            ("label", pa.string()),
+            ("encoder_version", pa.string()),
+            _required("vector", _VECTOR),
+        ]
+    ),
+    scalars=("model_id",),
+    text="label",
+)
+"""``output_id`` is ``MODEL_ID#PLACE``; only networks that were run have outputs."""
+INDEX_TABLES = {table.name: table for table in (OUTPUTS, LAYERS, MODELS)}
+"""In the order in which they are written: whoever finds a model finds its layers and outputs."""
 
 
 def connect(lake: Lake) -> DBConnection:
@@ -120,8 +153,30 @@ def table_names(database: DBConnection) -> set[str]:
 
 
 def is_complete(lake: Lake) -> bool:
-    """Whether both tables are there."""
-    return lake.index.exists() and {MODELS.name, LAYERS.name} <= table_names(connect(lake))
+    """Whether all tables are there, with all their columns."""
+    return (
+        lake.index.exists()
+        and INDEX_TABLES.keys() <= table_names(connect(lake))
+        and not is_of_earlier_layout(lake)
+    )
+
+
+def is_of_earlier_layout(lake: Lake) -> bool:
+    """Whether an earlier version of PEACE wrote the index: a table of it lacks columns."""
+    if not lake.index.exists():
+        return False
+    database = connect(lake)
+    there = table_names(database) & INDEX_TABLES.keys()
+    return any(not set(INDEX_TABLES[name].columns.names) <= _columns(database, name) for name in there)
+
+
+def _columns(database: DBConnection, name: str) -> set[str]:
+    return set(database.open_table(name).schema.names)
+
+
+def is_outdated(lake: Lake, version: str) -> bool:
+    """Whether the index is to be replaced as a whole: it serves another encoder, or is of an earlier layout."""
+    return served_version(lake) not in (None, version) or is_of_earlier_layout(lake)
 
 
 def served_version(lake: Lake) -> str | None:
@@ -145,10 +200,10 @@ def indexed_models(lake: Lake, model_ids: Iterable[str] | None = None) -> pa.Tab
     return found.limit(None).to_arrow()
 
 
-def open_or_create(database: DBConnection, kind: IndexTable, dimension: int) -> Table:
-    """The table of this kind."""
+def open_or_create(database: DBConnection, kind: IndexTable, sizes: Mapping[str, int]) -> Table:
+    """The table of this kind, with vectors of these ``sizes``."""
     if kind.name not in table_names(database):
-        return database.create_table(kind.name, schema=kind.schema(dimension))
+        return database.create_table(kind.name, schema=kind.schema(sizes))
     return database.open_table(kind.name)
 
 
@@ -156,19 +211,20 @@ def upsert(table: Table, kind: IndexTable, rows: pa.Table) -> None:
     """Insert ``rows``, or put them in the place of those of equal key; rows that are not touched are not read."""
     if len(rows):
         rows = rows.select(table.schema.names).cast(table.schema)
-        table.merge_insert(kind.key).when_matched_update_all().when_not_matched_insert_all().execute(rows)
+        merge = table.merge_insert(kind.key).when_matched_update_all().when_not_matched_insert_all()
+        merge.execute(rows, on_bad_vectors=_NULLS)
 
 
 def replace(
-    database: DBConnection, kind: IndexTable, dimension: int, rows: Iterator[pa.RecordBatch]
+    database: DBConnection, kind: IndexTable, sizes: Mapping[str, int], rows: Iterator[pa.RecordBatch]
 ) -> Table:
     """All rows of a table by others, in one commit and batch by batch, so that memory doesn't grow with the table.
 
     The indexes of the rows before go with them and are built anew; until then a search compares every row, and one
     for words fails.
     """
-    reader = pa.RecordBatchReader.from_batches(kind.schema(dimension), rows)
-    table = database.create_table(kind.name, reader, mode="overwrite")
+    reader = pa.RecordBatchReader.from_batches(kind.schema(sizes), rows)
+    table = database.create_table(kind.name, reader, mode="overwrite", on_bad_vectors=_NULLS)
     maintain(table, kind)
     return table
 
@@ -192,7 +248,8 @@ def maintain(
     fragments = table.stats()["fragment_stats"]["num_fragments"] - rows // 2**20
     if unindexed > _STALE_SHARE * rows or fragments > _FRAGMENTS or (thoroughly and unindexed):
         table.optimize()
-    _index_vectors(table, rows, exact_rows)
+    for column in kind.vectors:
+        _index_vectors(table, column, exact_rows)
 
 
 def _index_columns(table: Table, kind: IndexTable) -> None:
@@ -205,17 +262,18 @@ def _index_columns(table: Table, kind: IndexTable) -> None:
         table.create_index(kind.text, config=FTS())
 
 
-def _index_vectors(table: Table, rows: int, exact_rows: int) -> None:
+def _index_vectors(table: Table, column: str, exact_rows: int) -> None:
     """The index is named after the number of rows that its centroids were made from (earlier: ``vector_idx``)."""
     from lancedb.index import IvfRq
 
-    counts = {index.name: index.name.rpartition("_")[2] for index in _vector_indexes(table)}
+    rows = table.count_rows(f"{column} IS NOT NULL")
+    counts = {index.name: index.name.rpartition("_")[2] for index in _vector_indexes(table, column)}
     trained = {name: int(count) if count.isdecimal() else 0 for name, count in counts.items()}
     if rows > exact_rows and rows > _GROWTH * max(trained.values(), default=0):
-        table.create_index("vector", config=IvfRq(distance_type="cosine"), name=f"vector_{rows}")
+        table.create_index(column, config=IvfRq(distance_type="cosine"), name=f"{column}_{rows}")
         for name in trained:
             table.drop_index(name)
 
 
-def _vector_indexes(table: Table) -> list[Any]:
-    return [index for index in table.list_indices() if index.columns == ["vector"]]
+def _vector_indexes(table: Table, column: str) -> list[Any]:
+    return [index for index in table.list_indices() if index.columns == [column]]

@@ -67,10 +67,12 @@ class Lake:
         return tables.WIRINGS.under(self.root, batch=batch)
 
     def embeddings(self, level: str, encoder_version: str, batch: str) -> Path:
-        """Embeddings of one batch; ``level`` is ``network``, ``layer``, or ``outcomes`` for what became of each."""
+        """Embeddings of one batch; ``level`` is ``network``, ``layer``, ``output``, or ``outcomes`` for what became
+        of each."""
         table = {
             "network": tables.NETWORK_EMBEDDINGS,
             "layer": tables.LAYER_EMBEDDINGS,
+            "output": tables.OUTPUT_EMBEDDINGS,
             "outcomes": tables.EMBEDDING_OUTCOMES,
         }[level]
         return table.under(self.root, encoder_version=encoder_version, batch=batch)

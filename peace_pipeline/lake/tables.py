@@ -21,8 +21,8 @@ class Table:
 
     ``asset`` writes it to ``path`` under the lake's root, where the names in braces are given by the caller. Rows are
     unique by ``key``. A column that may not be null may not be an empty text either; ``values`` lists what a column
-    may hold, ``counts`` names integers that are never negative. Skipped rows have a reason, vectors have norm 1, and
-    lists of ``values`` are not empty, in every table that has such columns.
+    may hold, ``counts`` names integers that are never negative. Skipped rows have a reason, ``VECTORS`` have norm 1,
+    and lists of ``values`` are not empty, in every table that has such columns.
     """
 
     name: str
@@ -42,17 +42,28 @@ class Table:
         """Whether each batch has its file, written by an asset that has batches as partitions."""
         return "{batch}" in self.path and self.asset != "zoo_crawl"
 
-    def with_vectors(self, dimension: int) -> pa.Schema:
-        """The schema with vectors of ``dimension``."""
-        position = self.schema.get_field_index("vector")
-        vector = pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False)
-        return self.schema.set(position, vector)
+    def sized(self, **sizes: int) -> pa.Schema:
+        """The schema with vectors of these ``sizes``, by column."""
+        return sized(self.schema, sizes)
+
+
+def sized(schema: pa.Schema, sizes: Mapping[str, int]) -> pa.Schema:
+    """The ``schema`` with a fixed size for each column of vectors that ``sizes`` names."""
+    for name, size in sizes.items():
+        position = schema.get_field_index(name)
+        vectors = schema.field(position).with_type(pa.list_(pa.float32(), size))
+        schema = schema.set(position, vectors)
+    return schema
 
 
 def _required(name: str, kind: pa.DataType | None = None) -> pa.Field:
     return pa.field(name, kind or pa.string(), nullable=False)
 
 
+VECTORS = ("vector", "weights", "responses")
+"""Columns of vectors, which all have norm 1: a network's (or a layer's, an output's), and of a network those that say
+what its weights alone, and its answers alone, tell of it."""
+_VECTOR = pa.list_(pa.float32())
 _STATUS = {"status": (NEW, SKIPPED, DELETED)}
 _MODEL = [_required("model_id"), _required("revision")]
 _OUTCOME = [*_MODEL, _required("status"), ("reason", pa.string()), ("passing", pa.bool_())]
@@ -184,12 +195,18 @@ NETWORK_EMBEDDINGS = Table(
             *_MODEL,
             _required("encoder_version"),
             _required("embedded_at", _TIME),
-            _required("vector", pa.list_(pa.float32())),
+            ("run_by", pa.string()),
+            _required("vector", _VECTOR),
+            _required("weights", _VECTOR),
+            ("responses", _VECTOR),
         ]
     ),
     key=("model_id",),
 )
-"""One row a network."""
+"""One row a network: its vector, that of its weights alone, and the sketch of its answers, null where it wasn't run.
+
+``responses`` has no fixed size in Parquet, where pyarrow can't read such a column with nulls.
+"""
 
 LAYER_EMBEDDINGS = Table(
     "layer_embeddings",
@@ -202,13 +219,31 @@ LAYER_EMBEDDINGS = Table(
             _required("layer", pa.int32()),
             _required("name"),
             _required("kind"),
-            _required("vector", pa.list_(pa.float32())),
+            _required("vector", _VECTOR),
         ]
     ),
     key=("model_id", "layer"),
     counts=("layer",),
 )
 """One row a layer of a network."""
+
+OUTPUT_EMBEDDINGS = Table(
+    "output_embeddings",
+    "network_embeddings",
+    "embeddings/{encoder_version}/output/{batch}.parquet",
+    pa.schema(
+        [
+            *_MODEL,
+            _required("encoder_version"),
+            _required("place", pa.int32()),
+            ("label", pa.string()),
+            _required("vector", _VECTOR),
+        ]
+    ),
+    key=("model_id", "place"),
+    counts=("place",),
+)
+"""One row an output of a network that was run."""
 
 EMBEDDING_OUTCOMES = Table(
     "embedding_outcomes",
@@ -230,6 +265,7 @@ TABLES = {
         PAIRS,
         NETWORK_EMBEDDINGS,
         LAYER_EMBEDDINGS,
+        OUTPUT_EMBEDDINGS,
         EMBEDDING_OUTCOMES,
     )
 }

@@ -5,15 +5,16 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandera.pandas as pa
 import pyarrow as arrow
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from peace_pipeline.lake.tables import SKIPPED, TABLES, Table
+from peace_pipeline.lake.tables import SKIPPED, TABLES, VECTORS, Table
 
 _SIZE = pa.Column(int, pa.Check.gt(0), coerce=True)
-_NORM = pa.Column(float, pa.Check.in_range(0.999, 1.001))
+_NORM = pa.Check.in_range(0.999, 1.001)
 
 
 def violations(table: Table, path: Path) -> list[str]:
@@ -33,13 +34,13 @@ def violations(table: Table, path: Path) -> list[str]:
 
 @cache
 def contract(name: str) -> pa.DataFrameSchema:
-    """The pandera schema of a table; the size of ``values`` and the norm of ``vector`` stand for these columns."""
+    """The pandera schema of a table; the size of ``values`` and the norms of vectors stand for these columns."""
     table = TABLES[name]
     columns = {field.name: column for field in table.schema if (column := _column(table, field))}
     if "values" in table.schema.names:
         columns["size"] = _SIZE
-    if "vector" in table.schema.names:
-        columns["norm"] = _NORM
+    for name in set(VECTORS) & set(table.schema.names):
+        columns[f"{name}_norm"] = pa.Column(float, _NORM, nullable=table.schema.field(name).nullable)
     checks = [_SKIPPED_HAVE_REASONS] if {"status", "reason"} <= set(table.schema.names) else []
     return pa.DataFrameSchema(columns, unique=list(table.key), checks=checks)
 
@@ -67,7 +68,7 @@ _SKIPPED_HAVE_REASONS = pa.Check(_reasoned, name="skipped rows have a reason")
 
 
 def _readable(file: pq.ParquetFile, schema: pa.DataFrameSchema) -> arrow.Table:
-    """The columns that the contract names, with the sizes of ``values`` and the norms of ``vector``."""
+    """The columns that the contract names, with the sizes of ``values`` and the norms of vectors."""
     present = file.schema_arrow.names
     table = file.read(columns=[name for name in schema.columns if name in present])
     if "values" in present:
@@ -77,8 +78,16 @@ def _readable(file: pq.ParquetFile, schema: pa.DataFrameSchema) -> arrow.Table:
             for size in pc.list_value_length(group["values"]).to_pylist()
         ]
         table = table.append_column("size", arrow.array(sizes, arrow.int64()))
-    if "vector" in present:
-        vectors = file.read(columns=["vector"])["vector"].combine_chunks()
-        flat = vectors.flatten().to_numpy().reshape(len(vectors), vectors.type.list_size)
-        table = table.append_column("norm", arrow.array((flat.astype(float) ** 2).sum(1) ** 0.5))
+    for name in set(VECTORS) & set(present):
+        table = table.append_column(f"{name}_norm", arrow.array(_norms(file.read(columns=[name])[name])))
     return table
+
+
+def _norms(vectors: arrow.ChunkedArray) -> np.ndarray:
+    """Of each vector; NaN where there is none."""
+    there = vectors.is_valid().to_numpy()
+    flat = vectors.drop_null().combine_chunks().flatten().to_numpy().astype(float)
+    norms = np.full(len(vectors), np.nan)
+    if there.any():
+        norms[there] = np.linalg.norm(flat.reshape(there.sum(), -1), axis=1)
+    return norms

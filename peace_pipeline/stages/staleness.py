@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 from peace_pipeline.encoder.store import current_version
-from peace_pipeline.index.settled import Settled
-from peace_pipeline.index.tables import served_version
+from peace_pipeline.index.settled import Settled, settled_batches
+from peace_pipeline.index.tables import is_outdated
 from peace_pipeline.lake import Lake, batch_names
-from peace_pipeline.stages.embed import LAYER, NETWORK, embedded_batches, written_at
-from peace_pipeline.stages.index import batches_in_index, reading
+from peace_pipeline.stages.embed import LAYER, NETWORK, OUTPUT, embedded_batches, written_at
+from peace_pipeline.stages.index import reading
 from peace_pipeline.stages.order import EMBED, EXTRACT, INDEX, LAYERS
 from peace_pipeline.weights.layer_table import is_read_alike
 from peace_pipeline.zoo.current import Current
@@ -29,8 +29,8 @@ def stale_batches(lake: Lake) -> dict[str, str]:
     that went through to the index only the names and times of its files are looked at: a later model revision is in
     a later batch, and what is done again has a later time. Where nothing was stale and no folder changed since, not
     even these.
-    Without an encoder nothing after the layer tables is stale. While the index serves an older encoder it waits for
-    the last batch to be embedded, so until then no batch has to be indexed.
+    Without an encoder nothing after the layer tables is stale. While the index serves an older encoder, or is of an
+    earlier version of PEACE, it waits for the last batch to be embedded, so until then no batch has to be indexed.
     """
     version = current_version(lake)
     seen = _seen(lake, version)
@@ -48,7 +48,7 @@ def _seen(lake: Lake, version: str | None) -> _Seen:
     A folder that changed just now may change again without its time saying so, so it never looks the same twice.
     """
     tables = [lake.zoo("x"), lake.inventory("x"), lake.layers("x"), lake.wirings("x"), lake.index / "x"]
-    tables += [lake.embeddings(level, version or "none", "x") for level in (NETWORK, LAYER)]
+    tables += [lake.embeddings(level, version or "none", "x") for level in (NETWORK, LAYER, OUTPUT)]
     tables += [lake.index / "settled.lance" / "_versions" / "x"]
     now = time.time_ns()
     times = [table.parent.stat().st_mtime_ns if table.parent.exists() else 0 for table in tables]
@@ -56,7 +56,7 @@ def _seen(lake: Lake, version: str | None) -> _Seen:
 
 
 def _stale_batches(lake: Lake, version: str | None) -> dict[str, str]:
-    batches, settled = Current(lake).batches(), batches_in_index(lake)
+    batches, settled = Current(lake).batches(), settled_batches(lake)
     inventories, layers, wirings = (
         batch_names(table("x").parent) for table in (lake.inventory, lake.layers, lake.wirings)
     )
@@ -69,7 +69,7 @@ def _stale_batches(lake: Lake, version: str | None) -> dict[str, str]:
             stale[batch] = LAYERS
         elif version and batch not in embedded:
             stale[batch] = EMBED
-    if version and not (stale and served_version(lake) not in (None, version)):
+    if version and not (stale and is_outdated(lake, version)):
         written = written_at(lake, version, (batch for batch in batches if batch not in stale))
         for batch, at in written.items():
             if settled.get(batch) != (version, reading(), at):

@@ -8,9 +8,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipeline import NETWORKS, Workplace, place
+from peace_pipeline.responses.answers import Response
+from peace_pipeline.responses.standard import NUMBERS, PROBES, VERSION
+from peace_pipeline.stages.embed import embed_batch
+from peace_pipeline.stages.index import update_index
+from tests.pipeline import NETWORKS, Workplace, own, place
 
-__all__ = ["place"]
+__all__ = ["own", "place"]
 
 
 def test_embed(place: Workplace, tmp_path: Path) -> None:
@@ -48,3 +52,46 @@ def test_search(place: Workplace) -> None:
     both = place.peace("search", query, "--text", "dogs", "--json").json
     assert all(row["similarity"] is not None for row in both)
     assert "n00" in place.peace("search", query).out
+
+
+def test_search_by_one_sense(place: Workplace) -> None:
+    query = "directory:zoo/n000"
+    rows = place.peace("search", query, "--by", "weights", "-k", "3", "--json").json
+    assert [row["rank"] for row in rows] == [1, 2, 3]
+    (itself,) = place.peace("search", "zoo/n000", "--by", "weights", "-k", "1", "--json").json
+    assert (itself["model_id"], round(itself["similarity"], 4)) == (query, 1)
+    assert "by" in place.peace("search", "--text", "cats", "--by", "weights", code=2).err
+
+
+@pytest.mark.parametrize("options", [["a"], ["--text", "cats"], ["--by", "weights"]])
+def test_outputs_are_asked_for_by_themselves(place: Workplace, options: list[str]) -> None:
+    assert "--output" in place.peace("search", "--label", "cats", *options, code=2).err
+
+
+def test_search_for_outputs(own: Workplace) -> None:
+    (batch,) = own.lake.batches()
+    ids = [f"directory:zoo/n{number:03}" for number in range(3)]
+    logits = np.random.default_rng(0).normal(size=(3, PROBES, 4)).astype(np.float32)
+    names = [("cat", "dog", "red panda", "owl"), ("owl", "wolf", "bat", "eel"), None]
+    found = [
+        Response(key, NUMBERS, each, VERSION, "torch", labels)
+        for key, each, labels in zip(ids, logits, names, strict=True)
+    ]
+    embed_batch(own.lake, batch, responses={each.key: each for each in found})
+    update_index(own.lake, batch)
+    rows = own.peace("search", "--output", f"{ids[0]}:red panda", "--json").json
+    assert list(rows[0]) == ["rank", "model_id", "revision", "place", "label", "similarity"]
+    assert {row["model_id"] for row in rows} == set(ids[1:])
+    similarities = [row["similarity"] for row in rows]
+    assert similarities == sorted(similarities, reverse=True)
+    rows = own.peace("search", "--label", "owls", "--json").json
+    assert {(row["model_id"], row["place"], row["similarity"]) for row in rows} == {
+        (ids[0], 3, None),
+        (ids[1], 0, None),
+    }
+    assert "red panda" in own.peace("search", "--label", "panda").out
+    assert "it has cat, dog" in own.peace("search", "--output", f"{ids[0]}:cow", code=1).err
+    hits = own.peace("search", ids[0], "--by", "responses", "--json").json
+    assert {hit["model_id"] for hit in hits} == set(ids[1:])
+    assert "was not run" in own.peace("search", "directory:zoo/n007", "--by", "responses", code=1).err
+    assert "was not run" in own.peace("search", "zoo/n007", "--by", "responses", code=1).err

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from peace_pipeline.index.lookup import UnknownQuery, example, find
-from peace_pipeline.index.search import NoIndex
+from peace_pipeline.index.lookup import UnknownQuery, example, find, find_outputs
+from peace_pipeline.index.search import NoIndex, NoResponses
 from peace_pipeline.lake import Lake
-from tests.indexed import filled
+from tests.indexed import QUOTED, answered, filled
 from tests.lakes import write_network
 
-__all__ = ["filled"]
+__all__ = ["answered", "filled"]
 SEARCH = """
 import sys
 from peace_pipeline.cli.app import app
@@ -44,6 +44,23 @@ def test_a_path_is_embedded(filled: Lake, zoo: Path, tmp_path: Path) -> None:
     hit = find(filled, str(folder), k=1)[0]
     assert hit.model_id == "directory:zoo/a"
     assert hit.similarity == pytest.approx(1, abs=1e-5)
+
+
+def test_a_network_is_compared_by_one_sense(answered: Lake, tmp_path: Path) -> None:
+    a = "directory:zoo/a"
+    assert [hit.model_id for hit in find(answered, a, by="responses")] == [f"directory:zoo/{QUOTED}"]
+    folder = write_network(tmp_path / "copy", "mlp", 1)
+    hit = find(answered, str(folder), by="weights", k=1)[0]
+    assert hit.model_id == a
+    assert hit.similarity == pytest.approx(1, abs=1e-5)
+    with pytest.raises(NoResponses, match="zoo/b was not run"):
+        find(answered, "directory:zoo/b", by="responses")
+
+
+def test_outputs_of_other_networks_are_found(answered: Lake) -> None:
+    hits = find_outputs(answered, "directory:zoo/a:owl")
+    assert {hit.model_id for hit in hits} == {f"directory:zoo/{QUOTED}"}
+    assert [hit.place for hit in find_outputs(answered, label="owls")] == [3]
 
 
 def test_a_path_without_a_network_says_why(filled: Lake, tmp_path: Path) -> None:

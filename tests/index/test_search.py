@@ -9,11 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from peace_pipeline.index.search import BadFilter, NoIndex, indexed_vector, search
+from peace_pipeline.index.search import (
+    BadFilter,
+    NoIndex,
+    NoResponses,
+    UnknownOutput,
+    indexed_output,
+    indexed_vector,
+    search,
+    search_outputs,
+)
 from peace_pipeline.lake import Lake
-from tests.indexed import QUOTED, filled
+from tests.indexed import ANIMALS, QUOTED, answered, filled
 
-__all__ = ["filled"]
+__all__ = ["answered", "filled"]
 
 
 def ids(hits: list[Any]) -> list[str]:
@@ -65,6 +74,64 @@ def test_searches_that_make_no_sense(lake: Lake) -> None:
         search(lake, np.ones(8, np.float32))
     with pytest.raises(NoIndex):
         indexed_vector(lake, "a")
+
+
+def test_search_by_one_sense(answered: Lake) -> None:
+    a = "directory:zoo/a"
+    for by in ("both", "weights"):
+        hits = search(answered, indexed_vector(answered, a, by), by=by)
+        assert ids(hits)[0] == "a"
+        assert hits[0].similarity == pytest.approx(1, abs=1e-5)
+        assert set(ids(hits)) == {"a", "b", QUOTED}
+    sketch = indexed_vector(answered, a, "responses")
+    hits = search(answered, sketch, by="responses")
+    assert ids(hits) == ["a", QUOTED], "only what was run has responses"
+    assert hits[0].similarity == pytest.approx(1, abs=1e-5)
+    assert set(ids(search(answered, sketch, by="responses", text="animals"))) == {"a", QUOTED}
+    assert ids(search(answered, sketch, by="responses", where="architecture = 'cnn'")) == []
+    with pytest.raises(NoResponses, match="zoo/b was not run"):
+        indexed_vector(answered, "directory:zoo/b", "responses")
+    assert indexed_vector(answered, "directory:zoo/nowhere", "responses") is None
+
+
+def test_outputs_near_an_output_and_by_their_labels(answered: Lake) -> None:
+    model_id, vector = indexed_output(answered, "directory:zoo/a:red panda")
+    assert model_id == "directory:zoo/a"
+    assert np.array_equal(indexed_output(answered, "directory:zoo/a:2")[1], vector)
+    hits = search_outputs(answered, vector)
+    assert [hit.rank for hit in hits] == list(range(1, 9))
+    assert (hits[0].model_id, hits[0].place, hits[0].label) == (model_id, 2, "red panda")
+    assert hits[0].similarity == pytest.approx(1, abs=1e-5)
+    assert {hit.label for hit in hits if hit.model_id != model_id} == {None}
+    others = search_outputs(answered, vector, without=model_id)
+    assert {hit.model_id for hit in others} == {f"directory:zoo/{QUOTED}"}
+    assert [hit.label for hit in search_outputs(answered, label="panda")] == ["red panda"]
+    assert search_outputs(answered, label="panda")[0].similarity is None
+    assert search_outputs(answered, label="zebra") == []
+    assert [hit.place for hit in search_outputs(answered, vector, where="place = 3 AND label = 'owl'")] == [3]
+    assert search_outputs(answered, vector, label="dog", k=1)[0].similarity is not None
+    with pytest.raises(BadFilter):
+        search_outputs(answered, vector, where="no_such_column = 1")
+
+
+@pytest.mark.parametrize(
+    "name", ["directory:zoo/b:0", "directory:zoo/nowhere:0", "a", "directory:zoo/a", "' OR 1=1:0"]
+)
+def test_outputs_that_are_not_there(answered: Lake, name: str) -> None:
+    with pytest.raises(UnknownOutput, match="names no output"):
+        indexed_output(answered, name)
+
+
+def test_labels_that_a_model_lacks_are_told_with_those_that_it_has(answered: Lake) -> None:
+    with pytest.raises(UnknownOutput, match=f"no output 'cow'; it has {', '.join(ANIMALS)}"):
+        indexed_output(answered, "directory:zoo/a:cow")
+    with pytest.raises(UnknownOutput, match="it has 0, 1, 2, 3"):
+        indexed_output(answered, f"directory:zoo/{QUOTED}:cow")
+
+
+def test_where_nothing_was_run_there_are_no_outputs(filled: Lake) -> None:
+    assert search_outputs(filled, label="cat") == []
+    assert search(filled, np.ones(256, np.float32), by="responses") == []
 
 
 @pytest.mark.parametrize("module", ["peace_pipeline.index", "peace_pipeline.index.search"])

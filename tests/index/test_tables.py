@@ -21,6 +21,7 @@ from peace_pipeline.index.tables import (
 from peace_pipeline.lake import Lake
 
 DIMENSION, ROWS, NEAREST = 32, 3000, 10
+SIZES = {"vector": DIMENSION, "weights": DIMENSION, "responses": 16}
 
 
 def clustered(count: int, seed: int = 0) -> np.ndarray:
@@ -45,7 +46,8 @@ def rows_of(vectors: np.ndarray, version: str = "one", start: int = 0) -> pa.Tab
         "card": ["a card"] * len(vectors),
         "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), DIMENSION),
     }
-    schema = MODELS.schema(DIMENSION)
+    columns["weights"] = columns["vector"]
+    schema = MODELS.schema(SIZES)
     return pa.table(
         [columns.get(name, pa.nulls(len(vectors))) for name in schema.names], names=schema.names
     ).cast(schema)
@@ -54,7 +56,7 @@ def rows_of(vectors: np.ndarray, version: str = "one", start: int = 0) -> pa.Tab
 @pytest.fixture
 def approximate(lake: Lake) -> Lake:
     """A lake whose table of models has an approximate index, as large ones have."""
-    table = open_or_create(connect(lake), MODELS, DIMENSION)
+    table = open_or_create(connect(lake), MODELS, SIZES)
     upsert(table, MODELS, rows_of(clustered(ROWS)))
     maintain(table, MODELS, exact_rows=1000)
     assert vector_indexes(lake) == [f"vector_{ROWS}"]
@@ -64,6 +66,26 @@ def approximate(lake: Lake) -> Lake:
 def vector_indexes(lake: Lake) -> list[str]:
     indexes = connect(lake).open_table("models").list_indices()
     return [index.name for index in indexes if index.columns == ["vector"]]
+
+
+def test_every_vector_that_is_searched_is_indexed_where_enough_rows_have_it(approximate: Lake) -> None:
+    table = connect(approximate).open_table("models")
+    assert {column for index in table.list_indices() for column in index.columns} >= {"vector", "weights"}
+    rows = rows_of(clustered(ROWS))
+    position = rows.schema.get_field_index("responses")
+    answers = [row[:16].tolist() if number % 2 else None for number, row in enumerate(clustered(ROWS, 8))]
+    upsert(
+        table,
+        MODELS,
+        rows.set_column(
+            position, rows.schema.field(position), pa.array(answers, rows.schema.field(position).type)
+        ),
+    )
+    maintain(table, MODELS, exact_rows=1000)
+    assert f"responses_{ROWS // 2}" in {index.name for index in table.list_indices()}
+    hits = search(approximate, np.asarray(answers[7], np.float32), by="responses", k=ROWS)
+    assert hits[0].model_id == "m00007"
+    assert {int(hit.model_id[1:]) % 2 for hit in hits} == {1}
 
 
 def assert_found(lake: Lake, vectors: np.ndarray) -> None:
@@ -100,7 +122,7 @@ def test_filters_leave_enough_answers(approximate: Lake) -> None:
 
 def test_after_a_replacement_by_another_space_recall_stays(approximate: Lake) -> None:
     vectors = rotated(clustered(ROWS))
-    replace(connect(approximate), MODELS, DIMENSION, iter(rows_of(vectors, "two").to_batches(500)))
+    replace(connect(approximate), MODELS, SIZES, iter(rows_of(vectors, "two").to_batches(500)))
     maintain(connect(approximate).open_table("models"), MODELS, exact_rows=1000)
     assert vector_indexes(approximate) == [f"vector_{ROWS}"]
     assert served_version(approximate) == "two"
@@ -121,7 +143,7 @@ def test_a_table_that_doubled_gets_new_centroids(approximate: Lake) -> None:
 
 def test_an_index_of_an_earlier_version_stays_until_it_pays_to_train_anew(lake: Lake) -> None:
     vectors = clustered(ROWS)
-    table = open_or_create(connect(lake), MODELS, DIMENSION)
+    table = open_or_create(connect(lake), MODELS, SIZES)
     upsert(table, MODELS, rows_of(vectors))
     table.create_index("vector", config=IvfPq(distance_type="cosine", num_partitions=4, num_sub_vectors=8))
     maintain(table, MODELS, exact_rows=ROWS)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.lake.tables import LAYER_EMBEDDINGS, NETWORK_EMBEDDINGS, TABLES, Table
+from peace_pipeline.lake.tables import LAYER_EMBEDDINGS, NETWORK_EMBEDDINGS, OUTPUT_EMBEDDINGS, TABLES, Table
 
 PARTS = {"batch": "b", "encoder_version": "v"}
 
@@ -29,7 +29,7 @@ def test_what_is_said_of_columns_is_said_of_its_columns(table: Table) -> None:
 def test_the_lake_s_paths_are_those_of_its_tables(lake: Lake) -> None:
     paths = {table.under(lake.root, **PARTS) for table in TABLES.values()}
     known = {lake.zoo("b"), lake.inventory("b"), lake.layers("b"), lake.wirings("b"), lake.pairs}
-    assert known | {lake.embeddings(level, "v", "b") for level in ("network", "layer")} <= paths
+    assert known | {lake.embeddings(level, "v", "b") for level in ("network", "layer", "output")} <= paths
     assert all(path.is_relative_to(lake.root) for path in paths)
 
 
@@ -39,8 +39,8 @@ def test_paths_may_be_patterns(lake: Lake) -> None:
 
 
 def test_vectors_are_of_one_size(lake: Lake) -> None:
-    for table in (NETWORK_EMBEDDINGS, LAYER_EMBEDDINGS):
-        schema = table.with_vectors(4)
+    for table in (NETWORK_EMBEDDINGS, LAYER_EMBEDDINGS, OUTPUT_EMBEDDINGS):
+        schema = table.sized(vector=4)
         assert schema.field("vector").type == pa.list_(pa.float32(), 4)
         assert not schema.field("vector").nullable
         assert schema.names == table.schema.names

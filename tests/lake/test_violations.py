@@ -12,7 +12,16 @@ from safetensors.torch import save_file
 from torch import ones
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.lake.tables import INVENTORY, LAYERS, MODEL_RECORDS, PAIRS, TABLES, WIRINGS, Table
+from peace_pipeline.lake.tables import (
+    INVENTORY,
+    LAYERS,
+    MODEL_RECORDS,
+    PAIRS,
+    TABLES,
+    VECTORS,
+    WIRINGS,
+    Table,
+)
 from peace_pipeline.lake.violations import violations
 from peace_pipeline.stages.pairs import write_pairs
 from peace_pipeline.zoo import ModelRecord
@@ -30,17 +39,18 @@ GOOD: dict[str, dict[str, Any]] = {
         "shape": [1, 1], "dtype": "float32", "sampled": False, "values": [1.0],
     },
     "contrastive_pairs": {"anchor": "m", "other": "n", "relation": "positive", "reason": "same_run"},
-    "network_embeddings": {**KEY, "encoder_version": "v", "embedded_at": 0, "vector": UNIT},
+    "network_embeddings": {**KEY, "encoder_version": "v", "embedded_at": 0, "vector": UNIT, "weights": UNIT},
     "layer_embeddings": {
         **KEY, "encoder_version": "v", "layer": 0, "name": "a", "kind": "linear", "vector": UNIT,
     },
+    "output_embeddings": {**KEY, "encoder_version": "v", "place": 0, "vector": UNIT},
     "embedding_outcomes": {**KEY, "encoder_version": "v", "status": "new"},
 }  # fmt: skip
 
 
 def found(name: str, folder: Path, *rows: dict[str, Any]) -> list[str]:
     table = TABLES[name]
-    schema = table.with_vectors(4) if "vector" in table.schema.names else table.schema
+    schema = table.sized(**{column: 4 for column in VECTORS[:2] if column in table.schema.names})
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), folder / "t.parquet")
     return violations(table, folder / "t.parquet")
 
@@ -74,6 +84,9 @@ BROKEN = [
     ("contrastive_pairs", "reason", ""),
     ("network_embeddings", "vector", [0.5, 0.0, 0.0, 0.0]),
     ("network_embeddings", "vector", [float("nan"), 0.0, 0.0, 0.0]),
+    ("network_embeddings", "weights", [0.5, 0.0, 0.0, 0.0]),
+    ("network_embeddings", "responses", [0.5, 0.0, 0.0, 0.0]),
+    ("output_embeddings", "place", -1),
     ("network_embeddings", "encoder_version", ""),
     ("layer_embeddings", "vector", [0.0, 0.0, 0.0, 0.0]),
     ("layer_embeddings", "layer", -1),

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from lancedb.db import LanceDBConnection
@@ -20,11 +21,13 @@ from lancedb.table import LanceTable
 from safetensors.torch import load_file
 
 from peace_pipeline.encoder import store
-from peace_pipeline.index.search import search
-from peace_pipeline.index.tables import connect
+from peace_pipeline.index.search import NoIndex, search, search_outputs
+from peace_pipeline.index.tables import INDEX_TABLES, connect
 from peace_pipeline.lake import Lake
-from peace_pipeline.lake.tables import LAYERS, NETWORK_EMBEDDINGS, PAIRS, TABLES
+from peace_pipeline.lake.tables import LAYERS, NETWORK_EMBEDDINGS, OUTPUT_EMBEDDINGS, PAIRS, TABLES
 from peace_pipeline.lake.violations import violations
+from peace_pipeline.responses.answers import Response
+from peace_pipeline.responses.standard import NUMBERS, PROBES, SKETCH, VERSION
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.embed import embed_batch
 from peace_pipeline.stages.extract import extract_batch
@@ -33,10 +36,22 @@ from peace_pipeline.stages.layers import layer_batch
 from peace_pipeline.stages.order import stages_from
 from peace_pipeline.stages.staleness import stale_batches
 from peace_pipeline.zoo.contents import Contents
-from tests.indexed import QUOTED, STAGES, filled, keys, new_encoder, process, rows, versions
+from tests.indexed import (
+    ANIMALS,
+    QUOTED,
+    STAGES,
+    answered,
+    answers_of,
+    filled,
+    keys,
+    new_encoder,
+    process,
+    rows,
+    versions,
+)
 from tests.lakes import card_of, directory, write_model, write_network
 
-__all__ = ["filled"]
+__all__ = ["answered", "filled"]
 
 
 def test_plain_lancedb_reads_the_rows(filled: Lake) -> None:
@@ -64,24 +79,35 @@ def test_every_table_keeps_its_contract(filled: Lake) -> None:
 
 
 def as_an_older_version_leaves_it(lake: Lake) -> None:
-    """Without what later versions of PEACE added to the index."""
+    """Without what later versions of PEACE added to the index and to the embeddings."""
     database = connect(lake)
-    database.drop_table("settled")
-    database.open_table("models").drop_columns(["content"])
+    for name in ("settled", "outputs"):
+        database.drop_table(name)
+    database.open_table("models").drop_columns(["content", "weights", "responses", "run_by"])
     database.open_table("layers").drop_columns(["layer_id"])
+    batch, version = lake.batches()[0], store.current_version(lake) or ""
+    path = lake.embeddings("network", version, batch)
+    pq.write_table(pq.read_table(path).drop_columns(["weights", "responses", "run_by"]), path)
+    lake.embeddings("output", version, batch).unlink()
 
 
-def test_an_index_of_an_older_version_is_recognised_and_goes_on(filled: Lake, zoo: Path) -> None:
+def test_an_index_of_an_older_version_serves_until_it_is_replaced(filled: Lake, zoo: Path) -> None:
     write_network(zoo / "d", "mlp", 4)
+    (first,) = filled.batches()
     (second,) = crawl_zoo(filled, directory(zoo)).batches
-    before = rows(filled, "models")
     as_an_older_version_leaves_it(filled)
-    assert stale_batches(filled) == {second: "extract"}
-    assert [row | {"content": None} for row in rows(filled, "models")] == [
-        row | {"content": None} for row in before
-    ]
-    for stage in (extract_batch, layer_batch, embed_batch, update_index):
+    assert stale_batches(filled) == {first: "embed", second: "extract"}
+    for stage in STAGES.values():
         stage(filled, second)
+    assert stale_batches(filled) == {first: "embed"}
+    assert len(search(filled, np.ones(len(rows(filled, "models")[0]["vector"]), np.float32))) == 3
+    with pytest.raises(NoIndex, match="earlier version"):
+        search(filled, np.ones(8, np.float32), by="weights")
+    with pytest.raises(NoIndex, match="earlier version"):
+        search_outputs(filled, label="cat")
+    embed_batch(filled, first)
+    assert stale_batches(filled) == {first: "index", second: "index"}
+    update_index(filled, first)
     assert len(keys(filled)) == 4
     assert stale_batches(filled) == {}
 
@@ -91,16 +117,69 @@ def test_models_of_equal_tensors_are_known_whatever_file_they_lie_in(filled: Lak
     (zoo / "copy").mkdir()
     torch.save({"state_dict": state}, zoo / "copy" / "pytorch_model.bin")
     write_model(zoo / "other", {name: value + 1e-7 for name, value in state.items()})
-    as_an_older_version_leaves_it(filled)
     (batch,) = process(filled, zoo)
     assert Contents(filled).copies(batch) == [["directory:zoo/a", "directory:zoo/copy"]]
     content = {row["model_id"].partition("/")[2]: row["content"] for row in rows(filled, "models")}
-    assert content["a"] is None
-    assert content["copy"] != content["other"]
-    update_index(filled, filled.batches()[0])
-    assert {row["model_id"]: row["content"] for row in rows(filled, "models")}["directory:zoo/a"] == content[
-        "copy"
-    ]
+    assert content["a"] == content["copy"] != content["other"]
+
+
+def outputs(lake: Lake) -> dict[str, list[str | None]]:
+    """Model → labels of its outputs in order."""
+    found = sorted(rows(lake, "outputs"), key=lambda row: (row["model_id"], row["place"]))
+    models = sorted({row["model_id"] for row in found})
+    return {name: [row["label"] for row in found if row["model_id"] == name] for name in models}
+
+
+def test_networks_that_were_run_have_responses_and_outputs(answered: Lake) -> None:
+    keys(answered)
+    a, b, c = (f"directory:zoo/{name}" for name in ("a", "b", QUOTED))
+    assert outputs(answered) == {a: list(ANIMALS), c: [None] * 4}
+    found = {row["model_id"]: row for row in rows(answered, "models")}
+    assert {name: row["run_by"] for name, row in found.items()} == {a: "torch", b: None, c: "torch"}
+    assert found[b]["responses"] is None
+    for name in (a, c):
+        assert len(found[name]["responses"]) == SKETCH
+        assert np.linalg.norm(found[name]["responses"]) == pytest.approx(1, abs=1e-5)
+    one = next(row for row in rows(answered, "outputs") if row["output_id"] == f"{a}#2")
+    assert (one["model_id"], one["place"], one["label"]) == (a, 2, "red panda")
+    assert np.linalg.norm(one["vector"]) == pytest.approx(1, abs=1e-5)
+    (batch,), version = answered.batches(), store.current_version(answered)
+    for table in (NETWORK_EMBEDDINGS, OUTPUT_EMBEDDINGS):
+        path = table.under(answered.root, batch=batch, encoder_version=version or "")
+        assert violations(table, path) == []
+
+
+def test_outputs_go_with_their_network_and_with_the_answers(answered: Lake, zoo: Path) -> None:
+    a, c = "directory:zoo/a", f"directory:zoo/{QUOTED}"
+    (first,) = answered.batches()
+    write_model(zoo / "a", {"0.weight": torch.randn(6, 12), "1.weight": torch.randn(2, 6)})
+    (second,) = crawl_zoo(answered, directory(zoo)).batches
+    extract_batch(answered, second)
+    layer_batch(answered, second)
+    logits = torch.randn(PROBES, 2, generator=torch.Generator().manual_seed(0)).numpy()
+    embed_batch(
+        answered, second, responses={a: Response(a, NUMBERS, logits, VERSION, "torch", ("yes", "no"))}
+    )
+    update_index(answered, second)
+    assert outputs(answered) == {a: ["yes", "no"], c: [None] * 4}
+    shutil.rmtree(zoo / "a")
+    process(answered, zoo)
+    assert outputs(answered) == {c: [None] * 4}
+    embed_batch(answered, first)
+    update_index(answered, first)
+    assert outputs(answered) == {}
+    assert {row["responses"] for row in rows(answered, "models")} == {None}
+    assert stale_batches(answered) == {}
+
+
+def test_a_retraining_replaces_the_outputs_too(answered: Lake) -> None:
+    (batch,) = answered.batches()
+    new = new_encoder(answered, 1)
+    a = "directory:zoo/a"
+    embed_batch(answered, batch, responses={a: answers_of("mlp", 1, a, ANIMALS)})
+    update_index(answered, batch)
+    assert versions(answered) == {new}
+    assert outputs(answered) == {a: list(ANIMALS)}
 
 
 def test_an_update_twice_changes_nothing(filled: Lake) -> None:
@@ -232,10 +311,11 @@ def killed_at(commit: int) -> Iterator[None]:
         yield
 
 
-def contents(lake: Lake) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows of the index in the order of their keys."""
-    models, layers = rows(lake, "models"), rows(lake, "layers")
-    return sorted(models, key=lambda row: row["model_id"]), sorted(layers, key=lambda row: row["layer_id"])
+def contents(lake: Lake) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each table of the index in the order of their keys."""
+    return {
+        name: sorted(rows(lake, name), key=lambda row: row[kind.key]) for name, kind in INDEX_TABLES.items()
+    }
 
 
 def bring_up_to_date(lake: Lake) -> None:

@@ -40,7 +40,7 @@ def test_what_is_stale_at_each_step(lake: Lake, zoo: Path) -> None:
     assert stale_batches(lake) == {batch: "index"}
     update_index(lake, batch)
     assert stale_batches(lake) == {}
-    for table in ("models", "layers"):
+    for table in ("models", "layers", "outputs"):
         lancedb.connect(str(lake.index)).drop_table(table)
         assert stale_batches(lake) == {batch: "index"}, table
         update_index(lake, batch)
@@ -53,6 +53,7 @@ def test_what_is_stale_at_each_step(lake: Lake, zoo: Path) -> None:
         (lake.layers(batch), "layers"),
         (lake.wirings(batch), "layers"),
         (lake.embeddings("network", version, batch), "embed"),
+        (lake.embeddings("output", version, batch), "embed"),
     ):
         path.rename(path.with_suffix(".aside"))
         assert stale_batches(lake) == {batch: stage}
