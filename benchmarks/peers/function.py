@@ -56,7 +56,7 @@ def _disguised(zoo: Zoo, seed: int = 0) -> Table:
     methods = {one.title: one.similarity for one in all_baselines().values()}
     _, encoder = store.load(zoo.lake, zoo.version)
     readers[WEIGHTS] = lambda cohort: np.stack(
-        [each.network for each in embed_stacks(encoder, [cohort.stack])]
+        [each.weights for each in embed_stacks(encoder, [cohort.stack])]
     )
     methods[WEIGHTS] = lambda queries, gallery, train: queries.matrix @ gallery.matrix.T
     originals = read(read_listed(zoo.lake, zoo.members), readers)

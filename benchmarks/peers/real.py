@@ -84,7 +84,7 @@ def _embedder(lake: Lake, version: str) -> Reader:
     _, encoder = store.load(lake, version)
 
     def read(cohort: Cohort) -> NDArray[np.float32]:
-        return np.stack([each.network for each in embed_stacks(encoder, [cohort.stack])])
+        return np.stack([each.weights for each in embed_stacks(encoder, [cohort.stack])])
 
     return read
 

@@ -76,7 +76,7 @@ def _stack(layers: Callable[[], list[nn.Module]], count: int) -> Stack:
 
 
 def _beside(encoder: Encoder, stack: Stack, times: int) -> Table:
-    net = NFN.net(weight_space(stack), encoder.config.dimension, "HNP")
+    net = NFN.net(weight_space(stack), encoder.config.learned, "HNP")
     ways: dict[str, tuple[nn.Module, Callable[[], torch.Tensor]]] = {
         WEIGHTS: (
             encoder,
