@@ -32,7 +32,10 @@ class PassFailed(Exception):
 
 @dataclass
 class PassSummary:
-    """What a pass did. ``embedded`` counts networks, ``batches`` those brought up to date, ``seconds`` is wall time."""
+    """What a pass did. ``embedded`` counts networks, ``batches`` those brought up to date, ``seconds`` is wall time.
+
+    ``figures`` are what the reports found of the encoders of a demo, by version and name.
+    """
 
     new: int = 0
     changed: int = 0
@@ -44,6 +47,7 @@ class PassSummary:
     batches: int = 0
     encoder_version: str | None = None
     seconds: float = 0.0
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def idle(self) -> bool:
@@ -125,6 +129,38 @@ class Pass:
         summary.encoder_version = current_version(self.lake)
         summary.seconds = round(time.monotonic() - started, 2)
         return summary
+
+    def demo(self) -> PassSummary:
+        """A pass; where the lake still uses the encoder that the package ships, it reports on that one, trains the
+        lake's own, embeds every network anew and reports again.
+
+        Raises:
+            PassFailed: where a step failed for good.
+        """
+        from peace_pipeline.encoder.store import own_version, packaged_version
+
+        started = time.monotonic()
+        summary = self.run()
+        shipped = packaged_version()
+        if shipped and own_version(self.lake) is None and self._can_train():
+            summary.figures[shipped] = self._report()
+            trained = self.train(Settings(), PairSettings())["encoder_version"]
+            self._bring_up_to_date(PassSummary())
+            summary.figures[trained] = self._report()
+            summary.trained, summary.reported, summary.encoder_version = True, True, trained
+        summary.seconds = round(time.monotonic() - started, 2)
+        return summary
+
+    def _report(self) -> dict[str, float]:
+        """Write what a new encoder changes; what is found of the encoder itself, over all networks."""
+        result = self.materialize(after_training_job.name)
+        found = [said for report in REPORTS for said in _metadata(result, report.asset)]
+        return {
+            name.removeprefix("peace/"): value
+            for said in found
+            for name, value in said.items()
+            if name.startswith("peace/") and name.count("/") == 2 and not name.endswith(("_low", "_high"))
+        }
 
     def train(self, settings: Settings, pairs: PairSettings) -> dict[str, Any]:
         """Draw pairs, train an encoder and make it the current one; returns what its materialization says.

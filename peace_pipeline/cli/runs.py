@@ -40,19 +40,26 @@ def run(config: Config = None, home: Home = None, as_json: AsJson = False) -> No
 
 
 def demo(home: Home = None, as_json: AsJson = False) -> None:
-    """A pass over the built-in offline zoo, then an example query."""
+    """A pass over the built-in offline zoo with the encoder that PEACE ships, a training of the zoo's own, a query.
+
+    With --json also {encoder_version: {figure: value}} of both under "figures", where one was trained.
+    """
     lake = open_lake(home)
     config = lake.root / "peace.toml"
     if not config.exists():
         config.write_text(_DEMO)
-    summary = _run(lake, str(config))
+    with working():
+        from peace_pipeline.definitions import Pass, defs
+
+        summary = Pass(defs, lake, str(config)).demo()
 
     def show(console: Console) -> None:
         views.show_pass(console, summary)
+        views.show_figures(console, summary.figures)
         views.show_example(console, lake)
         views.show_reports(console, lake)
 
-    emit(summary.as_dict(), as_json, show)
+    emit(summary.as_dict() | {"figures": summary.figures}, as_json, show)
 
 
 @settings_of(Settings, PairSettings)

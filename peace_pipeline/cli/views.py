@@ -45,6 +45,14 @@ def show_pass(console: Console, summary: PassSummary) -> None:
     console.print(f"Encoder {summary.encoder_version or '–'}, {summary.seconds:.1f} s.", highlight=False)
 
 
+def show_figures(console: Console, figures: dict[str, dict[str, float]]) -> None:
+    """Figures of encoders beside each other, the one that PEACE ships first."""
+    if figures:
+        names = dict.fromkeys(name for found in figures.values() for name in found)
+        rows = [(name, *(found.get(name) for found in figures.values())) for name in names]
+        console.print(table("Encoder shipped, then trained", ("figure", *figures), rows))
+
+
 def show_example(console: Console, lake: Lake) -> None:
     from peace_pipeline.index.lookup import example, find
 

@@ -30,7 +30,7 @@ def test_why_a_report_is_not_written(own: Workplace) -> None:
     assert answer.err.count("\n") == 1
 
 
-def test_a_lake_without_an_encoder(tmp_path: Path) -> None:
+def test_a_lake_without_networks(tmp_path: Path) -> None:
     answer = Workplace(tmp_path).peace("report", "retrieval", "--write", code=1)
-    assert answer.err.startswith("peace: retrieval is not written: no encoder in ")
+    assert answer.err.startswith("peace: retrieval is not written: ")
     assert answer.err.count("\n") == 1

@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.torch import load_file, save_file
 
+from peace_pipeline.encoder import store
 from peace_pipeline.index.tables import indexed_models
 from peace_pipeline.lake import Lake
 from tests.pipeline import NETWORKS, Workplace, environment, own, place, write_networks
@@ -151,17 +153,45 @@ def place_version(place: Workplace) -> str:
     return version
 
 
-def test_a_lake_without_encoder(tmp_path: Path) -> None:
+def test_a_configuration_that_cannot_be_used(tmp_path: Path) -> None:
     place = Workplace(tmp_path)
-    write_networks(place.zoo, 0, 2)
-    assert "no encoder" in place.peace("embed", "zoo/n000", code=1).err
     assert "no index" in place.peace("search", "zoo/n000", code=1).err
     assert "no zoo is configured" in place.peace("run", code=1).err
     (tmp_path / "peace.toml").write_text('[[source]]\nkind = "directory"\npath = "nowhere"\n')
     assert "is not a folder" in place.peace("run", code=1).err
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Workplace:
+    """A place with two networks and nothing done."""
+    place = Workplace(tmp_path)
+    write_networks(place.zoo, 0, 2)
     (tmp_path / "peace.toml").write_text('[[source]]\nkind = "directory"\npath = "zoo"\n')
-    answer = place.peace("run")
+    return place
+
+
+@pytest.mark.skipif(store.packaged_version() is not None, reason="the package ships an encoder")
+def test_without_any_encoder(few: Workplace) -> None:
+    assert "no encoder" in few.peace("embed", "zoo/n000", code=1).err
+    answer = few.peace("run")
     assert "2 new" in answer.out
     assert "No encoder yet" in answer.out
-    assert place.peace("report", "--json").json == []
-    assert "2 networks of at most" in place.peace("train", code=1).err
+    assert few.peace("report", "--json").json == []
+    assert "2 networks of at most" in few.peace("train", code=1).err
+
+
+@pytest.mark.skipif(store.packaged_version() is None, reason="the package ships no encoder")
+def test_one_network_is_embedded_and_searched_at_once(few: Workplace) -> None:
+    (row,) = few.peace("embed", "zoo/n000", "--json").json
+    assert row["encoder_version"] == store.packaged_version()
+    summary = few.peace("run", "--json").json
+    assert (summary["new"], summary["embedded"], summary["trained"]) == (2, 2, False)
+    assert summary["encoder_version"] == store.packaged_version() == place_version(few)
+    (hit,) = few.peace("search", "zoo/n001", "-k", "1", "--json").json
+    assert (hit["model_id"], round(hit["similarity"], 4)) == ("directory:zoo/n001", 1)
+    assert "Nothing to do" in few.peace("run").out
+    assert (few.lake.encoders / summary["encoder_version"]).exists(), "what embedded it is kept beside it"
+    assert store.own_version(few.lake) is None
+    few.peace("gc", "--older-than", "0")
+    assert "Nothing to do" in few.peace("run").out
+    assert "2 networks of at most" in few.peace("train", code=1).err

@@ -47,8 +47,3 @@ def test_they_are_written_with_their_reasons(lake: Lake, names: list[str], tmp_p
     written = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert [row["vector"] is None for row in written] == [row.error is not None for row in rows]
     assert np.linalg.norm(written[0]["vector"]) == pytest.approx(1, abs=1e-12)
-
-
-def test_without_an_encoder(lake: Lake) -> None:
-    with pytest.raises(store.NoEncoder):
-        list(embed_checkpoints(lake, ["anything"]))

@@ -112,7 +112,7 @@ def test_too_few_networks(lake: Lake, zoo: Path) -> None:
     write_pairs(lake)
     with pytest.raises(TooFewNetworks, match=f"3 networks .* {MINIMUM_NETWORKS} needed"):
         train(lake, Settings(epochs=1))
-    assert store.current_version(lake) is None
+    assert store.own_version(lake) is None
 
 
 def test_pairs_come_first(lake: Lake, zoo: Path) -> None:

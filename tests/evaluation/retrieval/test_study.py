@@ -82,10 +82,8 @@ def _measured(written: Written) -> dict[str, float]:
     return {name: value for name, value in written.figures.items() if "per_second" not in name}
 
 
-def test_a_lake_without_encoder_or_networks(tmp_path: object) -> None:
+def test_a_lake_without_networks(tmp_path: object) -> None:
     lake = Lake.open(str(tmp_path))
-    with pytest.raises(store.NoEncoder):
-        RETRIEVAL.write(lake)
     store.save(lake, Encoder(), {})
     with pytest.raises(NothingToReport):
         RETRIEVAL.write(lake)

@@ -121,11 +121,6 @@ def test_the_page_stands_alone(report: Written) -> None:
         assert f"<td>{name}</td>" in html
 
 
-def test_a_lake_without_an_encoder(tmp_path: Path) -> None:
-    with pytest.raises(store.NoEncoder):
-        SYMMETRY.write(Lake.open(tmp_path))
-
-
 def test_a_lake_without_networks(tmp_path: Path) -> None:
     lake = Lake.open(tmp_path)
     store.save(lake, Encoder(), {})
