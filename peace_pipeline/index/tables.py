@@ -224,7 +224,8 @@ def replace(
     for words fails.
     """
     reader = pa.RecordBatchReader.from_batches(kind.schema(sizes), rows)
-    table = database.create_table(kind.name, reader, mode="overwrite", on_bad_vectors=_NULLS)
+    mode = "overwrite" if kind.name in table_names(database) else "create"
+    table = database.create_table(kind.name, reader, mode=mode, on_bad_vectors=_NULLS)
     maintain(table, kind)
     return table
 
