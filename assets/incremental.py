@@ -130,9 +130,9 @@ class Pass:
         summary.seconds = round(time.monotonic() - started, 2)
         return summary
 
-    def demo(self) -> PassSummary:
+    def demo(self, settings: Settings | None = None) -> PassSummary:
         """A pass; where the lake still uses the encoder that the package ships, it reports on that one, trains the
-        lake's own, embeds every network anew and reports again.
+        lake's own by the ``settings``, embeds every network anew and reports again.
 
         Raises:
             PassFailed: where a step failed for good.
@@ -144,7 +144,7 @@ class Pass:
         shipped = packaged_version()
         if shipped and own_version(self.lake) is None and self._can_train():
             summary.figures[shipped] = self._report()
-            trained = self.train(Settings(), PairSettings())["encoder_version"]
+            trained = self.train(settings or Settings(), PairSettings())["encoder_version"]
             self._bring_up_to_date(PassSummary())
             summary.figures[trained] = self._report()
             summary.trained, summary.reported, summary.encoder_version = True, True, trained

@@ -14,6 +14,8 @@ import pytest
 
 from peace_pipeline.assets.sensors import stale_batches
 from peace_pipeline.definitions import Pass, defs
+from peace_pipeline.encoder.settings import Settings
+from peace_pipeline.encoder.store import own_version, packaged_version
 from peace_pipeline.resources import LakeResource
 from peace_pipeline.resources.instance import PROCESS_TAG, bury_dead_runs, open_instance
 from tests.pipeline import NETWORKS, Workplace, environment, own, place, write_networks
@@ -139,6 +141,20 @@ def version_of(place: Workplace) -> str:
     from peace_pipeline.encoder.store import current_version
 
     return current_version(place.lake) or ""
+
+
+@pytest.mark.skipif(packaged_version() is None, reason="the package ships no encoder")
+def test_a_demo_reports_on_the_packaged_encoder_and_then_on_its_own(own: Workplace) -> None:
+    (own.lake.encoders / "current").unlink()
+    demo = Pass(defs, own.lake, str(own.root / "peace.toml")).demo(Settings(epochs=1))
+    assert demo.trained
+    assert list(demo.figures) == [packaged_version(), demo.encoder_version]
+    assert demo.encoder_version == own_version(own.lake)
+    for figures in demo.figures.values():
+        assert {"same_task/map", "same_function/map"} <= figures.keys()
+    again = Pass(defs, own.lake, str(own.root / "peace.toml")).demo()
+    assert again.idle
+    assert again.figures == {}
 
 
 def test_dead_runs_are_buried_and_their_pool_slots_freed(tmp_path: Path) -> None:
