@@ -53,6 +53,10 @@ class Answers:
         """Cosine of the softmax outputs over all probes, less their mean over networks."""
         return self._each(queries, gallery, self.probabilities)
 
+    def roots(self, queries: Places, gallery: Places) -> Similarity:
+        """Cosine of the square roots of the softmax outputs, each network's centred over its own probes."""
+        return self._each(queries, gallery, self._rooted)
+
     def logits(self, queries: Places, gallery: Places) -> Similarity:
         """Cosine of the logits, centred over probes and over outputs."""
         return self._each(queries, gallery, self._centred)
@@ -90,6 +94,11 @@ class Answers:
             len(outputs), -1
         )
         return probabilities - probabilities.mean(0)
+
+    @staticmethod
+    def _rooted(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        roots = np.sqrt(softmax(np.where(np.isnan(outputs), -np.inf, outputs), axis=2))
+        return (roots - roots.mean(1, keepdims=True)).reshape(len(outputs), -1)
 
     @staticmethod
     def _centred(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -144,6 +153,7 @@ def of_responses(zoo: Zoo) -> dict[str, Compared]:
     answers = Answers(zoo)
     return {
         "raw responses, softmax": answers.softmax,
+        "raw responses, roots of softmax": answers.roots,
         "raw responses, logits": answers.logits,
         "raw responses, ProbeLog": answers.probelog,
     }

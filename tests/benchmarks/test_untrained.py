@@ -38,7 +38,7 @@ def zoo() -> Heard:
     return Heard(responses, len(PLACES))
 
 
-@pytest.mark.parametrize("way", ["softmax", "logits", "probelog"])
+@pytest.mark.parametrize("way", ["softmax", "roots", "logits", "probelog"])
 def test_only_networks_with_inputs_of_one_kind_are_compared(zoo: Heard, way: str) -> None:
     similarity = getattr(Answers(zoo), way)(PLACES, PLACES)
     compared = np.isfinite(similarity)
