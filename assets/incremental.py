@@ -63,10 +63,10 @@ class PassSummary:
 class Pass:
     """Runs jobs of ``defs`` for one lake."""
 
-    def __init__(self, defs: dg.Definitions, lake: Lake, config: str = "") -> None:
+    def __init__(self, defs: dg.Definitions, lake: Lake, config: str = "", responses: str = "") -> None:
         self.lake = lake
         self.defs = defs
-        self.resources = {"home": str(lake.root)}, {"config": config}
+        self.resources = {"home": str(lake.root)}, {"config": config, "responses": responses}
         self.instance = open_instance(lake)
 
     def materialize(

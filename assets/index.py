@@ -7,7 +7,7 @@ import dagster as dg
 from peace_pipeline.assets.encoder import peace_encoder
 from peace_pipeline.assets.interrupts import unretried
 from peace_pipeline.assets.partitions import batches
-from peace_pipeline.assets.weights import layer_tensors
+from peace_pipeline.assets.weights import layer_tensors, probe_responses
 from peace_pipeline.assets.zoo import RETRY
 from peace_pipeline.progress import track
 from peace_pipeline.resources import LakeResource
@@ -17,7 +17,7 @@ from peace_pipeline.resources import LakeResource
     specs=[
         dg.AssetSpec(
             key,
-            deps=[layer_tensors, peace_encoder],
+            deps=[layer_tensors, probe_responses, peace_encoder],
             description=description,
             group_name="embeddings",
             kinds={"pytorch", "parquet"},

@@ -8,13 +8,14 @@ from peace_pipeline.assets import reports
 from peace_pipeline.assets.collection import collected_garbage
 from peace_pipeline.assets.encoder import contrastive_pairs, peace_encoder
 from peace_pipeline.assets.index import embeddings, lancedb_index
-from peace_pipeline.assets.weights import extracted_weights, layer_tensors
+from peace_pipeline.assets.weights import extracted_weights, layer_tensors, probe_responses
 from peace_pipeline.assets.zoo import zoo_crawl
 from peace_pipeline.stages import order
 
 _ASSETS = {
     order.EXTRACT: extracted_weights,
     order.LAYERS: layer_tensors,
+    order.RESPOND: probe_responses,
     order.EMBED: embeddings,
     order.INDEX: lancedb_index,
 }

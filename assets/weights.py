@@ -1,7 +1,7 @@
-"""Stage 2: checkpoints to tensors to layers."""
+"""Stage 2: checkpoints to tensors to layers, and what the networks answer."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -54,6 +54,35 @@ def layer_tensors(
     from peace_pipeline.stages.layers import layer_batch
 
     metadata = _run(layer_batch, lake, zoo, context.partition_key, "Writing layers")
+    return dg.MaterializeResult(metadata=metadata)
+
+
+@dg.asset(
+    deps=[layer_tensors],
+    partitions_def=batches,
+    group_name="responses",
+    kinds={"pytorch", "parquet"},
+    retry_policy=RETRY,
+)
+def probe_responses(
+    context: dg.AssetExecutionContext, lake: LakeResource, zoo: ZooResource
+) -> dg.MaterializeResult:
+    """What those of the batch's networks that can be run answer to standard probes, and why the others can't."""
+    from peace_pipeline.responses.standard import VERSION
+    from peace_pipeline.stages.respond import respond_batch
+
+    home = lake.open()
+    with unretried():
+        found = respond_batch(
+            home, context.partition_key, zoo.fetcher(home), track("Running networks"), limits=zoo.limits(home)
+        )
+    metadata: dict[str, Any] = {
+        "models": found.models,
+        "not run": found.skipped,
+        "probes": VERSION,
+        "run by": dg.MetadataValue.json(found.run_by),
+        "reasons": dg.MetadataValue.json(dict(list(found.reasons.items())[:_SHOWN])),
+    }
     return dg.MaterializeResult(metadata=metadata)
 
 

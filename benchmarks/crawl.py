@@ -184,12 +184,14 @@ def bring_up_to_date(lake: Any, endpoint: str) -> None:
     from peace_pipeline.stages.extract import extract_batch
     from peace_pipeline.stages.index import update_index
     from peace_pipeline.stages.layers import layer_batch
+    from peace_pipeline.stages.respond import respond_batch
     from peace_pipeline.zoo.fetching import Fetcher
 
     fetcher = Fetcher(config_of(endpoint).build(lake))
     stages: dict[str, Callable[[str], object]] = {
         order.EXTRACT: lambda batch: extract_batch(lake, batch, fetcher),
         order.LAYERS: lambda batch: layer_batch(lake, batch, fetcher),
+        order.RESPOND: lambda batch: respond_batch(lake, batch, fetcher),
         order.EMBED: lambda batch: embeddings.embed_batch(lake, batch),
         order.INDEX: lambda batch: update_index(lake, batch),
     }

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.fetching import Fetcher
-from peace_pipeline.zoo.source import ZooConfig
+from peace_pipeline.zoo.source import NotConfigured, ZooConfig
+
+if TYPE_CHECKING:
+    from peace_pipeline.responses.running import Limits
 
 
 class ZooResource(dg.ConfigurableResource):
     """The sources to crawl. ``config`` is a peace.toml; see :meth:`ZooConfig.find` for the default."""
 
     config: str = ""
+    responses: str = ""
+    """Which networks are run (never, auto or always), where not as the peace.toml says."""
 
     def load(self, lake: Lake) -> ZooConfig:
         """Read the configuration.
@@ -29,3 +36,16 @@ class ZooResource(dg.ConfigurableResource):
             ConfigError: where it can't be used.
         """
         return Fetcher.configured(lake, self.config)
+
+    def limits(self, lake: Lake) -> Limits | None:
+        """Of the networks that are run; ``None`` where none is.
+
+        Raises:
+            ConfigError: where the configuration can't be used.
+        """
+        from peace_pipeline.responses.running import Limits
+
+        try:
+            return Limits.of(self.responses or self.load(lake).responses)
+        except NotConfigured:
+            return Limits()

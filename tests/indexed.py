@@ -21,6 +21,7 @@ from peace_pipeline.stages.embed import embed_batch
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.layers import layer_batch
+from peace_pipeline.stages.respond import respond_batch
 from tests.lakes import card_of, directory, write_network
 from tests.networks import CONFIGS, module_of
 
@@ -29,7 +30,13 @@ SMALL = EncoderConfig(
 )
 ANIMALS = ("cat", "dog", "red panda", "owl")
 QUOTED = 'it\'s a "name" 100%\\'
-STAGES = {"extract": extract_batch, "layers": layer_batch, "embed": embed_batch, "index": update_index}
+STAGES = {
+    "extract": extract_batch,
+    "layers": layer_batch,
+    "respond": respond_batch,
+    "embed": embed_batch,
+    "index": update_index,
+}
 
 
 def new_encoder(lake: Lake, seed: int = 0) -> str:

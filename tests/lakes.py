@@ -14,6 +14,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.layers import layer_batch
+from peace_pipeline.stages.respond import respond_batch
 from peace_pipeline.zoo import ZooConfig
 from tests.networks import RELU, config_of, module_of
 
@@ -65,9 +66,10 @@ def directory(path: Path, batch_size: int = 500, **options: str) -> ZooConfig:
 
 
 def ingest(lake: Lake, config: ZooConfig) -> CrawlSummary:
-    """Crawl, and bring what is new up to its layer table."""
+    """Crawl, and bring what is new up to its responses."""
     summary = crawl_zoo(lake, config)
     for batch in summary.batches:
         extract_batch(lake, batch)
         layer_batch(lake, batch)
+        respond_batch(lake, batch)
     return summary

@@ -45,6 +45,8 @@ TESTED_BY = {
     "evaluation/symmetry/test_study": "evaluation/symmetry/*",
     "evaluation/test_reports": "evaluation/page evaluation/look",
     "index/test_tables": "index/settled",
+    "responses/test_running": "responses/runners/model",
+    "stages/test_respond": "responses/table",
     "stages/test_crawl": "stages/extract stages/layers zoo/record zoo/source zoo/traffic",
     "docs/test_pages": "symmetry/drawing/* symmetry/wiring_report",
     "symmetry/form/test_canonical": "symmetry/form/matrices symmetry/form/weight_norms symmetry/form/sides",

@@ -26,6 +26,7 @@ GROUPS = {
     "zoo_crawl": "zoo",
     "extracted_weights": "weights",
     "layer_tensors": "weights",
+    "probe_responses": "responses",
     "contrastive_pairs": "encoder",
     "peace_encoder": "encoder",
     "layer_embeddings": "embeddings",
@@ -95,7 +96,14 @@ def requests(place: Workplace, instance: dg.DagsterInstance) -> dict[str, list[s
     }
 
 
-STAGES = ["extracted_weights", "layer_tensors", "layer_embeddings", "network_embeddings", "lancedb_index"]
+STAGES = [
+    "extracted_weights",
+    "layer_tensors",
+    "probe_responses",
+    "layer_embeddings",
+    "network_embeddings",
+    "lancedb_index",
+]
 
 
 def test_sensor_asks_for_what_is_missing_and_nothing_else(own: Workplace) -> None:
@@ -105,7 +113,7 @@ def test_sensor_asks_for_what_is_missing_and_nothing_else(own: Workplace) -> Non
     from peace_pipeline.encoder.store import current_version
 
     lake.embeddings("network", current_version(lake) or "", batch).unlink()
-    assert requests(own, instance) == {batch: STAGES[2:]}
+    assert requests(own, instance) == {batch: STAGES[3:]}
     lake.wirings(batch).unlink()
     assert requests(own, instance) == {batch: STAGES[1:]}
 

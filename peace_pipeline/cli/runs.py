@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 Config = Annotated[
     Path | None, typer.Option(help="The sources to crawl.", show_default="./peace.toml, else HOME/peace.toml")
 ]
+Responses = Annotated[
+    Literal["never", "auto", "always"] | None,
+    typer.Option(
+        help="Which networks are run: none, those of at most 300 million parameters, or all that can be.",
+        show_default="as peace.toml says, else auto",
+    ),
+]
 _DEMO = """\
 # What `peace run` crawls. Paths are relative to this file.
 
@@ -33,9 +40,11 @@ kind = "packages"
 """
 
 
-def run(config: Config = None, home: Home = None, as_json: AsJson = False) -> None:
+def run(
+    config: Config = None, responses: Responses = None, home: Home = None, as_json: AsJson = False
+) -> None:
     """One incremental pass: crawl the configured sources, then everything that became stale."""
-    summary = _run(open_lake(home), str(config or ""))
+    summary = _run(open_lake(home), str(config or ""), responses or "")
     emit(summary.as_dict(), as_json, lambda console: views.show_pass(console, summary))
 
 
@@ -97,8 +106,8 @@ def gc(
     emit(document, as_json, lambda console: views.show_garbage(console, document))
 
 
-def _run(lake: Lake, config: str) -> PassSummary:
+def _run(lake: Lake, config: str, responses: str = "") -> PassSummary:
     with working():
         from peace_pipeline.definitions import Pass, defs
 
-        return Pass(defs, lake, config).run()
+        return Pass(defs, lake, config, responses).run()

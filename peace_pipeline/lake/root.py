@@ -66,6 +66,10 @@ class Lake:
         """One row a model: how PEACE reads it, or the reason it was skipped."""
         return tables.WIRINGS.under(self.root, batch=batch)
 
+    def responses(self, batch: str) -> Path:
+        """One row a network: what it answers to the probes, or the reason why it was not run."""
+        return tables.RESPONSES.under(self.root, batch=batch)
+
     def embeddings(self, level: str, encoder_version: str, batch: str) -> Path:
         """Embeddings of one batch; ``level`` is ``network``, ``layer``, ``output``, or ``outcomes`` for what became
         of each."""

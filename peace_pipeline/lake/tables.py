@@ -168,6 +168,30 @@ LAYERS = Table(
 )
 """One row a layer's parameter, with its values."""
 
+RESPONSES = Table(
+    "probe_responses",
+    "probe_responses",
+    "responses/{batch}.parquet",
+    pa.schema(
+        [
+            *_OUTCOME,
+            ("kind", pa.string()),
+            ("run_by", pa.string()),
+            ("probes", pa.string()),
+            ("probe_count", pa.int32()),
+            ("output_count", pa.int32()),
+            ("outputs", pa.list_(pa.float16())),
+            ("labels", pa.list_(pa.string())),
+            ("gram", pa.list_(pa.float16())),
+        ]
+    ),
+    key=("model_id",),
+    values=_STATUS | {"kind": ("numbers", "tokens")},
+    counts=("probe_count", "output_count"),
+)
+"""One row a network: what it answers to the probes (probes × outputs, in the order of its labels), or the reason why
+it was not run."""
+
 PAIRS = Table(
     "contrastive_pairs",
     "contrastive_pairs",
@@ -262,6 +286,7 @@ TABLES = {
         INVENTORY,
         WIRINGS,
         LAYERS,
+        RESPONSES,
         PAIRS,
         NETWORK_EMBEDDINGS,
         LAYER_EMBEDDINGS,

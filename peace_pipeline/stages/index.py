@@ -30,7 +30,7 @@ from peace_pipeline.index.tables import (
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.keyed import is_in
 from peace_pipeline.lake.query import query
-from peace_pipeline.responses.standard import SKETCH
+from peace_pipeline.responses.standard import SKETCH, VERSION
 from peace_pipeline.stages.embed import LAYER, NETWORK, OUTPUT, embedded_batches, written_at
 from peace_pipeline.weights.layer_table import READING
 from peace_pipeline.zoo.current import Current
@@ -126,8 +126,8 @@ def _settled(lake: Lake, version: str, batches: Iterable[str]) -> dict[str, Sett
 
 
 def reading() -> str:
-    """How this version of PEACE reads checkpoints into layers."""
-    return "".join(READING.values())
+    """How this version of PEACE reads checkpoints into layers, and which probes it asks networks."""
+    return ".".join([*READING.values(), VERSION])
 
 
 def _upsert(lake: Lake, database: DBConnection, version: str, batch: str) -> IndexUpdate:

@@ -33,25 +33,20 @@ def layer_batch(
     progress: Progress | None = None,
     now: datetime | None = None,
 ) -> BatchOutcome:
-    """Wire the readable checkpoints of a batch and write their layer table and their wirings.
-
-    Afterwards copies that were fetched for it are given up.
-    """
+    """Wire the readable checkpoints of a batch and write their layer table and their wirings."""
     fetcher = fetcher or Fetcher()
     readable = {
         row["model_id"]
         for row in pq.read_table(lake.inventory(batch), columns=["model_id", "status"]).to_pylist()
         if row["status"] == NEW
     }
-    everything = read_records(lake, batch)
-    records = [record for record in everything if record.model_id in readable]
+    records = [record for record in read_records(lake, batch) if record.model_id in readable]
     rows = []
     with atomic(lake.layers(batch)) as temporary, LayerTableWriter(temporary) as writer:
         for record, fetched in fetcher.fetch_all(records, fetch_sampled):
             rows.append(row_of(record, partial(_write_layers, record, fetched, writer)))
             if progress:
                 progress(len(rows), len(records))
-    fetcher.release(everything)  # before the batch counts as done: nobody would do it later
     note_failures(lake, batch, rows, now)
     write_parquet(
         pa.Table.from_pylist(rows, schema=WIRINGS.schema.with_metadata(READING)), lake.wirings(batch)

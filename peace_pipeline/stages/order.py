@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-STAGES = CRAWL, EXTRACT, LAYERS, PAIRS, TRAIN, EMBED, INDEX = (
+STAGES = CRAWL, EXTRACT, LAYERS, RESPOND, PAIRS, TRAIN, EMBED, INDEX = (
     "crawl",
     "extract",
     "layers",
+    "respond",
     "pairs",
     "train",
     "embed",
     "index",
 )
-BATCH_STAGES = (EXTRACT, LAYERS, EMBED, INDEX)
+BATCH_STAGES = (EXTRACT, LAYERS, RESPOND, EMBED, INDEX)
 """Those that a batch of models goes through; the others read or write the lake as a whole."""
 _NEED_ENCODER = (EMBED, INDEX)
 

@@ -9,9 +9,10 @@ from peace_pipeline.encoder.store import current_version
 from peace_pipeline.index.settled import Settled, settled_batches
 from peace_pipeline.index.tables import is_outdated
 from peace_pipeline.lake import Lake, batch_names
+from peace_pipeline.responses.table import is_asked_alike
 from peace_pipeline.stages.embed import LAYER, NETWORK, OUTPUT, embedded_batches, written_at
 from peace_pipeline.stages.index import reading
-from peace_pipeline.stages.order import EMBED, EXTRACT, INDEX, LAYERS
+from peace_pipeline.stages.order import EMBED, EXTRACT, INDEX, LAYERS, RESPOND
 from peace_pipeline.weights.layer_table import is_read_alike
 from peace_pipeline.zoo.current import Current
 
@@ -47,7 +48,8 @@ def _seen(lake: Lake, version: str | None) -> _Seen:
 
     A folder that changed just now may change again without its time saying so, so it never looks the same twice.
     """
-    tables = [lake.zoo("x"), lake.inventory("x"), lake.layers("x"), lake.wirings("x"), lake.index / "x"]
+    tables = [lake.zoo("x"), lake.inventory("x"), lake.layers("x"), lake.wirings("x")]
+    tables += [lake.responses("x"), lake.index / "x"]
     tables += [lake.embeddings(level, version or "none", "x") for level in (NETWORK, LAYER, OUTPUT)]
     tables += [lake.index / "settled.lance" / "_versions" / "x"]
     now = time.time_ns()
@@ -57,8 +59,9 @@ def _seen(lake: Lake, version: str | None) -> _Seen:
 
 def _stale_batches(lake: Lake, version: str | None) -> dict[str, str]:
     batches, settled = Current(lake).batches(), settled_batches(lake)
-    inventories, layers, wirings = (
-        batch_names(table("x").parent) for table in (lake.inventory, lake.layers, lake.wirings)
+    inventories, layers, wirings, responses = (
+        batch_names(table("x").parent)
+        for table in (lake.inventory, lake.layers, lake.wirings, lake.responses)
     )
     embedded = embedded_batches(lake, version) if version else set()
     stale = {}
@@ -67,7 +70,9 @@ def _stale_batches(lake: Lake, version: str | None) -> dict[str, str]:
             stale[batch] = EXTRACT
         elif batch not in layers or batch not in wirings or not _is_read_alike(lake, batch, settled):
             stale[batch] = LAYERS
-        elif version and batch not in embedded:
+        elif batch not in responses or not _is_asked_alike(lake, batch, settled):
+            stale[batch] = RESPOND
+        elif version and (batch not in embedded or _answered_since(lake, version, batch)):
             stale[batch] = EMBED
     if version and not (stale and is_outdated(lake, version)):
         written = written_at(lake, version, (batch for batch in batches if batch not in stale))
@@ -78,4 +83,20 @@ def _stale_batches(lake: Lake, version: str | None) -> dict[str, str]:
 
 
 def _is_read_alike(lake: Lake, batch: str, settled: dict[str, Settled]) -> bool:
-    return (batch in settled and settled[batch].reading == reading()) or is_read_alike(lake.wirings(batch))
+    return _is_settled(batch, settled) or is_read_alike(lake.wirings(batch))
+
+
+def _is_asked_alike(lake: Lake, batch: str, settled: dict[str, Settled]) -> bool:
+    return _is_settled(batch, settled) or is_asked_alike(lake.responses(batch))
+
+
+def _answered_since(lake: Lake, version: str, batch: str) -> bool:
+    """Whether the batch's networks were run after they were embedded."""
+    times = [
+        path.stat().st_mtime_ns for path in (lake.embeddings(NETWORK, version, batch), lake.responses(batch))
+    ]
+    return times[0] < times[1]
+
+
+def _is_settled(batch: str, settled: dict[str, Settled]) -> bool:
+    return batch in settled and settled[batch].reading == reading()

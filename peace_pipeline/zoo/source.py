@@ -128,6 +128,8 @@ def local_folder(record: ModelRecord) -> Path:
 
 
 SourceFactory = Callable[..., Source]
+RUN = NEVER, AUTO, ALWAYS = ("never", "auto", "always")
+"""Which networks are run: none, those that take little, all that can be."""
 SOURCES: dict[str, SourceFactory] = {}
 
 
@@ -147,11 +149,12 @@ def register(kind: str) -> Callable[[SourceFactory], SourceFactory]:
 
 @dataclass(frozen=True)
 class ZooConfig:
-    """The parsed peace.toml: its sources, and the folder that relative paths start from."""
+    """The parsed peace.toml: its sources, the folder that relative paths start from, and which networks are run."""
 
     sources: tuple[dict[str, Any], ...]
     base: Path
     batch_size: int = 500
+    responses: str = AUTO
 
     @classmethod
     def find(cls, lake: Lake, path: str = "") -> ZooConfig:
@@ -178,7 +181,7 @@ class ZooConfig:
             document = tomllib.loads(path.read_text())
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from error
-        unknown = document.keys() - {"source", "batch_size"}
+        unknown = document.keys() - {"source", "batch_size", "responses"}
         if unknown:
             raise ConfigError(f"{path}: unknown setting {', '.join(sorted(unknown))}")
         sources = document.get("source", [])
@@ -189,7 +192,10 @@ class ZooConfig:
         batch_size = document.get("batch_size", cls.batch_size)
         if type(batch_size) is not int or batch_size < 1:
             raise ConfigError(f"{path}: batch_size must be a positive integer")
-        return cls(tuple(sources), path.absolute().parent, batch_size)
+        responses = document.get("responses", cls.responses)
+        if responses not in RUN:
+            raise ConfigError(f"{path}: responses must be one of {', '.join(RUN)}")
+        return cls(tuple(sources), path.absolute().parent, batch_size, responses)
 
     def build(self, lake: Lake) -> list[Source]:
         """Instantiate the sources.

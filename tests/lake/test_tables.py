@@ -28,7 +28,14 @@ def test_what_is_said_of_columns_is_said_of_its_columns(table: Table) -> None:
 
 def test_the_lake_s_paths_are_those_of_its_tables(lake: Lake) -> None:
     paths = {table.under(lake.root, **PARTS) for table in TABLES.values()}
-    known = {lake.zoo("b"), lake.inventory("b"), lake.layers("b"), lake.wirings("b"), lake.pairs}
+    known = {
+        lake.zoo("b"),
+        lake.inventory("b"),
+        lake.layers("b"),
+        lake.wirings("b"),
+        lake.responses("b"),
+        lake.pairs,
+    }
     assert known | {lake.embeddings(level, "v", "b") for level in ("network", "layer", "output")} <= paths
     assert all(path.is_relative_to(lake.root) for path in paths)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -37,6 +38,10 @@ GOOD: dict[str, dict[str, Any]] = {
     "layer_tensors": {
         **KEY, "layer": 0, "name": "a", "kind": "linear", "parameter": "weight", "out_group": "o",
         "shape": [1, 1], "dtype": "float32", "sampled": False, "values": [1.0],
+    },
+    "probe_responses": {
+        **KEY, "status": "new", "kind": "numbers", "run_by": "trained", "probes": "1", "probe_count": 1,
+        "output_count": 2, "outputs": [np.float16(1), np.float16(2)],
     },
     "contrastive_pairs": {"anchor": "m", "other": "n", "relation": "positive", "reason": "same_run"},
     "network_embeddings": {**KEY, "encoder_version": "v", "embedded_at": 0, "vector": UNIT, "weights": UNIT},

@@ -34,6 +34,7 @@ from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.layers import layer_batch
 from peace_pipeline.stages.order import stages_from
+from peace_pipeline.stages.respond import respond_batch
 from peace_pipeline.stages.staleness import stale_batches
 from peace_pipeline.zoo.contents import Contents
 from tests.indexed import (
@@ -215,6 +216,7 @@ def test_gone_and_unreadable_models_leave_both_tables(filled: Lake, zoo: Path) -
     for batch in batches:
         extract_batch(filled, batch)
         layer_batch(filled, batch)
+        respond_batch(filled, batch)
         embed_batch(filled, batch)
         assert update_index(filled, batch).deleted == 2
     assert keys(filled) == ["directory:zoo/a"]
@@ -276,6 +278,7 @@ def test_two_processes_at_once_leave_unique_keys(filled: Lake, zoo: Path) -> Non
     (batch,) = crawl_zoo(filled, directory(zoo)).batches
     extract_batch(filled, batch)
     layer_batch(filled, batch)
+    respond_batch(filled, batch)
     embed_batch(filled, batch)
     shutil.rmtree(filled.index)
     both = [subprocess.Popen([sys.executable, "-c", UPDATE, str(filled.root)]) for _ in range(2)]

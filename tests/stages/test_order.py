@@ -30,6 +30,6 @@ def test_a_batch_goes_through_stages_in_the_order_of_their_assets() -> None:
 
 
 def test_without_an_encoder_nothing_is_embedded() -> None:
-    assert stages_from("extract", has_encoder=False) == ["extract", "layers"]
+    assert stages_from("extract", has_encoder=False) == ["extract", "layers", "respond"]
     assert stages_from("embed", has_encoder=False) == []
-    assert stages_from("layers") == ["layers", "embed", "index"]
+    assert stages_from("layers") == ["layers", "respond", "embed", "index"]

@@ -18,6 +18,7 @@ from peace_pipeline.stages.embed import embed_batch
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.layers import layer_batch
+from peace_pipeline.stages.respond import respond_batch
 from peace_pipeline.stages.staleness import stale_batches
 from tests.indexed import filled, keys, new_encoder, process
 from tests.lakes import directory, write_network
@@ -33,6 +34,8 @@ def test_what_is_stale_at_each_step(lake: Lake, zoo: Path) -> None:
     extract_batch(lake, batch)
     assert stale_batches(lake) == {batch: "layers"}
     layer_batch(lake, batch)
+    assert stale_batches(lake) == {batch: "respond"}
+    respond_batch(lake, batch)
     version = new_encoder(lake)
     assert stale_batches(lake) == {batch: "embed"}
     embed_batch(lake, batch)
@@ -51,6 +54,7 @@ def test_what_is_stale_at_each_step(lake: Lake, zoo: Path) -> None:
         (lake.inventory(batch), "extract"),
         (lake.layers(batch), "layers"),
         (lake.wirings(batch), "layers"),
+        (lake.responses(batch), "respond"),
         (lake.embeddings("network", version, batch), "embed"),
         (lake.embeddings("output", version, batch), "embed"),
     ):
@@ -78,6 +82,18 @@ def test_another_reading_makes_a_batch_stale_until_its_layers_are_read_anew(fill
     assert stale_batches(filled) == {batch: "index"}
     update_index(filled, batch)
     assert stale_batches(filled) == {}
+
+
+def test_other_probes_make_a_batch_stale_until_its_networks_are_run_and_embedded_anew(filled: Lake) -> None:
+    (batch,) = filled.batches()
+    table = pq.read_table(filled.responses(batch))
+    pq.write_table(table.replace_schema_metadata({"peace.probes": "0"}), filled.responses(batch))
+    settle(filled, {batch: settled_batches(filled)[batch]._replace(reading="0")})
+    assert stale_batches(filled) == {batch: "respond"}
+    respond_batch(filled, batch)
+    assert stale_batches(filled) == {batch: "embed"}, "a process that was killed here goes on"
+    embed_batch(filled, batch)
+    assert stale_batches(filled) == {batch: "index"}
 
 
 def test_settled_batches_are_not_opened(filled: Lake) -> None:

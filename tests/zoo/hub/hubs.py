@@ -17,6 +17,7 @@ from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.layers import layer_batch
 from peace_pipeline.stages.outcome import skipped_models
+from peace_pipeline.stages.respond import respond_batch
 from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness
@@ -69,13 +70,14 @@ def crawl(lake: Lake, hub: StandinHub, **options: Any) -> CrawlSummary:
 
 
 def ingest(lake: Lake, hub: StandinHub, **options: Any) -> list[dict[str, str]]:
-    """Crawl and bring what was found up to its layer table; returns what was skipped on the way."""
+    """Crawl and bring what was found up to its responses; returns what was skipped on the way."""
     settings = config(hub, **options)
     skipped = []
     for batch in crawl_zoo(lake, settings).batches:
         fetcher = Fetcher(settings.build(lake))
         extract_batch(lake, batch, fetcher)
         layer_batch(lake, batch, fetcher)
+        respond_batch(lake, batch, fetcher)
         skipped += skipped_models(lake, batch)
     return skipped
 

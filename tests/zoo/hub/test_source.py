@@ -14,6 +14,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.layers import layer_batch
+from peace_pipeline.stages.respond import respond_batch
 from peace_pipeline.weights.sampled_copy import fetch_sampled
 from peace_pipeline.zoo import ConfigError, ZooConfig
 from peace_pipeline.zoo.current import Current
@@ -213,6 +214,7 @@ def test_downloads_are_pinned_verified_and_given_up(lake: Lake, hub: StandinHub)
     assert any(f"/org/m0/resolve/{pinned}/" in path for path in resolved)
     hub.forget()
     assert layer_batch(lake, batch, fetcher).models == 3
+    assert respond_batch(lake, batch, fetcher).skipped == 3
     assert hub.count() == 0
     assert not list((lake.root / "zoo" / "huggingface" / "cache").rglob("*.safetensors"))
 

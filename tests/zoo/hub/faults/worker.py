@@ -26,7 +26,8 @@ from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.layers import layer_batch
-from peace_pipeline.stages.order import EMBED, EXTRACT, INDEX, LAYERS, stages_from
+from peace_pipeline.stages.order import EMBED, EXTRACT, INDEX, LAYERS, RESPOND, stages_from
+from peace_pipeline.stages.respond import respond_batch
 from peace_pipeline.stages.staleness import stale_batches
 from peace_pipeline.zoo import ZooConfig, traffic
 from peace_pipeline.zoo.fetching import Fetcher
@@ -119,6 +120,7 @@ def _bring_up_to_date(lake: Lake, config: ZooConfig, steps: Steps) -> list[str]:
     stages: dict[str, Callable[[str], object]] = {
         EXTRACT: lambda batch: extract_batch(lake, batch, fetcher),
         LAYERS: lambda batch: layer_batch(lake, batch, fetcher),
+        RESPOND: lambda batch: respond_batch(lake, batch, fetcher),
         EMBED: lambda batch: embeddings.embed_batch(lake, batch),
         INDEX: lambda batch: update_index(lake, batch),
     }

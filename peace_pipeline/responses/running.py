@@ -1,0 +1,167 @@
+"""Asking networks the standard probes, within bounds of time and memory; every failure is a reason."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from peace_pipeline.responses.answers import NotRun, Response
+from peace_pipeline.responses.probes import InputSpec, probes
+from peace_pipeline.responses.runners.model import MOST_INPUTS, CannotRun, Model, Ready, Seen
+from peace_pipeline.responses.runners.registry import load
+from peace_pipeline.responses.standard import NUMBERS, PROBES, VERSION
+from peace_pipeline.zoo.source import ALWAYS, AUTO, NEVER
+
+OFF = "responses are off"
+MOST_OUTPUTS = 1000
+GRAM = 64
+"""Of the first so many probes the last hidden layer's Gram matrix is kept."""
+_VALUES_AT_ONCE = 1 << 21
+"""Values of inputs that networks are asked together, at most."""
+_FIRST = 8
+"""Probes by which time is estimated."""
+_LONGEST_REASON = 300
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of what is run: at most ``largest`` parameters and about ``seconds`` a network; ``None`` for no limit.
+
+    At most ``together`` networks that are alike are run at once.
+    """
+
+    largest: int | None = 300_000_000
+    seconds: float | None = 60.0
+    together: int = 32
+
+    @classmethod
+    def of(cls, mode: str) -> Limits | None:
+        """Those of ``auto``, none at all for ``always``; ``None`` for ``never``."""
+        return {NEVER: None, AUTO: cls(), ALWAYS: cls(None, None)}[mode]
+
+    def refuses(self, parameters: int) -> str | None:
+        """Why a network of so many parameters isn't run."""
+        if self.largest is not None and parameters > self.largest:
+            return f"{parameters:,} parameters are more than {self.largest:,}"
+        return None
+
+
+def ready(model: Model, limits: Limits) -> Ready | NotRun:
+    """The model with its weights in place, or why it can't be run."""
+    try:
+        if reason := limits.refuses(model.checkpoint.parameters):
+            raise CannotRun(reason)
+        if model.checkpoint.sampled:
+            raise CannotRun("only a part of its values is here")
+        with _reasons():
+            loaded = load(model)
+            _check(loaded.spec)
+        return loaded
+    except CannotRun as error:
+        return NotRun(model.key, str(error))
+
+
+def run(networks: Iterable[Ready], limits: Limits) -> Iterator[Response | NotRun]:
+    """What networks answer; those that are alike and follow each other closely are run at once. Order may change."""
+    waiting: dict[str, list[Ready]] = {}
+    for network in networks:
+        if network.alike is None:
+            yield from _run([network], limits)
+            continue
+        group = waiting.setdefault(network.alike, [])
+        group.append(network)
+        if len(group) == limits.together:
+            yield from _run(waiting.pop(network.alike), limits)
+    for group in waiting.values():
+        yield from _run(group, limits)
+
+
+def _run(group: Sequence[Ready], limits: Limits) -> Iterator[Response | NotRun]:
+    try:
+        with _reasons(), torch.no_grad():
+            outputs, grams = _asked(group, limits)
+    except CannotRun as error:
+        if len(group) > 1:
+            for one in group:
+                yield from _run([one], limits)
+        else:
+            yield NotRun(group[0].key, str(error))
+        return
+    for place, one in enumerate(group):
+        own = outputs[place]
+        if not np.isfinite(own).all():
+            yield NotRun(one.key, "its answers are not finite")
+        elif own.shape[1] == 0 and grams is None:
+            yield NotRun(one.key, "it answers nothing")
+        else:
+            labels = one.labels if one.labels and len(one.labels) == own.shape[1] else None
+            gram = grams[place] if grams is not None and np.isfinite(grams[place]).all() else None
+            yield Response(one.key, one.spec.kind, own, VERSION, one.run_by, labels, gram)
+
+
+def _asked(group: Sequence[Ready], limits: Limits) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Outputs (networks, PROBES, outputs) and Gram sketches (networks, pairs of probes) of networks that are alike."""
+    first, networks = group[0], [one.network for one in group]
+    size = math.prod(first.spec.shape) * len(group)
+    step = max(1, min(first.at_once, _VALUES_AT_ONCE // size))
+    outputs, hidden = [], []
+    start, stop, began = 0, min(_FIRST, step), time.monotonic()
+    while start < PROBES:
+        seen = first.ask(networks, probes(first.spec, start, stop))
+        outputs.append(_kept(seen, stop - start, len(group)))
+        if start < GRAM and seen.hidden is not None:
+            hidden.append(seen.hidden[:, : GRAM - start].to(torch.float32))
+        seconds = (time.monotonic() - began) * PROBES / stop / len(group)
+        if limits.seconds is not None and seconds > limits.seconds and time.monotonic() - began > 1:
+            raise CannotRun(f"would take about {seconds:,.0f} s")
+        start, stop = stop, min(stop + step, PROBES)
+    return torch.cat(outputs, 1).numpy(), _grams(hidden)
+
+
+def _kept(seen: Seen, inputs: int, networks: int) -> Tensor:
+    if seen.outputs is None:
+        return torch.zeros(networks, inputs, 0)
+    if seen.outputs.shape[:2] != (networks, inputs):
+        raise CannotRun(f"it answers with {tuple(seen.outputs.shape[1:])} to {inputs} inputs")
+    return seen.outputs[..., :MOST_OUTPUTS].to(torch.float32)
+
+
+def _grams(hidden: Sequence[Tensor]) -> NDArray[np.float32] | None:
+    """Centred linear-kernel Gram matrices (networks, pairs): upper triangles of unit norm."""
+    if not hidden:
+        return None
+    values = torch.cat(list(hidden), 1).to(torch.float64)
+    values = values - values.mean(1, keepdim=True)
+    rows, columns = torch.triu_indices(values.shape[1], values.shape[1])
+    upper = (values @ values.transpose(1, 2))[:, rows, columns]
+    return torch.nn.functional.normalize(upper, dim=1).to(torch.float32).numpy()
+
+
+def _check(spec: InputSpec) -> None:
+    whole = all(type(size) is int and size > 0 for size in spec.shape)
+    if not whole or not 1 <= len(spec.shape) <= 3 or math.prod(spec.shape) > MOST_INPUTS:
+        raise CannotRun(f"takes inputs of shape {list(spec.shape)}")
+    if spec.kind != NUMBERS and not (len(spec.shape) == 1 and type(spec.vocabulary) is int):
+        raise CannotRun("takes tokens of a vocabulary that isn't known")
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Whatever a library raises about a network that a stranger made is why it can't be run."""
+    try:
+        yield
+    except CannotRun:
+        raise
+    except MemoryError as error:
+        raise CannotRun("does not fit in memory") from error
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CannotRun(said[:_LONGEST_REASON]) from error

@@ -1,0 +1,146 @@
+"""Networks of the installed transformers: run by its classes, and by nothing that comes with a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from peace_pipeline.lake import Lake
+from peace_pipeline.responses.answers import NotRun, Response
+from peace_pipeline.responses.runners.model import Model
+from peace_pipeline.responses.running import Limits, ready, run
+from peace_pipeline.symmetry.opening import local_model
+from peace_pipeline.symmetry.transforming import strengths, transform
+from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
+from peace_pipeline.zoo.card import read_config
+
+SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "bert": ("BertConfig", "BertForSequenceClassification", {**SMALL, "vocab_size": 60, "num_labels": 3}),
+    "gpt2": ("GPT2Config", "GPT2LMHeadModel", {"n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 50}),
+    "llama": ("LlamaConfig", "LlamaForCausalLM", {**SMALL, "vocab_size": 50}),
+    "vit": ("ViTConfig", "ViTForImageClassification", {**SMALL, "image_size": 16, "patch_size": 8}),
+    "resnet": (
+        "ResNetConfig",
+        "ResNetForImageClassification",
+        {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "num_labels": 4},
+    ),
+    "t5": (
+        "T5Config",
+        "T5ForConditionalGeneration",
+        {"d_model": 16, "d_kv": 8, "num_heads": 2, "num_layers": 2, "d_ff": 24, "vocab_size": 40},
+    ),
+}
+
+
+def write(folder: Path, name: str, **more: Any) -> Path:
+    config_class, kind, options = MODELS[name]
+    torch.manual_seed(0)
+    config = getattr(transformers, config_class)(**options)
+    getattr(transformers, kind)(config).save_pretrained(folder)
+    said = json.loads((folder / "config.json").read_text()) | more
+    (folder / "config.json").write_text(json.dumps(said))
+    return folder
+
+
+def asked(folder: Path, limits: Limits = Limits()) -> Response | NotRun:  # noqa: B008
+    with open_checkpoint(weight_files(folder)) as checkpoint:
+        opened = ready(Model("m", checkpoint, read_config(folder), folder), limits)
+    if isinstance(opened, NotRun):
+        return opened
+    (found,) = run([opened], limits)
+    return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_answers(name: str, tmp_path: Path) -> None:
+    found = asked(write(tmp_path, name))
+    assert isinstance(found, Response), found
+    outputs = {"bert": 3, "gpt2": 50, "llama": 50, "vit": 2, "resnet": 4, "t5": 40}[name]
+    assert found.outputs.shape == (512, outputs)
+    assert found.outputs.std(0).min() > 0
+    assert found.kind == ("numbers" if name in ("vit", "resnet") else "tokens")
+    assert found.run_by == "transformers"
+    assert found.gram is not None
+    assert np.isclose(np.linalg.norm(found.gram), 1)
+
+
+def test_it_answers_as_the_library_s_own_loading_does(tmp_path: Path) -> None:
+    from peace_pipeline.responses.probes import InputSpec, probes
+
+    found = asked(write(tmp_path, "vit", id2label={"0": "cat", "1": "dog"}))
+    module = transformers.ViTForImageClassification.from_pretrained(tmp_path)
+    with torch.no_grad():
+        expected = module(probes(InputSpec("numbers", (3, 16, 16)))).logits
+    assert isinstance(found, Response)
+    assert np.allclose(found.outputs, expected, atol=1e-5)
+    assert found.labels == ("cat", "dog")
+
+
+def test_a_model_without_a_head_has_no_outputs_but_a_sketch(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    transformers.BertModel(transformers.BertConfig(**SMALL, vocab_size=60)).save_pretrained(tmp_path)
+    found = asked(tmp_path)
+    assert isinstance(found, Response)
+    assert found.outputs.shape == (512, 0)
+    assert found.gram is not None
+
+
+def test_code_beside_a_model_is_not_executed(tmp_path: Path) -> None:
+    """A config may name code of its own: what comes with a model is never imported."""
+    folder = write(
+        tmp_path / "m",
+        "bert",
+        auto_map={"AutoModelForSequenceClassification": "evil.Evil", "AutoConfig": "evil.Evil"},
+    )
+    mark = tmp_path / "executed"
+    (folder / "evil.py").write_text(f"open({str(mark)!r}, 'w')\nclass Evil: pass\n")
+    assert isinstance(asked(folder), Response)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"architectures": ["NoSuchModel"]}, "no NoSuchModel"),
+        ({"architectures": ["AutoModel"]}, "no AutoModel"),
+        ({"architectures": ["GPT2LMHeadModel"]}, "not of model type bert"),
+        ({"num_hidden_layers": 3}, "no bert.encoder.layer.2"),
+        ({"num_hidden_layers": 10**8}, "larger network"),
+        ({"hidden_size": 10**6}, "larger network"),
+        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "quantization_config"),
+        ({"hidden_act": "__import__"}, "KeyError"),
+    ],
+)
+def test_what_a_config_claims_wrongly_is_a_reason(said: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    found = asked(write(tmp_path, "bert", **said))
+    assert isinstance(found, NotRun)
+    assert reason in found.reason
+
+
+def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
+    write(tmp_path, "bert")
+    state = load_file(tmp_path / "model.safetensors")
+    state.pop("classifier.weight")
+    save_file(state, tmp_path / "model.safetensors")
+    found = asked(tmp_path)
+    assert isinstance(found, NotRun)
+    assert "classifier.weight" in found.reason
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "vit", "resnet", "t5"])
+def test_disguised_networks_answer_alike(name: str, lake: Lake, tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", name)
+    with local_model(lake, str(folder)) as model:
+        transform(model, tmp_path / "b", strengths([], everything=True, decades=None), lenient=True)
+    one, other = asked(folder), asked(tmp_path / "b")
+    assert isinstance(one, Response)
+    assert isinstance(other, Response), other
+    assert np.abs(one.outputs - other.outputs).max() <= 2e-5 * max(1, np.abs(one.outputs).max())
