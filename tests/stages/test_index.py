@@ -157,6 +157,7 @@ def test_outputs_go_with_their_network_and_with_the_answers(answered: Lake, zoo:
     (second,) = crawl_zoo(answered, directory(zoo)).batches
     extract_batch(answered, second)
     layer_batch(answered, second)
+    respond_batch(answered, second)
     logits = torch.randn(PROBES, 2, generator=torch.Generator().manual_seed(0)).numpy()
     embed_batch(
         answered, second, responses={a: Response(a, NUMBERS, logits, VERSION, "torch", ("yes", "no"))}
