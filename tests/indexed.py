@@ -6,21 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import lancedb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.lake import Lake
+from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.responses.answers import Response
 from peace_pipeline.responses.probes import InputSpec, probes
 from peace_pipeline.responses.standard import NUMBERS, VERSION
+from peace_pipeline.responses.table import SCHEMA, answer_row
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.embed import embed_batch
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.layers import layer_batch
+from peace_pipeline.stages.outcome import Outcome
 from peace_pipeline.stages.respond import respond_batch
 from tests.lakes import card_of, directory, write_network
 from tests.networks import CONFIGS, module_of
@@ -62,6 +66,20 @@ def answers_of(architecture: str, seed: int, key: str, labels: tuple[str, ...] |
     return Response(key, NUMBERS, outputs, VERSION, "torch", labels)
 
 
+def answer(lake: Lake, batch: str, *found: Response) -> None:
+    """Embed and index a batch of which just these networks were run."""
+    models = pq.read_table(lake.wirings(batch), columns=["model_id", "revision"]).to_pylist()
+    told = {each.key: answer_row(each) for each in found}
+    written = [
+        Outcome(**model, reason=None if model["model_id"] in told else "not here").as_row()
+        | told.get(model["model_id"], {})
+        for model in models
+    ]
+    write_parquet(pa.Table.from_pylist(written, schema=SCHEMA), lake.responses(batch))
+    embed_batch(lake, batch)
+    update_index(lake, batch)
+
+
 def rows(lake: Lake, table: str) -> list[dict[str, Any]]:
     """All rows of a table of the index."""
     return lancedb.connect(str(lake.index)).open_table(table).to_arrow().to_pylist()
@@ -100,10 +118,14 @@ def filled(lake: Lake, zoo: Path) -> Lake:
 def answered(filled: Lake) -> Lake:
     """The same lake, of which two networks were run; one says what its outputs are."""
     (batch,) = filled.batches()
-    found = [
-        answers_of("mlp", 1, "directory:zoo/a", ANIMALS),
-        answers_of("mlp", 3, f"directory:zoo/{QUOTED}"),
-    ]
-    embed_batch(filled, batch, responses={each.key: each for each in found})
-    update_index(filled, batch)
+    a, c = "directory:zoo/a", f"directory:zoo/{QUOTED}"
+    answer(filled, batch, answers_of("mlp", 1, a, ANIMALS), answers_of("mlp", 3, c))
+    return filled
+
+
+@pytest.fixture
+def unanswered(filled: Lake) -> Lake:
+    """The same lake, of which no network was run."""
+    (batch,) = filled.batches()
+    answer(filled, batch)
     return filled

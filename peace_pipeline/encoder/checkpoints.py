@@ -1,4 +1,4 @@
-"""Embedding checkpoints that somebody asks for by name; nothing is stored."""
+"""Embedding checkpoints that somebody asks for by name, run where they can be; nothing is stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from peace_pipeline.encoder.embed import Embedding, Unembeddable, embed
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.progress import Progress
-from peace_pipeline.symmetry.opening import open_network
+from peace_pipeline.responses.answers import NotRun, Response
+from peace_pipeline.responses.runners.model import Model
+from peace_pipeline.responses.running import Limits, ready, run
+from peace_pipeline.symmetry.opening import OpenNetwork, open_network
 from peace_pipeline.weights.unusable import UnusableModel, model_errors
 from peace_pipeline.zoo.fetching import Fetcher
 
@@ -24,7 +27,7 @@ from peace_pipeline.zoo.fetching import Fetcher
 class EmbeddedCheckpoint:
     """What embedding one path gave: a vector of unit norm (as Python floats), or the reason why there is none.
 
-    ``embedding`` is all that it gave.
+    ``embedding`` is all that it gave; ``not_run`` says why it was embedded by its weights alone, where it was.
     """
 
     path: str
@@ -35,12 +38,15 @@ class EmbeddedCheckpoint:
     vector: list[float] | None = None
     error: str | None = None
     embedding: Embedding | None = None
+    not_run: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as a JSON object: with ``error`` instead of what could not be had."""
         if self.error is not None:
             return {"path": self.path, "encoder_version": self.encoder_version, "error": self.error}
-        return {name: value for name, value in vars(self).items() if name not in ("error", "embedding")}
+        return {
+            name: value for name, value in vars(self).items() if name not in ("error", "embedding", "not_run")
+        }
 
 
 def embed_checkpoints(
@@ -84,7 +90,9 @@ def _embed(
     budget: int | None,
 ) -> EmbeddedCheckpoint:
     with open_network(lake, name, fetcher, budget=budget) as network:
-        (embedding,) = embed(encoder, [network.in_memory(name, dtype)], dtype)
+        answers = _answers(name, network)
+        responses = {} if isinstance(answers, NotRun) else {name: answers}
+        (embedding,) = embed(encoder, [network.in_memory(name, dtype)], dtype, responses=responses)
         if isinstance(embedding, Unembeddable):
             raise UnusableModel(embedding.reason)
         return EmbeddedCheckpoint(
@@ -95,7 +103,16 @@ def _embed(
             network.logical.sampled,
             embedding.network.tolist(),
             embedding=embedding,
+            not_run=answers.reason if isinstance(answers, NotRun) else None,
         )
+
+
+def _answers(name: str, network: OpenNetwork) -> Response | NotRun:
+    if network.folder is None:
+        return NotRun(name, "its folder is not known")
+    limits = Limits()
+    found = ready(Model(name, network.checkpoint, network.config, network.folder), limits)
+    return found if isinstance(found, NotRun) else next(run([found], limits))
 
 
 def write_embedded(rows: Iterable[EmbeddedCheckpoint], path: Path, dtype: str = "float32") -> None:

@@ -95,7 +95,7 @@ def _embedded(lake: Lake, name: str, fetcher: Fetcher | None, budget: int | None
         raise UnknownQuery(f"{name} is not in the index, and as a path: {embedded.error}")
     vector = {"both": found.network, "weights": found.weights, "responses": found.responses}[by]
     if vector is None:
-        raise NoResponses(f"{name} was not run, so there are no responses to compare")
+        raise NoResponses(f"{name} was not run, so there are no responses to compare: {embedded.not_run}")
     return vector.astype(np.float32)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +27,8 @@ if TYPE_CHECKING:
 NETWORK, LAYER, OUTPUT, OUTCOMES = "network", "layer", "output", "outcomes"
 
 
-def embed_batch(
-    lake: Lake,
-    batch: str,
-    progress: Progress | None = None,
-    responses: Mapping[str, Response] | None = None,
-) -> tuple[str, BatchOutcome]:
-    """Embed a batch's networks, and the ``responses`` of those that were run, with the current encoder, and write down
+def embed_batch(lake: Lake, batch: str, progress: Progress | None = None) -> tuple[str, BatchOutcome]:
+    """Embed a batch's networks, with the responses of those that were run, with the current encoder, and write down
     what became of each; returns the encoder's version and how many there were.
 
     Raises:
@@ -41,12 +36,14 @@ def embed_batch(
     """
     from peace_pipeline.encoder import store
     from peace_pipeline.encoder.embed import Unembeddable, embed
+    from peace_pipeline.responses.table import read_responses
     from peace_pipeline.stages.outcome import BatchOutcome, Outcome
     from peace_pipeline.symmetry.stored import read_networks, read_wirings
 
     version, encoder = store.load(lake)
     store.keep(lake, version)
     wirings, revisions = read_wirings(lake, batch), _revisions(lake, batch)
+    responses = read_responses(lake, batch)
     embedded_at = datetime.now(UTC)
     networks: list[dict[str, Any]] = []
     layers: list[dict[str, Any]] = []
@@ -57,7 +54,7 @@ def embed_batch(
         reason = found.reason if isinstance(found, Unembeddable) else None
         outcomes.append(model | Outcome(found.key, revisions[found.key], reason).as_row())
         if not isinstance(found, Unembeddable):
-            answers = (responses or {}).get(found.key)
+            answers = responses.get(found.key)
             networks.append(model | {"embedded_at": embedded_at} | _network_row(found, answers))
             outputs += [model | row for row in _output_rows(found, answers)]
             names = [wired.layer for wired in wirings[found.key].layers]

@@ -38,15 +38,20 @@ Rounding = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class OpenNetwork:
-    """An open checkpoint, its tensors as layers are made of them, and how they are wired, with the reason in words."""
+    """An open checkpoint, its tensors as layers are made of them, and how they are wired, with the reason in words.
+
+    ``config`` is what its config.json says, which may be nothing; ``folder`` is where its files lie, if that is known.
+    """
 
     checkpoint: Checkpoint
     logical: LogicalTensors
     wiring: Wiring
     reason: str
+    config: dict[str, Any]
+    folder: Path | None = None
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, config: dict[str, Any]) -> OpenNetwork:
+    def of(cls, checkpoint: Checkpoint, config: dict[str, Any], folder: Path | None = None) -> OpenNetwork:
         """Wire a checkpoint with this config.json (which may be empty).
 
         Raises:
@@ -54,9 +59,10 @@ class OpenNetwork:
         """
         found = logical(checkpoint, config)
         try:
-            return cls(checkpoint, found, *explained_wiring(found.tensors.values(), config))
+            wiring, reason = explained_wiring(found.tensors.values(), config)
         except WiringMismatch as error:
             raise UnreadableCheckpoint(str(error)) from error
+        return cls(checkpoint, found, wiring, reason, config, folder)
 
     def in_memory(self, key: str, dtype: torch.dtype = torch.float32) -> Network:
         """What is kept of the network, its norms folded in, called ``key``.
@@ -100,7 +106,7 @@ def open_network(
     """
     try:
         with _opened(lake, name, fetcher or Fetcher(), budget) as (checkpoint, folder):
-            yield OpenNetwork.of(checkpoint, read_config(folder))
+            yield OpenNetwork.of(checkpoint, read_config(folder), folder)
     except (FetchError, SourceUnavailable) as error:
         raise UnreadableCheckpoint(str(error)) from error
 

@@ -10,8 +10,7 @@ import pytest
 
 from peace_pipeline.responses.answers import Response
 from peace_pipeline.responses.standard import NUMBERS, PROBES, VERSION
-from peace_pipeline.stages.embed import embed_batch
-from peace_pipeline.stages.index import update_index
+from tests.indexed import answer
 from tests.pipeline import NETWORKS, Workplace, own, place
 
 __all__ = ["own", "place"]
@@ -77,8 +76,7 @@ def test_search_for_outputs(own: Workplace) -> None:
         Response(key, NUMBERS, each, VERSION, "torch", labels)
         for key, each, labels in zip(ids, logits, names, strict=True)
     ]
-    embed_batch(own.lake, batch, responses={each.key: each for each in found})
-    update_index(own.lake, batch)
+    answer(own.lake, batch, *found)
     rows = own.peace("search", "--output", f"{ids[0]}:red panda", "--json").json
     assert list(rows[0]) == ["rank", "model_id", "revision", "place", "label", "similarity"]
     assert {row["model_id"] for row in rows} == set(ids[1:])

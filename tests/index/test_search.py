@@ -20,9 +20,9 @@ from peace_pipeline.index.search import (
     search_outputs,
 )
 from peace_pipeline.lake import Lake
-from tests.indexed import ANIMALS, QUOTED, answered, filled
+from tests.indexed import ANIMALS, QUOTED, answered, filled, unanswered
 
-__all__ = ["answered", "filled"]
+__all__ = ["answered", "filled", "unanswered"]
 
 
 def ids(hits: list[Any]) -> list[str]:
@@ -129,9 +129,9 @@ def test_labels_that_a_model_lacks_are_told_with_those_that_it_has(answered: Lak
         indexed_output(answered, f"directory:zoo/{QUOTED}:cow")
 
 
-def test_where_nothing_was_run_there_are_no_outputs(filled: Lake) -> None:
-    assert search_outputs(filled, label="cat") == []
-    assert search(filled, np.ones(256, np.float32), by="responses") == []
+def test_where_nothing_was_run_there_are_no_outputs(unanswered: Lake) -> None:
+    assert search_outputs(unanswered, label="cat") == []
+    assert search(unanswered, np.ones(256, np.float32), by="responses") == []
 
 
 @pytest.mark.parametrize("module", ["peace_pipeline.index", "peace_pipeline.index.search"])

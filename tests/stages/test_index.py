@@ -41,6 +41,7 @@ from tests.indexed import (
     ANIMALS,
     QUOTED,
     STAGES,
+    answer,
     answered,
     answers_of,
     filled,
@@ -157,18 +158,13 @@ def test_outputs_go_with_their_network_and_with_the_answers(answered: Lake, zoo:
     (second,) = crawl_zoo(answered, directory(zoo)).batches
     extract_batch(answered, second)
     layer_batch(answered, second)
-    respond_batch(answered, second)
     logits = torch.randn(PROBES, 2, generator=torch.Generator().manual_seed(0)).numpy()
-    embed_batch(
-        answered, second, responses={a: Response(a, NUMBERS, logits, VERSION, "torch", ("yes", "no"))}
-    )
-    update_index(answered, second)
+    answer(answered, second, Response(a, NUMBERS, logits, VERSION, "torch", ("yes", "no")))
     assert outputs(answered) == {a: ["yes", "no"], c: [None] * 4}
     shutil.rmtree(zoo / "a")
     process(answered, zoo)
     assert outputs(answered) == {c: [None] * 4}
-    embed_batch(answered, first)
-    update_index(answered, first)
+    answer(answered, first)
     assert outputs(answered) == {}
     assert {row["responses"] for row in rows(answered, "models")} == {None}
     assert stale_batches(answered) == {}
@@ -178,8 +174,7 @@ def test_a_retraining_replaces_the_outputs_too(answered: Lake) -> None:
     (batch,) = answered.batches()
     new = new_encoder(answered, 1)
     a = "directory:zoo/a"
-    embed_batch(answered, batch, responses={a: answers_of("mlp", 1, a, ANIMALS)})
-    update_index(answered, batch)
+    answer(answered, batch, answers_of("mlp", 1, a, ANIMALS))
     assert versions(answered) == {new}
     assert outputs(answered) == {a: list(ANIMALS)}
 
