@@ -21,6 +21,7 @@ from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.embed import embed_batch
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.layers import layer_batch
+from peace_pipeline.stages.respond import respond_batch
 from peace_pipeline.symmetry.opening import LocalModel
 from peace_pipeline.symmetry.testing import TOLERANCE
 from peace_pipeline.symmetry.transforming import strengths, transform
@@ -115,6 +116,7 @@ def _embedded(zoo: Zoo, root: Path) -> Zoo:
     for batch in crawl_zoo(lake, ZooConfig((source,), root)).batches:
         extract_batch(lake, batch)
         layer_batch(lake, batch)
+        respond_batch(lake, batch)
         embed_batch(lake, batch)
     return Zoo.of(lake, zoo.version)
 

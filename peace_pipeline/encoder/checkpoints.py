@@ -91,7 +91,7 @@ def _embed(
 ) -> EmbeddedCheckpoint:
     with open_network(lake, name, fetcher, budget=budget) as network:
         answers = _answers(name, network)
-        responses = {} if isinstance(answers, NotRun) else {name: answers}
+        responses = {name: answers} if isinstance(answers, Response) and answers.outputs.size else {}
         (embedding,) = embed(encoder, [network.in_memory(name, dtype)], dtype, responses=responses)
         if isinstance(embedding, Unembeddable):
             raise UnusableModel(embedding.reason)

@@ -12,6 +12,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from peace_pipeline.encoder.checkpoints import embed_checkpoints
 from peace_pipeline.lake import Lake
 from peace_pipeline.responses.answers import NotRun, Response
 from peace_pipeline.responses.runners.model import Model
@@ -20,6 +21,7 @@ from peace_pipeline.symmetry.opening import local_model
 from peace_pipeline.symmetry.transforming import strengths, transform
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
 from peace_pipeline.zoo.card import read_config
+from tests.indexed import new_encoder
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -144,3 +146,12 @@ def test_disguised_networks_answer_alike(name: str, lake: Lake, tmp_path: Path) 
     assert isinstance(one, Response)
     assert isinstance(other, Response), other
     assert np.abs(one.outputs - other.outputs).max() <= 2e-5 * max(1, np.abs(one.outputs).max())
+
+
+def test_a_model_without_a_head_is_embedded_by_its_weights(lake: Lake, tmp_path: Path) -> None:
+    new_encoder(lake)
+    torch.manual_seed(0)
+    transformers.BertModel(transformers.BertConfig(**SMALL, vocab_size=60)).save_pretrained(tmp_path)
+    (found,) = embed_checkpoints(lake, [str(tmp_path)])
+    assert found.error is None
+    assert found.vector
