@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -16,17 +15,11 @@ from peace_pipeline.evaluation.invariance import SHARES, Invariance
 from peace_pipeline.evaluation.invariance import measure as measure_movements
 from peace_pipeline.evaluation.population import cohorts, disguising, read_listed
 from peace_pipeline.evaluation.readings import Reader, Readings, read
-from peace_pipeline.lake import Lake
-from peace_pipeline.stages.crawl import crawl_zoo
-from peace_pipeline.stages.embed import embed_batch
-from peace_pipeline.stages.extract import extract_batch
-from peace_pipeline.stages.layers import layer_batch
-from peace_pipeline.stages.respond import respond_batch
 from peace_pipeline.symmetry.opening import LocalModel
 from peace_pipeline.symmetry.testing import TOLERANCE
 from peace_pipeline.symmetry.transforming import strengths, transform
-from peace_pipeline.zoo import ZooConfig
 
+from .copies import through_a_lake
 from .methods import WEIGHTS
 from .scoring import Figure, figure
 from .tables import Cells, Table
@@ -87,7 +80,7 @@ def _disguised_files(zoo: Zoo, most: int, seed: int = 0) -> Table:
         for place in chosen:
             source = LocalModel(zoo.folder(place), [zoo.folder(place) / "model.safetensors"])
             transform(source, root / "copies" / str(place), wanted, lenient=True, seed=seed)
-        copies = _embedded(zoo, root)
+        copies, _ = through_a_lake(zoo, root / "copies", root / "home")
         senses = copies.senses  # read while the folder is there
     places = np.array([int(one.model_id.rpartition("/")[2]) for one in copies.members])
     cells: Cells = {}
@@ -105,20 +98,6 @@ def _disguised_files(zoo: Zoo, most: int, seed: int = 0) -> Table:
             "moved by, largest": Figure(*[float(moved.max())] * 5, len(moved), ()),
         }
     return Table("Disguised files", cells)
-
-
-def _embedded(zoo: Zoo, root: Path) -> Zoo:
-    """The networks in ``root/copies`` in a lake of their own, by the encoder of the zoo."""
-    lake = Lake.open(root / "home")
-    shutil.copytree(zoo.lake.encoders / zoo.version, lake.encoders / zoo.version)
-    (lake.encoders / "current").write_text(zoo.version)
-    source = {"kind": "directory", "path": str(root / "copies")}
-    for batch in crawl_zoo(lake, ZooConfig((source,), root)).batches:
-        extract_batch(lake, batch)
-        layer_batch(lake, batch)
-        respond_batch(lake, batch)
-        embed_batch(lake, batch)
-    return Zoo.of(lake, zoo.version)
 
 
 def _movements(zoo: Zoo) -> Table:

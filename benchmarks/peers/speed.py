@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +21,8 @@ from peace_pipeline.symmetry.network import Network, Stack
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 
-from .methods import WEIGHTS
+from .copies import through_a_lake
+from .methods import PEACE, WEIGHTS
 from .scoring import Figure, figure
 from .tables import Cells, Table
 from .trained import NFN, weight_space
@@ -27,7 +31,8 @@ from .zoo import Zoo
 NOTE = (
     "The CNN of Unterthiner et al. (2020) of 4,970 weights, in batches of 64 on one thread: networks a second, medians "
     "of alternating runs, with 95% bootstrap intervals over runs. A training step is forward, backward and Adam. The "
-    "ratio is of runs side by side. Cost is of one chain of three square layers, by the number of weights."
+    "ratio is of runs side by side. Cost is of one chain of three square layers, by the number of weights. Both "
+    "senses: networks of the zoo at even distances, in a lake of their own."
 )
 BATCH, TIMES = 64, 12
 CHANNELS, LABELS = (1, 16, 16, 16), 10
@@ -35,11 +40,11 @@ SIZES = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8)
 
 
 def measure(
-    zoo: Zoo, *, batch: int = BATCH, times: int = TIMES, sizes: tuple[int, ...] = SIZES
+    zoo: Zoo, *, batch: int = BATCH, times: int = TIMES, sizes: tuple[int, ...] = SIZES, networks: int = 256
 ) -> list[Table]:
-    """Forward and training step beside nfn-HNP, and seconds for networks of growing size."""
+    """Forward and training step beside nfn-HNP, seconds for networks of growing size, and what running takes."""
     _, encoder = store.load(zoo.lake, zoo.version)
-    return [_beside(encoder, small_cnns(batch), times), _growth(encoder, sizes)]
+    return [_beside(encoder, small_cnns(batch), times), _growth(encoder, sizes), _running(zoo, networks)]
 
 
 def small_cnns(count: int, seed: int = 0) -> Stack:
@@ -133,3 +138,18 @@ def _growth(encoder: Encoder, sizes: tuple[int, ...]) -> Table:
             "nanoseconds a weight": Figure(*[1e9 * least / size] * 5, 3, ()),
         }
     return Table("Cost of one network by weights alone", cells)
+
+
+def _running(zoo: Zoo, most: int) -> Table:
+    """Networks a second of each stage, and the share of running in what is embedded by both senses."""
+    chosen = np.unique(np.linspace(0, len(zoo) - 1, most).round().astype(int))
+    with tempfile.TemporaryDirectory() as folder:
+        for place in chosen:
+            shutil.copytree(zoo.folder(place), Path(folder) / "networks" / str(place))
+        copies, seconds = through_a_lake(zoo, Path(folder) / "networks", Path(folder) / "home")
+        run = len(copies.responses)
+    rates = {name: len(copies) / spent for name, spent in seconds.items()}
+    both = seconds["responses"] + seconds["embeddings"]
+    rates |= {"responses and embeddings": len(copies) / both, "share of running": seconds["responses"] / both}
+    row = {name: Figure(*[value] * 5, len(copies), ()) for name, value in rates.items()}
+    return Table(f"Networks a second by both senses ({run} of {len(copies)} could be run)", {PEACE: row})

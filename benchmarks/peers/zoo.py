@@ -20,6 +20,7 @@ from peace_pipeline.evaluation.baselines.registry import all_baselines
 from peace_pipeline.evaluation.population import cohorts, read_listed
 from peace_pipeline.evaluation.readings import Reader, Readings, read
 from peace_pipeline.lake import Lake
+from peace_pipeline.responses.table import read_responses
 from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import Listing, by_batch, listings
@@ -31,7 +32,6 @@ Places = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 SENSES = {"vector": "PEACE", "weights": "PEACE, weights alone", "responses": "PEACE, responses' sketch"}
 """Column of the embeddings' table → what its vectors are called."""
-ANSWERS = ["model_id", "kind", "probe_count", "outputs"]
 
 
 @dataclass(frozen=True)
@@ -183,13 +183,8 @@ class Zoo:
     def responses(self) -> dict[int, tuple[str, NDArray[np.float32]]]:
         """Place → kind of input and logits (probes, outputs), of the networks that could be run."""
         order = {one.model_id: place for place, one in enumerate(self.members)}
-        found = {}
-        for batch in by_batch(self.members):
-            path = self.lake.root / "responses" / f"{batch}.parquet"
-            for rows in pq.read_table(path, columns=ANSWERS).to_batches() if path.exists() else ():
-                names, kinds, probes, outputs = (rows[column] for column in ANSWERS)
-                for name, kind, count, each in zip(names, kinds, probes, outputs, strict=True):
-                    if each.is_valid and name.as_py() in order:
-                        logits = each.values.to_numpy(zero_copy_only=False).astype(np.float32)
-                        found[order[name.as_py()]] = kind.as_py(), logits.reshape(count.as_py(), -1)
-        return found
+        return {
+            order[key]: (response.kind, response.outputs)
+            for batch, wanted in by_batch(self.members).items()
+            for key, response in read_responses(self.lake, batch, wanted).items()
+        }

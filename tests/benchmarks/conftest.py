@@ -15,12 +15,13 @@ from benchmarks.peers.zoo import Zoo
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.lake import Lake
+from peace_pipeline.lake import Lake, write_parquet
+from peace_pipeline.lake.tables import RESPONSES
 from peace_pipeline.stages.embed import embed_batch
 from tests.lakes import card_of, directory, ingest, write_network
 
 TASKS, ARCHITECTURES, SEEDS = ("cats", "dogs"), ("mlp", "cnn"), 20
-PROBES = 6
+PROBES, OUTPUTS = 6, 4
 
 
 @pytest.fixture(scope="session")
@@ -55,26 +56,18 @@ def zoo(home: Path) -> Zoo:
 def _answer(lake: Lake, batch: str) -> None:
     """Random responses, which tell the task."""
     random = np.random.default_rng(0)
-    of_task = {task: random.standard_normal(PROBES * 4) for task in TASKS}
-    names = pq.read_table(lake.wirings(batch), columns=["model_id"])["model_id"].to_pylist()
-    rows = [
-        {
-            "model_id": name,
+    of_task = {task: random.standard_normal(PROBES * OUTPUTS) for task in TASKS}
+    stored = pq.read_table(lake.wirings(batch), columns=["model_id", "revision"]).to_pylist()
+    rows = []
+    for row in stored:
+        task = row["model_id"].rpartition("/")[2].split("-")[0]
+        logits = of_task.get(task, 0) + random.standard_normal(PROBES * OUTPUTS)
+        told = {
+            "status": "new",
             "kind": "numbers",
-            "probe_count": PROBES,
-            "outputs": list(
-                of_task.get(name.rpartition("/")[2].split("-")[0], 0) + random.standard_normal(PROBES * 4)
-            ),
+            "run_by": "nobody",
+            "probes": "none",
+            "outputs": np.float16(logits),
         }
-        for name in names
-    ]
-    (lake.root / "responses").mkdir(exist_ok=True)
-    kinds = pa.schema(
-        [
-            ("model_id", pa.string()),
-            ("kind", pa.string()),
-            ("probe_count", pa.int32()),
-            ("outputs", pa.list_(pa.float16())),
-        ]
-    )
-    pq.write_table(pa.Table.from_pylist(rows, kinds), lake.root / "responses" / f"{batch}.parquet")
+        rows.append(row | told | {"probe_count": PROBES, "output_count": OUTPUTS})
+    write_parquet(pa.Table.from_pylist(rows, RESPONSES.schema), lake.responses(batch))

@@ -109,6 +109,7 @@ def test_disguised_copies_are_found_by_the_canonical_form_and_not_as_they_are(zo
 
 def test_speed_is_of_the_published_network(zoo: Zoo) -> None:
     assert sum(tensor.numel() for tensor in speed.small_cnns(1).tensors.values()) == 4970
-    beside, growth = speed.measure(zoo, batch=4, times=2, sizes=(1000, 4000))
+    beside, growth, running = speed.measure(zoo, batch=4, times=2, sizes=(1000, 4000), networks=5)
+    assert 0 < running.cells["PEACE"]["share of running"].mean < 1
     assert beside.cells["ratio"]["forward"].mean > 0
     assert list(growth.cells) == ["1,000 weights", "4,000 weights"]
