@@ -4,7 +4,8 @@
 
 Networks that lie in FOLDER already are not trained again (default: a temporary folder). "Of the way" is the share of
 the way from chance to the task's baseline on the same split that the median network goes, over final networks with
-true labels, all of the data and no attack. Quantiles are over all networks of a cell.
+true labels, all of the data and no attack. Quantiles are over all networks of a cell. Of zoos on made-up data there is
+a row for each kind of data instead: final networks with true labels and no attack, on their way from chance to 1.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def main() -> None:
         cards = {path.parent.name: card(path) for path in sorted(zoo.glob("*/README.md"))}
         chunks = [json.loads(path.read_text()) for path in (root / f".{arguments.recipe}").glob("*.json")]
     console = Console(width=170)
-    console.print(accuracies(list(cards.values())))
+    made_up = any("kind_of_data" in item["hyperparameters"] for item in cards.values())
+    console.print((kinds_of_data if made_up else accuracies)(list(cards.values())))
     console.print(twins(cards))
     console.print(costs(cards, chunks))
     cpu = sum(chunk["cpu_seconds"] for chunk in chunks)
@@ -82,6 +84,28 @@ def accuracies(cards: list[Card]) -> Table:
         way = (median - chance) / (reached - chance)
         counts = f"{len(members)}", f"{low:.3f}", f"{high:.3f}", f"{len(good)}", f"{median:.3f}"
         table.add_row(name, architecture, *counts, f"{chance:.3f}", rival, f"{reached:.3f}", f"{way:.2f}")
+    return table
+
+
+def kinds_of_data(cards: list[Card]) -> Table:
+    """One row for each kind of made-up data."""
+    kinds: dict[tuple[str, str], list[Card]] = defaultdict(list)
+    for item in cards:
+        h = item["hyperparameters"]
+        if not h["early"] and h["labels"] == "true" and "twin_of" not in h:
+            kinds[h["split"], h["kind_of_data"]].append(item)
+    chances = {name: load_task(name).chance for name in {item["datasets"][0] for item in cards}}
+    table = Table(
+        "split", "kind of data", "tasks", "networks", "chance", "10%", "median", "90%", "of the way"
+    )
+    for (split, kind), members in sorted(kinds.items()):
+        tasks = [item["datasets"][0] for item in members]
+        reached = np.array([item["metrics"]["accuracy"] for item in members])
+        chance = np.array([chances[task] for task in tasks])
+        figures = (np.median(chance), *np.quantile(reached, [0.1, 0.5, 0.9]))
+        way = np.median((reached - chance) / (1 - chance))
+        counts = f"{len(set(tasks))}", f"{len(members)}"
+        table.add_row(split, kind, *counts, *(f"{figure:.3f}" for figure in figures), f"{way:.2f}")
     return table
 
 

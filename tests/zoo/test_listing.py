@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo.listing import TEST, TRAIN, VALIDATION, count_listings, listings, sample_listings
+from peace_pipeline.zoo.listing import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    count_listings,
+    listings,
+    sample_listings,
+    split_of,
+)
 from tests.lakes import card_of, directory, ingest, write_network
 
 
@@ -48,6 +56,25 @@ def test_the_split_is_the_one_that_a_listing_says(filled: Lake) -> None:
 
 
 SPLITS = (TRAIN, VALIDATION, TEST)
+
+
+def test_a_record_may_say_which_side_of_the_split_it_is_on(tmp_path: Path) -> None:
+    claims = (*SPLITS, "80/20", None)
+    for number in range(20):
+        claim = claims[number % 5]
+        card = card_of("digits", "recipe", f"run-{number}")
+        if claim is not None:
+            card = card.replace("{recipe:", f"{{split: {claim}, recipe:")
+        write_network(tmp_path / "zoo" / f"n{number:02}", "mlp", number, card)
+    lake = Lake.open(tmp_path / "home")
+    ingest(lake, directory(tmp_path / "zoo"))
+    found = listings(lake)
+    for number, network in enumerate(found):
+        claim = claims[number % 5]
+        assert network.split == (claim if claim in SPLITS else split_of(network.run))
+    for split in SPLITS:
+        drawn = ids(sample_listings(lake, 100, seed=0, where=f"split = '{split}'"))
+        assert drawn == [network.model_id for network in found if network.split == split]
 
 
 def test_so_many_of_each_those_before_others(filled: Lake) -> None:
