@@ -36,19 +36,23 @@ def contrastive_pairs(lake: LakeResource, config: PairConfig) -> dg.MaterializeR
 @dg.asset(deps=[contrastive_pairs], group_name="encoder", kinds={"pytorch", "mlflow", "safetensors"})
 def peace_encoder(lake: LakeResource, config: TrainingConfig) -> dg.MaterializeResult:  # type: ignore[valid-type]
     """The trained encoder, chosen by validation; it becomes the current one."""
+    from peace_pipeline.encoder.store import NoEncoder
     from peace_pipeline.stages.train import NoPairs, TooFewNetworks, train
 
     settings = Settings(**config.model_dump())  # type: ignore[attr-defined]
     try:
         with unretried():
             trained = train(lake.open(), settings, track("Training the encoder"))
-    except (NoPairs, TooFewNetworks) as error:
+    except (NoEncoder, NoPairs, TooFewNetworks) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     return dg.MaterializeResult(
         metadata={
             "encoder_version": trained.encoder_version,
             "epochs": trained.epochs,
             "validation_map": trained.validation_map,
+            **{
+                f"validation_map_{sense}": found for sense, found in trained.senses.items() if sense != "both"
+            },
             "seconds": trained.seconds,
         }
     )

@@ -1,135 +1,241 @@
-"""Training batches: networks, their noisy copies and their broken twins, with who is like whom."""
+"""Training batches: networks, what they answer, their noisy copies and broken twins, with who is like whom."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 import torch
 
 from peace_pipeline.encoder.config import EncoderConfig
-from peace_pipeline.encoder.pair_rule import Attributes, reasons, signs
+from peace_pipeline.encoder.pair_rule import NAMES_TWIN, Attributes, reasons, signs
 from peace_pipeline.encoder.pairs import Partners
+from peace_pipeline.encoder.prepared import Held, Prepared
 from peace_pipeline.encoder.settings import PairSettings
-from peace_pipeline.symmetry.group.actions import act
+from peace_pipeline.responses.answers import Answers
+from peace_pipeline.symmetry.group.actions import act, take
 from peace_pipeline.symmetry.group.elements import ALL, Strength, random_element
 from peace_pipeline.symmetry.group.perturbations import add_noise, break_wiring, breakable, drop_weights
 from peace_pipeline.symmetry.network import Stack
+from peace_pipeline.symmetry.wiring.types import FIXED, Wiring
 from peace_pipeline.zoo.listing import Listing
 
-INTACT, BROKEN = 0, 1
+HAND = 4
+"""Most networks that are alike and are drawn together."""
 
 
 @dataclass(frozen=True)
 class Views:
-    """A training batch. For each row of the stacks, in order: ``member`` (which network) and ``view``."""
+    """A training batch. Each stack has its ``answers``, where it was run. For each row of the stacks, in order:
+    ``member`` (which network), ``broken`` (whether it is a broken twin), ``answered`` (whether it is heard by its
+    answers) and ``joined`` (whether by its weights beside them)."""
 
     stacks: list[Stack]
+    answers: list[Answers | None]
     member: torch.Tensor
-    view: torch.Tensor
+    broken: torch.Tensor
+    answered: torch.Tensor
+    joined: torch.Tensor
 
 
-class TrainingSet(torch.utils.data.Dataset[int]):
-    """The training networks in memory, stacked; an item is a network's number, a batch is :class:`Views`.
+@dataclass(frozen=True)
+class Masks:
+    """Who is like whom (rows, rows): ``positive`` and ``negative`` pairs, and ``twins``, which differ by little."""
 
-    Networks are numbered in the order of ``keys_of(stacks)``.
+    positive: torch.Tensor
+    negative: torch.Tensor
+    twins: torch.Tensor
+
+
+class TrainingSet(torch.utils.data.Dataset[Views]):
+    """The training networks; an item is the batch of a step, and follows from the seed and its number alone.
+
+    ``len`` is the number of steps in an epoch, in which every network comes once; steps are numbered on through the
+    epochs.
     """
 
     def __init__(
         self,
-        stacks: Sequence[Stack],
+        networks: Prepared,
         members: Mapping[str, Listing],
         partners: Partners,
         pairs: PairSettings,
         config: EncoderConfig,
+        batch_size: int,
         seed: int,
     ) -> None:
-        self.stacks = list(stacks)
-        self.attributes = Attributes.of([members[key] for key in keys_of(stacks)])
-        self.partners, self.pairs, self.config = partners, pairs, config
-        self.generator = torch.Generator().manual_seed(seed)
-        self._starts = np.cumsum([0, *(len(stack) for stack in stacks)])
+        self.networks, self.partners, self.pairs, self.config = networks, partners, pairs, config
+        self.attributes = Attributes.of([members[key] for key in networks.keys])
+        self.batch_size, self.seed = batch_size, seed
+        self._signature = np.unique(networks.signatures, return_inverse=True)[1]
+        self._hands_of = lru_cache(1)(self._dealt)
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return -(-len(self.networks) // self.batch_size)
 
-    def __getitem__(self, member: int) -> int:
-        return member
+    def __getitem__(self, step: int) -> Views:
+        epoch, place = divmod(step, len(self))
+        hands = self._hands_of(epoch)[place]
+        chance = torch.Generator().manual_seed(_seed(self.seed, 1, step))
+        return self.views(hands, chance)
 
-    def collate(self, anchors: list[int]) -> Views:
-        """The anchors and a positive partner of each, all as disguised noisy copies, and the anchors' broken twins.
+    def views(self, hands: Sequence[Sequence[int]], chance: torch.Generator) -> Views:
+        """The networks of the ``hands``, all as disguised noisy copies, and broken twins of the first half of each.
 
-        The partner of an anchor that has no other positive is a second copy of itself.
+        A network that is alone in its hand comes twice. The tasks of some are relabelled: their outputs are permuted
+        alike for all networks of a task, which gives new tasks.
         """
-        partners = [self._partner(anchor) for anchor in anchors]
-        alone = [anchor for anchor, partner in zip(anchors, partners, strict=True) if anchor == partner]
-        intact = sorted([*set(anchors) | set(partners), *alone])
-        stack_of = np.searchsorted(self._starts, intact, "right") - 1
-        stacks, members, views = [], [], []
-        for number in np.unique(stack_of):
-            stack, start = self.stacks[number], int(self._starts[number])
-            own = [intact[place] for place in np.flatnonzero(stack_of == number)]
-            parts = [self._copy(stack.select([member - start for member in own]))]
-            twins = sorted(set(own) & set(anchors)) if self._breakable(stack) else []
-            if twins:
-                parts.append(self._broken(self._copy(stack.select([member - start for member in twins]))))
+        alone = [hand[0] for hand in hands if len(hand) == 1]
+        firsts = set(chain.from_iterable(hand[: -(-len(hand) // 2)] for hand in hands))
+        stacks: list[Stack] = []
+        answers: list[Answers | None] = []
+        member: list[int] = []
+        broken: list[bool] = []
+        labels = _Labels(self.attributes.task, self.pairs.relabelled, chance)
+        for held in self.networks.select([*chain.from_iterable(hands), *alone]):
+            held = labels.permuted(held)
+            parts, told = [self._copy(held.stack, chance)], [held.answers]
+            twins = [row for row, number in enumerate(held.numbers) if number in firsts]
+            if twins and breakable(held.stack.wiring):
+                parts.append(self._broken(self._copy(held.stack.select(twins), chance), chance))
+            else:
+                twins = []
             stacks.append(Stack.joined(parts))
-            members += own + twins
-            views += [INTACT] * len(own) + [BROKEN] * len(twins)
-        return Views(stacks, torch.tensor(members), torch.tensor(views))
+            answers.append(_padded(told[0], len(twins)))
+            member += [*held.numbers, *(held.numbers[row] for row in twins)]
+            broken += [False] * len(held.numbers) + [True] * len(twins)
+        answered = [each is not None for each, stack in zip(answers, stacks, strict=True) for _ in stack.keys]
+        is_broken = torch.tensor(broken)
+        joined = torch.rand(len(member), generator=chance) < self.pairs.joined
+        return Views(
+            stacks, answers, torch.tensor(member), is_broken, torch.tensor(answered) & ~is_broken, joined
+        )
 
-    @staticmethod
-    def _breakable(stack: Stack) -> bool:
-        return bool(breakable(stack.wiring))
-
-    def twins(self, batch: Views) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows of the intact networks that have a broken twin in the batch, and the rows of those twins."""
-        broken = (batch.view == BROKEN).nonzero().flatten()
-        intact = (batch.view == INTACT).nonzero().flatten()
-        row_of = dict(zip(batch.member[intact].tolist(), intact.tolist(), strict=True))
-        return torch.tensor(
-            [row_of[member] for member in batch.member[broken].tolist()], dtype=torch.long
-        ), broken
-
-    def masks(self, batch: Views) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positive and negative masks (rows, rows). Broken twins are negatives of all, and no anchors."""
-        own = self.attributes.at(batch.member.numpy())
+    def masks(self, member: torch.Tensor, broken: torch.Tensor, by_weights: torch.Tensor) -> Masks:
+        """Of rows with these members. Broken twins are negatives of all that are heard by their weights alone, as they
+        are themselves, and no anchors."""
+        own = self.attributes.at(member.numpy())
         found = reasons(own.at((slice(None), None)), own.at(None), self.pairs.far_off)
+        twins = torch.from_numpy(found == NAMES_TWIN)
         related = torch.from_numpy(signs(found))
-        intact = batch.view != BROKEN
+        intact = ~broken
         both = intact[:, None] & intact[None, :]
         itself = torch.eye(len(intact), dtype=torch.bool)
         positive = both & (related > 0) & ~itself
-        negative = (both & (related < 0)) | (intact[:, None] & ~intact[None, :])
-        return positive, negative
+        negative = both & (related < 0) & ~twins
+        return Masks(positive, negative | ((intact & by_weights)[:, None] & broken[None, :]), both & twins)
 
-    def _partner(self, anchor: int) -> int:
-        """A random positive of the anchor; itself where it has no other."""
-        partners = self.partners.of(anchor)
-        if not len(partners):
-            return anchor
-        return int(partners[int(torch.randint(len(partners), (1,), generator=self.generator))])
+    def _dealt(self, epoch: int) -> list[list[list[int]]]:
+        """The hands of each step of an epoch. Those of like signatures are together, so that stacks are large; a batch
+        has hands of two places at least."""
+        random = np.random.default_rng(_seed(self.seed, 0, epoch))
+        buckets: dict[bytes, list[list[int]]] = {}
+        for hand, bucket in self._hands(random):
+            buckets.setdefault(bucket, []).append(hand)
+        pieces = [piece for hands in buckets.values() for piece in _cut(hands, self.batch_size // 2)]
+        hands = [hand for number in random.permutation(len(pieces)) for hand in pieces[number]]
+        ends = np.cumsum([len(hand) for hand in hands])
+        step_of = np.minimum((ends - 1) * len(self) // ends[-1], len(self) - 1)
+        steps: list[list[list[int]]] = [[] for _ in range(len(self))]
+        for step, hand in zip(step_of.tolist(), hands, strict=True):
+            steps[step].append(hand)
+        return [hands for hands in steps if hands] or [[]]
 
-    def _copy(self, stack: Stack) -> Stack:
+    def _hands(self, random: np.random.Generator) -> Iterator[tuple[list[int], bytes]]:
+        """All networks in hands of at most ``HAND`` that are alike, each with the signatures around it."""
+        left = np.ones(len(self.networks), bool)
+        for anchor in random.permutation(len(self.networks)).tolist():
+            if not left[anchor]:
+                continue
+            left[anchor] = False
+            partners = self.partners.of(anchor)
+            free = partners[left[partners]]
+            drawn = random.permutation(free)[: HAND - 1]
+            left[drawn] = False
+            around = np.unique(self._signature[[anchor, *partners]])
+            yield [anchor, *drawn.tolist()], around.tobytes()
+
+    def _copy(self, stack: Stack, chance: torch.Generator) -> Stack:
         """A disguised copy that weights are dropped from and noise is added to.
 
         All but permutations are the identity under the canonical form, so they are left out there.
         """
         strength = Strength() if self.config.canonical else ALL
-        element = random_element(stack.wiring, len(stack), self.generator, strength)
+        element = random_element(stack.wiring, len(stack), chance, strength)
         tensors = act(stack.wiring, stack.tensors, element)
-        dropped = drop_weights(tensors, self._share(stack, self.pairs.weight_dropout), self.generator)
-        return stack.with_tensors(add_noise(dropped, self._share(stack, self.pairs.noise), self.generator))
+        dropped = drop_weights(tensors, _share(stack, self.pairs.weight_dropout, chance), chance)
+        return stack.with_tensors(add_noise(dropped, _share(stack, self.pairs.noise, chance), chance))
 
-    def _share(self, stack: Stack, most: float) -> torch.Tensor:
-        return most * torch.rand(len(stack), generator=self.generator)
-
-    def _broken(self, stack: Stack) -> Stack:
-        share = self.pairs.broken * (0.25 + 0.75 * torch.rand(len(stack), generator=self.generator))
-        return stack.with_tensors(break_wiring(stack.wiring, stack.tensors, share, self.generator))
+    def _broken(self, stack: Stack, chance: torch.Generator) -> Stack:
+        share = self.pairs.broken * (0.25 + 0.75 * torch.rand(len(stack), generator=chance))
+        return stack.with_tensors(break_wiring(stack.wiring, stack.tensors, share, chance))
 
 
-def keys_of(stacks: Sequence[Stack]) -> list[str]:
-    """What the networks of the stacks are called, in order."""
-    return [key for stack in stacks for key in stack.keys]
+class _Labels:
+    """Permutations of the outputs of tasks, each drawn when it is first needed; some tasks keep theirs."""
+
+    def __init__(self, task: np.ndarray, share: float, chance: torch.Generator) -> None:
+        self.task, self.share, self.chance = task, share, chance
+        self.found: dict[tuple[int, int], torch.Tensor] = {}
+
+    def permuted(self, held: Held) -> Held:
+        """The networks with the outputs of their tasks permuted, in their answers and in the layers that write them."""
+        outputs = _outputs(held.stack.wiring)
+        if outputs is None:
+            return held
+        size = held.stack.wiring.groups[outputs].entries
+        if held.answers and held.answers.outputs.shape[2] != size:
+            return held
+        index = torch.stack([self._of(int(self.task[number]), size) for number in held.numbers])
+        tensors = dict(held.stack.tensors)
+        for wired in held.stack.wiring.writers(outputs):
+            for name in wired.layer.tensors.values():
+                tensors[name] = take(tensors[name], 1, index)
+        answers = held.answers and Answers(held.answers.kind, take(held.answers.outputs, 2, index))
+        return Held(held.numbers, held.stack.with_tensors(tensors), answers)
+
+    def _of(self, task: int, size: int) -> torch.Tensor:
+        if task < 0:
+            return torch.arange(size)
+        if (task, size) not in self.found:
+            kept = torch.rand((), generator=self.chance) >= self.share
+            drawn = torch.randperm(size, generator=self.chance)
+            self.found[task, size] = torch.arange(size) if kept else drawn
+        return self.found[task, size]
+
+
+def _outputs(wiring: Wiring) -> str | None:
+    """The group of the network's outputs: fixed, written as the first axis of whole layers, read by none."""
+    for group in wiring.groups.values():
+        writers = wiring.writers(group.name)
+        if group.kind == FIXED and writers and not wiring.readers(group.name):
+            plain = all(wired.out.dim == 0 and wired.out.block == 1 for wired in writers)
+            return group.name if plain and not group.bases else None
+    return None
+
+
+def _padded(answers: Answers | None, rows: int) -> Answers | None:
+    """The answers with so many networks more that give none."""
+    if answers is None:
+        return None
+    silent = answers.outputs.new_full((rows, *answers.outputs.shape[1:]), torch.nan)
+    return Answers(answers.kind, torch.cat([answers.outputs, silent]))
+
+
+def _share(stack: Stack, most: float, chance: torch.Generator) -> torch.Tensor:
+    return most * torch.rand(len(stack), generator=chance)
+
+
+def _cut(hands: list[list[int]], size: int) -> Iterator[list[list[int]]]:
+    """The hands in pieces of about ``size`` networks."""
+    ends = np.cumsum([len(hand) for hand in hands])
+    numbers = (ends - 1) // max(1, size)
+    for number in np.unique(numbers):
+        yield [hands[place] for place in np.flatnonzero(numbers == number)]
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from peace_pipeline.encoder.config import EncoderConfig
 
 MOST_UNITS = 256
+_FEWEST_UNITS = 16
 
 
 def encoder_input(stack: Stack, config: EncoderConfig, most_units: int = MOST_UNITS) -> Stack:
@@ -27,6 +28,18 @@ def encoder_input(stack: Stack, config: EncoderConfig, most_units: int = MOST_UN
         stack = stack.with_tensors(canonical(stack.wiring, stack.tensors))
     stack = unbundled(reduced(stack, most_units))
     return stack if config.shared_nodes else separate(stack)
+
+
+def within(stack: Stack, config: EncoderConfig, values: int) -> Stack:
+    """Folded networks as an encoder takes them, of at most so many ``values`` each as far as fewer neurons of each
+    group make them smaller."""
+    most_units = MOST_UNITS
+    while True:
+        taken = encoder_input(stack, config, most_units)
+        size = sum(tensor[0].numel() for tensor in taken.tensors.values())
+        if size <= values or most_units <= _FEWEST_UNITS:
+            return taken
+        most_units //= 2
 
 
 def reduced(stack: Stack, most_units: int) -> Stack:

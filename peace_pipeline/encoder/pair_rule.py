@@ -20,10 +20,13 @@ RELATIONS = {
     "architecture": NEGATIVE,
     "task": NEGATIVE,
     "shuffled_labels": NEGATIVE,
+    "twin": NEGATIVE,
     "performance": NEGATIVE,
 }
 """Reason → what it makes of two networks."""
 REASONS = tuple(RELATIONS)
+NAMES_TWIN = REASONS.index("twin")
+"""A network and its backdoored, adversarially trained or otherwise spoilt twin: they differ by little."""
 NO_REASON = -1
 _SIGNS = np.array([*(1 if relation == POSITIVE else -1 for relation in RELATIONS.values()), 0], np.int8)
 
@@ -36,6 +39,7 @@ class Attributes:
     """
 
     run: np.ndarray
+    twin_of: np.ndarray
     recipe: np.ndarray
     task: np.ndarray
     architecture: np.ndarray
@@ -45,8 +49,11 @@ class Attributes:
     @classmethod
     def of(cls, members: Sequence[Listing]) -> Attributes:
         """Attributes (networks,) of ``members``."""
+        runs = _numbered([*(one.run for one in members), *(one.twin_of for one in members)])
+        run, twin_of = runs.reshape(2, -1)
         return cls(
-            run=_numbered([one.run for one in members]),
+            run=run,
+            twin_of=twin_of,
             recipe=_numbered([one.recipe for one in members]),
             task=_numbered([one.task for one in members]),
             architecture=_numbered([one.architecture for one in members]),
@@ -83,6 +90,7 @@ def reasons(a: Attributes, b: Attributes, far_off: float) -> np.ndarray:
         ("task", ~same_task & ~a_nameless & ~b_nameless),
         (None, a_nameless | b_nameless),
         ("shuffled_labels", a.shuffled | b.shuffled),
+        ("twin", (a.twin_of == b.run) | (b.twin_of == a.run)),
         ("performance", far),
     ]
     numbers = [NO_REASON if name is None else REASONS.index(name) for name, _ in cases]

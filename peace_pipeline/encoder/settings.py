@@ -25,15 +25,12 @@ class PairSettings(BaseModel, title="Networks and pairs", **_STRICT):
 
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of every random draw.")
     networks: int = Field(
-        default=10_000, ge=2, description="Most networks to train on; of more a sample is drawn."
-    )
-    megabytes: int = Field(
-        default=1024,
-        ge=1,
-        description="Most megabytes of weights to train on, and to choose by; loading them takes four times as many.",
+        default=100_000, ge=2, description="Most networks to train on; of more a sample is drawn."
     )
     largest: int = Field(
-        default=100_000, ge=1, description="Most weights of one network; larger ones are only embedded."
+        default=500_000,
+        ge=1,
+        description="Most values of one network that an encoder is given; of larger ones fewer neurons of each group.",
     )
     pairs: int = Field(default=128, ge=1, description="Most pairs that a network has for one reason.")
     far_off: float = Field(
@@ -48,16 +45,35 @@ class PairSettings(BaseModel, title="Networks and pairs", **_STRICT):
     broken: float = Field(
         default=1.0, ge=0, le=1, description="Largest share of units that a broken twin has moved."
     )
+    relabelled: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of a batch's tasks whose outputs are permuted to make new tasks.",
+    )
+    joined: float = Field(
+        default=0.67,
+        ge=0,
+        le=1,
+        description="Share of the networks heard by their answers that are heard by their weights too.",
+    )
 
 
 class Settings(BaseModel, title="Training", **_STRICT):
     """How an encoder is trained on the pairs."""
 
+    start: str = Field(
+        default="scratch",
+        description="What to start from: `scratch`, `pretrained` (the encoder that PEACE ships) or a version.",
+    )
     epochs: int = Field(default=40, ge=1, description="Passes over the training networks.")
+    patience: int = Field(
+        default=20, ge=1, description="Epochs without a better validation after which training ends."
+    )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of every random draw.")
     variant: Variant = Field(default="full", description="The whole encoder, or one that lacks a part.")
     batch_size: int = Field(
-        default=64, ge=2, description="Networks in a batch, each with a positive and a broken twin."
+        default=128, ge=2, description="Networks in a batch, half of them with a broken twin."
     )
     learning_rate: float = Field(default=1e-3, gt=0, description="Highest of a one-cycle schedule.")
     weight_decay: float = Field(default=0.05, ge=0, description="Of AdamW.")
@@ -70,6 +86,17 @@ class Settings(BaseModel, title="Training", **_STRICT):
     )
     twin_weight: float = Field(
         default=0.5, ge=0, description="Of the loss over broken twins; 0 leaves it out."
+    )
+    spoilt_margin: float = Field(
+        default=0.9,
+        ge=-1,
+        le=1,
+        description="Similarity that a backdoored or otherwise spoilt twin may have.",
+    )
+    accuracy_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="Of the loss of a head that predicts reported accuracies; 0 leaves it out.",
     )
     validation: int = Field(
         default=2_000,

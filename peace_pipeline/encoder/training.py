@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import logging
-import tempfile
+import shutil
 import warnings
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from filelock import FileLock
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import MLFlowLogger
+from torch.utils.data import DataLoader, Sampler
 
-from peace_pipeline.encoder.batches import TrainingSet, Views
+from peace_pipeline.encoder.batches import Masks, TrainingSet, Views
 from peace_pipeline.encoder.losses import LOSSES, MINERS, built, pair_loss, twin_loss
-from peace_pipeline.encoder.model import Encoder
+from peace_pipeline.encoder.model import WEIGHTS, Encoder
 from peace_pipeline.encoder.settings import Settings
-from peace_pipeline.encoder.validation import Validation
+from peace_pipeline.encoder.validation import BOTH, Validation
 from peace_pipeline.lake import Lake
+from peace_pipeline.threads import cores
+
+CHOICE = "validation_choice"
+"""What the best epoch is chosen by: the mean over the senses of same-task MAP among validation networks."""
 
 
 class ContrastiveTraining(lightning.LightningModule):
-    """A loss over pairs with a reason, and one over broken twins."""
+    """A loss over pairs with a reason, and one over twins: broken ones, and those that were spoilt in training.
+
+    Every network is heard twice: by its weights alone, and by its answers, with or without its weights. All that is
+    heard lies in one space.
+    """
 
     def __init__(
         self, encoder: Encoder, training: TrainingSet, validation: Validation, settings: Settings
@@ -38,30 +47,80 @@ class ContrastiveTraining(lightning.LightningModule):
         )
         self.loss = built(LOSSES[settings.loss], settings.model_dump())
         self.miner = built(MINERS[settings.miner], settings.model_dump())
+        self.accuracy = torch.nn.Linear(encoder.config.learned, 1) if settings.accuracy_weight else None
 
     def transfer_batch_to_device(self, batch: Views, device: torch.device, dataloader_idx: int) -> Views:
-        return replace(batch, stacks=[stack.to(device) for stack in batch.stacks])
+        return replace(
+            batch,
+            stacks=[stack.to(device) for stack in batch.stacks],
+            answers=[each and each.to(device, torch.float32) for each in batch.answers],
+        )
 
     def training_step(self, batch: Views, _: int) -> torch.Tensor:
-        vectors = self.encoder(batch.stacks).learned
-        positive, negative = (mask.to(self.device) for mask in self.training_set.masks(batch))
-        loss = pair_loss(self.loss, self.miner, vectors, positive, negative)
-        intact, broken = self.training_set.twins(batch)
-        if len(broken):
-            alike = (vectors[intact] * vectors[broken]).sum(-1)
-            settings = self.settings
-            loss = loss + settings.twin_weight * twin_loss(alike, settings.twin_margin, settings.temperature)
-            self.log("twin_similarity", alike.mean(), on_step=False, on_epoch=True, batch_size=len(alike))
+        vectors, masks, twins = self._heard(batch)
+        settings = self.settings
+        loss = pair_loss(self.loss, self.miner, vectors, masks.positive, masks.negative)
+        broken = (vectors[twins[0]] * vectors[twins[1]]).sum(-1)
+        spoilt = (vectors @ vectors.mT)[masks.twins]
+        for name, alike, margin in (
+            ("twin_similarity", broken, settings.twin_margin),
+            ("spoilt_similarity", spoilt, settings.spoilt_margin),
+        ):
+            if len(alike):
+                loss = loss + settings.twin_weight * twin_loss(alike, margin, settings.temperature)
+                self.log(name, alike.mean(), on_step=False, on_epoch=True, batch_size=len(alike))
+        if self.accuracy is not None:
+            loss = loss + settings.accuracy_weight * self._accuracy_loss(self.accuracy, batch, vectors)
         self.log("training_loss", loss, on_step=False, on_epoch=True, batch_size=len(vectors))
         return loss
 
+    def _heard(self, batch: Views) -> tuple[torch.Tensor, Masks, tuple[torch.Tensor, torch.Tensor]]:
+        """Vectors of all rows by their weights, then of those that answer; who is like whom among them; and rows of
+        networks by their weights beside those of their broken twins."""
+        senses = self.encoder.perceived(batch.stacks, batch.answers)
+        weights = self.encoder.joined(senses, senses.only(WEIGHTS)).learned
+        member, broken = batch.member, batch.broken
+        intact_of = dict(zip(member[~broken].tolist(), (~broken).nonzero().flatten().tolist(), strict=True))
+        twins = (
+            torch.tensor([intact_of[one] for one in member[broken].tolist()], dtype=torch.long),
+            broken.nonzero().flatten(),
+        )
+        rows = batch.answered.nonzero().flatten()
+        if len(rows):
+            heard = torch.stack([batch.joined | ~batch.answered, batch.answered], 1).to(weights.device)
+            answered = self.encoder.joined(senses, heard).learned[rows.to(weights.device)]
+            weights = torch.cat([weights, answered])
+        by_weights = torch.arange(len(weights)) < len(member)
+        member, broken = torch.cat([member, member[rows]]), torch.cat([broken, broken[rows]])
+        masks = self.training_set.masks(member, broken, by_weights)
+        device = weights.device
+        return (
+            weights,
+            Masks(masks.positive.to(device), masks.negative.to(device), masks.twins.to(device)),
+            twins,
+        )
+
+    def _accuracy_loss(self, head: torch.nn.Linear, batch: Views, vectors: torch.Tensor) -> torch.Tensor:
+        """Squared error of the accuracies that are told from the weights, where they are known."""
+        told = torch.from_numpy(self.training_set.attributes.accuracy[batch.member.numpy()]).to(vectors)
+        known = told.isfinite() & ~batch.broken.to(told.device)
+        guessed = head(vectors[: len(told)][known]).squeeze(1)
+        return (guessed - told[known]).square().mean() if known.any() else guessed.sum()
+
+    def on_train_epoch_start(self) -> None:
+        # what is drawn by chance follows from the epoch, so that a training that goes on is the one that was begun
+        torch.manual_seed(self.settings.seed * 1_000_003 + self.current_epoch)
+
     def on_train_epoch_end(self) -> None:
-        self.log("validation_map", self.validation.mean_average_precision(self.encoder, self.device))
+        found = self.validation.mean_average_precisions(self.encoder, self.device)
+        self.log(CHOICE, sum(found.values()) / max(1, len(found)))
+        self.log("validation_map", found.get(BOTH, 0.0))
+        self.log_dict({f"validation_map_{name}": value for name, value in found.items() if name != BOTH})
 
     def configure_optimizers(self) -> Any:
         settings = self.settings
         optimizer = torch.optim.AdamW(
-            self.encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -70,46 +129,76 @@ class ContrastiveTraining(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+class _Steps(Sampler[int]):
+    """The numbers of an epoch's steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.epoch = steps, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.epoch * self.steps, (self.epoch + 1) * self.steps))
+
+
 class _Report(Callback):
     def __init__(self, progress: Callable[[int, int], None]) -> None:
         self.progress = progress
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self.progress(trainer.current_epoch + 1, trainer.max_epochs or 0)
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self.progress(trainer.global_step, int(trainer.estimated_stepping_batches))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training came to: same-task MAP of the best epoch by sense, and how many epochs were run."""
+
+    senses: dict[str, float]
+    epochs: int
 
 
 def fit(
-    lake: Lake, module: ContrastiveTraining, progress: Callable[[int, int], None] | None = None
-) -> tuple[float, int]:
-    """Train; leaves the weights of the best epoch in the module. Returns its validation MAP and the epochs run."""
+    lake: Lake, module: ContrastiveTraining, folder: Path, progress: Callable[[int, int], None] | None = None
+) -> Fitted:
+    """Train; leaves the weights of the best epoch in the module.
+
+    What is needed to go on after this process is killed lies in ``folder``, which is deleted at the end: the same
+    training begun again goes on with the epoch that wasn't finished, and gives the same encoder.
+    """
     settings, data = module.settings, module.training_set
-    loader = torch.utils.data.DataLoader(
-        data,
-        batch_size=settings.batch_size,
-        shuffle=True,
-        collate_fn=data.collate,
-        generator=data.generator,
+    loader: DataLoader[Any] = DataLoader(
+        data, batch_size=None, sampler=_Steps(len(data)), num_workers=1 if cores() > 1 else 0
     )
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    lock = FileLock(lake.root / ".training.lock")  # MLflow makes its tables without one
-    with lock, tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logger = MLFlowLogger("encoder", run_name=settings.variant, tracking_uri=lake.mlflow_uri)
         logger.log_hyperparams(settings.model_dump() | {"pairs": data.pairs.model_dump()})
-        checkpoint = ModelCheckpoint(folder, monitor="validation_map", mode="max", save_weights_only=True)
+        checkpoint = ModelCheckpoint(folder, monitor=CHOICE, mode="max", save_last=True)
         trainer = lightning.Trainer(
             max_epochs=settings.epochs,
             accelerator="auto",
             devices=1,
+            precision="bf16-mixed" if torch.cuda.is_available() else "32-true",
             logger=logger,
-            callbacks=[checkpoint, *([_Report(progress)] if progress else [])],
+            callbacks=[
+                checkpoint,
+                EarlyStopping(CHOICE, mode="max", patience=settings.patience),
+                *([_Report(progress)] if progress else []),
+            ],
             enable_progress_bar=False,
             enable_model_summary=False,
             log_every_n_steps=1,
         )
-        trainer.fit(module, loader)
-        if (
-            checkpoint.best_model_score > 0
-        ):  # without labels there is nothing to choose by: the last epoch stands
-            module.load_state_dict(torch.load(checkpoint.best_model_path, weights_only=True)["state_dict"])
-    return float(checkpoint.best_model_score), trainer.current_epoch
+        last = folder / "last.ckpt"
+        trainer.fit(module, loader, ckpt_path=last if last.exists() else None, weights_only=False)
+        if checkpoint.best_model_score is not None and checkpoint.best_model_score > 0:
+            best = torch.load(checkpoint.best_model_path, weights_only=False)  # else the last epoch stands
+            module.load_state_dict(best["state_dict"])
+        senses = module.validation.mean_average_precisions(module.encoder, module.device)
+    shutil.rmtree(folder)
+    return Fitted(senses, trainer.current_epoch)

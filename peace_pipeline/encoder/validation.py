@@ -2,41 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import torch
 
-from peace_pipeline.encoder.embed import stack_chunks
-from peace_pipeline.encoder.model import Encoder
+from peace_pipeline.encoder.model import RESPONSES, WEIGHTS, Encoder
 from peace_pipeline.encoder.pair_rule import Attributes
-from peace_pipeline.symmetry.network import Stack
+from peace_pipeline.encoder.prepared import Prepared
 from peace_pipeline.zoo.listing import Listing
+
+BOTH = "both"
+SENSES = {"weights": WEIGHTS, "responses": RESPONSES}
+_AT_ONCE = 256
 
 
 class Validation:
     """Each network's neighbours of other runs; those of the same task with true labels are relevant."""
 
-    def __init__(self, stacks: list[Stack], members: dict[str, Listing]) -> None:
-        self.stacks = stacks
-        own = Attributes.of([members[key] for stack in stacks for key in stack.keys])
+    def __init__(self, networks: Prepared, members: Mapping[str, Listing]) -> None:
+        self.networks = networks
+        own = Attributes.of([members[key] for key in networks.keys])
+        self._order = np.argsort(networks.signatures, kind="stable")
+        own = own.at(self._order)
         a, b = own.at((slice(None), None)), own.at(None)
         true_labels = ~(a.shuffled | b.shuffled)
         self.others = torch.from_numpy(a.run != b.run)
         self.relevant = torch.from_numpy((a.task == b.task) & (a.task >= 0) & true_labels)
 
-    def mean_average_precision(self, encoder: Encoder, device: torch.device) -> float:
-        """MAP over validation networks with a task and true labels; 0 where there are none."""
-        if not self.stacks:
-            return 0.0
+    def mean_average_precisions(self, encoder: Encoder, device: torch.device) -> dict[str, float]:
+        """MAP over validation networks with a task and true labels, by both senses and by each alone: of ``responses``
+        among the networks that were run, and nothing where there is none of a kind."""
+        if not len(self.networks):
+            return {}
+        found: dict[str, list[torch.Tensor]] = {name: [] for name in (BOTH, *SENSES)}
+        order, ran = [], []
         encoder.eval()
         with torch.no_grad():
-            vectors = torch.cat(
-                [
-                    encoder([stack.to(device) for stack in chunk]).learned
-                    for chunk in stack_chunks(self.stacks)
-                ]
-            )
+            for start in range(0, len(self._order), _AT_ONCE):
+                held = self.networks.select(self._order[start : start + _AT_ONCE].tolist())
+                answers = [each.answers and each.answers.to(device, torch.float32) for each in held]
+                senses = encoder.perceived([each.stack.to(device) for each in held], answers)
+                found[BOTH].append(encoder.joined(senses).networks)
+                for name, sense in SENSES.items():
+                    found[name].append(encoder.joined(senses, senses.only(sense)).networks)
+                order += [number for each in held for number in each.numbers]
+                ran.append(senses.answering.any(1))
         encoder.train()
-        scores = average_precisions((vectors @ vectors.T).cpu(), self.relevant, self.others)
-        return float(scores.mean()) if len(scores) else 0.0
+        place = torch.from_numpy(np.argsort(self._order)[order])
+        heard = torch.cat(ran).cpu()
+        rows = {name: torch.ones_like(heard) for name in found} | {"responses": heard}
+        scores = {
+            name: self._scores(torch.cat(vectors).cpu()[rows[name]], place[rows[name]])
+            for name, vectors in found.items()
+        }
+        return {name: float(score.mean()) for name, score in scores.items() if len(score)}
+
+    def _scores(self, vectors: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+        relevant, others = (mask[place][:, place] for mask in (self.relevant, self.others))
+        return average_precisions(vectors @ vectors.T, relevant, others)
 
 
 def average_precisions(
