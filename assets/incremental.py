@@ -191,7 +191,7 @@ class Pass:
     def _can_train(self) -> bool:
         from peace_pipeline.encoder.members import lacking
 
-        return lacking(self.lake) is None
+        return lacking(self.lake, least=64) is None
 
     def _reports_are_stale(self) -> bool:
         """Whether the encoder was trained after one of the reports on it, or never reported on."""

@@ -1,4 +1,4 @@
-"""Which networks are trained on: the samples are bounded, seeded, and of small networks of the right runs."""
+"""Which networks are trained on: the samples are bounded, seeded, and of the right runs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from peace_pipeline.encoder.members import lacking, training_members, validation_members, within
+from peace_pipeline.encoder.members import lacking, training_members, validation_members
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo.listing import VALIDATION, Listing, split_of
-from tests.encoder.test_pair_rule import listing
+from peace_pipeline.zoo.listing import VALIDATION, split_of
 from tests.lakes import card_of, directory, ingest, write_model
 
 SMALL, LARGE = 15, 150
@@ -31,26 +30,25 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return lake
 
 
-def test_large_networks_are_left_out_and_runs_keep_their_side(filled: Lake) -> None:
-    small = PairSettings(largest=SMALL)
-    training, validation = training_members(filled, small), validation_members(filled, small, 100)
+def test_runs_keep_their_side_and_no_network_is_too_large(filled: Lake) -> None:
+    training, validation = (
+        training_members(filled, PairSettings()),
+        validation_members(filled, PairSettings(), 100),
+    )
     assert {one.split for one in training} == {"train"}
     assert {one.split for one in validation} == {"validation"}
-    assert {one.parameters for one in (*training, *validation)} == {SMALL}
-    assert len(training_members(filled, PairSettings())) > len(training)
+    assert {one.parameters for one in training} == {SMALL, LARGE}
 
 
 def test_what_a_lake_lacks_to_be_trained_on(filled: Lake, lake: Lake, zoo: Path) -> None:
-    small = PairSettings(largest=SMALL)
-    assert lacking(filled, PairSettings(), least=40) is None
-    assert lacking(filled, small, least=30) is None
-    assert (lacking(filled, small, least=31) or "").startswith(f"30 networks of at most {SMALL} values")
+    assert lacking(filled, least=40) is None
+    assert (lacking(filled, least=41) or "").startswith("40 networks in the lake")
     assert split_of("directory:run-1") == VALIDATION
     for i in range(2):
         state = {"0.weight": torch.ones(5, 2), "1.weight": torch.ones(1, 5)}
         write_model(zoo / f"m{i}", state, card=card_of("digits", "r", "run-1"))
     ingest(lake, directory(zoo))
-    assert "all 2 networks" in (lacking(lake, PairSettings(), least=2) or "")
+    assert "all 2 networks" in (lacking(lake) or "")
 
 
 def test_samples_are_seeded(filled: Lake) -> None:
@@ -58,17 +56,3 @@ def test_samples_are_seeded(filled: Lake) -> None:
     assert [len(members) for members in drawn] == [8, 8, 8]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(validation_members(filled, PairSettings(), 2)) == 2
-
-
-def small_networks(count: int) -> list[Listing]:
-    return [listing(f"m{i:04}", parameters=100_000) for i in range(count)]
-
-
-def test_weights_are_bounded_together() -> None:
-    members = small_networks(1000)
-    assert within(members, 1024, seed=0) == members
-    kept = within(members, 40, seed=0)
-    assert len(kept) == 40 * 2**20 // 400_000
-    assert kept == sorted(kept, key=lambda one: one.model_id)
-    assert kept != within(members, 40, seed=1)
-    assert kept != members[: len(kept)]

@@ -18,8 +18,9 @@ MODELS = (Settings, PairSettings)
 OUT_OF_BOUNDS: dict[str, Any] = {
     "epochs": 0, "seed": -1, "variant": "none", "batch_size": 1, "learning_rate": 0.0, "weight_decay": -1.0,
     "loss": "none", "miner": "none", "temperature": 0.0, "margin": 3.0, "twin_margin": 2.0, "twin_weight": -1.0,
-    "validation": 0, "networks": 1, "megabytes": 0, "largest": 0, "pairs": 0, "far_off": -0.1, "noise": float("inf"),
-    "weight_dropout": 1.1, "broken": -0.1,
+    "validation": 0, "networks": 1, "largest": 0, "pairs": 0, "far_off": -0.1, "noise": float("inf"),
+    "weight_dropout": 1.1, "broken": -0.1, "relabelled": 1.1, "joined": -0.1, "patience": 0, "spoilt_margin": -2.0,
+    "accuracy_weight": -1.0, "start": 3,
 }  # fmt: skip
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -10,7 +14,6 @@ import pytest
 import torch
 
 from peace_pipeline.encoder import store
-from peace_pipeline.encoder.members import MINIMUM_NETWORKS
 from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.pairs import write_pairs
@@ -37,7 +40,7 @@ def trained_on(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     root = tmp_path_factory.mktemp("training")
     (root / "zoo").mkdir()
     lake = Lake.open(root / "home")
-    networks_in(root / "zoo", MINIMUM_NETWORKS - 1)
+    networks_in(root / "zoo", 63)
     write_network(root / "zoo" / "cnn", "cnn", card=card_of("digits", "c", "c-0"))
     state = module_of("mlp", 5, torch.float32).state_dict()
     for name in ("huge0", "huge3"):  # of the validation and of the training runs
@@ -51,9 +54,11 @@ def test_training_stores_an_encoder_and_logs_it(trained_on: Lake) -> None:
     steps: list[tuple[int, int]] = []
     settings = Settings(epochs=2, seed=3)
     first = train(trained_on, settings, lambda done, total: steps.append((done, total)))
-    assert steps == [(1, 2), (2, 2)]
+    assert steps == [(step, steps[-1][1]) for step in range(1, len(steps) + 1)], "told from the first step on"
+    assert steps[-1][0] == steps[-1][1]
     assert first.epochs == 2
-    assert 0 <= first.validation_map <= 1
+    assert first.senses.keys() == {"both", "weights"}, "no network was run"
+    assert 0 <= first.validation_map == first.senses["both"] <= 1
     assert store.current_version(trained_on) == first.encoder_version
     version, encoder = store.load(trained_on)
     torch.manual_seed(3)
@@ -85,6 +90,8 @@ def test_every_setting_has_its_effect(trained_on: Lake) -> None:
         {"batch_size": 16},
         {"learning_rate": 1e-4},
         {"twin_weight": 0.0},
+        {"accuracy_weight": 1.0},
+        {"start": versions[0]},
     ):
         versions.append(train(trained_on, base.model_copy(update=changes)).encoder_version)
         stored = json.loads((trained_on.encoders / versions[-1] / "config.json").read_text())["training"]
@@ -107,12 +114,51 @@ def test_every_setting_has_its_effect(trained_on: Lake) -> None:
 
 
 def test_too_few_networks(lake: Lake, zoo: Path) -> None:
-    networks_in(zoo, 3)
+    networks_in(zoo, 1)
     ingest(lake, directory(zoo))
     write_pairs(lake)
-    with pytest.raises(TooFewNetworks, match=f"3 networks .* {MINIMUM_NETWORKS} needed"):
+    with pytest.raises(TooFewNetworks, match="1 networks in the lake, 2 needed"):
         train(lake, Settings(epochs=1))
     assert store.own_version(lake) is None
+
+
+def test_an_encoder_to_start_from_that_is_not_there(trained_on: Lake) -> None:
+    with pytest.raises(store.NoEncoder, match="encoder 0123456789ab is neither"):
+        train(trained_on, Settings(epochs=1, start="0123456789ab"))
+
+
+KILLED = """
+import os, signal, sys
+from peace_pipeline.encoder.settings import Settings
+from peace_pipeline.lake import Lake
+from peace_pipeline.stages.train import train
+from pathlib import Path
+
+def die(done, total):
+    if done > 2 * total // 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train(Lake.open(Path(sys.argv[1])), Settings(epochs=3, batch_size=16, seed=5), die)
+"""
+
+
+def test_a_training_that_was_killed_goes_on_and_gives_the_same_encoder(
+    trained_on: Lake, tmp_path: Path
+) -> None:
+    whole = train(trained_on, Settings(epochs=3, batch_size=16, seed=5))
+    lake = Lake.open(tmp_path / "home")
+    shutil.copytree(trained_on.root, lake.root, dirs_exist_ok=True)
+    shutil.rmtree(lake.encoders)
+    ended = subprocess.run([sys.executable, "-c", KILLED, lake.root], capture_output=True, timeout=300)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    assert store.own_version(lake) is None
+    steps: list[int] = []
+    resumed = train(
+        lake, Settings(epochs=3, batch_size=16, seed=5), lambda done, total: steps.append(3 * done // total)
+    )
+    assert min(steps) >= 2, "two epochs of three were done"
+    assert resumed.encoder_version == whole.encoder_version
+    assert not list((lake.encoders / ".training").glob("*")), "nothing is left over"
 
 
 def test_pairs_come_first(lake: Lake, zoo: Path) -> None:
