@@ -132,19 +132,20 @@ class Pass:
 
     def demo(self, settings: Settings | None = None) -> PassSummary:
         """A pass; where the lake still uses the encoder that the package ships, it reports on that one, trains the
-        lake's own by the ``settings``, embeds every network anew and reports again.
+        lake's own from it (or as the ``settings`` say), embeds every network anew and reports again.
 
         Raises:
             PassFailed: where a step failed for good.
         """
         from peace_pipeline.encoder.store import own_version, packaged_version
+        from peace_pipeline.stages.train import PRETRAINED
 
         started = time.monotonic()
         summary = self.run()
         shipped = packaged_version()
         if shipped and own_version(self.lake) is None and self._can_train():
             summary.figures[shipped] = self._report()
-            trained = self.train(settings or Settings(), PairSettings())["encoder_version"]
+            trained = self.train(settings or Settings(start=PRETRAINED), PairSettings())["encoder_version"]
             self._bring_up_to_date(PassSummary())
             summary.figures[trained] = self._report()
             summary.trained, summary.reported, summary.encoder_version = True, True, trained
