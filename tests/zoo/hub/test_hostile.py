@@ -13,6 +13,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.layers import layer_batch
+from peace_pipeline.stages.respond import respond_batch
 from peace_pipeline.zoo import ConfigError, ZooConfig
 from peace_pipeline.zoo.card import MAX_TEXT_BYTES
 from peace_pipeline.zoo.current import Current
@@ -262,6 +263,7 @@ def test_a_kill_before_the_batch_is_done_leaves_no_downloads_for_ever(
     (batch,) = lake.batches()
     fetcher = Fetcher(config(hub).build(lake))
     extract_batch(lake, batch, fetcher)
+    layer_batch(lake, batch, fetcher)
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -269,9 +271,9 @@ def test_a_kill_before_the_batch_is_done_leaves_no_downloads_for_ever(
     with monkeypatch.context() as patch:
         patch.setattr(fetcher, "release", killed)
         with pytest.raises(KeyboardInterrupt):
-            layer_batch(lake, batch, fetcher)
-    assert not lake.wirings(batch).exists()
-    layer_batch(lake, batch, fetcher)
+            respond_batch(lake, batch, fetcher)
+    assert not lake.responses(batch).exists()
+    respond_batch(lake, batch, fetcher)
     assert not list((lake.root / "zoo" / "huggingface" / "cache").rglob("*.safetensors"))
 
 

@@ -13,6 +13,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.layers import layer_batch
+from peace_pipeline.stages.respond import respond_batch
 from peace_pipeline.zoo import ConfigError, ZooConfig
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.fetching import Fetcher
@@ -94,8 +95,9 @@ def test_from_an_archive_at_a_url_to_readable_models(
     assert "404" in skipped["gone"]
     assert "broken.pth" in skipped["broken"]
     assert layer_batch(lake, batch, fetcher).models == 1
+    assert respond_batch(lake, batch, fetcher).skipped == 1
     assert server.answered.count((f"/w/good-{digest}.pth", 200)) == 1, (
-        "the second stage has the first one's copy"
+        "later stages have the first one's copy"
     )
     assert not list((lake.root / "zoo" / "torch_hub" / "weights").rglob("good*"))
     again = crawl_zoo(lake, place)
