@@ -11,7 +11,7 @@ from peace_pipeline.encoder import store
 from peace_pipeline.encoder.embed import embed_stacks
 from peace_pipeline.encoder.pairs import DECADES
 from peace_pipeline.evaluation.baselines.registry import all_baselines
-from peace_pipeline.evaluation.invariance import SHARES, Invariance
+from peace_pipeline.evaluation.invariance import SHARES, Invariance, by_weights
 from peace_pipeline.evaluation.invariance import measure as measure_movements
 from peace_pipeline.evaluation.population import cohorts, disguising, read_listed
 from peace_pipeline.evaluation.readings import Reader, Readings, read
@@ -103,6 +103,7 @@ def _disguised_files(zoo: Zoo, most: int, seed: int = 0) -> Table:
 def _movements(zoo: Zoo) -> Table:
     """Of PEACE's weights sense on networks of each architecture, those that it didn't train on first."""
     _, encoder = store.load(zoo.lake, zoo.version)
+    embed = by_weights(encoder)
     cells: Cells = {}
     for name in np.unique(zoo.architectures):
         alike = [
@@ -113,7 +114,7 @@ def _movements(zoo: Zoo) -> Table:
         alike = sorted(alike, key=lambda one: (one.split == "train", one.model_id))[:NETWORKS]
         stacks = [cohort.stack for cohort in cohorts(read_listed(zoo.lake, alike))]
         if len(alike) > 1:
-            cells[str(name)] = _row(measure_movements(encoder, stacks, 0))
+            cells[str(name)] = _row(measure_movements(embed, stacks, 0))
     return Table("Movements of the embedding by weights alone", cells)
 
 

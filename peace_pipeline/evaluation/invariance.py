@@ -30,6 +30,8 @@ NOISE = 0.01
 MOVED_AT_LEAST, NOISE_AT_MOST = 0.5, 0.1
 
 Change = Callable[[Stack, torch.Generator], Tensors]
+Embed = Callable[[Sequence[Stack], torch.dtype], torch.Tensor]
+"""Folded stacks, to compute with in a dtype → embeddings (networks, dimension), in the order of the stacks."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,11 @@ class Movements:
     are given; networks then go the way of any network: norms folded in, canonical form, reduction, encoder.
     """
 
-    def __init__(self, encoder: Encoder, sample: Sequence[Stack], dtype: torch.dtype, seed: int) -> None:
-        self.encoder, self.dtype, self.seed = encoder, dtype, seed
+    def __init__(self, embed: Embed, sample: Sequence[Stack], dtype: torch.dtype, seed: int) -> None:
+        self.embed, self.dtype, self.seed = embed, dtype, seed
         self.stacks = [stack.to(dtype) for stack in sample]
         self.folded = [folded(stack) for stack in self.stacks]
-        self.original = self._embed(self.folded)
+        self.original = embed(self.folded, dtype)
         self.std = float(spread(self.original))
 
     def still(self) -> dict[str, float]:
@@ -106,20 +108,22 @@ class Movements:
 
     def _moved(self, changed: Sequence[Stack]) -> torch.Tensor:
         """Movements (networks, dimension)."""
-        return movement(self.original, self._embed(changed))
-
-    def _embed(self, stacks: Sequence[Stack]) -> torch.Tensor:
-        return _embeddings(self.encoder, stacks, self.dtype)
+        return movement(self.original, self.embed(changed, self.dtype))
 
 
-def _embeddings(encoder: Encoder, stacks: Sequence[Stack], dtype: torch.dtype) -> torch.Tensor:
-    """Embeddings (networks, dimension), in the order of the stacks."""
-    return torch.from_numpy(np.stack([each.weights for each in embed_stacks(encoder, stacks, dtype)]))
+def by_weights(encoder: Encoder) -> Embed:
+    """How an encoder (which stays as it is) embeds networks by their weights alone."""
+    copies = {dtype: deepcopy(encoder).to(dtype) for dtype in TOLERANCE}
+
+    def embed(stacks: Sequence[Stack], dtype: torch.dtype) -> torch.Tensor:
+        return torch.from_numpy(np.stack([e.weights for e in embed_stacks(copies[dtype], stacks, dtype)]))
+
+    return embed
 
 
-def measure(encoder: Encoder, sample: Sequence[Stack], seed: int) -> Invariance:
-    """Invariance and false invariance of an encoder (which stays as it is) on the networks of ``sample``."""
-    by_dtype = {dtype: Movements(deepcopy(encoder), sample, dtype, seed) for dtype in TOLERANCE}
+def measure(embed: Embed, sample: Sequence[Stack], seed: int) -> Invariance:
+    """Invariance and false invariance of embeddings on the networks of ``sample``."""
+    by_dtype = {dtype: Movements(embed, sample, dtype, seed) for dtype in TOLERANCE}
     single = by_dtype[torch.float32]
     return Invariance(
         networks=sum(map(len, sample)),
@@ -131,14 +135,14 @@ def measure(encoder: Encoder, sample: Sequence[Stack], seed: int) -> Invariance:
 
 
 def assert_embedding_invariant(
-    encoder: Encoder, networks: Sequence[Network], dtype: torch.dtype = torch.float64
+    embed: Embed, networks: Sequence[Network], dtype: torch.dtype = torch.float64
 ) -> None:
     """Assert that no symmetry moves the embeddings of ``networks``, all of which have some, by more than the dtype's
     tolerance: those of one signature are measured together, two at least. See :func:`assert_invariant`."""
     for stack in (each.to(dtype) for each in stacked(networks)):
 
         def embedded(tensors: Tensors, stack: Stack = stack) -> torch.Tensor:
-            return _embeddings(encoder, [folded(stack.with_tensors(tensors))], dtype)
+            return embed([folded(stack.with_tensors(tensors))], dtype)
 
         assert_invariant(embedded, stack.wiring, stack.tensors)
 

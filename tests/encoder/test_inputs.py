@@ -9,7 +9,7 @@ import torch
 
 from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.encoder.inputs import MOST_UNITS, encoder_input, reduced
-from peace_pipeline.evaluation.invariance import Movements, assert_embedding_invariant
+from peace_pipeline.evaluation.invariance import Movements, assert_embedding_invariant, by_weights
 from peace_pipeline.symmetry.network import Network, stacked
 from tests.encoder.encoders import encoder_of
 from tests.networks import RELU, as_input
@@ -36,7 +36,7 @@ def test_reduction_of_wide_layers_is_permutation_equivariant() -> None:
     assert stack.tensors["0.weight"].shape == (4, MOST_UNITS, 6)
     assert stack.tensors["1.weight"].shape == (4, 3, MOST_UNITS)
     assert stack.wiring.groups[stack.wiring.layers[0].out.group].full_size == units
-    assert_embedding_invariant(encoder_of(), networks)
+    assert_embedding_invariant(by_weights(encoder_of()), networks)
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-4), (torch.float32, 1e-2)])
@@ -47,7 +47,7 @@ def test_reduction_does_not_hang_on_rounding(bias: float, dtype: torch.dtype, bo
         replace(each, tensors={name: t * bias if "bias" in name else t for name, t in each.tensors.items()})
         for each in wide(4, MOST_UNITS + 80)
     ]
-    moved = Movements(encoder_of(), stacked(networks), dtype, seed=0).still()
+    moved = Movements(by_weights(encoder_of()), stacked(networks), dtype, seed=0).still()
     assert max(moved.values()) <= bound
 
 

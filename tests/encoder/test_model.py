@@ -8,7 +8,7 @@ import torch
 
 from peace_pipeline.encoder.config import VARIANTS
 from peace_pipeline.encoder.inputs import encoder_input
-from peace_pipeline.evaluation.invariance import assert_embedding_invariant
+from peace_pipeline.evaluation.invariance import assert_embedding_invariant, by_weights
 from peace_pipeline.responses.answers import Answers
 from peace_pipeline.responses.standard import KINDS, PROBES
 from peace_pipeline.symmetry.network import stacked
@@ -19,7 +19,7 @@ from tests.networks import as_input, networks_of
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("architecture", SYMMETRIC)
 def test_symmetries_leave_the_embedding(architecture: str, dtype: torch.dtype) -> None:
-    assert_embedding_invariant(encoder_of(), networks_of(architecture, 8), dtype)
+    assert_embedding_invariant(by_weights(encoder_of()), networks_of(architecture, 8), dtype)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

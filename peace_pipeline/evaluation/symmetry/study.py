@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from peace_pipeline.encoder import store
-from peace_pipeline.evaluation.invariance import Invariance, measure
+from peace_pipeline.evaluation.invariance import Invariance, by_weights, measure
 from peace_pipeline.evaluation.population import cohorts, is_embedded, read_listed
 from peace_pipeline.evaluation.symmetry.results import Results
 from peace_pipeline.lake import Lake
@@ -168,6 +168,7 @@ def measure_all(
         NoEncoder: where the lake has no encoder.
     """
     version, encoder = store.load(lake)
+    embed = by_weights(encoder)
     alike = _by_architecture(lake, count, largest, seed, is_embedded(lake, version))
     own = {name: group for name, group in alike.items() if len(group) == count}
     families = _by_wiring(family_sheets() if sheets is None else sheets)
@@ -175,7 +176,7 @@ def measure_all(
     samples += [partial(_drawn_stacks, sheet, count, seed) for _, sheet in families]
     found: list[Invariance] = []
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
-        for measured in pool.map(lambda sample: measure(encoder, sample(), seed), samples):
+        for measured in pool.map(lambda sample: measure(embed, sample(), seed), samples):
             found.append(measured)
             if progress:
                 progress(len(found), len(samples))

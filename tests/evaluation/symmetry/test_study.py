@@ -11,7 +11,7 @@ import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.evaluation.invariance import Movements
+from peace_pipeline.evaluation.invariance import Movements, by_weights
 from peace_pipeline.evaluation.reports import Written, all_reports
 from peace_pipeline.evaluation.symmetry.study import family_sheets, structured
 from peace_pipeline.lake import Lake
@@ -47,7 +47,7 @@ def test_sheets_say_what_the_files_hold(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_action_moves_the_embedding(name: str) -> None:
     torch.manual_seed(1)
-    movements = Movements(Encoder(), [ALL_SHEETS[name].draw(4, 0)], torch.float64, 0)
+    movements = Movements(by_weights(Encoder()), [ALL_SHEETS[name].draw(4, 0)], torch.float64, 0)
     found = movements.still()
     assert {"permutation", "all"} <= found.keys()
     assert max(found.values()) <= TOLERANCE[torch.float64], found
