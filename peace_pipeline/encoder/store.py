@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from peace_pipeline.encoder.model import Encoder
 
 _WEIGHTS, _CONFIG, _CURRENT = "model.safetensors", "config.json", "current"
-_FORMAT = 3
+_FORMAT = 4
 """Of the encoder's parameters: those of another format can't be loaded, and count as none."""
 
 PACKAGED = Path(__file__).with_name("pretrained")

@@ -6,5 +6,5 @@ PROBES = 512
 NUMBERS, TOKENS = "numbers", "tokens"
 KINDS = (NUMBERS, TOKENS)
 """Of inputs. Networks of one kind get the same probes."""
-SKETCH = 256
+SKETCH = 384
 """Coordinates of a sketch."""

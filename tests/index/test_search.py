@@ -20,6 +20,7 @@ from peace_pipeline.index.search import (
     search_outputs,
 )
 from peace_pipeline.lake import Lake
+from peace_pipeline.responses.standard import SKETCH
 from tests.indexed import ANIMALS, QUOTED, answered, filled, unanswered
 
 __all__ = ["answered", "filled", "unanswered"]
@@ -131,7 +132,7 @@ def test_labels_that_a_model_lacks_are_told_with_those_that_it_has(answered: Lak
 
 def test_where_nothing_was_run_there_are_no_outputs(unanswered: Lake) -> None:
     assert search_outputs(unanswered, label="cat") == []
-    assert search(unanswered, np.ones(256, np.float32), by="responses") == []
+    assert search(unanswered, np.ones(SKETCH, np.float32), by="responses") == []
 
 
 @pytest.mark.parametrize("module", ["peace_pipeline.index", "peace_pipeline.index.search"])
