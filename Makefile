@@ -5,8 +5,12 @@ export OMP_NUM_THREADS ?= 1
 PORT ?= 8001
 INPUTS ?= 10000
 SEED ?= 0
+PRETRAINING := $(abspath $(or $(PRETRAINING),.pretraining))
+PRETRAINED ?= peace_pipeline/encoder/pretrained
+NETWORKS ?= 11400
+TRAINING ?=
 
-.PHONY: demo test test-all fuzz ui hub lint bench docs
+.PHONY: demo test test-all fuzz ui hub lint bench docs pretrained
 
 .venv: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -45,3 +49,12 @@ bench: .venv
 
 docs: .venv
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+pretrained: $(PRETRAINING)/encoders/current
+	$(BIN)/python -c 'from pathlib import Path; from peace_pipeline.encoder.shipping import ship; from peace_pipeline.lake import Lake; print(ship(Lake.open(Path("$(PRETRAINING)")), Path("$(PRETRAINED)")))'
+
+$(PRETRAINING)/encoders/current: | .venv
+	mkdir -p $(PRETRAINING)
+	printf '[[source]]\nkind = "trained"\nrecipe = "pretraining"\nnetworks = $(NETWORKS)\n' > $(PRETRAINING)/peace.toml
+	$(BIN)/peace run --home $(PRETRAINING) --config $(PRETRAINING)/peace.toml
+	$(BIN)/peace train --home $(PRETRAINING) $(TRAINING)

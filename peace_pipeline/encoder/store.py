@@ -19,7 +19,8 @@ from peace_pipeline.lake import Lake, atomic
 if TYPE_CHECKING:
     from peace_pipeline.encoder.model import Encoder
 
-_WEIGHTS, _CONFIG, _CURRENT = "model.safetensors", "config.json", "current"
+FILES = _WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_CURRENT = "current"
 _FORMAT = 4
 """Of the encoder's parameters: those of another format can't be loaded, and count as none."""
 
@@ -50,7 +51,7 @@ def save(lake: Lake, encoder: Encoder, training: dict[str, object]) -> str:
     lake.encoders.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".", dir=lake.encoders))
     (folder / _WEIGHTS).write_bytes(weights)
-    (folder / _CONFIG).write_text(config)
+    (folder / CONFIG).write_text(config)
     version = _version(folder)
     _settle(lake, folder, version)
     with atomic(lake.encoders / _CURRENT) as temporary:
@@ -64,7 +65,7 @@ def keep(lake: Lake, version: str, packaged: Path = PACKAGED) -> None:
     if version == packaged_version(packaged) and not (lake.encoders / version).exists():
         lake.encoders.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".", dir=lake.encoders))
-        for name in (_WEIGHTS, _CONFIG):
+        for name in FILES:
             shutil.copyfile(packaged / name, folder / name)
         _settle(lake, folder, version)
 
@@ -99,12 +100,12 @@ def packaged_version(folder: Path = PACKAGED) -> str | None:
 
 
 def _version(folder: Path) -> str:
-    return hashlib.sha256((folder / _CONFIG).read_bytes() + (folder / _WEIGHTS).read_bytes()).hexdigest()[:12]
+    return hashlib.sha256((folder / CONFIG).read_bytes() + (folder / _WEIGHTS).read_bytes()).hexdigest()[:12]
 
 
 def _is_loadable(folder: Path) -> bool:
     try:
-        return json.loads((folder / _CONFIG).read_text()).get("format") == _FORMAT
+        return json.loads((folder / CONFIG).read_text()).get("format") == _FORMAT
     except FileNotFoundError:
         return False
 
@@ -126,7 +127,7 @@ def load(lake: Lake, version: str | None = None, packaged: Path = PACKAGED) -> t
     folder = packaged if version == packaged_version(packaged) else lake.encoders / version
     if not _is_loadable(folder):
         raise NoEncoder(lake, version)
-    config = json.loads((folder / _CONFIG).read_text())
+    config = json.loads((folder / CONFIG).read_text())
     encoder = Encoder(EncoderConfig(**config["encoder"]))
     encoder.load_state_dict(load_file(folder / _WEIGHTS))
     return version, encoder.eval()
