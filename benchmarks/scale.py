@@ -124,12 +124,13 @@ def _stages(folder: Path, times: int) -> dict[str, list[Cost]]:
     from peace_pipeline.stages.extract import extract_batch
     from peace_pipeline.stages.index import update_index
     from peace_pipeline.stages.layers import layer_batch
+    from peace_pipeline.stages.respond import respond_batch
     from peace_pipeline.stages.staleness import stale_batches
     from peace_pipeline.zoo import ZooConfig
     from peace_pipeline.zoo.fetching import Fetcher
 
     lake, config = Lake.open(folder / "home"), ZooConfig.load(folder / "peace.toml")
-    names = ("crawl", "staleness", "extract", "layers", "embed", "index")
+    names = ("crawl", "staleness", "extract", "layers", "respond", "embed", "index")
     figures: dict[str, list[Cost]] = {f"stage: {name}": [] for name in names}
     for number in range(times + 1):
         _add_models(folder / "zoo")
@@ -139,6 +140,7 @@ def _stages(folder: Path, times: int) -> dict[str, list[Cost]]:
             lambda: stale_batches(lake),
             lambda: extract_batch(lake, batches[0], Fetcher()),  # noqa: B023
             lambda: layer_batch(lake, batches[0], Fetcher()),  # noqa: B023
+            lambda: respond_batch(lake, batches[0], Fetcher()),  # noqa: B023
             lambda: embed_batch(lake, batches[0]),  # noqa: B023
             lambda: update_index(lake, batches[0]),  # noqa: B023
         )

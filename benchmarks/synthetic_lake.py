@@ -1,8 +1,8 @@
 """A lake of any size, fast: synthetic records and vectors in real tables, settled in a real index.
 
 What stages read of single batches is real (records, inventories, wirings, embeddings, the current state, the LanceDB
-tables with their indexes, Dagster's partitions and runs); the layer tables, which nothing opens again once a batch is
-in the index, have no rows, and the vectors are drawn around centres instead of embedded.
+tables with their indexes, Dagster's partitions and runs); the tables of layers and of responses, which nothing opens
+again once a batch is in the index, have no rows, and the vectors are drawn around centres instead of embedded.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from peace_pipeline.lake import Lake, tables, write_parquet
 from peace_pipeline.lake.keyed import KeyedTable
 from peace_pipeline.resources.instance import open_instance
 from peace_pipeline.responses.standard import SKETCH
+from peace_pipeline.responses.table import SCHEMA as RESPONSES
 from peace_pipeline.stages.embed import LAYER, NETWORK, OUTPUT, written_at
 from peace_pipeline.stages.index import reading
 from peace_pipeline.weights.layer_table import READING
@@ -96,6 +97,7 @@ def _write_batch(
             | {"status": ["new"] * len(ids), "method": ["family"] * len(ids), "parameters": numbers + 1000},
         ),
         lake.layers(batch): (tables.LAYERS.schema, {}),
+        lake.responses(batch): (RESPONSES, {}),
         lake.embeddings(LAYER, version, batch): (
             tables.LAYER_EMBEDDINGS.sized(vector=TINY.token_width),
             layered
