@@ -91,7 +91,7 @@ def gc(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete what nobody needs any more: superseded layers, old encoders and their embeddings, leftovers."""
+    """Delete what nobody needs any more: superseded tables, old encoders and their embeddings, leftovers."""
     from datetime import timedelta
 
     from peace_pipeline.stages.collect import collect

@@ -1,4 +1,4 @@
-"""What nobody needs any more: superseded layer tables, old encoders and their embeddings, leftovers, old versions."""
+"""What nobody needs any more: superseded layers and responses, old encoders and embeddings, leftovers, old versions."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from peace_pipeline.index.tables import (
     writer_lock,
 )
 from peace_pipeline.lake import Lake, tables, write_parquet
+from peace_pipeline.responses.table import SCHEMA as RESPONSES
 from peace_pipeline.stages.staleness import stale_batches
 from peace_pipeline.zoo.current import Current, writing
 
@@ -35,11 +36,14 @@ if TYPE_CHECKING:
 DAY = timedelta(days=1)
 _UNFINISHED = re.compile(r"\..*\.?[a-z0-9_]{8}")
 """Names of files and folders that are written and then renamed."""
+_SUPERSEDED = {"layers": tables.LAYERS.schema, "responses": RESPONSES}
+"""Kinds of garbage of which a table without rows stays, and its schema."""
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """A file or folder that can go: ``kind`` is layers, embeddings, encoder, unfinished or versions.
+    """A file or folder that can go: ``kind`` is layers, responses, embeddings, encoder, unfinished or
+    versions.
 
     ``bytes`` are freed by it; not known beforehand of old versions of LanceDB tables.
     """
@@ -57,11 +61,11 @@ def collect(lake: Lake, *, older_than: timedelta = DAY, dry_run: bool = False) -
     """Delete what nobody needs any more, or only say what it is; reads the whole lake's current state once.
 
     Nothing goes that is younger than ``older_than``, since a stage may still be writing or reading it, nor what the
-    index serves or the current encoder made. A layer table goes when each of its models is gone or has a newer
-    revision and all newer batches are in the index; a table without rows stays in its place, so that the batch
+    index serves or the current encoder made. A batch's layers and responses go when each of its models is gone or has a
+    newer revision and all newer batches are in the index; tables without rows stay in their place, so that the batch
     doesn't become stale. Of LanceDB tables, versions before the last one go, and new rows are folded into indexes.
     """
-    files = [*_old_encoders(lake), *_unfinished(lake), *_superseded_layers(lake)]
+    files = [*_old_encoders(lake), *_unfinished(lake), *_superseded(lake)]
     latest = time.time() - older_than.total_seconds()
     garbage = [one for one in files if _changed(one.path) < latest]
     for one in () if dry_run else garbage:
@@ -70,8 +74,10 @@ def collect(lake: Lake, *, older_than: timedelta = DAY, dry_run: bool = False) -
 
 
 def _delete(one: Garbage) -> None:
-    if one.kind == "layers":
-        write_parquet(tables.LAYERS.schema.empty_table(), one.path)
+    if one.kind in _SUPERSEDED:
+        written = one.path.stat().st_mtime_ns
+        write_parquet(_SUPERSEDED[one.kind].empty_table(), one.path)
+        os.utime(one.path, ns=(written, written))  # nothing that was made of it has to be made again
     elif one.path.is_dir():
         shutil.rmtree(one.path)
     else:
@@ -104,18 +110,18 @@ def _unfinished(lake: Lake) -> Iterator[Garbage]:
             yield Garbage("unfinished", path, _size(path))
 
 
-def _superseded_layers(lake: Lake) -> Iterator[Garbage]:
-    """Layer tables of batches older than every stale one in which no model is current."""
+def _superseded(lake: Lake) -> Iterator[Garbage]:
+    """Layers and responses of batches older than every stale one in which no model is current."""
     stale, current = stale_batches(lake), Current(lake)
     needed = {
         batch for rows in current.scan(["batch"], "status = 'new'") for batch in rows["batch"].to_pylist()
     }
     for batch in lake.batches():
-        path = lake.layers(batch)
-        if batch in needed or batch <= max(stale, default="") or not path.exists():
+        if batch in needed or batch <= max(stale, default=""):
             continue
-        if pq.read_metadata(path).num_rows:
-            yield Garbage("layers", path, _size(path))
+        for kind, path in (("layers", lake.layers(batch)), ("responses", lake.responses(batch))):
+            if path.exists() and pq.read_metadata(path).num_rows:
+                yield Garbage(kind, path, _size(path))
 
 
 def _old_versions(lake: Lake, older_than: timedelta) -> list[Garbage]:

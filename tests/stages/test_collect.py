@@ -23,6 +23,7 @@ from tests.indexed import new_encoder, process
 from tests.lakes import directory, write_network
 
 NOW = timedelta(0)
+GARBAGE = ["embeddings", "encoder", "layers", "responses", "unfinished"]
 
 
 @pytest.fixture
@@ -52,12 +53,13 @@ def test_what_nobody_needs_goes_and_the_lake_goes_on(aged: Lake) -> None:
     )
     vector = indexed_vector(aged, "directory:zoo/a")
     (aged.layers(first).parent / f".{first}.parquet.abcd1234").write_bytes(b"half")
-    assert kinds(aged, older_than=NOW, dry_run=True) == ["embeddings", "encoder", "layers", "unfinished"]
+    assert kinds(aged, older_than=NOW, dry_run=True) == GARBAGE
     assert old.exists()
-    assert kinds(aged, older_than=NOW) == ["embeddings", "encoder", "layers", "unfinished"]
+    assert kinds(aged, older_than=NOW) == GARBAGE
     assert not old.exists()
     assert not list(aged.layers(first).parent.glob(".*"))
-    assert [pq.read_metadata(aged.layers(batch)).num_rows > 0 for batch in (first, second)] == [False, True]
+    for table in (aged.layers, aged.responses):
+        assert [pq.read_metadata(table(batch)).num_rows > 0 for batch in (first, second)] == [False, True]
     assert stale_batches(aged) == {}
     assert kinds(aged, older_than=NOW) == []
     assert np.array_equal(indexed_vector(aged, "directory:zoo/a"), vector)
