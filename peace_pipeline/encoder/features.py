@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from peace_pipeline.symmetry.network import Stack
-from peace_pipeline.symmetry.wiring.types import FIXED, INDEPENDENT, PERMUTABLE, WiredLayer
+from peace_pipeline.symmetry.wiring.types import FIXED, INDEPENDENT, PERMUTABLE, Axis, WiredLayer
 
 FREQUENCIES = 8
 NODE_FEATURES = 5 + 2 + 2 * FREQUENCIES
@@ -35,7 +36,7 @@ KINDS = (
 )
 _KIND_OF_RANK = {2: "linear", 3: "conv1d", 4: "conv2d", 5: "conv3d"}
 BASIS = 64
-ALIGNMENTS = 3
+ALIGNMENTS = (2 * 4 + 2) + (2 * 2 + 2)
 CENTRES = (-2.0, -1.0, -0.5, -0.2, 0.2, 0.5, 1.0, 2.0)
 STATISTICS = 9 + len(CENTRES) + ALIGNMENTS
 
@@ -70,45 +71,52 @@ def input_basis(size: int, dtype: torch.dtype) -> torch.Tensor:
 
 
 class Alignment:
-    """How a layer's columns match the rows of the layers that write what it reads.
+    """How a layer's columns match the rows of the layers that write what it reads, and the columns of its first reader.
 
-    Gradient descent couples the two (under gradient flow W_l W_lᵀ − W_{l+1}ᵀ W_{l+1} stays constant: Du, Hu and
+    Gradient descent couples them (under gradient flow W_l W_lᵀ − W_{l+1}ᵀ W_{l+1} stays constant: Du, Hu and
     Lee 2018, theorem 2.1), and any other order of the columns destroys it while it keeps the statistics of both
-    layers. The features are the cosine between the off-diagonal Gram matrices of a group's rows and columns, and
-    the correlations of the columns' norms with the rows' norms and with the biases. Queries read what keys write.
-    What passes a layer of single channels is matched with what was there before it.
+    layers. The features are correlations over the neurons of a group: of columns with rows (and their biases) by norm
+    and by peakedness, of their Gram matrices off the diagonal and these squared, and the same but for the biases with
+    the columns of the first layer that reads the group. They are standard scores, in deviations of what a random
+    order of n neurons gives (√n times the correlation), compressed: small groups weigh as much as large ones.
+    Queries read what keys write, beside the stream. What passes a layer of single channels is matched with what was
+    there before it.
     """
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._written: dict[str, _Written | None] = {}
+        self._written: dict[str, _Side | None] = {}
+        self._read: dict[str, _Side] = {}
 
     def features(self, position: int) -> torch.Tensor:
-        """Features (batch, ALIGNMENTS) of a layer; 0 where nothing that it reads is written."""
-        stack, wired = self._stack, self._stack.wiring.layers[position]
-        weight = stack.tensors[wired.weight]
-        axis = next((axis for axis in reversed(wired.axes) if axis.charge < 0), wired.into)
-        written = self._of(axis.group) if axis else None
-        if axis is None or written is None:
-            return weight.new_zeros(len(weight), ALIGNMENTS)
-        size = stack.wiring.groups[axis.group].entries
-        columns = weight.movedim(1 + axis.dim, 1).reshape(len(weight), size, -1)
-        norm = columns.norm(dim=2)
-        return torch.stack(
-            [
-                _cosine((_gram(columns) * written.related).flatten(1), written.gram.flatten(1)),
-                _cosine(_centred(norm), _centred(written.norm)),
-                _cosine(_centred(norm), _centred(written.shift)),
-            ],
-            1,
-        )
+        """Features (batch, ALIGNMENTS) of a layer, asked for in order; 0 where nothing that it reads is written."""
+        wired = self._stack.wiring.layers[position]
+        total = self._stack.tensors[wired.weight].new_zeros(len(self._stack), ALIGNMENTS)
+        for axis in wired.axes:
+            if axis.charge < 0:
+                total = total + self._of_axis(wired, axis)
+        return total
 
-    def _of(self, group: str) -> _Written | None:
+    def _of_axis(self, wired: WiredLayer, axis: Axis) -> torch.Tensor | float:
+        written = self._of(axis.group)
+        if written is None:
+            return 0.0
+        weight = self._stack.tensors[wired.weight]
+        size = self._stack.wiring.groups[axis.group].entries
+        columns = _side([weight.movedim(1 + axis.dim, 1).reshape(len(weight), size, -1)])
+        matched = [_matched(columns, written)]
+        first = self._read.setdefault(axis.group, columns)
+        if first is not columns:
+            matched.append(_matched(columns, first))
+        found = torch.cat(matched, 1)
+        return nn.functional.pad(found, (0, ALIGNMENTS - found.shape[1]))
+
+    def _of(self, group: str) -> _Side | None:
         if group not in self._written:
             self._written[group] = self._find(group)
         return self._written[group]
 
-    def _find(self, name: str) -> _Written | None:
+    def _find(self, name: str) -> _Side | None:
         wiring, tensors = self._stack.wiring, self._stack.tensors
         group = wiring.groups[name]
         if group.parts:
@@ -125,37 +133,51 @@ class Alignment:
         biases = [
             tensors[writer.layer.tensors["bias"]] for writer in writers if "bias" in writer.layer.tensors
         ]
-        gram = torch.stack([_gram(row) for row in rows]).sum(0)
-        norm = torch.stack([row.norm(dim=2) for row in rows]).sum(0)
-        shift = torch.stack(biases).sum(0) if biases else torch.zeros_like(norm)
-        related = 1 - torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-        return _Written(gram * related, norm, shift, related)
+        shift = torch.stack(biases).sum(0) if biases else rows[0].new_zeros(rows[0].shape[:2])
+        return _side(rows, shift)
 
 
-class _Written(NamedTuple):
-    """Of what writes a group: the off-diagonal Gram matrix of its rows (batch, n, n), their norms, the biases (batch,
-    n), and 1 for pairs of neurons that are written from the same inputs (n, n)."""
+class _Side(NamedTuple):
+    """Of what writes or reads a group: the Gram matrix of its rows or columns (batch, n, n), ``units`` (batch,
+    properties, n), and 1 for pairs of neurons that are written from the same inputs (n, n)."""
 
     gram: torch.Tensor
-    norm: torch.Tensor
-    shift: torch.Tensor
+    units: torch.Tensor
     related: torch.Tensor
 
 
-def _joined(parts: Sequence[_Written | None]) -> _Written | None:
+def _side(weights: Sequence[torch.Tensor], shift: torch.Tensor | None = None) -> _Side:
+    """Of rows (batch, n, values): their norms, how peaked they are (less where norms are small and noise counts), and
+    of biases (batch, n) their values and magnitudes."""
+    unit = [_unit(rows) for rows in weights]
+    norm = torch.stack([rows.norm(dim=2) for rows in unit]).sum(0)
+    peak = torch.stack([rows.square().square().sum(2) ** 0.25 for rows in unit]).sum(0)
+    biases = [] if shift is None else [shift, shift.abs()]
+    gram = torch.stack([rows @ rows.mT for rows in unit]).sum(0)
+    related = torch.ones_like(gram[0])
+    return _Side(gram, torch.stack([norm, peak / (norm + 0.3), *biases], 1), related)
+
+
+def _joined(parts: Sequence[_Side | None]) -> _Side | None:
     found = [part for part in parts if part is not None]
     if len(found) < len(parts):
         return None
     grams = torch.stack(
         [torch.block_diag(*matrices) for matrices in zip(*(part.gram for part in found), strict=True)]
     )
-    norm, shift = (torch.cat([part[i] for part in found], 1) for i in (1, 2))
-    return _Written(grams, norm, shift, torch.block_diag(*(part.related for part in found)))
+    units = torch.cat([part.units for part in found], 2)
+    return _Side(grams, units, torch.block_diag(*(part.related for part in found)))
 
 
-def _gram(rows: torch.Tensor) -> torch.Tensor:
-    unit = _unit(rows)
-    return unit @ unit.mT
+def _matched(columns: _Side, other: _Side) -> torch.Tensor:
+    """Standard scores (batch, properties of both + 2) of how two sides of a group agree."""
+    units = _standard(columns.units) @ _standard(other.units).mT
+    n = columns.gram.shape[1]
+    pairs = (other.related.triu(1) > 0).flatten().nonzero()[:, 0]
+    a, b = (side.gram.flatten(1)[:, pairs] for side in (columns, other))
+    grams = torch.stack([a, a.square()], 1), torch.stack([b, b.square()], 1)
+    both = (_standard(grams[0]) * _standard(grams[1])).sum(2)
+    return compressed(torch.cat([units.flatten(1) / math.sqrt(n), both / math.sqrt(max(len(pairs), 1))], 1))
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:
@@ -163,14 +185,13 @@ def _unit(rows: torch.Tensor) -> torch.Tensor:
     return rows / (rows.norm(dim=2).mean(1)[:, None, None] + 1e-12)
 
 
-def _centred(values: torch.Tensor) -> torch.Tensor:
-    return values - values.mean(1, keepdim=True)
-
-
-def _cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Cosine (batch,) of two vectors a network; near 0 where one of them is constant up to rounding."""
-    scale = a.norm(dim=1) * b.norm(dim=1)
-    return (a * b).sum(1) / (scale + 1e-3 * math.sqrt(a.shape[1]))
+def _standard(values: torch.Tensor) -> torch.Tensor:
+    """Values (…, n) of mean 0 and deviation 1; near 0 where they are constant up to rounding."""
+    if not values.shape[-1]:
+        return values
+    centred = values - values.mean(-1, keepdim=True)
+    deviation = centred.square().mean(-1, keepdim=True)
+    return centred / (deviation + 1e-3).sqrt()
 
 
 def layer_features(stack: Stack, position: int, dtype: torch.dtype) -> torch.Tensor:

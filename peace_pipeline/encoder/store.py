@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FILES = _WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CURRENT = "current"
-_FORMAT = 4
+_FORMAT = 5
 """Of the encoder's parameters: those of another format can't be loaded, and count as none."""
 
 PACKAGED = Path(__file__).with_name("pretrained")
