@@ -11,7 +11,7 @@ import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.evaluation.invariance import Movements, by_weights
+from peace_pipeline.evaluation.invariance import MOVED_AT_LEAST, NOISE_AT_MOST, Movements, by_weights
 from peace_pipeline.evaluation.reports import Written, all_reports
 from peace_pipeline.evaluation.symmetry.study import family_sheets, structured
 from peace_pipeline.lake import Lake
@@ -25,6 +25,18 @@ from tests.specimens.sheets import sheet
 
 SYMMETRY = all_reports()["symmetry"]
 ALL_SHEETS = {each.name: each for each in family_sheets()}
+RESTLESS = {
+    "mlp_linear": 0.25,
+    "efficientnet_hf": 0.18,
+    "llama": 0.25,
+    "mistral": 0.25,
+    "qwen2": 0.3,
+    "qwen3": 0.25,
+    "llama_lora": 0.32,
+    "llama_lora_adapter": 0.12,
+    "bert_lora_adapter": 0.14,
+}
+"""Families whose random networks weight noise of 1% moves further before training than it should: at most how far."""
 
 
 def test_every_family_has_its_sheet() -> None:
@@ -51,6 +63,14 @@ def test_no_action_moves_the_embedding(name: str) -> None:
     found = movements.still()
     assert {"permutation", "all"} <= found.keys()
     assert max(found.values()) <= TOLERANCE[torch.float64], found
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_broken_twins_move_the_embedding_before_training_and_noise_hardly_does(name: str) -> None:
+    torch.manual_seed(1)
+    movements = Movements(by_weights(Encoder()), [ALL_SHEETS[name].draw(32, 0)], torch.float32, 0)
+    assert movements.broken(1.0) >= MOVED_AT_LEAST
+    assert movements.noise() <= RESTLESS.get(name, NOISE_AT_MOST)
 
 
 def test_norms_are_folded_in_as_the_lake_does() -> None:
