@@ -138,7 +138,13 @@ def test_an_interrupt_of_the_terminal_ends_the_run_and_the_next_one_goes_on(own:
 def test_retraining_leaves_the_old_index_until_the_next_run(own: Workplace) -> None:
     before = place_version(own)
     trained = own.peace("train", "--epochs", "1", "--seed", "1", "--json").json
-    assert list(trained) == ["encoder_version", "epochs", "validation_map", "seconds"]
+    assert list(trained) == [
+        "encoder_version",
+        "epochs",
+        "validation_map",
+        "validation_map_weights",
+        "seconds",
+    ]
     assert place_version(own) == before != trained["encoder_version"]
     (hit,) = own.peace("search", own.zoo / "n000", "-k", "1", "--json").json
     assert hit["model_id"] == "directory:zoo/n000"
@@ -177,7 +183,6 @@ def test_without_any_encoder(few: Workplace) -> None:
     assert "2 new" in answer.out
     assert "No encoder yet" in answer.out
     assert few.peace("report", "--json").json == []
-    assert "2 networks of at most" in few.peace("train", code=1).err
 
 
 @pytest.mark.skipif(store.packaged_version() is None, reason="the package ships no encoder")
@@ -194,4 +199,3 @@ def test_one_network_is_embedded_and_searched_at_once(few: Workplace) -> None:
     assert store.own_version(few.lake) is None
     few.peace("gc", "--older-than", "0")
     assert "Nothing to do" in few.peace("run").out
-    assert "2 networks of at most" in few.peace("train", code=1).err
