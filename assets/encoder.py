@@ -8,7 +8,7 @@ from pydantic import BaseModel, create_model
 from peace_pipeline.assets.interrupts import unretried
 from peace_pipeline.assets.weights import layer_tensors
 from peace_pipeline.encoder.settings import PairSettings, Settings
-from peace_pipeline.progress import track
+from peace_pipeline.progress import in_lines, track
 from peace_pipeline.resources import LakeResource
 
 
@@ -34,15 +34,20 @@ def contrastive_pairs(lake: LakeResource, config: PairConfig) -> dg.MaterializeR
 
 
 @dg.asset(deps=[contrastive_pairs], group_name="encoder", kinds={"pytorch", "mlflow", "safetensors"})
-def peace_encoder(lake: LakeResource, config: TrainingConfig) -> dg.MaterializeResult:  # type: ignore[valid-type]
+def peace_encoder(
+    context: dg.AssetExecutionContext,
+    lake: LakeResource,
+    config: TrainingConfig,  # type: ignore[valid-type]
+) -> dg.MaterializeResult:
     """The trained encoder, chosen by validation; it becomes the current one."""
     from peace_pipeline.encoder.store import NoEncoder
     from peace_pipeline.stages.train import NoPairs, TooFewNetworks, train
 
     settings = Settings(**config.model_dump())  # type: ignore[attr-defined]
+    words = "Training the encoder"
     try:
         with unretried():
-            trained = train(lake.open(), settings, track("Training the encoder"))
+            trained = train(lake.open(), settings, track(words) or in_lines(words, context.log.info))
     except (NoEncoder, NoPairs, TooFewNetworks) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     return dg.MaterializeResult(

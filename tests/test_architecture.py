@@ -33,7 +33,7 @@ FLOORS = (
 KNOW_DAGSTER = ("definitions", "assets", "resources")
 
 TESTED_BY = {
-    "test_definitions": "assets/* resources/* progress",
+    "test_definitions": "assets/* resources/*",
     "cli/test_app": "cli/main cli/options cli/terminal cli/failures cli/views",
     "comparison/test_verdict": "comparison/thresholds",
     "encoder/test_model": "encoder/config encoder/features encoder/gnn encoder/outputs",

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from peace_pipeline.progress import listening
+from peace_pipeline.progress import Progress, in_lines, listening
 
 _REASON, _ID = 40, 32
 _NUMBERS = ("rank", "similarity", "parameters", "size")
@@ -89,28 +89,33 @@ def _cell(value: object) -> str:
 
 @contextlib.contextmanager
 def working() -> Iterator[None]:
-    """While a command works: progress bars on stderr, whatever libraries print goes there too, and no chatter."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    """While a command works: progress bars on stderr (a line now and then, where that is no terminal), whatever
+    libraries print goes there too, and no chatter."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
 
     _quiet()
-    bars = Progress(
+    bars = Bars(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
         console=Console(file=_terminal()),
     )
     bars.disable = not bars.console.is_terminal
     tasks: dict[str, Any] = {}
 
-    def begin(description: str) -> Callable[[int, int], None]:
+    def begin(description: str) -> Progress:
+        if bars.disable:
+            return in_lines(description, lambda line: print(line, file=sys.stderr, flush=True))
         if description in tasks:
-            bars.reset(tasks[description], total=None)
+            bars.reset(tasks[description], total=None, note="")
         else:
-            tasks[description] = bars.add_task(description, total=None)
+            tasks[description] = bars.add_task(description, total=None, note="")
 
-        def report(done: int, total: int) -> None:
-            bars.update(tasks[description], completed=done, total=total or None)
+        def report(done: int, total: int, note: str = "") -> None:
+            bars.update(tasks[description], completed=done, total=total or None, note=note)
 
         return report
 
@@ -131,5 +136,6 @@ def _quiet() -> None:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)
+    logging.getLogger("mlflow.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")  # of processes beside this one

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 
@@ -39,6 +39,19 @@ class Views:
     broken: torch.Tensor
     answered: torch.Tensor
     joined: torch.Tensor
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Views:
+        """The same with every tensor of the stacks and of the answers changed."""
+        stacks = [
+            stack.with_tensors({name: change(tensor) for name, tensor in stack.tensors.items()})
+            for stack in self.stacks
+        ]
+        answers = [each and Answers(each.kind, change(each.outputs)) for each in self.answers]
+        return replace(self, stacks=stacks, answers=answers)
+
+    def pin_memory(self) -> Views:
+        """The same where a GPU reads it without waiting: what a data loader calls."""
+        return self.each(torch.Tensor.pin_memory)
 
 
 @dataclass(frozen=True)

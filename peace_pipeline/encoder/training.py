@@ -1,19 +1,20 @@
-"""Contrastive training of the encoder (Lightning), logged to MLflow; the best epoch by validation is kept."""
+"""Contrastive training of the encoder (Lightning); the best epoch by validation is kept."""
 
 from __future__ import annotations
 
 import logging
-import shutil
+import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader, Sampler
 
 from peace_pipeline.encoder.batches import Masks, TrainingSet, Views
@@ -21,9 +22,10 @@ from peace_pipeline.encoder.losses import LOSSES, MINERS, built, pair_loss, twin
 from peace_pipeline.encoder.model import WEIGHTS, Encoder
 from peace_pipeline.encoder.settings import Settings
 from peace_pipeline.encoder.validation import BOTH, Validation
-from peace_pipeline.lake import Lake
+from peace_pipeline.progress import Progress
 from peace_pipeline.threads import cores
 
+LAST = "last.ckpt"
 CHOICE = "validation_choice"
 """What the best epoch is chosen by: the mean over the senses of same-task MAP among validation networks."""
 
@@ -50,11 +52,7 @@ class ContrastiveTraining(lightning.LightningModule):
         self.accuracy = torch.nn.Linear(encoder.config.learned, 1) if settings.accuracy_weight else None
 
     def transfer_batch_to_device(self, batch: Views, device: torch.device, dataloader_idx: int) -> Views:
-        return replace(
-            batch,
-            stacks=[stack.to(device) for stack in batch.stacks],
-            answers=[each and each.to(device, torch.float32) for each in batch.answers],
-        )
+        return batch.each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def training_step(self, batch: Views, _: int) -> torch.Tensor:
         vectors, masks, twins = self._heard(batch)
@@ -146,11 +144,24 @@ class _Steps(Sampler[int]):
 
 
 class _Report(Callback):
-    def __init__(self, progress: Callable[[int, int], None]) -> None:
-        self.progress = progress
+    """Tells after every step how far the training is, and how it goes."""
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        self.progress(trainer.global_step, int(trainer.estimated_stepping_batches))
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.networks, self.began = 0, 0.0
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self.networks, self.began = 0, time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, _: Any, outputs: Any, batch: Views, __: int
+    ) -> None:
+        self.networks += len(batch.member.unique())
+        words = [f"loss {outputs['loss'].item():.2f}"]
+        if (found := trainer.callback_metrics.get(CHOICE)) is not None:
+            words.append(f"validation MAP {found.item():.2f}")
+        words.append(f"{self.networks / (time.monotonic() - self.began):,.0f} networks/s")
+        self.progress(trainer.global_step, int(trainer.estimated_stepping_batches), " · ".join(words))
 
 
 @dataclass(frozen=True)
@@ -162,28 +173,34 @@ class Fitted:
 
 
 def fit(
-    lake: Lake, module: ContrastiveTraining, folder: Path, progress: Callable[[int, int], None] | None = None
+    module: ContrastiveTraining, folder: Path, logger: Logger, progress: Progress | None = None
 ) -> Fitted:
     """Train; leaves the weights of the best epoch in the module.
 
-    What is needed to go on after this process is killed lies in ``folder``, which is deleted at the end: the same
-    training begun again goes on with the epoch that wasn't finished, and gives the same encoder.
+    What is needed to go on after this process is killed lies in ``folder``: the same training begun again goes on with
+    the epoch that wasn't finished, and gives the same encoder.
+
+    Raises:
+        KeyboardInterrupt: where it is interrupted.
     """
     settings, data = module.settings, module.training_set
+    gpu = torch.cuda.is_available()
     loader: DataLoader[Any] = DataLoader(
-        data, batch_size=None, sampler=_Steps(len(data)), num_workers=1 if cores() > 1 else 0
+        data,
+        batch_size=None,
+        sampler=_Steps(len(data)),
+        num_workers=1 if cores() > 1 else 0,
+        pin_memory=gpu,
     )
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logger = MLFlowLogger("encoder", run_name=settings.variant, tracking_uri=lake.mlflow_uri)
-        logger.log_hyperparams(settings.model_dump() | {"pairs": data.pairs.model_dump()})
         checkpoint = ModelCheckpoint(folder, monitor=CHOICE, mode="max", save_last=True)
         trainer = lightning.Trainer(
             max_epochs=settings.epochs,
             accelerator="auto",
             devices=1,
-            precision="bf16-mixed" if torch.cuda.is_available() else "32-true",
+            precision="bf16-mixed" if gpu else "32-true",
             logger=logger,
             callbacks=[
                 checkpoint,
@@ -194,11 +211,21 @@ def fit(
             enable_model_summary=False,
             log_every_n_steps=1,
         )
-        last = folder / "last.ckpt"
-        trainer.fit(module, loader, ckpt_path=last if last.exists() else None, weights_only=False)
+        last = folder / LAST
+        try:
+            trainer.fit(module, loader, ckpt_path=last if last.exists() else None, weights_only=False)
+        except SystemExit as ended:  # what Lightning makes of a Ctrl-C
+            raise KeyboardInterrupt from ended
         if checkpoint.best_model_score is not None and checkpoint.best_model_score > 0:
             best = torch.load(checkpoint.best_model_path, weights_only=False)  # else the last epoch stands
             module.load_state_dict(best["state_dict"])
         senses = module.validation.mean_average_precisions(module.encoder, module.device)
-    shutil.rmtree(folder)
     return Fitted(senses, trainer.current_epoch)
+
+
+def can_go_on(folder: Path) -> bool:
+    """Whether a training can go on with what lies in ``folder``: not where a file was cut short by a crash."""
+    try:
+        return all(torch.load(path, weights_only=False, mmap=True) for path in folder.glob("*.ckpt"))
+    except (RuntimeError, EOFError, UnpicklingError):
+        return False

@@ -18,6 +18,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 from peace_pipeline.lake import Lake, atomic
+from peace_pipeline.lake.tracking import recorded
 from peace_pipeline.progress import Progress
 
 if TYPE_CHECKING:
@@ -155,9 +156,7 @@ def written_reports(lake: Lake) -> list[dict[str, str]]:
 def _log(lake: Lake, name: str, figures: Mapping[str, float]) -> None:
     import mlflow
 
-    mlflow.set_tracking_uri(lake.mlflow_uri)
-    mlflow.set_experiment("reports")
-    with mlflow.start_run(run_name=name):
+    with recorded(lake, "reports", name):
         mlflow.log_metrics(
             {re.sub(r"[^\w\-./ ]", "_", key): value for key, value in figures.items() if math.isfinite(value)}
         )

@@ -107,6 +107,11 @@ class Lake:
         return self.root / "dagster"
 
     @property
+    def mlflow(self) -> Path:
+        """What MLflow's runs keep beside their figures."""
+        return self.root / "mlflow"
+
+    @property
     def mlflow_uri(self) -> str:
         return f"sqlite:///{self.root / 'mlflow.db'}"
 

@@ -6,15 +6,21 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import lightning
-from filelock import FileLock
+from filelock import FileLock, Timeout
+from lightning.pytorch.loggers import MLFlowLogger
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.batches import TrainingSet
+from peace_pipeline.encoder.card import model_card, training_command
 from peace_pipeline.encoder.config import VARIANTS
 from peace_pipeline.encoder.embed import answered, chunks, embeddable
 from peace_pipeline.encoder.inputs import within
@@ -23,9 +29,11 @@ from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.encoder.pairs import Partners, read_pair_settings
 from peace_pipeline.encoder.prepared import Prepared
 from peace_pipeline.encoder.settings import PairSettings, Settings
-from peace_pipeline.encoder.training import ContrastiveTraining, fit
-from peace_pipeline.encoder.validation import Validation
+from peace_pipeline.encoder.training import ContrastiveTraining, Fitted, can_go_on, fit
+from peace_pipeline.encoder.validation import BOTH, Validation
 from peace_pipeline.lake import Lake
+from peace_pipeline.lake.tracking import bury_dead_runs, is_run, recorded
+from peace_pipeline.progress import Progress
 from peace_pipeline.responses.table import read_responses
 from peace_pipeline.symmetry.network import stacked
 from peace_pipeline.symmetry.stored import read_networks
@@ -33,6 +41,9 @@ from peace_pipeline.threads import one_thread
 from peace_pipeline.zoo.listing import Listing, by_batch
 
 SCRATCH, PRETRAINED = "scratch", "pretrained"
+EXPERIMENT = "encoder"
+"""The name of MLflow's record of trainings."""
+READING = "reading networks"
 
 
 class TooFewNetworks(Exception):
@@ -56,37 +67,43 @@ class Trained:
 
 
 def train(
-    lake: Lake, settings: Settings | None = None, progress: Callable[[int, int], None] | None = None
+    lake: Lake,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    *,
+    packaged: Path = store.PACKAGED,
 ) -> Trained:
     """Train an encoder on the lake's training runs and pairs, store it and make it the current one.
 
-    A training that was killed goes on where it was when it is begun again.
+    A training that was killed goes on where it was when it is begun again. MLflow has all of it, in one run.
 
     Raises:
         NoEncoder: where the encoder to start from is not there.
         NoPairs: where the lake has none.
         TooFewNetworks: where there is not enough to train on.
+        KeyboardInterrupt: where it is interrupted; what it needs to go on is kept.
     """
-    settings = settings or Settings()
+    settings, progress = settings or Settings(), progress or _unheard
     if not lake.pairs.exists():
         raise NoPairs(f"no pairs in {lake.root}: the job `train` draws them first, as `peace train` does")
-    pairs = read_pair_settings(lake)
     started = time.monotonic()
     if reason := lacking(lake):
         raise TooFewNetworks(reason)
-    members = training_members(lake, pairs)
-    judges = validation_members(lake, pairs, settings.validation)
-    # one at a time: MLflow makes its tables without a lock, and what another training left to go on by is deleted
-    with FileLock(lake.root / ".training.lock"), one_thread():
-        folder = _resumable(lake, settings, pairs, members)
+    with _alone(lake, progress), one_thread():
+        pairs = read_pair_settings(lake)
+        members = training_members(lake, pairs)
+        judges = validation_members(lake, pairs, settings.validation)
         lightning.seed_everything(settings.seed, verbose=False)
-        encoder = _started(lake, settings)
-        networks = _prepared(lake, members, encoder, pairs, folder / "training")
+        start, encoder = _started(lake, settings, packaged)
+        folder = _resumable(lake, [start, settings.model_dump(), pairs.model_dump()], members)
+        read = _Reading(lake, encoder, pairs, progress, len(members) + len(judges))
+        networks = read.prepared(members, folder / "training")
         if not len(networks):
             raise TooFewNetworks("no network of the training runs can be embedded")
+        listed = {one.model_id: one for one in members}
         training = TrainingSet(
             networks,
-            {one.model_id: one for one in members},
+            listed,
             Partners.read(lake, networks.keys),
             pairs,
             encoder.config,
@@ -94,58 +111,134 @@ def train(
             settings.seed,
         )
         validation = Validation(
-            _prepared(lake, judges, encoder, pairs, folder / "validation"),
-            {one.model_id: one for one in judges},
+            read.prepared(judges, folder / "validation"), {one.model_id: one for one in judges}
         )
         module = ContrastiveTraining(encoder.train(), training, validation, settings)
-        fitted = fit(lake, module, folder, progress)
-    best = fitted.senses.get("both", 0.0)
+        with _recorded(lake, settings, start, folder) as run_id:
+            logger = MLFlowLogger(tracking_uri=lake.mlflow_uri, run_id=run_id)
+            logger.log_hyperparams(settings.model_dump() | {"pairs": pairs.model_dump()})
+            fitted = fit(module, folder, logger, progress)
+            details = _details(settings, pairs, fitted, [listed[key] for key in networks.keys])
+            details["validation_networks"] = len(validation.networks)
+            version = store.save(lake, module.encoder, details)
+            _log_encoder(lake, version, details)
+        shutil.rmtree(folder)
+    best = fitted.senses.get(BOTH, 0.0)
+    return Trained(version, fitted.epochs, best, fitted.senses, time.monotonic() - started)
+
+
+def _unheard(done: int, total: int, note: str = "") -> None:
+    pass
+
+
+@contextmanager
+def _alone(lake: Lake, progress: Progress) -> Iterator[None]:
+    """One training of a lake at a time: what another one left to go on by is deleted, its record is closed."""
+    lock = FileLock(lake.root / ".training.lock")
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            progress(0, 0, "waiting for another training of this lake")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _recorded(lake: Lake, settings: Settings, start: str, folder: Path) -> Iterator[str]:
+    """MLflow's run of the training; one that goes on has the run in which it began."""
+    kept = folder / "run"
+    begun = kept.read_text() if kept.exists() else None
+    if begun and not is_run(lake, EXPERIMENT, begun):
+        begun = None
+    bury_dead_runs(lake, EXPERIMENT)
+    tags = {"lake": str(lake.root), "started_from": start}
+    with recorded(lake, EXPERIMENT, settings.variant, tags, begun) as run_id:
+        kept.write_text(run_id)
+        yield run_id
+
+
+def _details(
+    settings: Settings, pairs: PairSettings, fitted: Fitted, members: Sequence[Listing]
+) -> dict[str, Any]:
+    """What is stored beside the encoder: how it was trained, on what, and what came of it."""
     details = settings.model_dump(exclude_defaults=True) | {
         "epochs": fitted.epochs,
         "seed": settings.seed,
         "variant": settings.variant,
-        "networks": len(networks),
-        "validation_map": best,
+        "networks": len(members),
+        "architectures": dict(Counter(one.architecture or "unknown" for one in members).most_common()),
+        "tasks": len({one.task for one in members if one.task}),
+        "validation_map": fitted.senses.get(BOTH, 0.0),
         "senses": fitted.senses,
+        "command": training_command(settings, pairs),
     }
     if drawn := pairs.model_dump(exclude_defaults=True):
         details["pairs"] = drawn
-    version = store.save(lake, module.encoder, details)
-    return Trained(version, fitted.epochs, best, fitted.senses, time.monotonic() - started)
+    return details
 
 
-def _started(lake: Lake, settings: Settings) -> Encoder:
-    """The encoder that is trained on."""
+def _log_encoder(lake: Lake, version: str, details: Mapping[str, Any]) -> None:
+    """Give the run of the training its encoder, as a model that MLflow loads, its card and its version."""
+    import mlflow
+    import mlflow.pytorch
+
+    mlflow.set_tag("encoder_version", version)
+    mlflow.log_text(model_card(version, details), "card.md")
+    requirements = [f"{name}=={metadata.version(name)}" for name in ("peace-pipeline", "torch")]
+    mlflow.pytorch.log_model(
+        store.load(lake, version)[1],
+        name="encoder",
+        pip_requirements=requirements,
+        serialization_format="pickle",
+    )
+
+
+def _started(lake: Lake, settings: Settings, packaged: Path) -> tuple[str, Encoder]:
+    """The encoder that is trained on, and its version, or what it is else."""
     if settings.start == SCRATCH:
-        return Encoder(VARIANTS[settings.variant])
-    version = store.packaged_version() if settings.start == PRETRAINED else settings.start
+        return SCRATCH, Encoder(VARIANTS[settings.variant])
+    version = store.packaged_version(packaged) if settings.start == PRETRAINED else settings.start
     if version is None:
         raise store.NoEncoder(lake, PRETRAINED)
-    return store.load(lake, version)[1]
+    return store.load(lake, version, packaged)
 
 
-def _resumable(lake: Lake, settings: Settings, pairs: PairSettings, members: list[Listing]) -> Path:
-    """Where this training keeps what it needs; what other trainings left is deleted."""
-    cause = [settings.model_dump(), pairs.model_dump(), [(one.model_id, one.revision) for one in members]]
+def _resumable(lake: Lake, how: Sequence[Any], members: Sequence[Listing]) -> Path:
+    """Where this training keeps what it needs; what other trainings left, or a crash damaged, is deleted."""
+    cause = [*how, [(one.model_id, one.revision) for one in members]]
     digest = hashlib.sha256(json.dumps(cause, sort_keys=True).encode()).hexdigest()[:16]
     folder = lake.encoders / ".training" / digest
     for other in folder.parent.glob("*"):
-        if other != folder:
+        if other != folder or not can_go_on(other):
             shutil.rmtree(other)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _prepared(
-    lake: Lake, members: list[Listing], encoder: Encoder, pairs: PairSettings, folder: Path
-) -> Prepared:
-    """The networks as the encoder takes them, with their answers, in the order of batches; those that it can't embed
-    would spoil it for all, and are left out."""
-    prepared = Prepared(folder)
-    for batch, wanted in by_batch(members).items():
-        for chunk in chunks(read_networks(lake, batch, set(wanted))):
-            keys = [network.key for network in chunk]
-            responses = read_responses(lake, batch, keys)
-            for stack, answers in answered(stacked(embeddable(encoder, chunk)), responses):
-                prepared.add(within(stack, encoder.config, pairs.largest), answers)
-    return prepared
+@dataclass
+class _Reading:
+    """Reads networks as an encoder takes them, with their answers, and tells how far it is of ``total``."""
+
+    lake: Lake
+    encoder: Encoder
+    pairs: PairSettings
+    progress: Progress
+    total: int
+    done: int = 0
+
+    def prepared(self, members: Sequence[Listing], folder: Path) -> Prepared:
+        """The networks in the order of batches; those that the encoder can't embed would spoil it for all, and are
+        left out."""
+        prepared = Prepared(folder)
+        for batch, wanted in by_batch(members).items():
+            for chunk in chunks(read_networks(self.lake, batch, set(wanted))):
+                keys = [network.key for network in chunk]
+                responses = read_responses(self.lake, batch, keys)
+                for stack, answers in answered(stacked(embeddable(self.encoder, chunk)), responses):
+                    prepared.add(within(stack, self.encoder.config, self.pairs.largest), answers)
+                self.done += len(chunk)
+                self.progress(self.done, self.total, READING)
+        return prepared

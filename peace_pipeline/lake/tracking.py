@@ -1,0 +1,68 @@
+"""MLflow's records of trainings and reports: a database and a folder of files, both under the lake's root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from peace_pipeline.lake.root import Lake
+
+RUNNING, KILLED = "RUNNING", "KILLED"
+
+
+def experiment(lake: Lake, name: str) -> str:
+    """Id of the lake's experiment of this name, made at first use.
+
+    One whose files lie elsewhere, as it is where the lake was moved or copied, is put aside under another name.
+    """
+    from mlflow import MlflowClient
+
+    client, files = MlflowClient(lake.mlflow_uri), (lake.mlflow / name).as_uri()
+    found = client.get_experiment_by_name(name)
+    if found and found.artifact_location == files:
+        return found.experiment_id
+    if found:
+        client.rename_experiment(found.experiment_id, f"{name} ({found.experiment_id}, files elsewhere)")
+    return client.create_experiment(name, artifact_location=files)
+
+
+@contextmanager
+def recorded(
+    lake: Lake, name: str, run_name: str, tags: Mapping[str, str] | None = None, run_id: str | None = None
+) -> Iterator[str]:
+    """Around what a new run of an experiment records, or what goes on with ``run_id``; gives its id.
+
+    It is FINISHED at the end, FAILED after an error and KILLED after an interrupt. Within the block MLflow's own
+    functions write to it.
+    """
+    import mlflow
+
+    mlflow.set_tracking_uri(lake.mlflow_uri)
+    with mlflow.start_run(run_id, experiment(lake, name), run_name, tags=dict(tags or {})) as run:
+        try:
+            yield run.info.run_id
+        except Exception:
+            raise
+        except BaseException:
+            mlflow.end_run(KILLED)
+            raise
+
+
+def bury_dead_runs(lake: Lake, name: str) -> None:
+    """Mark as KILLED the runs of an experiment that still count as running; for a process that alone may run one."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(lake.mlflow_uri)
+    for run in client.search_runs([experiment(lake, name)], f"attributes.status = '{RUNNING}'"):
+        client.set_terminated(run.info.run_id, KILLED)
+
+
+def is_run(lake: Lake, name: str, run_id: str) -> bool:
+    """Whether the lake's experiment has a run of this id."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return MlflowClient(lake.mlflow_uri).get_run(run_id).info.experiment_id == experiment(lake, name)
+    except MlflowException:
+        return False
