@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 LONGEST = 400
 FLOORS = (
     ("progress", "interrupts", "threads"),
+    ("confinement",),
     ("lake",),
     ("zoo",),
     ("weights",),
@@ -45,6 +46,7 @@ TESTED_BY = {
     "evaluation/symmetry/test_study": "evaluation/symmetry/*",
     "evaluation/test_reports": "evaluation/page evaluation/look",
     "index/test_tables": "index/settled",
+    "responses/runners/test_onnx": "responses/runners/onnx_helper",
     "responses/test_running": "responses/runners/model",
     "stages/test_respond": "responses/table",
     "stages/test_crawl": "stages/extract stages/layers zoo/record zoo/source zoo/traffic",
@@ -57,7 +59,7 @@ TESTED_BY = {
     "symmetry/wiring/test_text_families": "symmetry/wiring/families/*",
     "symmetry/wiring/tracing/test_modules": "symmetry/wiring/tracing/*",
     "weights/conventions/test_facts": "weights/conventions/*",
-    "weights/formats/test_hdf5_process": "weights/formats/hdf5_helper",
+    "weights/formats/test_hdf5_process": "weights/formats/hdf5_helper confinement",
     "weights/formats/test_keras_layout": "weights/formats/keras_*",
     "weights/formats/test_onnx_layout": "weights/formats/onnx_*",
     "weights/formats/test_storages": "weights/formats/pickled_tensors",

@@ -36,13 +36,14 @@ from peace_pipeline.zoo import files
 
 
 class Checkpoint:
-    """The tensors of a model, which may be spread over several files (shards).
+    """The tensors of a model, which may be spread over several ``files`` (shards), by their names.
 
     Raises:
         UnreadableCheckpoint: where two have one name, there are too many, or none is floating-point.
     """
 
     def __init__(self, parts: Mapping[str, TensorFile]) -> None:
+        self.files = parts
         self.tensors: dict[str, TensorInfo] = {}
         self._owner: dict[str, TensorFile] = {}
         for path, part in parts.items():

@@ -1,12 +1,9 @@
-"""HDF5 files are read by a process apart: the library is C, and a damaged file can crash it or keep it busy for ever.
-
-A helper (``hdf5_helper``) starts with the first file and has the library loaded; for each file it forks a reader with
-little memory and time and no right to open files. When a reader dies that file is corrupt, and nothing else happened.
+"""HDF5 files are read by a confined process apart (``hdf5_helper``): the library is C, and a damaged file can crash it
+or keep it busy for ever. When a reader dies that file is corrupt, and nothing else happened.
 """
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import json
 import math
@@ -14,19 +11,15 @@ import mmap
 import os
 import socket
 import struct
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
-import peace_pipeline
-from peace_pipeline.interrupts import spared
+from peace_pipeline.confinement import Helper
 from peace_pipeline.weights import errors
 
 BFLOAT16 = "bfloat16"
@@ -39,8 +32,6 @@ LENGTH = struct.Struct("<Q")
 """What comes before a request (JSON)."""
 ANSWER = struct.Struct("<?Q")
 """What comes before an answer: whether it is one or an error, both in JSON, and its length."""
-
-_HELPER = "peace_pipeline.weights.formats.hdf5_helper"
 
 Box = tuple[tuple[int, int], ...]
 """[start, stop) on each axis."""
@@ -147,62 +138,16 @@ def open_reader(name: str, descriptor: int, origin: int, size: int) -> Iterator[
             fcntl.fcntl(area, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
             shared = stack.enter_context(mmap.mmap(area, PIECE))
             ours, theirs = map(stack.enter_context, socket.socketpair())
-            _helper.send(json.dumps([name, origin, size]).encode(), [descriptor, theirs.fileno(), area])
+            request = json.dumps([name, origin, size]).encode()
+            if not _helper.send(request, [descriptor, theirs.fileno(), area]):
+                raise errors.UnreadableCheckpoint("the process that reads HDF5 files can't be started")
             theirs.close()  # so that ours tells when the reader dies
         except OSError as error:
             raise errors.UnreadableCheckpoint(f"{name}: no process can read it: {error.strerror}") from error
         yield Hdf5Reader(name, ours, shared)
 
 
-class _Helper:
-    """The process that forks readers; it ends when the last process that could ask it has."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        os.register_at_fork(after_in_child=self._unlock)
-        self._requests: socket.socket | None = None
-
-    def _unlock(self) -> None:
-        """In a forked process no other thread is left that could."""
-        self._lock = threading.Lock()
-
-    def send(self, request: bytes, descriptors: list[int]) -> None:
-        """Ask for a reader: one message, so that threads and forked processes don't disturb each other."""
-        with self._lock:
-            for requests in (self._requests, None):
-                requests = requests or self._start()
-                try:
-                    socket.send_fds(requests, [request], descriptors)
-                except OSError:  # it was killed
-                    self._requests = None
-                    continue
-                return
-        raise errors.UnreadableCheckpoint("the process that reads HDF5 files can't be started")
-
-    def _start(self) -> socket.socket:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            paths = [str(Path(peace_pipeline.__file__).parent.parent), *filter(None, sys.path)]
-            environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
-            with spared():
-                process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", _HELPER],
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    env=environment,
-                )
-        atexit.register(_stop, ours, process)
-        self._requests = ours
-        return ours
-
-
-def _stop(requests: socket.socket, process: subprocess.Popen[Any]) -> None:
-    requests.shutdown(socket.SHUT_RDWR)  # processes forked from this one may have it open, too
-    requests.close()
-    process.wait()
-
-
-_helper = _Helper()
+_helper = Helper("peace_pipeline.weights.formats.hdf5_helper")
 
 
 def _pieces(box: Box, width: int) -> Iterator[Box]:

@@ -32,7 +32,8 @@ class OnnxFile:
 
     def __init__(self, blob: Blob, beside: Beside, block: int = BLOCK) -> None:
         self.blob, self.beside, self._block = blob, beside, block
-        self.weights = weights_of(ModelParser(blob, beside).parse(), blob.name)
+        self.graph = ModelParser(blob, beside).parse()
+        self.weights = weights_of(self.graph, blob.name)
 
     def inventory(self) -> Iterable[TensorInfo]:
         """See :class:`TensorFile`."""
