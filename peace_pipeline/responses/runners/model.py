@@ -87,6 +87,22 @@ def no_more_than(checkpoint: Checkpoint) -> Iterator[None]:
         hook.remove()
 
 
+@contextmanager
+def read_by_linear_layers(module: nn.Module) -> Iterator[list[Tensor]]:
+    """What the linear layers of a module read in this block, in the order in which they are called."""
+    read: list[Tensor] = []
+    hooks = [
+        part.register_forward_pre_hook(lambda _, given: read.append(given[0]) if given else None)
+        for part in module.modules()
+        if isinstance(part, nn.Linear)
+    ]
+    try:
+        yield read
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def labels_of(config: dict[str, Any]) -> tuple[str, ...] | None:
     """The names of the outputs that ``id2label`` gives, where somebody gave them names."""
     given = config.get("id2label")

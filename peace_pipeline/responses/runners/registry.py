@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from peace_pipeline.responses.runners import onnx, trained, transformers
+from peace_pipeline.responses.runners import images, onnx, trained, transformers
 from peace_pipeline.responses.runners.model import CannotRun, Model, Ready
 
 
@@ -16,7 +16,12 @@ class Runner(Protocol):
     def load(self, model: Model) -> Ready: ...
 
 
-RUNNERS: dict[str, Runner] = {"onnx": onnx, "trained": trained, "transformers": transformers}
+RUNNERS: dict[str, Runner] = {
+    "onnx": onnx,
+    "trained": trained,
+    "transformers": transformers,
+    "images": images,
+}
 
 
 def load(model: Model) -> Ready:

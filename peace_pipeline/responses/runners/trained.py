@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from peace_pipeline.responses.probes import InputSpec
-from peace_pipeline.responses.runners.model import CannotRun, Model, Ready, Seen, labels_of, no_more_than
+from peace_pipeline.responses.runners.model import (
+    CannotRun,
+    Model,
+    Ready,
+    Seen,
+    labels_of,
+    no_more_than,
+    read_by_linear_layers,
+)
 from peace_pipeline.responses.standard import NUMBERS, TOKENS
 from peace_pipeline.zoo.trained.data import CLS, PADDING
 from peace_pipeline.zoo.trained.populations import KINDS, State, build, stack
@@ -92,10 +100,8 @@ def _answer(module: nn.Module, networks: int, inputs: Tensor) -> Tensor:
 
 
 def _seen(config: dict[str, Any], states: Sequence[State], inputs: Tensor) -> Seen:
-    module, read = _population(config, states), []
-    for part in module.modules():
-        if isinstance(part, nn.Linear):
-            part.register_forward_pre_hook(lambda _, given: read.append(given[0]))
-    outputs = _answer(module, len(states), inputs)
+    module = _population(config, states)
+    with read_by_linear_layers(module) as read:
+        outputs = _answer(module, len(states), inputs)
     hidden = read[-1].reshape(len(inputs), len(states), -1).transpose(0, 1) if read else None
     return Seen(outputs, hidden)

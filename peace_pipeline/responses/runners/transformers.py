@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from peace_pipeline.responses.probes import InputSpec
-from peace_pipeline.responses.runners.model import CannotRun, Model, Ready, Seen, labels_of, no_more_than
+from peace_pipeline.responses.runners.model import (
+    CannotRun,
+    Model,
+    Ready,
+    Seen,
+    labels_of,
+    no_more_than,
+    read_by_linear_layers,
+)
 from peace_pipeline.responses.standard import NUMBERS, TOKENS
 
 _IMAGE, _SOUND, _TEXT = 128, 8000, 32
@@ -146,17 +154,8 @@ def _seen(module: nn.Module, spec: InputSpec, inputs: Tensor) -> Seen:
             0,
         )
         given["decoder_input_ids"], last = torch.full((len(inputs), 1), start), torch.full((len(inputs),), -1)
-    read: list[Tensor] = []
-    hooks = [
-        part.register_forward_pre_hook(lambda _, given: read.append(given[0]) if given else None)
-        for part in module.modules()
-        if isinstance(part, nn.Linear)
-    ]
-    try:
+    with read_by_linear_layers(module) as read:
         found = module(**given)
-    finally:
-        for hook in hooks:
-            hook.remove()
     logits = found.get("logits")
     if not isinstance(logits, Tensor):
         return Seen(None, _flat(found["last_hidden_state"], last)[None])
