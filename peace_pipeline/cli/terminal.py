@@ -95,20 +95,21 @@ def working() -> Iterator[None]:
     from rich.progress import Progress as Bars
 
     _quiet()
+    terminal = _terminal()
     bars = Bars(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
-        console=Console(file=_terminal()),
+        console=Console(file=terminal),
     )
     bars.disable = not bars.console.is_terminal
     tasks: dict[str, Any] = {}
 
     def begin(description: str) -> Progress:
         if bars.disable:
-            return in_lines(description, lambda line: print(line, file=sys.stderr, flush=True))
+            return in_lines(description, lambda line: print(line, file=terminal, flush=True))
         if description in tasks:
             bars.reset(tasks[description], total=None, note="")
         else:

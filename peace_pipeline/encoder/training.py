@@ -143,25 +143,41 @@ class _Steps(Sampler[int]):
         return iter(range(self.epoch * self.steps, (self.epoch + 1) * self.steps))
 
 
-class _Report(Callback):
-    """Tells after every step how far the training is, and how it goes."""
+class _Pace(Callback):
+    """Tells after every step how far the training is and how it goes; of every epoch how fast it was, and which share
+    of its time it waited for data."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.networks, self.began = 0, 0.0
+        self.networks, self.waited = 0, 0.0
+        self.began = self.ready = 0.0
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        self.networks, self.began = 0, time.monotonic()
+        self.networks, self.waited = 0, 0.0
+        self.began = self.ready = time.monotonic()
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.waited += time.monotonic() - self.ready
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, _: Any, outputs: Any, batch: Views, __: int
+        self,
+        trainer: lightning.Trainer,
+        module: lightning.LightningModule,
+        outputs: Any,
+        batch: Views,
+        _: int,
     ) -> None:
         self.networks += len(batch.member.unique())
         words = [f"loss {outputs['loss'].item():.2f}"]
         if (found := trainer.callback_metrics.get(CHOICE)) is not None:
             words.append(f"validation MAP {found.item():.2f}")
-        words.append(f"{self.networks / (time.monotonic() - self.began):,.0f} networks/s")
+        self.ready = time.monotonic()
+        pace = self.networks / (self.ready - self.began)
+        words.append(f"{pace:,.0f} networks/s")
         self.progress(trainer.global_step, int(trainer.estimated_stepping_batches), " · ".join(words))
+        if trainer.is_last_batch:
+            share = self.waited / (self.ready - self.began)
+            module.log_dict({"networks_per_second": pace, "share_waiting_for_data": share})
 
 
 @dataclass(frozen=True)
@@ -172,9 +188,7 @@ class Fitted:
     epochs: int
 
 
-def fit(
-    module: ContrastiveTraining, folder: Path, logger: Logger, progress: Progress | None = None
-) -> Fitted:
+def fit(module: ContrastiveTraining, folder: Path, logger: Logger, progress: Progress) -> Fitted:
     """Train; leaves the weights of the best epoch in the module.
 
     What is needed to go on after this process is killed lies in ``folder``: the same training begun again goes on with
@@ -205,7 +219,7 @@ def fit(
             callbacks=[
                 checkpoint,
                 EarlyStopping(CHOICE, mode="max", patience=settings.patience),
-                *([_Report(progress)] if progress else []),
+                _Pace(progress),
             ],
             enable_progress_bar=False,
             enable_model_summary=False,
