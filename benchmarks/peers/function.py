@@ -10,7 +10,7 @@ import numpy as np
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.embed import embed_stacks
 from peace_pipeline.encoder.pairs import DECADES
-from peace_pipeline.evaluation.baselines.registry import all_baselines
+from peace_pipeline.evaluation.baselines.registry import Knows, all_baselines
 from peace_pipeline.evaluation.invariance import SHARES, Invariance, by_weights
 from peace_pipeline.evaluation.invariance import measure as measure_movements
 from peace_pipeline.evaluation.population import cohorts, disguising, read_listed
@@ -44,7 +44,7 @@ def measure(zoo: Zoo, files: int = FILES) -> list[Table]:
 def _disguised(zoo: Zoo, seed: int = 0) -> Table:
     """Of all methods that read weights and learn nothing."""
     readers: dict[str, Reader | None] = {
-        one.title: one.reads for one in all_baselines().values() if one.weights_only and one.reads
+        one.title: one.reads for one in all_baselines().values() if one.knows == Knows.WEIGHTS and one.reads
     }
     readers = {name: reads for name, reads in readers.items() if "LDA" not in name}
     methods = {one.title: one.similarity for one in all_baselines().values()}

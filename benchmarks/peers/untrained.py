@@ -14,15 +14,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from peace_pipeline.evaluation.baselines.registry import all_baselines
+from peace_pipeline.evaluation.baselines.registry import Knows, all_baselines
 
 from .features import hyperparameters
 from .zoo import SENSES, Places, Zoo
 
 Similarity = NDArray[np.float64]
 Compared = Callable[[Places, Places], Similarity]
-SKIPPED = ("bm25", "bm25_blanked")
-"""Baselines of the product that read no networks."""
 BLOCK = 1 << 26
 
 
@@ -160,7 +158,7 @@ def of_responses(zoo: Zoo) -> dict[str, Compared]:
 
 
 def of_registry(zoo: Zoo, train: Places) -> dict[str, Compared]:
-    """The product's own baselines, which learn from the networks at ``train``."""
+    """The product's own baselines that read weights, which learn from the networks at ``train``."""
 
     def compared(name: str, queries: Places, gallery: Places) -> Similarity:
         readings = zoo.readings[name]
@@ -168,7 +166,9 @@ def of_registry(zoo: Zoo, train: Places) -> dict[str, Compared]:
         return all_baselines()[name].similarity(*chosen)
 
     return {
-        one.title: partial(compared, name) for name, one in all_baselines().items() if name not in SKIPPED
+        one.title: partial(compared, name)
+        for name, one in all_baselines().items()
+        if one.knows == Knows.WEIGHTS
     }
 
 

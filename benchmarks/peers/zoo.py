@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from peace_pipeline.encoder.pair_rule import Attributes
 from peace_pipeline.encoder.store import current_version
-from peace_pipeline.evaluation.baselines.registry import all_baselines
+from peace_pipeline.evaluation.baselines.registry import Knows, all_baselines
 from peace_pipeline.evaluation.population import cohorts, read_listed
 from peace_pipeline.evaluation.readings import Reader, Readings, read
 from peace_pipeline.lake import Lake
@@ -106,8 +106,10 @@ class Zoo:
 
     @cached_property
     def readings(self) -> dict[str, Readings]:
-        """What each registered baseline of the product, and each peer that reads weights, reads of every network."""
-        readers: dict[str, Reader | None] = {name: one.reads for name, one in all_baselines().items()}
+        """What each baseline of the product, and each peer, that reads weights reads of every network."""
+        readers: dict[str, Reader | None] = {
+            name: one.reads for name, one in all_baselines().items() if one.knows == Knows.WEIGHTS
+        }
         readers["moments"] = moments
         found = read(read_listed(self.lake, self.members), readers)
         order = {one.model_id: place for place, one in enumerate(self.members)}

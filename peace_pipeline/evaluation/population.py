@@ -6,6 +6,7 @@ import glob
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from peace_pipeline.encoder.pairs import DECADES
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.keyed import quoted
 from peace_pipeline.lake.tables import SKIPPED
+from peace_pipeline.responses.answers import Response
+from peace_pipeline.responses.table import read_responses
 from peace_pipeline.stages.embed import OUTCOMES
 from peace_pipeline.symmetry.form.canonical import canonical
 from peace_pipeline.symmetry.group.actions import act
@@ -24,8 +27,13 @@ from peace_pipeline.symmetry.stored import read_networks
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.zoo.listing import Listing, by_batch
 
-Listed = tuple[Listing, Network]
-"""A network with its row of the catalogue."""
+
+class Listed(NamedTuple):
+    """A network with its row of the catalogue, and what it answers where it was run."""
+
+    listing: Listing
+    network: Network
+    response: Response | None = None
 
 
 @dataclass(frozen=True)
@@ -48,10 +56,12 @@ class Member:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Members of one signature, and their folded float32 tensors in the same order."""
+    """Members of one signature, and in the same order their folded float32 tensors and what those that were run
+    answer."""
 
     members: tuple[Member, ...]
     stack: Stack
+    responses: tuple[Response | None, ...]
 
     def __len__(self) -> int:
         return len(self.members)
@@ -71,14 +81,15 @@ class Cohort:
 def cohorts(networks: Iterable[Listed]) -> list[Cohort]:
     """Networks by signature, in the order in which the signatures come."""
     alike: dict[str, list[Listed]] = defaultdict(list)
-    for listing, network in networks:
-        alike[network.wiring.signature].append((listing, network))
+    for each in networks:
+        alike[each.network.wiring.signature].append(each)
     return [
         Cohort(
-            tuple(Member(listing, network.wiring) for listing, network in pairs),
-            Stack.of([network for _, network in pairs]),
+            tuple(Member(each.listing, each.network.wiring) for each in group),
+            Stack.of([each.network for each in group]),
+            tuple(each.response for each in group),
         )
-        for pairs in alike.values()
+        for group in alike.values()
     ]
 
 
@@ -92,10 +103,12 @@ def is_embedded(lake: Lake, version: str) -> str:
 
 
 def read_listed(lake: Lake, listings: Collection[Listing]) -> Iterator[Listed]:
-    """Networks with their tensors, one in memory at a time; each batch's file is opened once."""
+    """Networks with their tensors, one in memory at a time, and what they answer, a batch's in memory at a time; each
+    batch's files are opened once."""
     for batch, wanted in by_batch(listings).items():
+        responses = read_responses(lake, batch, wanted)
         for network in read_networks(lake, batch, set(wanted)):
-            yield wanted[network.key], network
+            yield Listed(wanted[network.key], network, responses.get(network.key))
 
 
 def disguising(seed: int) -> Callable[[Cohort], Cohort]:

@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from peace_pipeline.encoder.embed import chunks
 from peace_pipeline.evaluation.population import Cohort, Listed, Member, cohorts
+from peace_pipeline.symmetry.network import Network
 
 Vectors = NDArray[np.floating]
-Reader = Callable[[Cohort], Vectors]
-"""Gives a cohort's vectors (networks, length); their length must not grow with the networks."""
+Reader = Callable[[Cohort], Iterable[Vectors]]
+"""Gives a vector for each of a cohort's networks; their length must not grow with the networks."""
 
 
 @dataclass(frozen=True)
 class Readings:
-    """Networks with a vector each, of one length within a signature; no vectors where nothing is read of them."""
+    """Networks with a vector each, of one length within a signature where it is read of weights; no vectors where
+    nothing is read of them."""
 
     members: Sequence[Member]
     vectors: Sequence[Vectors] = ()
@@ -58,7 +60,7 @@ def read(
     members: dict[str, Member] = {}
     found: dict[Reader, dict[str, Vectors]] = {reader: {} for reader in readers.values() if reader}
     for chunk in _chunks(networks):
-        members |= {listing.model_id: Member(listing, network.wiring) for listing, network in chunk}
+        members |= {each.network.key: Member(each.listing, each.network.wiring) for each in chunk}
         for cohort in cohorts(chunk):
             read_form = change(cohort) if change else cohort
             for reader, vectors in found.items():
@@ -70,12 +72,12 @@ def read(
 
 
 def _chunks(networks: Iterable[Listed]) -> Iterable[list[Listed]]:
-    listings = {}
+    waiting: dict[str, Listed] = {}
 
-    def passing() -> Iterable:
-        for listing, network in networks:
-            listings[network.key] = listing
-            yield network
+    def passing() -> Iterable[Network]:
+        for each in networks:
+            waiting[each.network.key] = each
+            yield each.network
 
     for chunk in chunks(passing()):
-        yield [(listings.pop(network.key), network) for network in chunk]
+        yield [waiting.pop(network.key) for network in chunk]

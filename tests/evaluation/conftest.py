@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from peace_pipeline.evaluation.population import Listed
 from peace_pipeline.lake import Lake
+from peace_pipeline.responses.answers import Response
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.layers import layer_batch
@@ -81,14 +83,14 @@ def networks_of(architecture: str, count: int, seed: int = 0) -> list[Network]:
     return [as_input(f"{architecture}-{i}", MODULES[architecture](1.0)) for i in range(count)]
 
 
-def listed(network: Network, **fields: Any) -> tuple[Listing, Network]:
+def listed(network: Network, response: Response | None = None, **fields: Any) -> Listed:
     """A network with a row of the catalogue; ``fields`` are those that matter."""
     record: dict[str, Any] = {
         "model_id": network.key, "revision": "r", "batch": "b", "source": "directory", "architecture": "mlp",
         "task": "sorting", "recipe": None, "run": network.key, "shuffled_labels": False, "accuracy": None,
         "method": network.wiring.method, "parameters": 1, "card": "",
     }  # fmt: skip
-    return Listing(**record | fields), network
+    return Listed(Listing(**record | fields), network, response)
 
 
 @pytest.fixture(scope="session")

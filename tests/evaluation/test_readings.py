@@ -29,8 +29,8 @@ def interleaved() -> list[Listed]:
 def test_readings_keep_the_order_of_the_networks() -> None:
     networks = interleaved()
     found = read(networks, {"bias": first_bias, "nothing": None})
-    assert [member.listing for member in found["bias"].members] == [listing for listing, _ in networks]
-    expected = [float(network.tensors["0.bias"][0]) for _, network in networks]
+    assert [member.listing for member in found["bias"].members] == [each.listing for each in networks]
+    expected = [float(each.network.tensors["0.bias"][0]) for each in networks]
     assert [float(vector[0]) for vector in found["bias"].vectors] == expected
     assert found["nothing"].vectors == ()
     assert len(found["nothing"]) == 12

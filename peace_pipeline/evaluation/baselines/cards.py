@@ -13,7 +13,7 @@ import pyarrow as pa
 from lancedb.index import FTS
 from lancedb.query import MatchQuery
 
-from peace_pipeline.evaluation.baselines.registry import Similarity, baseline
+from peace_pipeline.evaluation.baselines.registry import Knows, Similarity, baseline
 from peace_pipeline.evaluation.readings import Readings
 from peace_pipeline.zoo.card import parted
 
@@ -21,13 +21,13 @@ _WORD = re.compile(r"[^\W_]+")
 _TELLING = ("pipeline_tag", "task", "datasets", "dataset", "tags", "labels", "id2label")
 
 
-@baseline("BM25, full cards", weights_only=False)
+@baseline("BM25, full cards", knows=Knows.CARDS)
 def bm25(queries: Readings, gallery: Readings, train: Readings) -> Similarity:
     """BM25 of the query's card over the cards of the gallery, by LanceDB's full-text search."""
     return _bm25(_cards(queries), _cards(gallery))
 
 
-@baseline("BM25, blanked cards", weights_only=False)
+@baseline("BM25, blanked cards", knows=Knows.CARDS)
 def bm25_blanked(queries: Readings, gallery: Readings, train: Readings) -> Similarity:
     """The same over cards without front matter and without any word that names a task, dataset, tag or label."""
     cards = _cards(queries) + _cards(gallery)

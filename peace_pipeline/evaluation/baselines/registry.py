@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache, wraps
 from importlib import import_module
 from pathlib import Path
@@ -24,17 +25,22 @@ Similarity = NDArray[np.float64]
 Method = Callable[[Readings, Readings, Readings], Similarity]
 
 
+class Knows(StrEnum):
+    """What a method knows of queries and gallery, and nothing else."""
+
+    WEIGHTS = "weights"
+    RESPONSES = "responses"
+    CARDS = "cards"
+
+
 @dataclass(frozen=True)
 class Baseline:
-    """A registered method, and what it ``reads`` of each network's tensors (nothing where that is ``None``).
-
-    ``weights_only``: it knows nothing but the weights of queries and gallery.
-    """
+    """A registered method, what it ``knows``, and what it ``reads`` of each network (``None``: nothing)."""
 
     name: str
     title: str
     reads: Reader | None
-    weights_only: bool
+    knows: Knows
     similarity: Method
 
 
@@ -42,12 +48,12 @@ _BASELINES: dict[str, Baseline] = {}
 
 
 def baseline(
-    title: str, *, reads: Reader | None = None, weights_only: bool = True
+    title: str, *, reads: Reader | None = None, knows: Knows = Knows.WEIGHTS
 ) -> Callable[[Method], Method]:
     """Decorator: register a method under its function's name."""
 
     def add(method: Method) -> Method:
-        _BASELINES[method.__name__] = Baseline(method.__name__, title, reads, weights_only, method)
+        _BASELINES[method.__name__] = Baseline(method.__name__, title, reads, knows, method)
         return method
 
     return add

@@ -6,7 +6,7 @@ from peace_pipeline.evaluation.baselines.registry import all_baselines
 from peace_pipeline.evaluation.metrics import CUTOFFS, Estimate
 from peace_pipeline.evaluation.page import Cell, Page, Section, Table
 from peace_pipeline.evaluation.retrieval import plots
-from peace_pipeline.evaluation.retrieval.results import ALL, PEACE, Grade, Results
+from peace_pipeline.evaluation.retrieval.results import ALL, OWN, PEACE, Grade, Results
 
 
 def page(results: Results) -> Page:
@@ -21,13 +21,13 @@ def page(results: Results) -> Page:
 def summary(results: Results) -> str:
     """Two sentences on what the figures say, whichever way they fall."""
     task = results.same_task
-    best = task.best_of_weights()
+    best = task.best_rival()
     lead, ours = task.difference(PEACE, best), task.estimate(PEACE, "map")
     standing = "ahead of" if lead.low > 0 else "behind" if lead.high < 0 else "not clearly apart from"
     rival = task.estimate(best, "map")
     second = (
         f"Asked for networks of the same task from other training runs, PEACE reaches a MAP of {_text(ours)}, "
-        f"{standing} the best method that reads only weights ({_title(best)}: {_text(rival)}; difference "
+        f"{standing} the best method that reads no cards ({_title(best)}: {_text(rival)}; difference "
         f"{lead.mean:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}])."
     )
     return f"{_function_sentence(results.same_function)} {second}"
@@ -48,7 +48,8 @@ def _facts(results: Results) -> dict[str, str]:
         "networks in the lake": f"{population['networks']:,.0f}",
         "skipped": f"{population['skipped']:,.0f}",
         "test networks with a task": f"{population['test_networks']:,.0f}",
-        "of them drawn as queries": f"{population['test_queries']:,.0f}",
+        "of them run": f"{population['test_networks_run']:,.0f}",
+        "drawn as queries": f"{population['test_queries']:,.0f}",
         "test runs": f"{population['test_runs']:,.0f}",
         "tasks": f"{population['test_tasks']:,.0f}",
         "embedded a second": f"{population['networks_per_second']:,.0f}",
@@ -71,7 +72,7 @@ def _task_section(results: Results) -> Section:
         [
             f"{len(scored.queries)} queries; {scored.left_out} networks ask nothing, because they were trained on "
             "shuffled labels or because no other run has their task. A query's own run is no part of its gallery. "
-            "BM25 reads cards, not weights, and a card that names the task answers the question: it stands beside.",
+            "BM25 reads cards, not networks, and a card that names the task answers the question: it stands beside.",
             plots.map_bars(grade, _title),
             Table(header, rows, lead=_title(PEACE)),
             plots.at_k(grade, _title),
@@ -99,8 +100,9 @@ def _function_section(results: Results) -> Section:
         "Same function, in disguise",
         [
             "Each test network is permuted at random and rescaled by up to 10^±2, and looks for its original among "
-            f"all {len(results.members)} test networks. Recall@1, by architecture and by how PEACE found the "
-            f"symmetries.{apart} How little embeddings move under every symmetry is in the report `symmetry`.",
+            f"all {len(results.members)} test networks, by weights alone: a copy answers what its original answers. "
+            f"Recall@1, by architecture and by how PEACE found the symmetries.{apart} How little embeddings move under "
+            "every symmetry is in the report `symmetry`.",
             Table(["Method", *names], rows, lead=_title(PEACE)),
         ],
     )
@@ -125,11 +127,16 @@ def _method_section(results: Results) -> Section:
             "Splits are by training run: 60% train, 15% validate, 25% test. Intervals are 95% bootstrap intervals "
             "over queries, ties are broken at random, and whatever a method can't compare ranks last. Baselines that "
             "learn (LDA, standardisation) learn from the training split, as the encoder does. Unless said otherwise "
-            "they read weights as they were trained, with BatchNorm folded in.",
+            "they read weights as they were trained, with BatchNorm folded in. PEACE embeds networks as the index "
+            "does: with their responses where they were run.",
             f"Of a larger zoo a sample is measured, drawn at random with the seed {results.seed}: a gallery of at most "
             f"{most.gallery:,} test networks, of which at most {most.queries:,} ask, and {most.training:,} training "
             "networks for the baselines. So the memory that this takes does not grow with the zoo.",
-            *(f"{_title(name)}: {_first_paragraph(name)}" for name in results.same_task.methods()[1:]),
+            *(
+                f"{_title(name)}: {_first_paragraph(name)}"
+                for name in results.same_task.methods()
+                if name not in OWN
+            ),
         ],
     )
 
@@ -140,7 +147,7 @@ def _first_paragraph(method: str) -> str:
 
 
 def _title(method: str) -> str:
-    return "PEACE" if method == PEACE else all_baselines()[method].title
+    return OWN[method] if method in OWN else all_baselines()[method].title
 
 
 def _text(estimate: Estimate) -> str:

@@ -10,21 +10,27 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 from sklearn.decomposition import PCA
 
-from peace_pipeline.evaluation.baselines.registry import all_baselines
+from peace_pipeline.evaluation.baselines.registry import Knows, all_baselines
 from peace_pipeline.evaluation.look import ACCENT, MUTED, PALE, PALETTE, WARM, cycled, styled
 from peace_pipeline.evaluation.metrics import CUTOFFS
 from peace_pipeline.evaluation.population import Member
-from peace_pipeline.evaluation.retrieval.results import ALL, PEACE, Grade
+from peace_pipeline.evaluation.retrieval.results import ALL, OWN, PEACE, Grade
 
 Title = Callable[[str], str]
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "pentagon")
-_KINDS = (("PEACE", ACCENT, ""), ("reads only weights", PALE, ""), ("reads cards", WARM, "/"))
+_KINDS = {
+    None: ("PEACE", ACCENT, ""),
+    Knows.RESPONSES: ("reads only responses", PALETTE[2], ""),
+    Knows.WEIGHTS: ("reads only weights", PALE, ""),
+    Knows.CARDS: ("reads cards", WARM, "/"),
+}
+"""What a baseline knows → how it is shown."""
 
 
 def map_bars(grade: Grade, title: Title) -> go.Figure:
     """MAP of every method with its interval; methods that read cards apart, hatched."""
     figure = go.Figure()
-    for kind, (name, color, pattern) in enumerate(_KINDS):
+    for kind, (name, color, pattern) in _KINDS.items():
         methods = sorted(
             (method for method in grade.scopes[ALL] if _kind(method) == kind),
             key=lambda method: -grade.estimate(method, "map").mean,
@@ -133,8 +139,8 @@ def _symbol(member: Member, symbols: Mapping[str, str]) -> str:
     return symbols[member.architecture] + ("-open" if member.listing.shuffled_labels else "")
 
 
-def _kind(method: str) -> int:
-    return 0 if method == PEACE else 1 if all_baselines()[method].weights_only else 2
+def _kind(method: str) -> Knows | None:
+    return None if method in OWN else all_baselines()[method].knows
 
 
 def _colors(grade: Grade) -> list[str]:
@@ -146,7 +152,7 @@ def _line(method: str, color: str) -> dict[str, object]:
     return {
         "color": color,
         "width": 4 if method == PEACE else 1.8,
-        "dash": "dot" if _kind(method) == 2 else "solid",
+        "dash": "dot" if _kind(method) == Knows.CARDS else "solid",
     }
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from peace_pipeline.evaluation.baselines.registry import all_baselines
+from peace_pipeline.evaluation.baselines.registry import Knows, all_baselines
 from peace_pipeline.evaluation.metrics import Estimate, Scores, estimate
 from peace_pipeline.evaluation.population import Member
 
-PEACE = "peace"
+PEACE, WEIGHTS_ALONE = "peace", "peace_weights"
+OWN = {PEACE: "PEACE", WEIGHTS_ALONE: "PEACE, weights alone"}
+"""PEACE's own methods, by both senses and by one, and their titles."""
 ALL = "all"
 
 
@@ -34,15 +36,14 @@ class Grade:
         return estimate(scores[method].values[metric] - scores[other].values[metric], self.seed)
 
     def methods(self) -> list[str]:
-        """PEACE, then the methods that read weights, best first, then those that read cards."""
-        baselines = all_baselines()
-        names = [name for name in self.scopes[ALL] if name != PEACE]
-        names.sort(key=lambda name: (not baselines[name].weights_only, -self.estimate(name, "map").mean))
-        return [PEACE, *names]
+        """PEACE, then the methods that read networks, best first, then those that read cards."""
+        names = [name for name in self.scopes[ALL] if name not in OWN]
+        names.sort(key=lambda name: (_reads_cards(name), -self.estimate(name, "map").mean))
+        return [*(name for name in OWN if name in self.scopes[ALL]), *names]
 
-    def best_of_weights(self, metric: str = "map") -> str:
-        """The strongest baseline of those that read only weights."""
-        rivals = [name for name in self.scopes[ALL] if name != PEACE and all_baselines()[name].weights_only]
+    def best_rival(self, metric: str = "map") -> str:
+        """The strongest baseline of those that read networks: their weights or their responses."""
+        rivals = [name for name in self.scopes[ALL] if name not in OWN and not _reads_cards(name)]
         return max(rivals, key=lambda name: self.estimate(name, metric).mean)
 
     def figures(self) -> dict[str, float]:
@@ -90,9 +91,13 @@ class Results:
         """All figures, flat."""
         flat = {f"population/{name}": float(value) for name, value in self.population.items()}
         flat |= {"seed": float(self.seed)} | self.same_function.figures() | self.same_task.figures()
-        lead = self.same_task.difference(PEACE, self.same_task.best_of_weights())
+        lead = self.same_task.difference(PEACE, self.same_task.best_rival())
         flat |= {f"{PEACE}/same_task/lead{end}": value for end, value in _ends(lead).items()}
         return flat
+
+
+def _reads_cards(method: str) -> bool:
+    return all_baselines()[method].knows == Knows.CARDS
 
 
 def _ends(estimate: Estimate) -> dict[str, float]:

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.embed import embed_stacks
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.evaluation.baselines.registry import Similarity, all_baselines
-from peace_pipeline.evaluation.population import Cohort, Member, disguising, is_embedded, read_listed
+from peace_pipeline.evaluation.baselines.registry import Knows, Similarity, all_baselines
+from peace_pipeline.evaluation.baselines.responses import raw_responses
+from peace_pipeline.evaluation.population import Cohort, disguising, is_embedded, read_listed
 from peace_pipeline.evaluation.readings import Reader, Readings, Vectors, read
 from peace_pipeline.evaluation.reports import NothingToReport
 from peace_pipeline.evaluation.retrieval.grades import relevance, same_function, same_task
-from peace_pipeline.evaluation.retrieval.results import DEFAULT, PEACE, Results, Sample
+from peace_pipeline.evaluation.retrieval.results import DEFAULT, PEACE, WEIGHTS_ALONE, Results, Sample
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo import DELETED
@@ -53,26 +55,26 @@ def score_methods(
     embedded = is_embedded(lake, version)
     listed = _drawn(lake, TEST, most.gallery, seed, embedded)
     asking = _asking(listed, most.queries, seed)
-    of_weights = sum(method.weights_only for method in all_baselines().values())
-    done = _counter(progress, 3 + 1 + of_weights + 1 + len(all_baselines()))
+    of_weights = [name for name, method in all_baselines().items() if method.knows == Knows.WEIGHTS]
+    done = _counter(progress, 3 + len(of_weights) + len(all_baselines()))
 
     embedder = _Embedder(encoder)
     readers: dict[str, Reader | None] = {name: method.reads for name, method in all_baselines().items()}
-    readers[PEACE] = embedder
-    test = read(read_listed(lake, listed), readers)
+    test = embedder.parted(read(read_listed(lake, listed), readers | {PEACE: embedder}))
     done()
-    hidden = read(read_listed(lake, asking), readers, disguising(seed))
+    of_copies = {name: readers[name] for name in of_weights} | {PEACE: embedder}
+    hidden = embedder.parted(read(read_listed(lake, asking), of_copies, disguising(seed)))
     done()
-    train = read(
-        read_listed(lake, _drawn(lake, TRAIN, most.training, seed, embedded)), readers | {PEACE: None}
-    )
+    train = read(read_listed(lake, _drawn(lake, TRAIN, most.training, seed, embedded)), readers)
     done()
     members = test[PEACE].members
     asked = {listing.model_id for listing in asking}
     places = np.flatnonzero([member.listing.model_id in asked for member in members])
     asks = {name: readings.select(places) for name, readings in test.items()}
-    function = dict(_similarities(hidden, test, train, weights_only=True, done=done))
-    task = dict(_similarities(asks, test, train, weights_only=False, done=done))
+    function = {PEACE: _cosine(hidden[WEIGHTS_ALONE], test[WEIGHTS_ALONE])}
+    function |= _similarities(of_weights, hidden, test, train, done)
+    task = {name: _cosine(asks[name], test[name]) for name in (PEACE, WEIGHTS_ALONE)}
+    task |= _similarities(all_baselines(), asks, test, train, done)
     return Results(
         encoder_version=version,
         seed=seed,
@@ -81,7 +83,7 @@ def score_methods(
         vectors=test[PEACE].matrix,
         same_function=same_function(members, places, function, seed),
         same_task=same_task(members, places, task, seed),
-        population=_population(lake, members, len(places), embedder.rate),
+        population=_population(lake, test, len(places), embedder.rate),
     )
 
 
@@ -104,20 +106,32 @@ def _asking(listed: Sequence[Listing], most: int, seed: int) -> list[Listing]:
 
 
 class _Embedder:
-    """Reads the embedding of each network as the index holds it, and how many networks it does a second."""
+    """Reads the vectors of each network as the index holds them: by both senses, and beside it by weights alone; and
+    how many networks it does a second."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
         self.networks, self.seconds = 0, 0.0
 
-    def __call__(self, cohort: Cohort) -> Vectors:
-        """Vectors (networks, dimension)."""
+    def __call__(self, cohort: Cohort) -> list[Vectors]:
+        """Vectors (dimension + learned,) of each network."""
         start = time.perf_counter()
-        embedded = embed_stacks(self.encoder, [cohort.stack])
-        vectors = np.stack([each.network for each in embedded]).astype(np.float64)
+        responses = {each.key: each for each in cohort.responses if each}
+        embedded = {
+            each.key: each for each in embed_stacks(self.encoder, [cohort.stack], responses=responses)
+        }
         self.seconds += time.perf_counter() - start
         self.networks += len(cohort)
-        return vectors
+        ordered = (embedded[key] for key in cohort.stack.keys)
+        return [np.concatenate([each.network, each.weights]).astype(np.float64) for each in ordered]
+
+    def parted(self, found: Read) -> Read:
+        """What was read, with both of PEACE's methods."""
+        both, size = found[PEACE], self.encoder.config.dimension
+        return found | {
+            PEACE: replace(both, vectors=[vector[:size] for vector in both.vectors]),
+            WEIGHTS_ALONE: replace(both, vectors=[vector[size:] for vector in both.vectors]),
+        }
 
     @property
     def rate(self) -> float:
@@ -125,26 +139,30 @@ class _Embedder:
         return self.networks / self.seconds
 
 
+def _cosine(queries: Readings, gallery: Readings) -> Similarity:
+    """Cosine of unit vectors (queries, gallery)."""
+    return queries.matrix @ gallery.matrix.T
+
+
 def _similarities(
-    queries: Read, gallery: Read, train: Read, *, weights_only: bool, done: Callable[[], None]
+    names: Iterable[str], queries: Read, gallery: Read, train: Read, done: Callable[[], None]
 ) -> Iterator[tuple[str, Similarity]]:
-    """Similarities (queries, gallery) by PEACE and every registered method (of those that know only weights)."""
-    yield PEACE, queries[PEACE].matrix @ gallery[PEACE].matrix.T
-    done()
-    for name, method in all_baselines().items():
-        if method.weights_only or not weights_only:
-            yield name, method.similarity(queries[name], gallery[name], train[name])
-            done()
+    """Similarities (queries, gallery) by registered methods."""
+    for name in names:
+        yield name, all_baselines()[name].similarity(queries[name], gallery[name], train[name])
+        done()
 
 
-def _population(lake: Lake, members: Sequence[Member], queries: int, rate: float) -> dict[str, float]:
+def _population(lake: Lake, test: Read, queries: int, rate: float) -> dict[str, float]:
     networks = count_listings(lake)
     known = Current(lake).count(f"status != '{DELETED}'")
+    members = test[PEACE].members
     listings = [member.listing for member in members]
     return {
         "networks": networks,
         "skipped": known - networks,
         "test_networks": len(members),
+        "test_networks_run": sum(vector.size > 0 for vector in test[raw_responses.__name__].vectors),
         "test_queries": queries,
         "test_runs": len({listing.run for listing in listings}),
         "test_tasks": len({listing.task for listing in listings}),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from peace_pipeline.evaluation.population import cohorts, disguising, in_canonical_form
+from peace_pipeline.evaluation.population import Listed, cohorts, disguising, in_canonical_form
 
 from .networks import population, similarity
 
@@ -30,9 +30,9 @@ def test_lda_tells_tasks_apart_that_it_was_trained_on(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["statistics_lda", "statistics_lda_tasks"])
 def test_lda_does_with_few_training_networks(name: str) -> None:
-    (listing, network), other = population(1)[:2]
-    copy = replace(listing, model_id="copy"), replace(network, key="copy")
-    train = [(listing, network), copy, other]
+    first, other = population(1)[:2]
+    copy = Listed(replace(first.listing, model_id="copy"), replace(first.network, key="copy"))
+    train = [first, copy, other]
     assert not np.isnan(similarity(name, population(0), population(0), train)).any()
 
 

@@ -22,7 +22,7 @@ def members() -> list[Member]:
     ]
     rows = zip(networks_of("mlp", 5), fields, strict=True)
     pairs = [listed(network, **row) for network, row in rows]
-    return [Member(listing, network.wiring) for listing, network in pairs]
+    return [Member(each.listing, each.network.wiring) for each in pairs]
 
 
 def test_relevance_by_hand() -> None:

@@ -7,6 +7,9 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -15,7 +18,13 @@ from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.evaluation.baselines.registry import all_baselines
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports, written_reports
 from peace_pipeline.evaluation.retrieval.results import Sample
-from peace_pipeline.lake import Lake
+from peace_pipeline.evaluation.retrieval.study import score_methods
+from peace_pipeline.lake import Lake, write_parquet
+from peace_pipeline.responses.answers import Response
+from peace_pipeline.responses.standard import NUMBERS, PROBES, VERSION
+from peace_pipeline.responses.table import SCHEMA, answer_row
+from peace_pipeline.stages.embed import NETWORK, embed_batch
+from peace_pipeline.stages.outcome import Outcome
 
 RETRIEVAL = all_reports()["retrieval"]
 
@@ -80,6 +89,53 @@ def test_of_a_large_zoo_a_sample_is_measured(report: Written, small_lake: Lake, 
 
 def _measured(written: Written) -> dict[str, float]:
     return {name: value for name, value in written.figures.items() if "per_second" not in name}
+
+
+@pytest.fixture(scope="module")
+def answered(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """The small lake with responses that tell the task, of all networks but those of one seed."""
+    lake = Lake.open(shutil.copytree(small_lake.root, tmp_path_factory.mktemp("answered") / "home"))
+    torch.manual_seed(0)
+    store.save(lake, Encoder(), {})
+    of_task = np.random.default_rng(0).normal(size=(2, PROBES, 4)).astype(np.float32)
+    for batch in lake.batches():
+        rows = pq.read_table(lake.wirings(batch), columns=["model_id", "revision"]).to_pylist()
+        written = []
+        for row in rows:
+            told = Response(row["model_id"], NUMBERS, of_task[int("dog" in row["model_id"])], VERSION, "test")
+            was_run = not row["model_id"].endswith("s0")
+            outcome = Outcome(**row, reason=None if was_run else "not here").as_row()
+            written.append(outcome | (answer_row(told) if was_run else {}))
+        write_parquet(pa.Table.from_pylist(written, schema=SCHEMA), lake.responses(batch))
+        embed_batch(lake, batch)
+    return lake
+
+
+def test_networks_are_embedded_as_the_index_holds_them(answered: Lake) -> None:
+    found = score_methods(answered)
+    stored = {}
+    for batch in answered.batches():
+        rows = pq.read_table(answered.embeddings(NETWORK, found.encoder_version, batch)).to_pylist()
+        stored |= {row["model_id"]: row["vector"] for row in rows}
+    expected = np.array([stored[member.listing.model_id] for member in found.members])
+    assert np.allclose(found.vectors, expected, atol=1e-5)
+
+
+def test_what_responses_tell_stands_beside_what_weights_tell(answered: Lake, report: Written) -> None:
+    figures, silent = score_methods(answered).figures(), report.figures
+    known = "raw_responses/same_task/map"
+    assert silent["population/test_networks_run"] == 0 < figures["population/test_networks_run"]
+    assert figures[known] > silent[known] + 0.2
+    assert figures["peace/same_task/map"] > figures["peace_weights/same_task/map"] + 0.1
+    for name in ("same_task/map", "same_task/cnn/map"):
+        assert figures[f"peace_weights/{name}"] == silent[f"peace/{name}"] == silent[f"peace_weights/{name}"]
+    assert figures["peace/same_function/recall_at_1"] == silent["peace/same_function/recall_at_1"]
+    assert not [name for name in figures if name.startswith("raw_responses/same_function")]
+
+
+def test_the_page_shows_both_senses_and_the_raw_responses(answered: Lake) -> None:
+    text = RETRIEVAL.write(answered).path.read_text()
+    assert all(f">{title}<" in text for title in ("PEACE", "PEACE, weights alone", "Raw responses"))
 
 
 def test_a_lake_without_networks(tmp_path: object) -> None:
