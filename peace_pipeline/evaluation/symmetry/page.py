@@ -76,8 +76,9 @@ def _missed_section(missed: list[str]) -> Section:
 def _still_section(results: Results) -> Section:
     bounds = " and ".join(f"{bound:g} in {dtype_name(dtype)}" for dtype, bound in TOLERANCE.items())
     text = (
-        "The largest movement of any coordinate of any network's embedding, in units of the spread between networks. "
-        f"It must stay within {bounds}: green cells are far below, red ones miss. “–”: the family has no such symmetry."
+        "The largest movement of any coordinate of any network's embedding by its weights alone, in units of the "
+        f"spread between networks. It must stay within {bounds}: green cells are far below, red ones miss. “–”: the "
+        "family has no such symmetry."
     )
     return Section(
         "Still under symmetries",
