@@ -52,7 +52,7 @@ def write(folder: Path, name: str, **more: Any) -> Path:
     return folder
 
 
-def asked(folder: Path, limits: Limits = Limits()) -> Response | NotRun:  # noqa: B008
+def asked(folder: Path, limits: Limits = Limits(seconds=None)) -> Response | NotRun:  # noqa: B008
     with open_checkpoint(weight_files(folder)) as checkpoint:
         opened = ready(Model("m", checkpoint, read_config(folder), folder), limits)
     if isinstance(opened, NotRun):
