@@ -11,13 +11,11 @@ from typing import Any
 from huggingface_hub import ModelCard, ModelCardData
 
 from peace_pipeline.encoder import store
-from peace_pipeline.encoder.config import EncoderConfig
-from peace_pipeline.encoder.settings import PairSettings, Settings
+from peace_pipeline.encoder.card import model_card
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo.listing import VALIDATION, Listing, listings
+from peace_pipeline.zoo.listing import Listing, listings
 from peace_pipeline.zoo.trained.sources import SPLITS
 
-SENSES = ("both", "weights", "responses")
 _TEMPLATE = Path(__file__).with_name("templates") / "card.md"
 
 
@@ -33,32 +31,17 @@ def ship(lake: Lake, folder: Path = store.PACKAGED) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     for name in store.FILES:
         shutil.copyfile(lake.encoders / version / name, folder / name)
-    config = json.loads((folder / store.CONFIG).read_text())
-    _card(version, config, listings(lake)).save(folder / "README.md")
+    training = json.loads((folder / store.CONFIG).read_text())["training"]
+    _card(version, training, listings(lake)).save(folder / "README.md")
     return version
 
 
-def _card(version: str, config: dict[str, Any], networks: list[Listing]) -> ModelCard:
-    training = config["training"]
-    settings = Settings(**{name: value for name, value in training.items() if name in Settings.model_fields})
+def _card(version: str, training: dict[str, Any], networks: list[Listing]) -> ModelCard:
     data = ModelCardData(
         license="apache-2.0", library_name="peace-pipeline", tags=["weight-space", "network-retrieval"]
     )
-    return ModelCard.from_template(
-        data,
-        template_path=str(_TEMPLATE),
-        version=version,
-        dimension=EncoderConfig(**config["encoder"]).dimension,
-        networks=training["networks"],
-        architectures=sorted({one.architecture for one in networks if one.architecture}),
-        sides=list(_sides(networks)),
-        settings=list(_options(training)),
-        seed=settings.seed,
-        epochs=settings.epochs,
-        validated=min(settings.validation, sum(one.split == VALIDATION for one in networks)),
-        **{sense: "–" for sense in SENSES}
-        | {sense: f"{found:.3f}" for sense, found in training["senses"].items()},
-    )
+    sides, told = list(_sides(networks)), model_card(version, training)
+    return ModelCard.from_template(data, template_path=str(_TEMPLATE), told=told, sides=sides)
 
 
 def _sides(networks: list[Listing]) -> Iterator[dict[str, Any]]:
@@ -68,11 +51,3 @@ def _sides(networks: list[Listing]) -> Iterator[dict[str, Any]]:
         present = {task.rsplit("-", 2)[0] for task in tasks}
         titles = [kind.title for name, kind in kinds.items() if name in present]
         yield {"name": side, "networks": len(tasks), "tasks": len(set(tasks)), "kinds": titles}
-
-
-def _options(training: dict[str, Any]) -> Iterator[str]:
-    """The settings that are not as usual, as options of `peace train`."""
-    for kind, values in ((Settings, training), (PairSettings, training.get("pairs", {}))):
-        for name, field in kind.model_fields.items():
-            if name not in ("seed", "epochs") and values.get(name, field.default) != field.default:
-                yield f"`--{name.replace('_', '-')} {values[name]}`"

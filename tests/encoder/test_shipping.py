@@ -38,10 +38,10 @@ def test_one_command_makes_the_shipped_encoder_and_goes_on_where_it_was(lake: La
     assert sum(value.numel() for value in encoder.parameters()) * 4 <= 8 * 2**20
     training = json.loads((shipped / "config.json").read_text())["training"]
     card = (shipped / "README.md").read_text()
-    assert f"Version `{version}`" in card
-    assert f"vector of {encoder.config.dimension} numbers" in card
-    assert f"{training['networks']} networks of PEACE's own zoo" in card
-    assert "`--validation 10`" in card
+    assert f"# PEACE encoder {version}" in card
+    assert f"Trained on {training['networks']} networks" in card
+    assert f"| train | {training['networks']} |" in card
+    assert "peace train --epochs 1 --validation 10" in card
     assert "license: apache-2.0" in card
 
     shutil.rmtree(shipped)
