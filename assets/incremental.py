@@ -104,7 +104,7 @@ class Pass:
         return result
 
     def run(self) -> PassSummary:
-        """Crawl, bring every stale batch up to date, train if there is no encoder yet, report on a new encoder.
+        """Crawl, bring every stale batch up to date, report on an encoder that was trained since.
 
         Raises:
             PassFailed: where a step failed for good; everything else is done.
@@ -117,10 +117,6 @@ class Pass:
         failed = self._crawl(summary)
         register(self.instance, self.lake)
         self._bring_up_to_date(summary)
-        if current_version(self.lake) is None and self._can_train():
-            self.materialize("train")
-            summary.trained = True
-            self._bring_up_to_date(summary)
         if self._reports_are_stale():
             self.materialize(after_training_job.name)
             summary.reported = True
@@ -137,13 +133,14 @@ class Pass:
         Raises:
             PassFailed: where a step failed for good.
         """
+        from peace_pipeline.encoder.members import lacking
         from peace_pipeline.encoder.store import own_version, packaged_version
         from peace_pipeline.stages.train import PRETRAINED
 
         started = time.monotonic()
         summary = self.run()
         shipped = packaged_version()
-        if shipped and own_version(self.lake) is None and self._can_train():
+        if shipped and own_version(self.lake) is None and not lacking(self.lake):
             summary.figures[shipped] = self._report()
             trained = self.train(settings or Settings(start=PRETRAINED), PairSettings())["encoder_version"]
             self._bring_up_to_date(PassSummary())
@@ -188,11 +185,6 @@ class Pass:
         (said,) = _metadata(self.materialize(name), report.asset)
         if NOT_WRITTEN in said:
             raise PassFailed(f"{name} is not written: {said[NOT_WRITTEN]}")
-
-    def _can_train(self) -> bool:
-        from peace_pipeline.encoder.members import lacking
-
-        return lacking(self.lake, least=64) is None
 
     def _reports_are_stale(self) -> bool:
         """Whether the encoder was trained after one of the reports on it, or never reported on."""

@@ -151,7 +151,6 @@ def version_of(place: Workplace) -> str:
     return current_version(place.lake) or ""
 
 
-@pytest.mark.skipif(packaged_version() is None, reason="the package ships no encoder")
 def test_a_demo_reports_on_the_packaged_encoder_and_then_on_its_own(own: Workplace) -> None:
     (own.lake.encoders / "current").unlink()
     demo = Pass(defs, own.lake, str(own.root / "peace.toml")).demo(Settings(epochs=1))

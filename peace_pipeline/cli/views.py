@@ -38,10 +38,6 @@ def show_pass(console: Console, summary: PassSummary) -> None:
         console.print(table("Skipped", ("model_id", "reason"), rows))
         if len(summary.skipped) > _SHOWN:
             console.print(f"… and {len(summary.skipped) - _SHOWN} more: --json lists them all")
-    if summary.encoder_version is None:
-        console.print(
-            "No encoder yet: at least 64 small networks are needed to train one; nothing is indexed."
-        )
     console.print(f"Encoder {summary.encoder_version or '–'}, {summary.seconds:.1f} s.", highlight=False)
 
 

@@ -9,11 +9,11 @@ from peace_pipeline.zoo.listing import TRAIN, VALIDATION, Listing, count_listing
 MINIMUM_NETWORKS = 2
 
 
-def lacking(lake: Lake, least: int = MINIMUM_NETWORKS) -> str | None:
+def lacking(lake: Lake) -> str | None:
     """What the lake lacks to train an encoder on; ``None`` where there is enough."""
     found = count_listings(lake)
-    if found < least:
-        return f"{found} networks in the lake, {least} needed to train an encoder"
+    if found < MINIMUM_NETWORKS:
+        return f"{found} networks in the lake, {MINIMUM_NETWORKS} needed to train an encoder"
     if not count_listings(lake, _of(TRAIN)):
         return f"all {found} networks in the lake are of runs that are kept for validation and tests"
     return None

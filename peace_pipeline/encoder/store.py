@@ -36,8 +36,7 @@ class NoEncoder(Exception):
             f"encoder {version} is neither in {lake.root} nor in this version of PEACE: "
             "`peace run` embeds every network anew"
             if version
-            else f"no encoder in {lake.root}: `peace run` trains one when there are at least 64 small networks "
-            "(a `trained` source in peace.toml gives them)"
+            else f"no encoder in {lake.root}, nor one in this version of PEACE: `peace train` makes one"
         )
 
 

@@ -176,16 +176,6 @@ def few(tmp_path: Path) -> Workplace:
     return place
 
 
-@pytest.mark.skipif(store.packaged_version() is not None, reason="the package ships an encoder")
-def test_without_any_encoder(few: Workplace) -> None:
-    assert "no encoder" in few.peace("embed", "zoo/n000", code=1).err
-    answer = few.peace("run")
-    assert "2 new" in answer.out
-    assert "No encoder yet" in answer.out
-    assert few.peace("report", "--json").json == []
-
-
-@pytest.mark.skipif(store.packaged_version() is None, reason="the package ships no encoder")
 def test_one_network_is_embedded_and_searched_at_once(few: Workplace) -> None:
     (row,) = few.peace("embed", "zoo/n000", "--json").json
     assert row["encoder_version"] == store.packaged_version()
