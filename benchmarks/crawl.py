@@ -166,7 +166,7 @@ def index(root: Path, endpoint: str) -> tuple[dict[str, tuple[str, Any]], Cost]:
     from peace_pipeline.lake import Lake
 
     lake = Lake.open(root)
-    if store.current_version(lake) is None:
+    if store.own_version(lake) is None:
         tiny = EncoderConfig(
             width=16, heads=2, rounds=1, token_width=16, transformer_layers=1, attention_heads=2, learned=16
         )

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 from safetensors.torch import load_file, save_file
 
 from peace_pipeline.encoder import store
@@ -167,25 +166,20 @@ def test_a_configuration_that_cannot_be_used(tmp_path: Path) -> None:
     assert "is not a folder" in place.peace("run", code=1).err
 
 
-@pytest.fixture
-def few(tmp_path: Path) -> Workplace:
-    """A place with two networks and nothing done."""
-    place = Workplace(tmp_path)
-    write_networks(place.zoo, 0, 2)
+def test_one_network_is_embedded_and_searched_at_once(tmp_path: Path) -> None:
+    place, shipped = Workplace(tmp_path), store.packaged_version()
+    (model_id,) = write_networks(place.zoo, 0, 1)
     (tmp_path / "peace.toml").write_text('[[source]]\nkind = "directory"\npath = "zoo"\n')
-    return place
-
-
-def test_one_network_is_embedded_and_searched_at_once(few: Workplace) -> None:
-    (row,) = few.peace("embed", "zoo/n000", "--json").json
-    assert row["encoder_version"] == store.packaged_version()
-    summary = few.peace("run", "--json").json
-    assert (summary["new"], summary["embedded"], summary["trained"]) == (2, 2, False)
-    assert summary["encoder_version"] == store.packaged_version() == place_version(few)
-    (hit,) = few.peace("search", "zoo/n001", "-k", "1", "--json").json
-    assert (hit["model_id"], round(hit["similarity"], 4)) == ("directory:zoo/n001", 1)
-    assert "Nothing to do" in few.peace("run").out
-    assert (few.lake.encoders / summary["encoder_version"]).exists(), "what embedded it is kept beside it"
-    assert store.own_version(few.lake) is None
-    few.peace("gc", "--older-than", "0")
-    assert "Nothing to do" in few.peace("run").out
+    (row,) = place.peace("embed", "zoo/n000/model.safetensors", "--json").json
+    assert row["encoder_version"] == shipped
+    assert len(row["vector"]) == store.load(place.lake)[1].config.dimension
+    summary = place.peace("run", "--json").json
+    assert (summary["new"], summary["embedded"], summary["trained"]) == (1, 1, False)
+    assert summary["encoder_version"] == shipped == place_version(place)
+    (hit,) = place.peace("search", "zoo/n000", "-k", "1", "--json").json
+    assert (hit["model_id"], round(hit["similarity"], 4)) == (model_id, 1)
+    assert "Nothing to do" in place.peace("run").out
+    assert (place.lake.encoders / summary["encoder_version"]).exists(), "what embedded it is kept beside it"
+    assert store.own_version(place.lake) is None
+    place.peace("gc", "--older-than", "0")
+    assert "Nothing to do" in place.peace("run").out
