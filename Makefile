@@ -8,7 +8,7 @@ SEED ?= 0
 PRETRAINING := $(abspath $(or $(PRETRAINING),.pretraining))
 PRETRAINED ?= peace_pipeline/encoder/pretrained
 NETWORKS ?= 11400
-TRAINING ?=
+TRAINING ?= --epochs 24
 
 .PHONY: demo test test-all fuzz ui hub lint bench docs pretrained
 
