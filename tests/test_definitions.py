@@ -153,7 +153,7 @@ def version_of(place: Workplace) -> str:
 
 def test_a_demo_reports_on_the_packaged_encoder_and_then_on_its_own(own: Workplace) -> None:
     (own.lake.encoders / "current").unlink()
-    demo = Pass(defs, own.lake, str(own.root / "peace.toml")).demo(Settings(epochs=1))
+    demo = Pass(defs, own.lake, str(own.root / "peace.toml")).demo(Settings(epochs=1, start="pretrained"))
     assert demo.trained
     assert list(demo.figures) == [packaged_version(), demo.encoder_version]
     assert demo.encoder_version == own_version(own.lake)

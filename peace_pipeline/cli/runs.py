@@ -49,7 +49,7 @@ def run(
 
 
 def demo(home: Home = None, as_json: AsJson = False) -> None:
-    """A pass over the built-in offline zoo with the encoder that PEACE ships, a training of the zoo's own, a query.
+    """A pass over the built-in offline zoo with the encoder that PEACE ships, a training of its own from it, a query.
 
     With --json also {encoder_version: {figure: value}} of both under "figures", where one was trained.
     """
