@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import chain
 
 import numpy as np
@@ -49,9 +48,35 @@ class Views:
         answers = [each and Answers(each.kind, change(each.outputs)) for each in self.answers]
         return replace(self, stacks=stacks, answers=answers)
 
-    def pin_memory(self) -> Views:
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """Every tensor of the stacks and of the answers, in the order of :meth:`each`."""
+        answers = [each.outputs for each in self.answers if each]
+        return [tensor for stack in self.stacks for tensor in stack.tensors.values()] + answers
+
+    def packed(self) -> Packed:
+        """The same in one piece."""
+        values = torch.cat([tensor.flatten() for tensor in self.tensors])
+        return Packed(self.each(lambda tensor: tensor.to("meta")), values)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A batch whose networks and answers are one tensor of ``values``: each tensor that goes to another process takes
+    a file descriptor, and a batch of networks that are not alike has thousands. ``form`` has their shapes."""
+
+    form: Views
+    values: torch.Tensor
+
+    def pin_memory(self) -> Packed:
         """The same where a GPU reads it without waiting: what a data loader calls."""
-        return self.each(torch.Tensor.pin_memory)
+        return replace(self, values=self.values.pin_memory())
+
+    def unpacked(self, device: torch.device) -> Views:
+        """The batch, on a device."""
+        sizes = [tensor.numel() for tensor in self.form.tensors]
+        parts = iter(self.values.to(device, non_blocking=True).split(sizes))
+        return self.form.each(lambda tensor: next(parts).view(tensor.shape))
 
 
 @dataclass(frozen=True)
@@ -84,16 +109,18 @@ class TrainingSet(torch.utils.data.Dataset[Views]):
         self.attributes = Attributes.of([members[key] for key in networks.keys])
         self.batch_size, self.seed = batch_size, seed
         self._signature = np.unique(networks.signatures, return_inverse=True)[1]
-        self._hands_of = lru_cache(1)(self._dealt)
+        self._epoch = -1
+        self._steps: list[list[list[int]]] = []
 
     def __len__(self) -> int:
         return -(-len(self.networks) // self.batch_size)
 
     def __getitem__(self, step: int) -> Views:
         epoch, place = divmod(step, len(self))
-        hands = self._hands_of(epoch)[place]
+        if epoch != self._epoch:
+            self._epoch, self._steps = epoch, self._dealt(epoch)
         chance = torch.Generator().manual_seed(_seed(self.seed, 1, step))
-        return self.views(hands, chance)
+        return self.views(self._steps[place], chance)
 
     def views(self, hands: Sequence[Sequence[int]], chance: torch.Generator) -> Views:
         """The networks of the ``hands``, all as disguised noisy copies, and broken twins of the first half of each.
@@ -143,7 +170,7 @@ class TrainingSet(torch.utils.data.Dataset[Views]):
 
     def _dealt(self, epoch: int) -> list[list[list[int]]]:
         """The hands of each step of an epoch. Those of like signatures are together, so that stacks are large; a batch
-        has hands of two places at least."""
+        has hands of two places at least. Hands are smaller than steps, so every step has some."""
         random = np.random.default_rng(_seed(self.seed, 0, epoch))
         buckets: dict[bytes, list[list[int]]] = {}
         for hand, bucket in self._hands(random):
@@ -155,10 +182,11 @@ class TrainingSet(torch.utils.data.Dataset[Views]):
         steps: list[list[list[int]]] = [[] for _ in range(len(self))]
         for step, hand in zip(step_of.tolist(), hands, strict=True):
             steps[step].append(hand)
-        return [hands for hands in steps if hands] or [[]]
+        return steps
 
     def _hands(self, random: np.random.Generator) -> Iterator[tuple[list[int], bytes]]:
         """All networks in hands of at most ``HAND`` that are alike, each with the signatures around it."""
+        size = min(HAND, self.batch_size // 2)
         left = np.ones(len(self.networks), bool)
         for anchor in random.permutation(len(self.networks)).tolist():
             if not left[anchor]:
@@ -166,7 +194,7 @@ class TrainingSet(torch.utils.data.Dataset[Views]):
             left[anchor] = False
             partners = self.partners.of(anchor)
             free = partners[left[partners]]
-            drawn = random.permutation(free)[: HAND - 1]
+            drawn = random.permutation(free)[: size - 1]
             left[drawn] = False
             around = np.unique(self._signature[[anchor, *partners]])
             yield [anchor, *drawn.tolist()], around.tobytes()

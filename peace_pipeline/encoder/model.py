@@ -108,9 +108,12 @@ class Encoder(nn.Module):
         sketches = layers.new_zeros(count, SKETCH)
         for rows, each in found:
             size = each.outputs.shape[2]
-            outputs[rows, :size], described[rows, :size] = self.output_tokens(each)
+            tokens = (
+                made.to(outputs) for made in self.output_tokens(each)
+            )  # of half width in mixed precision
+            outputs[rows, :size], described[rows, :size] = tokens
             present[rows, :size] = True
-            sketches[rows] = sketch(each)
+            sketches[rows] = sketch(each).to(sketches)
         return Senses(layers, network_of, outputs, described, present, sketches)
 
     def joined(self, senses: Senses, heard: torch.Tensor | None = None) -> Embedded:

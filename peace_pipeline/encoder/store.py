@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FILES = _WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CURRENT = "current"
-_FORMAT = 5
+FORMAT = 5
 """Of the encoder's parameters: those of another format can't be loaded, and count as none."""
 
 PACKAGED = Path(__file__).with_name("pretrained")
@@ -45,7 +45,7 @@ def save(lake: Lake, encoder: Encoder, training: dict[str, object]) -> str:
     from safetensors.torch import save as serialise
 
     weights = serialise({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()})
-    described = {"format": _FORMAT, "encoder": asdict(encoder.config), "training": training}
+    described = {"format": FORMAT, "encoder": asdict(encoder.config), "training": training}
     config = json.dumps(described, indent=2, sort_keys=True)
     lake.encoders.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".", dir=lake.encoders))
@@ -104,7 +104,7 @@ def _version(folder: Path) -> str:
 
 def _is_loadable(folder: Path) -> bool:
     try:
-        return json.loads((folder / CONFIG).read_text()).get("format") == _FORMAT
+        return json.loads((folder / CONFIG).read_text()).get("format") == FORMAT
     except FileNotFoundError:
         return False
 

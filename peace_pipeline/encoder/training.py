@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader, Sampler
 
-from peace_pipeline.encoder.batches import Masks, TrainingSet, Views
+from peace_pipeline.encoder.batches import Masks, Packed, TrainingSet, Views
 from peace_pipeline.encoder.losses import LOSSES, MINERS, built, pair_loss, twin_loss
 from peace_pipeline.encoder.model import WEIGHTS, Encoder
 from peace_pipeline.encoder.settings import Settings
@@ -51,8 +51,8 @@ class ContrastiveTraining(lightning.LightningModule):
         self.miner = built(MINERS[settings.miner], settings.model_dump())
         self.accuracy = torch.nn.Linear(encoder.config.learned, 1) if settings.accuracy_weight else None
 
-    def transfer_batch_to_device(self, batch: Views, device: torch.device, dataloader_idx: int) -> Views:
-        return batch.each(lambda tensor: tensor.to(device, non_blocking=True))
+    def transfer_batch_to_device(self, batch: Packed, device: torch.device, dataloader_idx: int) -> Views:
+        return batch.unpacked(device)
 
     def training_step(self, batch: Views, _: int) -> torch.Tensor:
         vectors, masks, twins = self._heard(batch)
@@ -127,6 +127,10 @@ class ContrastiveTraining(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def _packed(batch: Any) -> Any:
+    return batch.packed()
+
+
 class _Steps(Sampler[int]):
     """The numbers of an epoch's steps."""
 
@@ -197,12 +201,13 @@ def fit(module: ContrastiveTraining, folder: Path, logger: Logger, progress: Pro
     Raises:
         KeyboardInterrupt: where it is interrupted.
     """
-    settings, data = module.settings, module.training_set
+    settings, data, chooses = module.settings, module.training_set, module.validation.chooses
     gpu = torch.cuda.is_available()
     loader: DataLoader[Any] = DataLoader(
         data,
         batch_size=None,
         sampler=_Steps(len(data)),
+        collate_fn=_packed,
         num_workers=1 if cores() > 1 else 0,
         pin_memory=gpu,
     )
@@ -218,7 +223,7 @@ def fit(module: ContrastiveTraining, folder: Path, logger: Logger, progress: Pro
             logger=logger,
             callbacks=[
                 checkpoint,
-                EarlyStopping(CHOICE, mode="max", patience=settings.patience),
+                *([EarlyStopping(CHOICE, mode="max", patience=settings.patience)] if chooses else []),
                 _Pace(progress),
             ],
             enable_progress_bar=False,
@@ -230,8 +235,8 @@ def fit(module: ContrastiveTraining, folder: Path, logger: Logger, progress: Pro
             trainer.fit(module, loader, ckpt_path=last if last.exists() else None, weights_only=False)
         except SystemExit as ended:  # what Lightning makes of a Ctrl-C
             raise KeyboardInterrupt from ended
-        if checkpoint.best_model_score is not None and checkpoint.best_model_score > 0:
-            best = torch.load(checkpoint.best_model_path, weights_only=False)  # else the last epoch stands
+        if chooses and checkpoint.best_model_path:  # else the last epoch stands
+            best = torch.load(checkpoint.best_model_path, weights_only=False)
             module.load_state_dict(best["state_dict"])
         senses = module.validation.mean_average_precisions(module.encoder, module.device)
     return Fitted(senses, trainer.current_epoch)

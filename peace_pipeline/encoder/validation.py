@@ -30,6 +30,11 @@ class Validation:
         self.others = torch.from_numpy(a.run != b.run)
         self.relevant = torch.from_numpy((a.task == b.task) & (a.task >= 0) & true_labels)
 
+    @property
+    def chooses(self) -> bool:
+        """Whether an epoch can be judged: some network has another one to be found."""
+        return bool((self.relevant & self.others).any())
+
     def mean_average_precisions(self, encoder: Encoder, device: torch.device) -> dict[str, float]:
         """MAP over validation networks with a task and true labels, by both senses and by each alone: of ``responses``
         among the networks that were run, and nothing where there is none of a kind."""

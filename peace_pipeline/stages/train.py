@@ -95,7 +95,8 @@ def train(
         judges = validation_members(lake, pairs, settings.validation)
         lightning.seed_everything(settings.seed, verbose=False)
         start, encoder = _started(lake, settings, packaged)
-        folder = _resumable(lake, [start, settings.model_dump(), pairs.model_dump()], members)
+        how = [store.FORMAT, start, settings.model_dump(), pairs.model_dump()]
+        folder = _resumable(lake, how, [*members, *judges])
         read = _Reading(lake, encoder, pairs, progress, len(members) + len(judges))
         networks = read.prepared(members, folder / "training")
         if not len(networks):
@@ -234,9 +235,8 @@ class _Reading:
         left out."""
         prepared = Prepared(folder)
         for batch, wanted in by_batch(members).items():
+            responses = read_responses(self.lake, batch, wanted)
             for chunk in chunks(read_networks(self.lake, batch, set(wanted))):
-                keys = [network.key for network in chunk]
-                responses = read_responses(self.lake, batch, keys)
                 for stack, answers in answered(stacked(embeddable(self.encoder, chunk)), responses):
                     prepared.add(within(stack, self.encoder.config, self.pairs.largest), answers)
                 self.done += len(chunk)

@@ -3,12 +3,14 @@ a step follows from its number."""
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from peace_pipeline.encoder.batches import HAND, Masks, TrainingSet, Views
@@ -157,6 +159,26 @@ def test_an_epoch_has_every_network_once_in_hands_of_partners(tmp_path: Path) ->
             assert all(other in groups[hand[0]] for other in hand[1:])
         orders.append(hands)
     assert orders[0] != orders[1]
+
+
+@pytest.mark.parametrize("batch_size", range(2, 9))
+def test_every_step_of_an_epoch_has_networks(tmp_path: Path, batch_size: int) -> None:
+    training = training_set(tmp_path, listings(9), {n: [*range(9)] for n in range(9)}, batch_size=batch_size)
+    seen = [set(training[step].member.tolist()) for step in range(2 * len(training))]
+    assert all(seen)
+    assert sum(map(len, seen)) == 2 * 9, "each network once an epoch"
+
+
+def test_a_batch_goes_to_another_process_in_one_piece(tmp_path: Path) -> None:
+    """The training set too, where processes are spawned and not forked."""
+    training = pickle.loads(pickle.dumps(training_set(tmp_path, listings(6))))
+    batch = training.views([[0, 1], [4], [5]], chance())
+    packed = batch.packed()
+    assert all(tensor.is_meta for tensor in packed.form.tensors)
+    again = packed.unpacked(torch.device("cpu"))
+    assert len(again.tensors) == len(batch.tensors) > 4
+    for one, other in zip(again.tensors, batch.tensors, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 def test_a_batch_follows_from_the_number_of_its_step(tmp_path: Path) -> None:

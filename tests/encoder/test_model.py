@@ -55,3 +55,15 @@ def test_every_parameter_is_used() -> None:
     (embedded.learned * torch.randn_like(embedded.learned)).sum().backward()
     unused = [name for name, parameter in encoder.named_parameters() if parameter.grad is None]
     assert unused == []
+
+
+def test_a_gpu_may_compute_with_halves() -> None:
+    """Mixed precision, as training has it there; here on the CPU."""
+    encoder = encoder_of()
+    (stack,) = stacked(networks_of("mlp", 3, dtype=torch.float32))
+    stack, answers = encoder_input(stack, encoder.config), Answers(KINDS[0], torch.randn(3, PROBES, 4))
+    exact = encoder([stack], [answers])
+    with torch.autocast("cpu", torch.bfloat16):
+        halves = encoder([stack], [answers])
+    for one, other in ((exact.learned, halves.learned), (exact.networks, halves.networks)):
+        assert (one * other).sum(1).min() > 0.99

@@ -169,6 +169,8 @@ def test_a_checkpoint_that_a_crash_cut_short(trained_on: Lake) -> None:
 def test_training_ends_where_nothing_is_gained(trained_on: Lake) -> None:
     trained = train(trained_on, Settings(epochs=40, patience=1, learning_rate=1e-12, batch_size=64))
     assert trained.epochs == 2
+    nothing_to_choose_by = Settings(epochs=3, patience=1, validation=1, batch_size=64)
+    assert train(trained_on, nothing_to_choose_by).epochs == 3
 
 
 def test_training_starts_from_the_encoder_that_is_shipped(trained_on: Lake, tmp_path: Path) -> None:
