@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -55,6 +55,8 @@ class ContrastiveTraining(lightning.LightningModule):
         return batch.unpacked(device)
 
     def training_step(self, batch: Views, _: int) -> torch.Tensor:
+        # what is drawn by chance follows from the step, so that a training that goes on is the one that was begun
+        torch.manual_seed(self.settings.seed * 1_000_003 + self.global_step)
         vectors, masks, twins = self._heard(batch)
         settings = self.settings
         loss = pair_loss(self.loss, self.miner, vectors, masks.positive, masks.negative)
@@ -105,10 +107,6 @@ class ContrastiveTraining(lightning.LightningModule):
         guessed = head(vectors[: len(told)][known]).squeeze(1)
         return (guessed - told[known]).square().mean() if known.any() else guessed.sum()
 
-    def on_train_epoch_start(self) -> None:
-        # what is drawn by chance follows from the epoch, so that a training that goes on is the one that was begun
-        torch.manual_seed(self.settings.seed * 1_000_003 + self.current_epoch)
-
     def on_train_epoch_end(self) -> None:
         found = self.validation.mean_average_precisions(self.encoder, self.device)
         self.log(CHOICE, sum(found.values()) / max(1, len(found)))
@@ -132,19 +130,16 @@ def _packed(batch: Any) -> Any:
 
 
 class _Steps(Sampler[int]):
-    """The numbers of an epoch's steps."""
+    """The numbers of an epoch's steps, ``each`` so many, on from those that are ``done``."""
 
-    def __init__(self, steps: int) -> None:
-        self.steps, self.epoch = steps, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(self, each: int, done: Callable[[], int]) -> None:
+        self.each, self.done = each, done
 
     def __len__(self) -> int:
-        return self.steps
+        return self.each
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.epoch * self.steps, (self.epoch + 1) * self.steps))
+        return iter(range(self.done(), self.done() + self.each))
 
 
 class _Pace(Callback):
@@ -202,11 +197,13 @@ def fit(module: ContrastiveTraining, folder: Path, logger: Logger, progress: Pro
         KeyboardInterrupt: where it is interrupted.
     """
     settings, data, chooses = module.settings, module.training_set, module.validation.chooses
-    gpu = torch.cuda.is_available()
+    gpu, last = torch.cuda.is_available(), folder / LAST
+    # Lightning asks for the first steps before it reads how far the training was
+    begun = torch.load(last, weights_only=False, mmap=True)["global_step"] if last.exists() else 0
     loader: DataLoader[Any] = DataLoader(
         data,
         batch_size=None,
-        sampler=_Steps(len(data)),
+        sampler=_Steps(len(data), lambda: max(begun, trainer.global_step)),
         collate_fn=_packed,
         num_workers=1 if cores() > 1 else 0,
         pin_memory=gpu,
@@ -230,7 +227,6 @@ def fit(module: ContrastiveTraining, folder: Path, logger: Logger, progress: Pro
             enable_model_summary=False,
             log_every_n_steps=1,
         )
-        last = folder / LAST
         try:
             trainer.fit(module, loader, ckpt_path=last if last.exists() else None, weights_only=False)
         except SystemExit as ended:  # what Lightning makes of a Ctrl-C
