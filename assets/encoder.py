@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import BaseModel, create_model
 
 from peace_pipeline.assets.interrupts import unretried
-from peace_pipeline.assets.weights import layer_tensors
+from peace_pipeline.assets.weights import layer_tensors, probe_responses
 from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.progress import in_lines, track
 from peace_pipeline.resources import LakeResource
@@ -33,7 +33,7 @@ def contrastive_pairs(lake: LakeResource, config: PairConfig) -> dg.MaterializeR
     )
 
 
-@dg.asset(deps=[contrastive_pairs], group_name="encoder", kinds={"pytorch", "mlflow", "safetensors"})
+@dg.asset(deps=[contrastive_pairs, probe_responses], group_name="encoder", kinds={"pytorch", "mlflow", "safetensors"})
 def peace_encoder(
     context: dg.AssetExecutionContext,
     lake: LakeResource,
