@@ -33,7 +33,11 @@ def contrastive_pairs(lake: LakeResource, config: PairConfig) -> dg.MaterializeR
     )
 
 
-@dg.asset(deps=[contrastive_pairs, probe_responses], group_name="encoder", kinds={"pytorch", "mlflow", "safetensors"})
+@dg.asset(
+    deps=[contrastive_pairs, probe_responses],
+    group_name="encoder",
+    kinds={"pytorch", "mlflow", "safetensors"},
+)
 def peace_encoder(
     context: dg.AssetExecutionContext,
     lake: LakeResource,
