@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,11 @@ def test_one_command_makes_the_shipped_encoder_and_goes_on_where_it_was(lake: La
     assert "peace train" not in again, "what is done isn't done again"
     assert again.splitlines()[-1] == version
     assert (shipped / "README.md").read_text() == card
+
+
+def test_the_command_trains_by_the_settings_of_what_is_shipped() -> None:
+    (given,) = re.findall(r"^TRAINING \?= ?(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert f"    peace train {given}\n" in (store.PACKAGED / "README.md").read_text()
 
 
 def test_a_lake_without_an_encoder_of_its_own_ships_none(lake: Lake, tmp_path: Path) -> None:
