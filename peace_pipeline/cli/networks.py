@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from peace_pipeline.cli import views
-from peace_pipeline.cli.options import AsJson, Budget, Home, open_fetcher, open_lake, positive
+from peace_pipeline.cli.options import AsJson, Asked, Budget, Home, open_fetcher, open_lake, positive
 from peace_pipeline.cli.terminal import emit, working
 
 _NETWORK = "A weight file, a folder in Hub layout, hf://org/name@revision, or a model id of the lake."
@@ -25,6 +25,7 @@ def embed(
     out: Annotated[Path | None, typer.Option(help="Also write them to this Parquet file.")] = None,
     dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Precision.")] = "float32",
     budget: Budget = None,
+    responses: Asked = "auto",
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +36,13 @@ def embed(
     with working():
         lake, progress = open_lake(home), track("Embedding")
         found = embed_checkpoints(
-            lake, paths, open_fetcher(lake), dtype=dtype, budget=budget, progress=progress
+            lake,
+            paths,
+            open_fetcher(lake),
+            dtype=dtype,
+            budget=budget,
+            responses=responses,
+            progress=progress,
         )
         embedded = list(found)
         if out:
@@ -75,6 +82,7 @@ def search(
     label: Annotated[
         str | None, typer.Option(metavar="WORDS", help="Find outputs by words in their label.")
     ] = None,
+    responses: Asked = "auto",
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -104,7 +112,17 @@ def search(
         return
     with working():
         lake = open_lake(home)
-        hits = find(lake, query, open_fetcher(lake), by=by, k=k, where=where, text=text, budget=budget)
+        hits = find(
+            lake,
+            query,
+            open_fetcher(lake),
+            by=by,
+            k=k,
+            where=where,
+            text=text,
+            budget=budget,
+            responses=responses,
+        )
     title = f"Nearest to {query}" if query else f"Cards with {text!r}"
     emit([hit.as_dict() for hit in hits], as_json, lambda console: views.show_hits(console, title, hits))
 

@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -55,6 +55,13 @@ def positive(text: str) -> float:
 Home = Annotated[
     Path | None,
     typer.Option(envvar="PEACE_HOME", help="Where PEACE keeps everything.", show_default=".peace"),
+]
+Asked = Annotated[
+    Literal["never", "auto", "always"],
+    typer.Option(
+        "--responses",
+        help="Whether networks are run: never, where they have at most 300 million parameters, or always.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Budget = Annotated[

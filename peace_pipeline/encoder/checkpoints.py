@@ -17,10 +17,11 @@ from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.progress import Progress
 from peace_pipeline.responses.answers import NotRun, Response
 from peace_pipeline.responses.runners.model import Model
-from peace_pipeline.responses.running import Limits, ready, run
+from peace_pipeline.responses.running import OFF, Limits, ready, run
 from peace_pipeline.symmetry.opening import OpenNetwork, open_network
 from peace_pipeline.weights.unusable import UnusableModel, model_errors
 from peace_pipeline.zoo.fetching import Fetcher
+from peace_pipeline.zoo.source import AUTO
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,12 @@ def embed_checkpoints(
     dtype: str = "float32",
     version: str | None = None,
     budget: int | None = None,
+    responses: str = AUTO,
     progress: Progress | None = None,
 ) -> Iterator[EmbeddedCheckpoint]:
     """Embed checkpoints, named as :func:`open_network` takes them, in the order given, with the current encoder or that
-    of ``version``. At most ``budget`` bytes of each are read.
+    of ``version``. At most ``budget`` bytes of each are read; which are run, ``responses`` says (``never``, ``auto``,
+    ``always``).
 
     One that can't be embedded gives its reason and does not stop the others.
 
@@ -72,7 +75,9 @@ def embed_checkpoints(
     for done, name in enumerate(names, 1):
         try:
             with model_errors():
-                yield _embed(lake, encoder, version, name, fetcher, getattr(torch, dtype), budget)
+                yield _embed(
+                    lake, encoder, version, name, fetcher, getattr(torch, dtype), budget, Limits.of(responses)
+                )
         except (UnusableModel, OSError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             yield EmbeddedCheckpoint(name, version, error=reason)
@@ -88,9 +93,10 @@ def _embed(
     fetcher: Fetcher | None,
     dtype: torch.dtype,
     budget: int | None,
+    limits: Limits | None,
 ) -> EmbeddedCheckpoint:
     with open_network(lake, name, fetcher, budget=budget) as network:
-        answers = _answers(name, network)
+        answers = _answers(name, network, limits)
         responses = {name: answers} if isinstance(answers, Response) and answers.outputs.size else {}
         (embedding,) = embed(encoder, [network.in_memory(name, dtype)], dtype, responses=responses)
         if isinstance(embedding, Unembeddable):
@@ -107,10 +113,11 @@ def _embed(
         )
 
 
-def _answers(name: str, network: OpenNetwork) -> Response | NotRun:
+def _answers(name: str, network: OpenNetwork, limits: Limits | None) -> Response | NotRun:
+    if limits is None:
+        return NotRun(name, OFF)
     if network.folder is None:
         return NotRun(name, "its folder is not known")
-    limits = Limits()
     found = ready(Model(name, network.checkpoint, network.config, network.folder), limits)
     return found if isinstance(found, NotRun) else next(run([found], limits))
 

@@ -20,6 +20,7 @@ from peace_pipeline.index.search import (
 from peace_pipeline.index.tables import MODELS, connect, served_version, table_names
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.current import newest_record
+from peace_pipeline.zoo.source import AUTO
 
 if TYPE_CHECKING:
     from peace_pipeline.zoo.fetching import Fetcher
@@ -39,11 +40,13 @@ def find(
     where: str | None = None,
     text: str | None = None,
     budget: int | None = None,
+    responses: str = AUTO,
 ) -> list[Hit]:
     """The ``k`` models nearest to ``query`` (a model id in the index, itself left out, or a network, named as
     :func:`peace_pipeline.symmetry.opening.open_network` takes it) and ``text``, compared as ``by`` says.
 
-    Of the weights of one that is not in the index at most ``budget`` bytes are read.
+    Of the weights of one that is not in the index at most ``budget`` bytes are read, and it is run as ``responses``
+    says.
 
     Raises:
         NoIndex: where there is no index.
@@ -57,7 +60,9 @@ def find(
     vector = indexed_vector(lake, query, by)
     if vector is not None:
         return search(lake, vector, by=by, k=k, where=where, text=text, without=query)
-    return search(lake, _embedded(lake, query, fetcher, budget, by), by=by, k=k, where=where, text=text)
+    return search(
+        lake, _embedded(lake, query, fetcher, budget, responses, by), by=by, k=k, where=where, text=text
+    )
 
 
 def find_outputs(
@@ -82,7 +87,9 @@ def find_outputs(
     return search_outputs(lake, vector, k=k, where=where, label=label, without=model_id)
 
 
-def _embedded(lake: Lake, name: str, fetcher: Fetcher | None, budget: int | None, by: By) -> np.ndarray:
+def _embedded(
+    lake: Lake, name: str, fetcher: Fetcher | None, budget: int | None, responses: str, by: By
+) -> np.ndarray:
     """Embedded by the encoder that the index serves, which after a retraining is not yet the current one."""
     is_path = name.startswith("hf://") or os.path.exists(os.path.expanduser(name))
     if not (is_path or newest_record(lake, name)):
@@ -90,7 +97,9 @@ def _embedded(lake: Lake, name: str, fetcher: Fetcher | None, budget: int | None
     from peace_pipeline.encoder.checkpoints import embed_checkpoints
 
     version = served_version(lake)
-    (embedded,) = embed_checkpoints(lake, [name], fetcher, version=version, budget=budget)
+    (embedded,) = embed_checkpoints(
+        lake, [name], fetcher, version=version, budget=budget, responses=responses
+    )
     if (found := embedded.embedding) is None:
         raise UnknownQuery(f"{name} is not in the index, and as a path: {embedded.error}")
     vector = {"both": found.network, "weights": found.weights, "responses": found.responses}[by]

@@ -62,6 +62,13 @@ def test_search_by_one_sense(place: Workplace) -> None:
     assert "by" in place.peace("search", "--text", "cats", "--by", "weights", code=2).err
 
 
+def test_whether_a_network_is_run_is_an_option(place: Workplace) -> None:
+    asked = ("search", "zoo/n000", "--by", "responses", "--responses")
+    assert "responses are off" in place.peace(*asked, "never", code=1).err
+    assert "responses are off" not in place.peace(*asked, "always", code=1).err, "it has no config.json"
+    assert "maybe" in place.peace("embed", "zoo/n000", "--responses", "maybe", code=2).err
+
+
 @pytest.mark.parametrize("options", [["a"], ["--text", "cats"], ["--by", "weights"]])
 def test_outputs_are_asked_for_by_themselves(place: Workplace, options: list[str]) -> None:
     assert "--output" in place.peace("search", "--label", "cats", *options, code=2).err
