@@ -92,7 +92,8 @@ class TrainingSet(torch.utils.data.Dataset[Views]):
     """The training networks; an item is the batch of a step, and follows from the seed and its number alone.
 
     ``len`` is the number of steps in an epoch, in which every network comes once; steps are numbered on through the
-    epochs.
+    epochs. The networks of a batch have about ``values`` weights at most (a step takes some 400 bytes each): of large
+    ones there are fewer.
     """
 
     def __init__(
@@ -104,16 +105,19 @@ class TrainingSet(torch.utils.data.Dataset[Views]):
         config: EncoderConfig,
         batch_size: int,
         seed: int,
+        values: int = 4_000_000,
     ) -> None:
         self.networks, self.partners, self.pairs, self.config = networks, partners, pairs, config
         self.attributes = Attributes.of([members[key] for key in networks.keys])
         self.batch_size, self.seed = batch_size, seed
+        most = max(1, batch_size // (2 * HAND))  # so that no hand is larger than a step
+        self._cost = np.clip(np.array(networks.sizes) * batch_size // values, 1, most)
         self._signature = np.unique(networks.signatures, return_inverse=True)[1]
         self._epoch = -1
         self._steps: list[list[list[int]]] = []
 
     def __len__(self) -> int:
-        return -(-len(self.networks) // self.batch_size)
+        return -(-int(self._cost.sum()) // self.batch_size)
 
     def __getitem__(self, step: int) -> Views:
         epoch, place = divmod(step, len(self))
@@ -175,14 +179,22 @@ class TrainingSet(torch.utils.data.Dataset[Views]):
         buckets: dict[bytes, list[list[int]]] = {}
         for hand, bucket in self._hands(random):
             buckets.setdefault(bucket, []).append(hand)
-        pieces = [piece for hands in buckets.values() for piece in _cut(hands, self.batch_size // 2)]
+        pieces = [
+            piece
+            for hands in buckets.values()
+            for piece in _cut(hands, self._costs(hands), self.batch_size // 2)
+        ]
         hands = [hand for number in random.permutation(len(pieces)) for hand in pieces[number]]
-        ends = np.cumsum([len(hand) for hand in hands])
+        ends = np.cumsum(self._costs(hands))
         step_of = np.minimum((ends - 1) * len(self) // ends[-1], len(self) - 1)
         steps: list[list[list[int]]] = [[] for _ in range(len(self))]
         for step, hand in zip(step_of.tolist(), hands, strict=True):
             steps[step].append(hand)
         return steps
+
+    def _costs(self, hands: Sequence[Sequence[int]]) -> list[int]:
+        """What each hand takes of a batch, in networks of ordinary size."""
+        return [int(self._cost[hand].sum()) for hand in hands]
 
     def _hands(self, random: np.random.Generator) -> Iterator[tuple[list[int], bytes]]:
         """All networks in hands of at most ``HAND`` that are alike, each with the signatures around it."""
@@ -270,9 +282,9 @@ def _share(stack: Stack, most: float, chance: torch.Generator) -> torch.Tensor:
     return most * torch.rand(len(stack), generator=chance)
 
 
-def _cut(hands: list[list[int]], size: int) -> Iterator[list[list[int]]]:
-    """The hands in pieces of about ``size`` networks."""
-    ends = np.cumsum([len(hand) for hand in hands])
+def _cut(hands: list[list[int]], costs: list[int], size: int) -> Iterator[list[list[int]]]:
+    """The hands in pieces that cost about ``size``."""
+    ends = np.cumsum(costs)
     numbers = (ends - 1) // max(1, size)
     for number in np.unique(numbers):
         yield [hands[place] for place in np.flatnonzero(numbers == number)]

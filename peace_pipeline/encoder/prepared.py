@@ -86,6 +86,11 @@ class Prepared:
         """The signature of each network."""
         return [place.signature for place in self._places]
 
+    @property
+    def sizes(self) -> list[int]:
+        """Values of each network's weights."""
+        return [self._alike[place.signature].weights.width for place in self._places]
+
     def add(self, stack: Stack, answers: Answers | None) -> None:
         """Keep the networks of a stack, and what they answer."""
         signature = stack.wiring.signature

@@ -28,7 +28,7 @@ class PairSettings(BaseModel, title="Networks and pairs", **_STRICT):
         default=100_000, ge=2, description="Most networks to train on; of more a sample is drawn."
     )
     largest: int = Field(
-        default=500_000,
+        default=100_000,
         ge=1,
         description="Most values of one network that an encoder is given; of larger ones fewer neurons of each group.",
     )

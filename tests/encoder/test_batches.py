@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 from peace_pipeline.encoder.batches import HAND, Masks, TrainingSet, Views
@@ -35,6 +34,7 @@ def training_set(
     pairs: PairSettings = PLAIN,
     batch_size: int = 4,
     run: bool = True,
+    values: int = 4_000_000,
 ) -> TrainingSet:
     """So many networks with these listings, half of them mlps and half cnns."""
     networks = Prepared(folder / "networks")
@@ -47,7 +47,7 @@ def training_set(
     found = [(partners or {}).get(number, []) for number in range(len(networks))]
     starts = np.cumsum([0, *map(len, found)])
     table = Partners(starts, np.array([other for others in found for other in others], int))
-    return TrainingSet(networks, listed, table, pairs, EncoderConfig(), batch_size, seed=0)
+    return TrainingSet(networks, listed, table, pairs, EncoderConfig(), batch_size, 0, values)
 
 
 def masks_of(training: TrainingSet, batch: Views) -> Masks:
@@ -192,3 +192,16 @@ def test_a_batch_follows_from_the_number_of_its_step(tmp_path: Path) -> None:
         for left, right in zip(a.stacks, b.stacks, strict=True):
             assert all(torch.equal(left.tensors[name], right.tensors[name]) for name in left.tensors)
     assert not torch.equal(one[0].stacks[0].tensors["0.weight"][:1], one[3].stacks[0].tensors["0.weight"][:1])
+
+
+def test_of_large_networks_a_batch_has_fewer(tmp_path: Path) -> None:
+    """Networks that are large for a batch count for several of it, and still every one comes once."""
+    ordinary = training_set(tmp_path / "ordinary", listings(40), batch_size=16)
+    largest = max(ordinary.networks.sizes)
+    large = training_set(tmp_path / "large", listings(40), batch_size=16, values=2 * largest)
+    assert len(large) > len(ordinary)
+    steps = large._dealt(0)
+    assert len(steps) == len(large)
+    assert all(steps)
+    assert sorted(number for step in steps for hand in step for number in hand) == list(range(40))
+    assert max(sum(map(len, step)) for step in steps) < 16

@@ -23,7 +23,14 @@ SMALL = PLANS["pretraining"].chunk_size
 
 def make(folder: Path) -> str:
     """Run ``make pretrained`` for one chunk of the zoo and one epoch; what it printed."""
-    command = ["make", "-o", ".venv", "pretrained", f"BIN={Path(sys.executable).parent}"]
+    command = [
+        "make",
+        "--no-print-directory",
+        "-o",
+        ".venv",
+        "pretrained",
+        f"BIN={Path(sys.executable).parent}",
+    ]
     command += [f"PRETRAINING={folder / 'home'}", f"PRETRAINED={folder / 'pretrained'}"]
     command += [f"NETWORKS={SMALL}", "TRAINING=--epochs 1 --validation 10"]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600)
