@@ -11,7 +11,7 @@ from torch import nn
 from peace_pipeline.encoder import features
 from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.encoder.gnn import NeuronGNN, gathered, mlp
-from peace_pipeline.encoder.outputs import OutputTokens, answering
+from peace_pipeline.encoder.outputs import PLACES, OutputTokens, answering
 from peace_pipeline.encoder.ragged import spread, to_dense_batch
 from peace_pipeline.responses.answers import Answers
 from peace_pipeline.responses.sketch import sketch
@@ -24,9 +24,10 @@ class Senses:
     """What an encoder perceives of networks, in the order of the stacks and of the networks in them.
 
     ``layers`` are the tokens of all layers (all layers, token width), network by network, and ``network_of`` says
-    whose each is. ``outputs`` (networks, most outputs, token width) are tokens of what networks answer, ``answering``
-    (networks, most outputs) says where there is one, and ``described`` are the same without their places. ``sketches``
-    (networks, SKETCH) are zeros where nothing was answered.
+    whose each is. ``outputs`` (networks, at most ``PLACES``, token width) are tokens of what networks answer at their
+    first outputs, ``described`` (networks, most outputs, token width) the same of all without their places, and
+    ``answering`` (networks, most outputs) says where there is one. ``sketches`` (networks, SKETCH) are zeros where
+    nothing was answered.
     """
 
     layers: torch.Tensor
@@ -103,15 +104,15 @@ class Encoder(nn.Module):
         count = sum(map(len, stacks))
         found = list(answering(stacks, answers)) if answers else []
         most = max((each.outputs.shape[2] for _, each in found), default=0)
-        outputs = layers.new_zeros(count, most, self.config.token_width)
-        described, present = torch.zeros_like(outputs), layers.new_zeros(count, most, dtype=torch.bool)
+        outputs = layers.new_zeros(count, min(most, PLACES), self.config.token_width)
+        described = layers.new_zeros(count, most, self.config.token_width)
+        present = layers.new_zeros(count, most, dtype=torch.bool)
         sketches = layers.new_zeros(count, SKETCH)
         for rows, each in found:
             size = each.outputs.shape[2]
-            tokens = (
-                made.to(outputs) for made in self.output_tokens(each)
-            )  # of half width in mixed precision
-            outputs[rows, :size], described[rows, :size] = tokens
+            # of half width in mixed precision
+            tokens, told = (made.to(outputs) for made in self.output_tokens(each))
+            outputs[rows, : min(size, PLACES)], described[rows, :size] = tokens[:, :PLACES], told
             present[rows, :size] = True
             sketches[rows] = sketch(each).to(sketches)
         return Senses(layers, network_of, outputs, described, present, sketches)
@@ -119,7 +120,7 @@ class Encoder(nn.Module):
     def joined(self, senses: Senses, heard: torch.Tensor | None = None) -> Embedded:
         """One vector a network of the senses that are ``heard`` (networks, 2)."""
         dense, present = to_dense_batch(senses.layers, senses.network_of)
-        answered, sketches = senses.answering, senses.sketches
+        answered, sketches = senses.answering[:, : senses.outputs.shape[1]], senses.sketches
         if heard is not None:
             present = present & heard[:, WEIGHTS, None]
             answered = answered & heard[:, RESPONSES, None]

@@ -16,7 +16,7 @@ from peace_pipeline.responses.standard import KINDS, PROBES
 from peace_pipeline.symmetry.network import Stack
 
 PLACES = 64
-"""Places that have an embedding; later ones take turns at them."""
+"""Places that have an embedding. Outputs at later ones are described, and are in the sketch, but no token."""
 ANSWER_FEATURES = 2 * PROBES
 
 

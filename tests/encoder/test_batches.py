@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from peace_pipeline.encoder.batches import HAND, Masks, TrainingSet, Views

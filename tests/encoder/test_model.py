@@ -8,9 +8,10 @@ import torch
 
 from peace_pipeline.encoder.config import VARIANTS
 from peace_pipeline.encoder.inputs import encoder_input
+from peace_pipeline.encoder.outputs import PLACES
 from peace_pipeline.evaluation.invariance import assert_embedding_invariant, by_weights
 from peace_pipeline.responses.answers import Answers
-from peace_pipeline.responses.standard import KINDS, PROBES
+from peace_pipeline.responses.standard import KINDS, NUMBERS, PROBES
 from peace_pipeline.symmetry.network import stacked
 from tests.encoder.encoders import ARCHITECTURES, SYMMETRIC, by_key, encoder_of
 from tests.networks import as_input, networks_of
@@ -67,3 +68,17 @@ def test_a_gpu_may_compute_with_halves() -> None:
         halves = encoder([stack], [answers])
     for one, other in ((exact.learned, halves.learned), (exact.networks, halves.networks)):
         assert (one * other).sum(1).min() > 0.99
+
+
+def test_of_many_outputs_the_first_are_heard_and_all_are_described() -> None:
+    """Attention over a thousand outputs would take gigabytes; those that no token stands for are in the sketch."""
+    (stack,) = stacked(networks_of("mlp", 2, dtype=torch.float32))
+    told = torch.randn(2, PROBES, 1000)
+    encoder = encoder_of()
+    with torch.no_grad():
+        senses = encoder.perceived([encoder_input(stack, encoder.config)], [Answers(NUMBERS, told)])
+        both = encoder.joined(senses)
+    assert senses.outputs.shape[1] == PLACES
+    assert senses.described.shape[1] == senses.answering.shape[1] == 1000
+    assert senses.answering.all()
+    assert both.networks.isfinite().all()
