@@ -39,7 +39,7 @@ def test_killed_anywhere_while_requests_fail_and_the_hub_changes(seed: int, tmp_
 
 
 def test_the_reckoning_tells_what_is_wrong(tmp_path: Path) -> None:
-    run = Run(tmp_path, 0, models=5, rate=0)
+    run = Run(tmp_path, 0, models=12, rate=0)
     assert not run.run().violations
     first, second, third = sorted(run.held.models)[:3]
     table = lancedb.connect(str(run.lake.index)).open_table("models")
