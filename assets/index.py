@@ -52,7 +52,7 @@ def embeddings(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterato
     retry_policy=RETRY,
 )
 def lancedb_index(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-    """The batch upserted into the tables `models` and `layers`; after a retraining, all batches at once."""
+    """The batch upserted into `models`, `layers` and `outputs`; after a retraining, all batches at once."""
     from peace_pipeline.stages.index import update_index
 
     with unretried():

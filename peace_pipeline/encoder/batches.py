@@ -141,14 +141,14 @@ class TrainingSet(torch.utils.data.Dataset[Views]):
         labels = _Labels(self.attributes.task, self.pairs.relabelled, chance)
         for held in self.networks.select([*chain.from_iterable(hands), *alone]):
             held = labels.permuted(held)
-            parts, told = [self._copy(held.stack, chance)], [held.answers]
+            parts = [self._copy(held.stack, chance)]
             twins = [row for row, number in enumerate(held.numbers) if number in firsts]
             if twins and breakable(held.stack.wiring):
                 parts.append(self._broken(self._copy(held.stack.select(twins), chance), chance))
             else:
                 twins = []
             stacks.append(Stack.joined(parts))
-            answers.append(_padded(told[0], len(twins)))
+            answers.append(_padded(held.answers, len(twins)))
             member += [*held.numbers, *(held.numbers[row] for row in twins)]
             broken += [False] * len(held.numbers) + [True] * len(twins)
         answered = [each is not None for each, stack in zip(answers, stacks, strict=True) for _ in stack.keys]
