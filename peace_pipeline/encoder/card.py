@@ -47,5 +47,9 @@ The command, on a lake of the same networks:
 def training_command(settings: Settings, pairs: PairSettings) -> str:
     """The `peace train` that trains by these settings."""
     given = pairs.model_dump(exclude_defaults=True) | settings.model_dump(exclude_defaults=True)
-    options = (f"--{name.replace('_', '-')} {value}" for name, value in given.items())
+    options = (
+        f"--{name.replace('_', '-')} {one}"
+        for name, value in given.items()
+        for one in (value if isinstance(value, list) else [value])
+    )
     return " ".join(["peace train", *options])

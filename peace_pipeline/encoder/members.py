@@ -14,20 +14,22 @@ def lacking(lake: Lake) -> str | None:
     found = count_listings(lake)
     if found < MINIMUM_NETWORKS:
         return f"{found} networks in the lake, {MINIMUM_NETWORKS} needed to train an encoder"
-    if not count_listings(lake, _of(TRAIN)):
+    if not count_listings(lake, f"split = '{TRAIN}'"):
         return f"all {found} networks in the lake are of runs that are kept for validation and tests"
     return None
 
 
 def training_members(lake: Lake, settings: PairSettings) -> list[Listing]:
     """The networks of training runs that an encoder is trained on, by model id."""
-    return sample_listings(lake, settings.networks, seed=settings.seed, where=_of(TRAIN))
+    return sample_listings(lake, settings.networks, seed=settings.seed, where=_of(TRAIN, settings))
 
 
 def validation_members(lake: Lake, settings: PairSettings, most: int) -> list[Listing]:
     """The networks of validation runs, at most so many, that an encoder is chosen by, by model id."""
-    return sample_listings(lake, most, seed=settings.seed, where=_of(VALIDATION))
+    return sample_listings(lake, most, seed=settings.seed, where=_of(VALIDATION, settings))
 
 
-def _of(split: str) -> str:
-    return f"split = '{split}'"
+def _of(split: str, settings: PairSettings) -> str:
+    left_out = ", ".join("'" + one.replace("'", "''") + "'" for one in settings.without)
+    kept = f" AND coalesce(architecture, '') NOT IN ({left_out})" if left_out else ""
+    return f"split = '{split}'{kept}"

@@ -32,6 +32,10 @@ class PairSettings(BaseModel, title="Networks and pairs", **_STRICT):
         ge=1,
         description="Most values of one network that an encoder is given; of larger ones fewer neurons of each group.",
     )
+    without: list[str] = Field(
+        default=[],
+        description="An architecture kept out of training and of the choice of the epoch; may be said again.",
+    )
     pairs: int = Field(default=128, ge=1, description="Most pairs that a network has for one reason.")
     far_off: float = Field(
         default=0.3,

@@ -56,3 +56,15 @@ def test_samples_are_seeded(filled: Lake) -> None:
     assert [len(members) for members in drawn] == [8, 8, 8]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(validation_members(filled, PairSettings(), 2)) == 2
+
+
+def test_an_architecture_is_kept_out(lake: Lake, zoo: Path) -> None:
+    state = {"0.weight": torch.ones(5, 2), "1.weight": torch.ones(1, 5)}
+    for i in range(30):
+        config = {"model_type": ("mlp", "it's", "cnn")[i % 3]}
+        write_model(zoo / f"m{i}", state, card=card_of("digits", run=f"run-{i}"), config=config)
+    ingest(lake, directory(zoo))
+    settings = PairSettings(without=["mlp", "it's"])
+    members = training_members(lake, settings) + validation_members(lake, settings, 100)
+    assert {one.architecture for one in members} == {"cnn"}
+    assert {one.architecture for one in training_members(lake, PairSettings())} == {"mlp", "it's", "cnn"}
