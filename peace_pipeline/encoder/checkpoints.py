@@ -18,6 +18,7 @@ from peace_pipeline.progress import Progress
 from peace_pipeline.responses.answers import NotRun, Response
 from peace_pipeline.responses.runners.model import Model
 from peace_pipeline.responses.running import OFF, Limits, ready, run
+from peace_pipeline.responses.standard import HEADLESS
 from peace_pipeline.symmetry.opening import OpenNetwork, open_network
 from peace_pipeline.weights.unusable import UnusableModel, model_errors
 from peace_pipeline.zoo.fetching import Fetcher
@@ -109,7 +110,7 @@ def _embed(
             network.logical.sampled,
             embedding.network.tolist(),
             embedding=embedding,
-            not_run=answers.reason if isinstance(answers, NotRun) else None,
+            not_run=_silent(answers),
         )
 
 
@@ -120,6 +121,12 @@ def _answers(name: str, network: OpenNetwork, limits: Limits | None) -> Response
         return NotRun(name, "its folder is not known")
     found = ready(Model(name, network.checkpoint, network.config, network.folder), limits)
     return found if isinstance(found, NotRun) else next(run([found], limits))
+
+
+def _silent(answers: Response | NotRun) -> str | None:
+    if isinstance(answers, NotRun):
+        return answers.reason
+    return None if answers.outputs.size else HEADLESS
 
 
 def write_embedded(rows: Iterable[EmbeddedCheckpoint], path: Path, dtype: str = "float32") -> None:

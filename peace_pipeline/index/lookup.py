@@ -19,6 +19,7 @@ from peace_pipeline.index.search import (
 )
 from peace_pipeline.index.tables import MODELS, connect, served_version, table_names
 from peace_pipeline.lake import Lake
+from peace_pipeline.responses.standard import CONSTANT
 from peace_pipeline.zoo.current import newest_record
 from peace_pipeline.zoo.source import AUTO
 
@@ -52,7 +53,7 @@ def find(
         NoIndex: where there is no index.
         NoEncoder: where ``query`` has to be embedded and there is no encoder.
         UnknownQuery: where ``query`` is neither.
-        NoResponses: where it was not run and is compared by its answers.
+        NoResponses: where it has no answers and is compared by them.
         BadFilter: where ``where`` can't be run.
     """
     if query is None:
@@ -103,8 +104,8 @@ def _embedded(
     if (found := embedded.embedding) is None:
         raise UnknownQuery(f"{name} is not in the index, and as a path: {embedded.error}")
     vector = {"both": found.network, "weights": found.weights, "responses": found.responses}[by]
-    if vector is None:
-        raise NoResponses(f"{name} was not run, so there are no responses to compare: {embedded.not_run}")
+    if vector is None or not vector.any():
+        raise NoResponses(name, embedded.not_run or CONSTANT)
     return vector.astype(np.float32)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from peace_pipeline.index.tables import MODELS, OUTPUTS, IndexTable, connect, table_names
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.keyed import is_in, quoted
+from peace_pipeline.responses.table import why_silent
+from peace_pipeline.zoo.current import newest_batch
 
 By: TypeAlias = Literal["both", "weights", "responses"]
 """What is compared of networks: all that is known of them, their weights alone, or their answers alone."""
@@ -28,7 +30,10 @@ class BadFilter(ValueError):
 
 
 class NoResponses(Exception):
-    """A network that was not run, so that there are no answers to compare."""
+    """A network without answers to compare, and why there are none, where that is known."""
+
+    def __init__(self, name: str, reason: str | None) -> None:
+        super().__init__(f"{name} has no responses to compare" + (f": {reason}" if reason else ""))
 
 
 class UnknownOutput(Exception):
@@ -76,7 +81,7 @@ def indexed_vector(lake: Lake, model_id: str, by: By = "both") -> np.ndarray | N
 
     Raises:
         NoIndex: where there is no index.
-        NoResponses: where it is in the index, but was not run and is compared by its answers.
+        NoResponses: where it is in the index, but has no answers and is compared by them.
     """
     column = _COLUMN[by]
     models = _open(lake, MODELS, column)
@@ -84,7 +89,8 @@ def indexed_vector(lake: Lake, model_id: str, by: By = "both") -> np.ndarray | N
     if not rows:
         return None
     if rows[0][column] is None:
-        raise NoResponses(f"{model_id} was not run, so there are no responses to compare")
+        batch = newest_batch(lake, model_id)
+        raise NoResponses(model_id, why_silent(lake, batch, model_id) if batch else None)
     return np.asarray(rows[0][column], np.float32)
 
 

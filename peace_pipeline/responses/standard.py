@@ -8,3 +8,5 @@ KINDS = (NUMBERS, TOKENS)
 """Of inputs. Networks of one kind get the same probes."""
 SKETCH = 384
 """Coordinates of a sketch."""
+HEADLESS, CONSTANT = "it has no outputs", "it answers all probes alike"
+"""Why a network that was run has no sketch."""

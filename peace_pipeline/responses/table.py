@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.tables import RESPONSES
-from peace_pipeline.responses.standard import VERSION
+from peace_pipeline.responses.standard import CONSTANT, HEADLESS, VERSION
 
 if TYPE_CHECKING:
     from peace_pipeline.responses.answers import Response
@@ -63,6 +63,17 @@ def read_responses(lake: Lake, batch: str, wanted: Collection[str] | None = None
                 _floats(gram) if gram.is_valid else None,
             )
     return found
+
+
+def why_silent(lake: Lake, batch: str, model_id: str) -> str | None:
+    """Why a network of a batch has no answers that can be compared; ``None`` where the batch doesn't tell of it."""
+    path = lake.responses(batch)
+    if not path.exists():
+        return None
+    columns, own = ["reason", "output_count"], pc.field("model_id") == model_id
+    for row in pq.read_table(path, columns=columns, filters=own).to_pylist():
+        return row["reason"] or (CONSTANT if row["output_count"] else HEADLESS)
+    return None
 
 
 def is_asked_alike(path: Path) -> bool:

@@ -86,19 +86,20 @@ class Current:
                 self._note(waiting[-1])
             for batch in self.waiting():
                 # Rows of the same batch stay: what a killed process folded and did not note is folded again.
-                self.models.merge(self._stored(batch), where="target.batch < source.batch")
+                self.models.merge(self.stored(batch), where="target.batch < source.batch")
                 self._note(batch)
 
     def _newest_of(self, batches: list[str]) -> Iterator[pa.RecordBatch]:
         """The newest rows among batches, from the last batch to the first; what stays in memory are ids."""
         seen: set[str] = set()
         for batch in reversed(batches):
-            rows = self._stored(batch)
+            rows = self.stored(batch)
             ids = rows["model_id"].to_pylist()
             yield from rows.filter(pa.array([name not in seen for name in ids], pa.bool_())).to_batches()
             seen.update(ids)
 
-    def _stored(self, batch: str) -> pa.Table:
+    def stored(self, batch: str) -> pa.Table:
+        """All rows of a batch, folded or not, in the columns of this state."""
         rows = pq.read_table(self.lake.zoo(batch)).select(MODEL_RECORDS.schema.names)
         return rows.append_column("batch", pa.array([batch] * len(rows), pa.string())).cast(
             self.models.schema
@@ -124,12 +125,23 @@ class Current:
 
 def newest_record(lake: Lake, model_id: str) -> ModelRecord | None:
     """The newest record of one model. Nothing is folded for it, so a lake that can't be written will do."""
+    rows = _newest_row(lake, model_id)
+    return from_table(rows.select(MODEL_RECORDS.schema.names))[0] if len(rows) else None
+
+
+def newest_batch(lake: Lake, model_id: str) -> str | None:
+    """The batch in which the newest record of one model stands; nothing is folded for it either."""
+    rows = _newest_row(lake, model_id)
+    return rows["batch"][0].as_py() if len(rows) else None
+
+
+def _newest_row(lake: Lake, model_id: str) -> pa.Table:
     current = Current(lake, fold=False)
     for batch in reversed(current.waiting()):
-        rows = pq.read_table(lake.zoo(batch), filters=pc.field("model_id") == model_id)
-        if len(rows):
-            return from_table(rows.select(MODEL_RECORDS.schema.names))[-1]
-    return current.records([model_id]).get(model_id)
+        rows = current.stored(batch)
+        if len(found := rows.filter(pc.equal(rows["model_id"], model_id))):
+            return found.slice(len(found) - 1)
+    return current.rows([model_id])
 
 
 @contextmanager

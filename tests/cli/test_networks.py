@@ -98,5 +98,7 @@ def test_search_for_outputs(own: Workplace) -> None:
     assert "it has cat, dog" in own.peace("search", "--output", f"{ids[0]}:cow", code=1).err
     hits = own.peace("search", ids[0], "--by", "responses", "--json").json
     assert {hit["model_id"] for hit in hits} == set(ids[1:])
-    assert "was not run" in own.peace("search", "directory:zoo/n007", "--by", "responses", code=1).err
-    assert "was not run" in own.peace("search", "zoo/n007", "--by", "responses", code=1).err
+    refused = own.peace("search", "directory:zoo/n007", "--by", "responses", code=1)
+    assert refused.err == "peace: directory:zoo/n007 has no responses to compare: not here\n"
+    refused = own.peace("search", "zoo/n007", "--by", "responses", code=1)
+    assert "zoo/n007 has no responses to compare: nothing here runs mlp" in refused.err

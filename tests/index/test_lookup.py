@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from peace_pipeline.index.lookup import UnknownQuery, example, find, find_outputs
 from peace_pipeline.index.search import NoIndex, NoResponses
@@ -53,8 +55,18 @@ def test_a_network_is_compared_by_one_sense(answered: Lake, tmp_path: Path) -> N
     hit = find(answered, str(folder), by="weights", k=1)[0]
     assert hit.model_id == a
     assert hit.similarity == pytest.approx(1, abs=1e-5)
-    with pytest.raises(NoResponses, match="zoo/b was not run"):
+    with pytest.raises(NoResponses, match="zoo/b has no responses to compare: not here"):
         find(answered, "directory:zoo/b", by="responses")
+
+
+def test_a_path_without_answers_says_why(answered: Lake, tmp_path: Path) -> None:
+    folder = write_network(tmp_path / "n", "mlp", 1)
+    with pytest.raises(NoResponses, match="has no responses to compare: responses are off"):
+        find(answered, str(folder), by="responses", responses="never")
+    state = {name: torch.zeros_like(value) for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(state, folder / "model.safetensors")
+    with pytest.raises(NoResponses, match="it answers all probes alike"):
+        find(answered, str(folder), by="responses")
 
 
 def test_outputs_of_other_networks_are_found(answered: Lake) -> None:

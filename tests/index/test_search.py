@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from peace_pipeline.index.search import (
@@ -19,9 +22,12 @@ from peace_pipeline.index.search import (
     search,
     search_outputs,
 )
-from peace_pipeline.lake import Lake
-from peace_pipeline.responses.standard import SKETCH
-from tests.indexed import ANIMALS, QUOTED, answered, filled, unanswered
+from peace_pipeline.lake import Lake, write_parquet
+from peace_pipeline.responses.answers import Response
+from peace_pipeline.responses.standard import NUMBERS, PROBES, SKETCH, VERSION
+from peace_pipeline.responses.table import SCHEMA
+from tests.indexed import ANIMALS, QUOTED, answer, answered, filled, process, unanswered
+from tests.lakes import card_of, write_network
 
 __all__ = ["answered", "filled", "unanswered"]
 
@@ -90,9 +96,33 @@ def test_search_by_one_sense(answered: Lake) -> None:
     assert hits[0].similarity == pytest.approx(1, abs=1e-5)
     assert set(ids(search(answered, sketch, by="responses", text="animals"))) == {"a", QUOTED}
     assert ids(search(answered, sketch, by="responses", where="architecture = 'cnn'")) == []
-    with pytest.raises(NoResponses, match="zoo/b was not run"):
+    with pytest.raises(NoResponses, match="zoo/b has no responses to compare: not here"):
         indexed_vector(answered, "directory:zoo/b", "responses")
     assert indexed_vector(answered, "directory:zoo/nowhere", "responses") is None
+
+
+def test_why_a_network_has_no_responses_is_said_of_its_newest_batch(answered: Lake, zoo: Path) -> None:
+    b = "directory:zoo/b"
+    write_network(zoo / "b", "cnn", 4, card_of("animals"))
+    (batch,) = process(answered, zoo)
+    answer(answered, batch)
+    old, new = answered.responses(answered.batches()[0]), answered.responses(batch)
+    rows = [row | {"reason": "then"} for row in pq.read_table(old).to_pylist() if row["model_id"] == b]
+    write_parquet(pa.Table.from_pylist(rows, schema=SCHEMA), old)
+    assert old.stat().st_mtime_ns > new.stat().st_mtime_ns, "what is newest is not what was written last"
+    with pytest.raises(NoResponses, match="zoo/b has no responses to compare: not here"):
+        indexed_vector(answered, b, "responses")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "reason"), [(0, "it has no outputs"), (4, "it answers all probes alike")]
+)
+def test_a_network_that_was_run_may_have_no_responses(filled: Lake, outputs: int, reason: str) -> None:
+    (batch,) = filled.batches()
+    b = "directory:zoo/b"
+    answer(filled, batch, Response(b, NUMBERS, np.zeros((PROBES, outputs), np.float32), VERSION, "torch"))
+    with pytest.raises(NoResponses, match=reason):
+        indexed_vector(filled, b, "responses")
 
 
 def test_outputs_near_an_output_and_by_their_labels(answered: Lake) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.lake.query import query
 from peace_pipeline.lake.tables import DELETED, NEW, SKIPPED
-from peace_pipeline.zoo.current import Current, newest_record
+from peace_pipeline.zoo.current import Current, newest_batch, newest_record
 from peace_pipeline.zoo.record import ModelFile, ModelRecord, to_table
 
 NEWEST = """
@@ -177,5 +177,7 @@ def test_one_record_is_found_without_folding(lake: Lake) -> None:
     assert not lake.current.exists()
     Current(lake)
     assert [newest_record(lake, name) for name in ("a", "b", "c")] == found
+    assert [newest_batch(lake, name) for name in ("a", "b", "c")] == [f"{2:020d}", f"{1:020d}", None]
     store(lake, 3, record("b", DELETED))
     assert newest_record(lake, "b") == record("b", DELETED)
+    assert newest_batch(lake, "b") == f"{3:020d}"
