@@ -178,6 +178,12 @@ def transform(
             help="Then add noise of so many deviations of each tensor: not the same function any more.",
         ),
     ] = None,
+    assume: Annotated[
+        Literal["chain"] | None,
+        typer.Option(
+            help="Take what `peace wiring` assumes of a chain as given; the function may change if it isn't."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
     home: Home = None,
     as_json: AsJson = False,
@@ -201,6 +207,7 @@ def transform(
                 lenient=everything,
                 noise=noise or 0.0,
                 seed=seed,
+                assume=assume is not None,
                 progress=track("Transforming"),
             )
     emit(done.as_dict(), as_json, lambda console: views.show_transformation(console, destination, done))

@@ -105,8 +105,7 @@ def show_wiring(console: Console, report: WiringReport) -> None:
     from peace_pipeline.symmetry.drawing.outline import lines, steps
 
     wiring = report.wiring
-    family = f" ({wiring.family})" if wiring.family else ""
-    console.print(f"Read as {wiring.method}{family}: {report.reason}.\n", highlight=False)
+    console.print(f"Read as {wiring.summary}: {report.reason}.\n", highlight=False)
     console.print(
         "● a group of neurons, its size and symmetries (○ again); below it the layers that write it ← what they read\n",
         highlight=False,

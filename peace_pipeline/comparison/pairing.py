@@ -25,6 +25,11 @@ class Counterparts:
     a: Wiring
     b: Wiring
 
+    @property
+    def assumes(self) -> tuple[str, ...]:
+        """What the symmetries rest on that bring them into one form."""
+        return tuple(dict.fromkeys([*self.a.assumes, *self.b.assumes]))
+
     def missing(self, a: OpenNetwork, b: OpenNetwork) -> tuple[int, int]:
         """How many layers of each have no counterpart."""
         return _missing(self.a, a.wiring), _missing(self.b, b.wiring)

@@ -147,7 +147,10 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     found: list[Evidence] = []
     if verdict == DERIVED and form:
         found, document["relation"] = evidence(measured, form)
-    document["reason"] = _reason(measured, verdict, thresholds, document.get("relation"))
+    assumes = form.parts.assumes if form and verdict == EQUIVALENT else ()
+    if assumes:
+        document["assumes"] = list(assumes)
+    document["reason"] = _reason(measured, verdict, thresholds, document.get("relation"), assumes)
     document["layers"] = [
         {"a": pair.a, "b": pair.b, "similarity": round(pair.similarity, 6)} for pair in measured.pairs
     ]
@@ -274,7 +277,13 @@ def _nearer(
     return (x, y) if is_near else (a, b)
 
 
-def _reason(measured: Measured, verdict: str, thresholds: Thresholds, relation: str | None) -> str:
+def _reason(
+    measured: Measured,
+    verdict: str,
+    thresholds: Thresholds,
+    relation: str | None,
+    assumes: tuple[str, ...],
+) -> str:
     """The verdict in one line."""
     if not measured.pairs:
         return "too few layers of one have the shape of layers of the other"
@@ -283,6 +292,7 @@ def _reason(measured: Measured, verdict: str, thresholds: Thresholds, relation: 
         moved = sum(order != sorted(order) for order in measured.permutations.values())
         how = f"with {moved} groups of units in another order" if moved else "with all units in place"
         more = f"; {max(measured.missing)} layers of one have no counterpart" if any(measured.missing) else ""
+        more += f"; assuming that {' and '.join(assumes)}" if assumes else ""
         return f"in one form no layer differs by more than {measured.distance:.1e} of its norm, {how}{more}"
     if verdict == DERIVED:
         return f"{relation}: matched layers are {similarity:.3f} of the way from chance to equality (≥ {bound:.3f})"

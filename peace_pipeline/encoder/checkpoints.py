@@ -36,6 +36,7 @@ class EmbeddedCheckpoint:
     encoder_version: str
     parameters: int | None = None
     wiring: str | None = None
+    assumes: tuple[str, ...] = ()
     sampled: bool = False
     vector: list[float] | None = None
     error: str | None = None
@@ -107,6 +108,7 @@ def _embed(
             version,
             network.logical.parameters,
             network.wiring.method,
+            network.wiring.assumes,
             network.logical.sampled,
             embedding.network.tolist(),
             embedding=embedding,
@@ -137,6 +139,7 @@ def write_embedded(rows: Iterable[EmbeddedCheckpoint], path: Path, dtype: str = 
             pa.field("encoder_version", pa.string(), nullable=False),
             ("parameters", pa.int64()),
             ("wiring", pa.string()),
+            ("assumes", pa.list_(pa.string())),
             pa.field("sampled", pa.bool_(), nullable=False),
             ("vector", pa.list_(pa.type_for_alias(dtype))),
             ("error", pa.string()),

@@ -152,7 +152,10 @@ def _table(anchor: pa.Array, other: pa.Array, reason: np.ndarray) -> pa.Table:
 
 
 def pairs_with_itself(model_id: str, wiring: Wiring, settings: PairSettings) -> Iterator[dict[str, object]]:
-    """A network's pairs (``anchor`` = ``other``) with its own transforms, drawn anew when used, up to ``strength``."""
+    """A network's pairs (``anchor`` = ``other``) with its own transforms, drawn anew when used, up to ``strength``.
+
+    Symmetries that are assumed count as well: a positive pair is something to learn from, no claim about a function.
+    """
     pairs: list[tuple[str, str, float | None]] = [
         (POSITIVE, "noise", settings.noise),
         (POSITIVE, "weight_dropout", settings.weight_dropout),

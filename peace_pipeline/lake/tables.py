@@ -64,6 +64,7 @@ VECTORS = ("vector", "weights", "responses")
 """Columns of vectors, which all have norm 1: a network's (or a layer's, an output's), and of a network those that say
 what its weights alone, and its answers alone, tell of it."""
 _VECTOR = pa.list_(pa.float32())
+_TEXTS = pa.list_(pa.string())
 _STATUS = {"status": (NEW, SKIPPED, DELETED)}
 _MODEL = [_required("model_id"), _required("revision")]
 _OUTCOME = [*_MODEL, _required("status"), ("reason", pa.string()), ("passing", pa.bool_())]
@@ -132,6 +133,7 @@ WIRINGS = Table(
             *_OUTCOME,
             ("method", pa.string()),
             ("family", pa.string()),
+            ("assumes", _TEXTS),
             ("parameters", pa.int64()),
             ("sampled", pa.bool_()),
             ("wiring", pa.string()),
@@ -220,6 +222,7 @@ NETWORK_EMBEDDINGS = Table(
             _required("encoder_version"),
             _required("embedded_at", _TIME),
             ("run_by", pa.string()),
+            ("assumes", _TEXTS),
             _required("vector", _VECTOR),
             _required("weights", _VECTOR),
             ("responses", _VECTOR),

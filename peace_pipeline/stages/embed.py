@@ -55,7 +55,8 @@ def embed_batch(lake: Lake, batch: str, progress: Progress | None = None) -> tup
         outcomes.append(model | Outcome(found.key, revisions[found.key], reason).as_row())
         if not isinstance(found, Unembeddable):
             answers = responses.get(found.key)
-            networks.append(model | {"embedded_at": embedded_at} | _network_row(found, answers))
+            assumed = {"embedded_at": embedded_at, "assumes": wirings[found.key].assumes}
+            networks.append(model | assumed | _network_row(found, answers))
             outputs += [model | row for row in _output_rows(found, answers)]
             names = [wired.layer for wired in wirings[found.key].layers]
             layers += [

@@ -66,6 +66,7 @@ def _write_layers(record: ModelRecord, fetched: Fetched | FetchError, writer: La
             "sampled": network.logical.sampled,
             "method": network.wiring.method,
             "family": network.wiring.family,
+            "assumes": network.wiring.assumes,
             "wiring": reduction.wiring.to_json(),
         }
 

@@ -17,7 +17,7 @@ from peace_pipeline.symmetry.group.elements import ALL, Element, Strength, Tenso
 from peace_pipeline.symmetry.group.perturbations import add_noise
 from peace_pipeline.symmetry.opening import LocalModel, OpenNetwork
 from peace_pipeline.symmetry.wiring.symmetries import NORMALISED, PERMUTE, SCALE, SIGN
-from peace_pipeline.symmetry.wiring.types import INDEPENDENT, Group, Wiring
+from peace_pipeline.symmetry.wiring.types import CHAIN, INDEPENDENT, Group, Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import memory_errors
 from peace_pipeline.weights.logical import LogicalTensors
@@ -71,6 +71,7 @@ def transform(
     lenient: bool = False,
     noise: float = 0.0,
     seed: int = 0,
+    assume: bool = False,
     progress: Progress | None = None,
 ) -> Transformation:
     """Write a checkpoint of the same function, a folder in Hub layout or a single file: a random element of the
@@ -84,7 +85,8 @@ def transform(
     Raises:
         RefusedTransformation: where one of ``wanted`` applies to no group (``lenient``: where none does), would have
             to round below float32 (``lenient``: what would is left out), or gives values that its dtype can't hold;
-            where the wiring isn't known; where only a part of the checkpoint is there.
+            where the wiring isn't known, or is assumed and not to be (``assume``); where only a part of the
+            checkpoint is there.
         RefusedDestination: where the destination exists or doesn't suit.
         UnreadableCheckpoint: where the source can't be read, or is stored in a way that can't be overwritten.
     """
@@ -94,6 +96,10 @@ def transform(
         if network.sampled:
             raise RefusedTransformation("only a part of its values is there")
         is_short = any(map(_is_short, network.tensors.values()))
+        if wanted and wiring.assumes and not assume:
+            raise RefusedTransformation(
+                f"nothing proves that {' and '.join(wiring.assumes)}: `--assume {CHAIN}` takes it as given"
+            )
         acting = _acting(wiring, network, wanted, lenient, is_short)
         element = random_element(
             acting, 1, torch.Generator().manual_seed(seed), _joint(wanted.values()), dtype=torch.float64

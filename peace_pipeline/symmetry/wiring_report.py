@@ -20,10 +20,13 @@ class WiringReport:
     reason: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Method, family, reason, groups and layers as a JSON object; what is as usual is left out of a group."""
+        """Method, family, basis, what is assumed, reason, groups and layers as a JSON object; what is as usual is left
+        out of a group."""
         return {
             "method": self.wiring.method,
             "family": self.wiring.family,
+            "basis": self.wiring.basis,
+            "assumes": list(self.wiring.assumes),
             "reason": self.reason,
             "groups": [_group_as_dict(group) for group in self.wiring.groups.values()],
             "layers": [_layer_as_dict(wired) for wired in self.wiring.layers],

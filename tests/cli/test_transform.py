@@ -205,6 +205,12 @@ def independent(here: Workplace) -> list[str]:
     return ["odd", "new", "--permute"]
 
 
+def assumed(here: Workplace, *flags: str) -> list[str]:
+    state = weights(saved("cnn", here.root / "a"))
+    save_file(state, here.root / "unnamed.safetensors")
+    return ["unnamed.safetensors", "new.safetensors", "--permute", *flags]
+
+
 def existing(here: Workplace) -> list[str]:
     saved("cnn", here.root / "cnn")
     (here.root / "new").mkdir()
@@ -242,6 +248,7 @@ def of(name: str, *flags: str) -> Callable[[Workplace], list[str]]:
         (of("cnn", "--mix"), "--mix applies to no group"),
         (of("bert", "--scale", "1"), "--scale applies to no group"),
         (independent, "not known"),
+        (assumed, "applied one after the other: `--assume chain` takes it as given"),
         (existing, "exists"),
         (within, "lies within"),
         (quantised, "can't be changed"),
@@ -261,10 +268,29 @@ def test_refusals(here: Workplace, case: Callable[[Workplace], list[str]], says:
     assert {path for path in after if after[path] != before.get(path)} <= {here.root / "home"}
 
 
+def test_an_assumption_may_be_taken_as_given(here: Workplace) -> None:
+    here.peace("transform", *assumed(here, "--assume", "chain"))
+    shutil.copytree(here.root / "a", here.root / "b")
+    shutil.copy(here.root / "new.safetensors", here.root / "b" / "model.safetensors")
+    assert moved(here.root / "a", here.root / "b")
+    assert change("cnn", here.root / "a", here.root / "b") < TOLERANCE[torch.float64]
+    found = here.peace("compare", "unnamed.safetensors", "new.safetensors", "--json").json
+    assert found["verdict"] == "equivalent"
+    assert found["assumes"] == ["its layers are applied one after the other"]
+    assert "assuming that its layers are applied one after the other" in found["reason"]
+    assert "assumes" not in here.peace("compare", "a", "b", "--json").json
+
+
+def test_noise_assumes_nothing(here: Workplace) -> None:
+    arguments = [*assumed(here)[:-1], "--noise", "0.1"]
+    assert "is written" in here.peace("transform", *arguments).out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["a", "b"],
+        ["a", "b", "--permute", "--assume", "magic"],
         ["a", "--permute"],
         ["a", "b", "--scale", "0"],
         ["a", "b", "--scale", "nan"],
@@ -283,7 +309,9 @@ def test_a_killed_transformation_leaves_no_destination(here: Workplace) -> None:
     source.mkdir()
     save_file({f"{n}.weight": torch.zeros(shape) for n in range(12)}, source / "model.safetensors")
     process = subprocess.Popen(
-        here.command("transform", "big", "new", "--permute"), cwd=here.root, env=environment()
+        here.command("transform", "big", "new", "--permute", "--assume", "chain"),
+        cwd=here.root,
+        env=environment(),
     )
     while not [*here.root.glob(".new.*")] and process.poll() is None:
         time.sleep(0.005)
@@ -291,5 +319,5 @@ def test_a_killed_transformation_leaves_no_destination(here: Workplace) -> None:
     process.wait()
     assert process.returncode == -signal.SIGKILL
     assert not (here.root / "new").exists()
-    here.peace("transform", "big", "new", "--permute")
+    here.peace("transform", "big", "new", "--permute", "--assume", "chain")
     assert (here.root / "new" / "model.safetensors").exists()

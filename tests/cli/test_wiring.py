@@ -42,7 +42,8 @@ def test_wiring(place: Workplace) -> None:
 def test_wiring_tells_what_it_found(here: Workplace) -> None:
     saved("llama", here.root / "llama")
     wiring = here.peace("wiring", "llama", "--json").json
-    assert list(wiring) == ["method", "family", "reason", "groups", "layers"]
+    assert list(wiring) == ["method", "family", "basis", "assumes", "reason", "groups", "layers"]
+    assert (wiring["basis"], wiring["assumes"]) == ("certain", [])
     assert wiring["method"] == "family"
     assert "all names and shapes fit" in wiring["reason"]
     groups = {row["name"]: row for row in wiring["groups"]}
@@ -84,6 +85,21 @@ def test_wiring_tells_why(here: Workplace) -> None:
     assert "no symmetry is claimed" in reason("llama")
     saved("mlp_relu", here.root / "mlp")
     assert "one plain chain" in reason("mlp")
+
+
+def test_wiring_tells_what_it_rests_on(here: Workplace) -> None:
+    saved("cnn", here.root / "ours")
+    (here.root / "unnamed").mkdir()
+    save_file(
+        load_file(here.root / "ours" / "model.safetensors"), here.root / "unnamed" / "model.safetensors"
+    )
+    ours, unnamed = (here.peace("wiring", name, "--json").json for name in ("ours", "unnamed"))
+    assert (ours["method"], ours["basis"], ours["assumes"]) == ("chain", "certain", [])
+    assert (unnamed["method"], unnamed["basis"]) == ("chain", "assumed")
+    assert unnamed["assumes"] == ["its layers are applied one after the other"]
+    assert "chain, which is certain" in here.peace("wiring", "ours").out
+    text = here.peace("wiring", "unnamed").out.replace("\n", " ")
+    assert "assuming that its layers are applied one after the other" in text
 
 
 @pytest.mark.parametrize("width", [80, 120])

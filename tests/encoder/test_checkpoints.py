@@ -12,6 +12,7 @@ import torch
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.checkpoints import embed_checkpoints, write_embedded
 from peace_pipeline.lake import Lake
+from peace_pipeline.symmetry.wiring.types import ONE_AFTER_THE_OTHER
 from tests.encoder.encoders import encoder_of
 from tests.lakes import write_model, write_network
 from tests.networks import module_of
@@ -39,6 +40,16 @@ def test_one_that_cannot_be_embedded_stops_no_other(lake: Lake, names: list[str]
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert rows[1].as_dict().keys() == {"path", "encoder_version", "error"}
     assert rows[0].as_dict().keys() == vars(rows[0]).keys() - {"error", "embedding", "not_run"}
+
+
+def test_what_their_wirings_assume_is_said(lake: Lake, names: list[str], tmp_path: Path) -> None:
+    unnamed = write_model(tmp_path / "unnamed", module_of("cnn", 0, torch.float32).state_dict(), {})
+    ours, guessed = embed_checkpoints(lake, [names[3], str(unnamed)])
+    assert (ours.as_dict()["wiring"], ours.as_dict()["assumes"]) == ("chain", ())
+    assert (guessed.wiring, guessed.assumes) == ("chain", (ONE_AFTER_THE_OTHER,))
+    write_embedded([ours, guessed], tmp_path / "out.parquet")
+    written = pq.read_table(tmp_path / "out.parquet")["assumes"].to_pylist()
+    assert written == [[], [ONE_AFTER_THE_OTHER]]
 
 
 def test_they_are_written_with_their_reasons(lake: Lake, names: list[str], tmp_path: Path) -> None:

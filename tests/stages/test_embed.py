@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import lancedb
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from peace_pipeline.stages.embed import embed_batch, unembedded_models
 from peace_pipeline.stages.index import update_index
 from peace_pipeline.stages.outcome import BatchOutcome
 from peace_pipeline.stages.staleness import stale_batches
+from peace_pipeline.symmetry.wiring.types import ONE_AFTER_THE_OTHER
 from peace_pipeline.zoo.listing import sample_listings
 from tests.lakes import directory, ingest, write_model, write_network
 from tests.networks import module_of
@@ -72,6 +74,15 @@ def test_the_others_are_embedded_and_indexed(lake: Lake, batch: str) -> None:
     for table in (EMBEDDING_OUTCOMES, NETWORK_EMBEDDINGS):
         path = table.under(lake.root, batch=batch, encoder_version=first)
         assert violations(table, path) == []
+
+
+def test_what_is_assumed_of_a_network_is_kept_with_its_wiring_and_its_vector(lake: Lake, batch: str) -> None:
+    version = new_encoder(lake, 0)
+    embed_batch(lake, batch)
+    for path in (lake.wirings(batch), lake.embeddings("network", version, batch)):
+        rows = pq.read_table(path, columns=["model_id", "assumes"]).to_pylist()
+        assumed = {row["model_id"].rpartition("/")[2]: row["assumes"] for row in rows}
+        assert (assumed["sound0"], assumed["linear0"]) == ([], [ONE_AFTER_THE_OTHER])
 
 
 def test_after_a_retraining_the_index_serves_the_new_encoder(lake: Lake, batch: str) -> None:

@@ -42,11 +42,10 @@ def draw(wiring: Wiring, path: Path, title: str, reason: str) -> None:
         OSError: where it can't be written.
     """
     picture = svg(wiring)
-    family = f" ({wiring.family})" if wiring.family else ""
     page = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         "<style>body{font:14px system-ui,sans-serif;margin:24px;color:#1d2430}</style></head><body>"
-        f"<h1>{escape(title)}</h1><p>Read as {escape(f'{wiring.method}{family}: {reason}')}.</p>"
+        f"<h1>{escape(title)}</h1><p>Read as {escape(f'{wiring.summary}: {reason}')}.</p>"
         f"{picture}</body></html>\n"
     )
     with atomic(path) as temporary:

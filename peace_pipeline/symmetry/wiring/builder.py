@@ -251,9 +251,9 @@ class WiringBuilder:
     def _named(self, name: str) -> Layer:
         return named(self.layers, name)
 
-    def wiring(self, method: str, family: str | None = None) -> Wiring:
+    def wiring(self, method: str, family: str | None = None, assumes: tuple[str, ...] = ()) -> Wiring:
         """The finished wiring; see :func:`linked`."""
-        return linked(self._links, self.layers, self._declared, method, family, self.eps)
+        return linked(self._links, self.layers, self._declared, method, family, self.eps, assumes)
 
     def _declared(self, name: str) -> Group:
         """A group as the table declares it, else as the activation implies it."""

@@ -4,6 +4,7 @@ installed library builds from the config, else ``independent``."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import groupby, permutations
 from typing import Any
 
@@ -11,12 +12,15 @@ from natsort import natsorted
 
 from peace_pipeline.symmetry.wiring.activations import NOT_POOLED, activation
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
+from peace_pipeline.symmetry.wiring.declared import is_ours
 from peace_pipeline.symmetry.wiring.families import Family, family_of
 from peace_pipeline.symmetry.wiring.families.lora import adapter_of, wire_pairs
 from peace_pipeline.symmetry.wiring.tracing.libraries import traced
 from peace_pipeline.symmetry.wiring.types import (
+    CHAIN,
     FIXED,
     INDEPENDENT,
+    ONE_AFTER_THE_OTHER,
     Axis,
     Group,
     WiredLayer,
@@ -61,6 +65,10 @@ def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> t
         except WiringMismatch as mismatch:
             unfit = f"{found} {family.name}, but {mismatch}"
     if family is None and (in_chain := chain(layers, config)):
+        if is_ours(tensors, config):
+            return replace(
+                in_chain, assumes=()
+            ), "its config is that of a plain chain of PEACE's own zoo, and all fits"
         return in_chain, (
             f"{unfit}; its layers make one plain chain by names and shapes, and in no other way"
         )
@@ -104,7 +112,7 @@ def chain(layers: list[Layer], config: dict[str, Any]) -> Wiring | None:
             builder = WiringBuilder(layers, config)
             _wire_chain(builder, [named[name] for part in order for name in part])
             wire_pairs(builder)
-            found.append(builder.wiring("chain"))
+            found.append(builder.wiring(CHAIN, assumes=(ONE_AFTER_THE_OTHER,)))
         except WiringMismatch:
             continue
     return found[0] if len(found) == 1 else None

@@ -41,6 +41,7 @@ def linked(
     method: str,
     family: str | None,
     eps: float,
+    assumes: tuple[str, ...] = (),
 ) -> Wiring:
     """The wiring in which ``layers`` stand as in ``links``, their groups as they are ``declared``; ``eps`` is that of
     norms whose file gives none.
@@ -63,7 +64,7 @@ def linked(
         if layer.norm and "gain" in layer.norm.tensors
     }
     with_blocks = tuple(_with_blocks(layer, groups, may_flatten=family is None) for layer in wired)
-    found = Wiring(method, groups, with_blocks, family)
+    found = Wiring(method, groups, with_blocks, family, assumes)
     return replace(found, groups={name: _allowed(found, group) for name, group in groups.items()})
 
 

@@ -16,6 +16,10 @@ from peace_pipeline.symmetry.wiring.symmetries import GAIN
 from peace_pipeline.weights.layers import Layer
 
 PERMUTABLE, FIXED, INDEPENDENT = "permutable", "fixed", "independent"
+CHAIN = "chain"
+
+ONE_AFTER_THE_OTHER = "its layers are applied one after the other"
+"""What a chain assumes, where nothing but names and shapes says so."""
 
 EPSILON = 1e-5
 """Of a norm whose file doesn't give it: PyTorch's default."""
@@ -124,12 +128,30 @@ class WiredLayer:
 
 @dataclass(frozen=True)
 class Wiring:
-    """Groups and layers of a network. Layers stand in an order in which data can flow through them."""
+    """Groups and layers of a network. Layers stand in an order in which data can flow through them.
+
+    ``assumes`` is what its symmetries rest on, in plain words, where nothing proves it: empty means that they are
+    certain.
+    """
 
     method: str
     groups: dict[str, Group]
     layers: tuple[WiredLayer, ...]
     family: str | None = None
+    assumes: tuple[str, ...] = ()
+
+    @property
+    def basis(self) -> str:
+        """``certain``, or ``assumed`` where something is."""
+        return "assumed" if self.assumes else "certain"
+
+    @property
+    def summary(self) -> str:
+        """Method, family and basis in words."""
+        family = f" ({self.family})" if self.family else ""
+        if self.assumes:
+            return f"{self.method}{family}, assuming that {' and '.join(self.assumes)}"
+        return self.method if self.method == INDEPENDENT else f"{self.method}{family}, which is certain"
 
     def touching(self, group: str) -> list[tuple[WiredLayer, Axis]]:
         """Layers with an axis over ``group``, each with that axis."""
@@ -315,14 +337,16 @@ class Wiring:
 
     @classmethod
     def from_json(cls, text: str) -> Wiring:
-        """The wiring that :meth:`to_json` wrote."""
+        """The wiring that :meth:`to_json` wrote. Earlier versions of PEACE did not write what a chain assumes."""
         document = json.loads(text)
         groups = {
             name: Group(**{**group, "actions": tuple(group["actions"]), "parts": tuple(group["parts"])})
             for name, group in document["groups"].items()
         }
         layers = tuple(_layer_from_json(layer) for layer in document["layers"])
-        return cls(document["method"], groups, layers, document["family"])
+        method = document["method"]
+        assumes = document.get("assumes", [ONE_AFTER_THE_OTHER] if method == CHAIN else [])
+        return cls(method, groups, layers, document["family"], tuple(assumes))
 
 
 def oriented(wired: WiredLayer) -> tuple[int, ...]:

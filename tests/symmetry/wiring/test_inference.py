@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from itertools import pairwise
 from time import process_time
 from typing import Any
@@ -11,7 +13,7 @@ import torch
 from torch import nn
 
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
-from peace_pipeline.symmetry.wiring.types import Wiring, WiringMismatch
+from peace_pipeline.symmetry.wiring.types import ONE_AFTER_THE_OTHER, Wiring, WiringMismatch
 from peace_pipeline.weights.tensors import TensorInfo
 from tests.networks import CONFIGS, RELU, WIRED_AS, config_of, infos, infos_of, module_of
 
@@ -153,6 +155,14 @@ def test_residual_blocks_share_one_stream() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_our_own_recipes_and_families_are_certain(architecture: str) -> None:
+    state = infos_of(module_of(architecture).state_dict())
+    assert infer_wiring(state, config_of(architecture)).basis == "certain"
+    guessed = infer_wiring(state, {})
+    assert guessed.assumes == ((ONE_AFTER_THE_OTHER,) if guessed.method == "chain" else ())
+
+
 def test_no_layers() -> None:
     with pytest.raises(WiringMismatch, match="no layers"):
         infer_wiring([], {})
@@ -163,6 +173,17 @@ def test_json_round_trip(architecture: str) -> None:
     wiring = infer_wiring(infos_of(module_of(architecture).state_dict()), config_of(architecture))
     assert Wiring.from_json(wiring.to_json()) == wiring
     assert Wiring.from_json(wiring.folded.to_json()) == wiring.folded
+    guessed = infer_wiring(infos_of(module_of(architecture).state_dict()), {})
+    assert Wiring.from_json(guessed.folded.to_json()).assumes == guessed.assumes
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_what_an_older_version_wrote_of_a_chain_is_assumed(architecture: str) -> None:
+    wiring = infer_wiring(infos_of(module_of(architecture).state_dict()), config_of(architecture))
+    document = json.loads(wiring.to_json())
+    document.pop("assumes")
+    read = Wiring.from_json(json.dumps(document))
+    assert read == replace(wiring, assumes=(ONE_AFTER_THE_OTHER,) if wiring.method == "chain" else ())
 
 
 def named(prefix: str, *sizes: int, bias: bool = True, config: dict[str, Any] = RELU) -> str:
