@@ -15,8 +15,8 @@ Operation = Callable[[Arguments, Sequence[int]], Label | list[Label]]
 OPERATIONS: dict[str, Operation] = {}
 
 CREATED = {"zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full",
-           "scalar_tensor"}  # fmt: skip
-"""Operations whose result has one value everywhere, whatever is in the tensor that gives the shape."""
+           "empty", "empty_like", "new_empty", "scalar_tensor"}  # fmt: skip
+"""Operations whose result has one value everywhere, whatever is in the tensor that gives the shape (or none yet)."""
 
 _Own = TypeVar("_Own", bound=Operation)
 

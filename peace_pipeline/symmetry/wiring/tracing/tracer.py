@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, MutableMapping
+from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -15,6 +17,7 @@ from peace_pipeline.symmetry.wiring.tracing import contractions, operations, sha
 from peace_pipeline.symmetry.wiring.tracing.labels import (
     Label,
     ParameterAxis,
+    as_value,
     fix,
     is_parameter,
     of_parameter,
@@ -22,6 +25,7 @@ from peace_pipeline.symmetry.wiring.tracing.labels import (
     shape_of,
 )
 from peace_pipeline.symmetry.wiring.tracing.registry import CREATED, OPERATIONS, Arguments
+from peace_pipeline.symmetry.wiring.tracing.writing import Shown, overwritten, written_at
 from peace_pipeline.symmetry.wiring.types import WiringMismatch
 
 SECONDS = 30.0
@@ -42,6 +46,7 @@ class Tracer(TorchDispatchMode):
         self._labels: MutableMapping[Tensor, Label] = WeakTensorKeyDictionary()
         self._lost: MutableMapping[Tensor, list[Label]] = WeakTensorKeyDictionary()
         self._names: MutableMapping[Tensor, list[str]] = WeakTensorKeyDictionary()
+        self._views: MutableMapping[Tensor, Shown] = WeakTensorKeyDictionary()
         self._deadline = time.monotonic() + SECONDS
         for name, tensor in state.items():
             self._names.setdefault(tensor, []).append(name)
@@ -84,6 +89,8 @@ class Tracer(TorchDispatchMode):
         for tensor, label in zip(made, labels, strict=False):
             if id(tensor) not in known or self._label(tensor) != label:
                 self._labels[tensor] = label
+            if len(tensors) == 1 and id(tensor) not in known and _storage(tensor) == _storage(tensors[0]):
+                self._views[tensor] = Shown(tensors[0], base, given)
         for tensor in made[len(labels) :]:
             self._lost[tensor] = [self._label(source) for source in tensors]
 
@@ -106,27 +113,63 @@ class Tracer(TorchDispatchMode):
         return found
 
     def _change(self, base: str, given: Arguments, tensors: list[Tensor], results: Any) -> None:
-        """An operation that writes into a tensor. Where others show the same memory, all are fixed."""
+        """An operation that writes into a tensor, and so into those of which it shows a part. Where others show the
+        same memory, or it is a parameter's, all are fixed."""
         target = given.get("self")
+        chain = self._shown_by(target) if isinstance(target, Tensor) else []
+        known = {id(tensor) for tensor in chain}
         others = [
-            label
-            for other, label in self._labels.items()
-            if isinstance(target, Tensor) and other is not target and _storage(other) == _storage(target)
+            other
+            for other in self._labels
+            if isinstance(target, Tensor) and id(other) not in known and _storage(other) == _storage(target)
         ]
-        if isinstance(target, Tensor) and base.endswith("_") and not others and target not in self._names:
-            if base == "copy_":
-                base, given = "clone", {"self": given["src"]}
-                tensors = _tensors(given["self"])
-                if tensors and tensors[0].shape != target.shape:
-                    base = "an expanded copy"
-            elif base in ("fill_", "zero_"):
-                base, tensors = "full", []
-            self._labels[target] = self._results(base.rstrip("_"), given, tensors, [target])[0]
+        written = None
+        if chain and base.endswith("_") and not others and not any(tensor in self._names for tensor in chain):
+            written = self._written(base, given, tensors, chain[0])
+        if written is None:
+            touched = [*tensors, *chain, *others, *_tensors(results)]
+            for tensor in touched:
+                fix(self._label(tensor))
+            self._labels.update((tensor, plain(tensor.shape)) for tensor in touched)
             return
-        for label in [*others, *(self._label(tensor) for tensor in tensors)]:
-            fix(label)
-        for tensor in _tensors(results):
-            self._labels[tensor] = plain(tensor.shape)
+        self._labels[chain[0]] = written
+        for tensor, whole in pairwise(chain):
+            self._labels[whole] = overwritten(self._views[tensor], self._label(whole), self._labels[tensor])
+
+    def _written(self, base: str, given: Arguments, tensors: list[Tensor], target: Tensor) -> Label | None:
+        """The label of a tensor that an operation wrote into; ``None`` where that is not known."""
+        if base == "index_put_":
+            return self._put(given)
+        if base == "copy_":
+            base, given = "clone", {"self": given["src"]}
+            tensors = _tensors(given["self"])
+            if tensors and tensors[0].shape != target.shape:
+                base, given = "expand", given | {"size": list(target.shape)}
+        elif base in ("fill_", "zero_"):
+            base, tensors = "full", []
+        return self._results(base.rstrip("_"), given, tensors, [target])[0]
+
+    def _put(self, given: Arguments) -> Label | None:
+        """Values that are written at some places along the first dimensions."""
+        whole, values, indices = self._label(given["self"]), self._label(given["values"]), given["indices"]
+        if given.get("accumulate") or any(index is None or index.dtype == torch.bool for index in indices):
+            return None
+        for index in indices:
+            fix(self._label(index))
+        width = max(index.dim() for index in indices)
+        rest = len(whole) - len(indices)
+        if values.__len__() not in (0, rest, rest + width):
+            return None
+        beside = values[-rest:] if rest and values else ((),) * rest
+        fix(values[: len(values) - rest])
+        return written_at(whole, as_value(beside), len(indices))
+
+    def _shown_by(self, tensor: Tensor) -> list[Tensor]:
+        """A tensor, that of which it shows a part, and so on."""
+        chain = [tensor]
+        while shown := self._views.get(chain[-1]):
+            chain.append(shown.of)
+        return chain
 
     def _labelled(self, value: Any) -> Any:
         if isinstance(value, Tensor):

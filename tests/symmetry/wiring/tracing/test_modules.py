@@ -294,3 +294,60 @@ def test_a_module_is_left_as_it_was() -> None:
     trace(module, draw(torch.Generator(), 3).float())
     assert module.training
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
+
+
+class Written(nn.Module):
+    """Two layers, and between them what ``between`` does with the hidden units."""
+
+    def __init__(self, between: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.second, self.between = nn.Linear(5, 8), nn.Linear(8, LABELS), between
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.between(torch.relu(self.first(x))))
+
+
+def masked(h: Tensor) -> Tensor:
+    mask = torch.ones(8, dtype=h.dtype, device=h.device)
+    mask[4:] = 0
+    return h * mask
+
+
+def one_by_one(h: Tensor) -> Tensor:
+    out, state = torch.zeros_like(h), torch.zeros_like(h[:, 0])
+    for t in range(h.shape[1]):
+        state = 0.5 * state + h[:, t]
+        out[:, t] = state
+    return out
+
+
+def seen_from_beside(h: Tensor) -> Tensor:
+    h = h.clone()
+    late = h[..., 4:]
+    h[..., 2:] = 1.0
+    return h[..., :4].repeat(1, 1, 2) + late.sum(-1, keepdim=True)
+
+
+def at_places(h: Tensor) -> Tensor:
+    out = torch.zeros(3, 7, 8, dtype=h.dtype, device=h.device)
+    out[torch.tensor([0, 2], device=h.device)] = h[:2]
+    return out[: len(h)]
+
+
+WRITES: dict[str, tuple[Callable[[Tensor], Tensor], set[str]]] = {
+    "masked": (masked, set()),
+    "one by one": (one_by_one, {PERMUTE}),
+    "seen from beside": (seen_from_beside, set()),
+    "at places": (at_places, {PERMUTE}),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_what_is_written_to_in_part_is_what_it_was_and_what_it_is(name: str) -> None:
+    between, claimed = WRITES[name]
+    inputs = torch.randn(3, 7, 5, dtype=torch.float64)
+    module = plain(lambda: Written(between), 7, 5).build(0)
+    wiring = trace(module, inputs)
+    assert claims(wiring) == claimed
+    if claimed:
+        assert_module_invariant(module, wiring, inputs)
