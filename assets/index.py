@@ -12,6 +12,12 @@ from peace_pipeline.assets.zoo import RETRY
 from peace_pipeline.progress import track
 from peace_pipeline.resources import LakeResource
 
+_EMBEDDINGS = {
+    "layer_embeddings": "One vector a layer of the batch's networks.",
+    "network_embeddings": "One vector of unit norm a network of the batch.",
+    "output_embeddings": "One vector an output of those of the batch's networks that were run.",
+}
+
 
 @dg.multi_asset(
     specs=[
@@ -22,10 +28,7 @@ from peace_pipeline.resources import LakeResource
             group_name="embeddings",
             kinds={"pytorch", "parquet"},
         )
-        for key, description in (
-            ("layer_embeddings", "One vector a layer of the batch's networks."),
-            ("network_embeddings", "One vector of unit norm a network of the batch."),
-        )
+        for key, description in _EMBEDDINGS.items()
     ],
     partitions_def=batches,
     retry_policy=RETRY,
@@ -36,7 +39,7 @@ def embeddings(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterato
 
     with unretried():
         version, outcome = embed_batch(lake.open(), context.partition_key, track("Embedding"))
-    for key in ("layer_embeddings", "network_embeddings"):
+    for key in _EMBEDDINGS:
         yield dg.MaterializeResult(
             key,
             metadata={"encoder_version": version, "networks": outcome.models, "skipped": outcome.skipped},
@@ -44,7 +47,7 @@ def embeddings(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterato
 
 
 @dg.asset(
-    deps=["layer_embeddings", "network_embeddings"],
+    deps=list(_EMBEDDINGS),
     partitions_def=batches,
     group_name="index",
     kinds={"lancedb", "duckdb"},

@@ -8,7 +8,7 @@ import dagster as dg
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.fetching import Fetcher
-from peace_pipeline.zoo.source import NotConfigured, ZooConfig
+from peace_pipeline.zoo.source import ZooConfig, configured_responses
 
 if TYPE_CHECKING:
     from peace_pipeline.responses.running import Limits
@@ -45,7 +45,4 @@ class ZooResource(dg.ConfigurableResource):
         """
         from peace_pipeline.responses.running import Limits
 
-        try:
-            return Limits.of(self.responses or self.load(lake).responses)
-        except NotConfigured:
-            return Limits()
+        return Limits.of(self.responses or configured_responses(lake, self.config))

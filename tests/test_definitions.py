@@ -31,6 +31,7 @@ GROUPS = {
     "peace_encoder": "encoder",
     "layer_embeddings": "embeddings",
     "network_embeddings": "embeddings",
+    "output_embeddings": "embeddings",
     "lancedb_index": "index",
     "collected_garbage": "index",
     "retrieval_report": "reports",
@@ -102,6 +103,7 @@ STAGES = [
     "probe_responses",
     "layer_embeddings",
     "network_embeddings",
+    "output_embeddings",
     "lancedb_index",
 ]
 

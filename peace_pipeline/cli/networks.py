@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 import typer
 
 from peace_pipeline.cli import views
-from peace_pipeline.cli.options import AsJson, Asked, Budget, Home, open_fetcher, open_lake, positive
+from peace_pipeline.cli.options import (
+    AsJson,
+    Budget,
+    Home,
+    Responses,
+    open_fetcher,
+    open_lake,
+    positive,
+    which_are_run,
+)
 from peace_pipeline.cli.terminal import emit, working
 
 _NETWORK = "A weight file, a folder in Hub layout, hf://org/name@revision, or a model id of the lake."
@@ -25,7 +34,7 @@ def embed(
     out: Annotated[Path | None, typer.Option(help="Also write them to this Parquet file.")] = None,
     dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Precision.")] = "float32",
     budget: Budget = None,
-    responses: Asked = "auto",
+    responses: Responses = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +50,7 @@ def embed(
             open_fetcher(lake),
             dtype=dtype,
             budget=budget,
-            responses=responses,
+            responses=which_are_run(lake, responses),
             progress=progress,
         )
         embedded = list(found)
@@ -82,7 +91,7 @@ def search(
     label: Annotated[
         str | None, typer.Option(metavar="WORDS", help="Find outputs by words in their label.")
     ] = None,
-    responses: Asked = "auto",
+    responses: Responses = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -121,7 +130,7 @@ def search(
             where=where,
             text=text,
             budget=budget,
-            responses=responses,
+            responses=which_are_run(lake, responses),
         )
     title = f"Nearest to {query}" if query else f"Cards with {text!r}"
     emit([hit.as_dict() for hit in hits], as_json, lambda console: views.show_hits(console, title, hits))

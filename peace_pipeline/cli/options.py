@@ -56,11 +56,11 @@ Home = Annotated[
     Path | None,
     typer.Option(envvar="PEACE_HOME", help="Where PEACE keeps everything.", show_default=".peace"),
 ]
-Asked = Annotated[
-    Literal["never", "auto", "always"],
+Responses = Annotated[
+    Literal["never", "auto", "always"] | None,
     typer.Option(
-        "--responses",
-        help="Whether networks are run: never, where they have at most 300 million parameters, or always.",
+        help="Which networks are run: none, those of at most 300 million parameters, or all that can be.",
+        show_default="as peace.toml says, else auto",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -92,6 +92,16 @@ def open_fetcher(lake: Lake) -> Fetcher:
         return Fetcher.configured(lake)
     except ConfigError:
         return Fetcher()
+
+
+def which_are_run(lake: Lake, responses: str | None) -> str:
+    """What ``--responses`` says, else the configured peace.toml where it can be used."""
+    from peace_pipeline.zoo.source import AUTO, ConfigError, configured_responses
+
+    try:
+        return responses or configured_responses(lake)
+    except ConfigError:
+        return AUTO
 
 
 def settings_of(*models: type[BaseModel]) -> Callable[[Command], Command]:

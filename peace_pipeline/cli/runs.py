@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from peace_pipeline.cli import views
-from peace_pipeline.cli.options import AsJson, Home, open_lake, read_settings, settings_of
+from peace_pipeline.cli.options import AsJson, Home, Responses, open_lake, read_settings, settings_of
 from peace_pipeline.cli.terminal import emit, working
 from peace_pipeline.encoder.settings import PairSettings, Settings
 
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 
 Config = Annotated[
     Path | None, typer.Option(help="The sources to crawl.", show_default="./peace.toml, else HOME/peace.toml")
-]
-Responses = Annotated[
-    Literal["never", "auto", "always"] | None,
-    typer.Option(
-        help="Which networks are run: none, those of at most 300 million parameters, or all that can be.",
-        show_default="as peace.toml says, else auto",
-    ),
 ]
 _DEMO = """\
 # What `peace run` crawls. Paths are relative to this file.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from peace_pipeline.encoder.settings import PairSettings, Settings
+from huggingface_hub import ModelCard, ModelCardData
 
+from peace_pipeline.encoder.settings import PairSettings, Settings
+from peace_pipeline.zoo.listing import Listing
+from peace_pipeline.zoo.trained.sources import SPLITS
+
+_TEMPLATE = Path(__file__).with_name("templates") / "card.md"
 _SENSES = {
     "both": "all that is known of it",
     "weights": "its weights alone",
@@ -14,34 +20,28 @@ _SENSES = {
 }
 
 
-def model_card(version: str, training: Mapping[str, Any]) -> str:
-    """Markdown about an encoder, from the details of its ``training`` that are stored beside its weights."""
-    kinds = ", ".join(f"{name} ({count:,})" for name, count in training["architectures"].items())
-    figures = "\n".join(
-        f"| {words} | {training['senses'][name]:.3f} |"
-        for name, words in _SENSES.items()
-        if name in training["senses"]
+def model_card(version: str, training: Mapping[str, Any], zoo: Sequence[Listing] = ()) -> str:
+    """Markdown about an encoder, from the details of its ``training`` that are stored beside its weights.
+
+    The one that the package ships has a ``zoo``, the networks of the recipe `pretraining`, and says more.
+    """
+    data = ModelCardData(
+        license="apache-2.0" if zoo else None,
+        library_name="peace-pipeline",
+        tags=["weight-space", "network-retrieval"],
     )
-    return f"""# PEACE encoder {version}
-
-Embeds networks by their weights and by what they answer to standard probes, so that networks of one task lie together.
-
-Begun from {training.get("start", "scratch")}.
-Trained on {training["networks"]:,} networks of {training["tasks"]:,} tasks: {kinds}.
-
-Chosen among {training["epochs"]:,} epochs by same-task retrieval among {training["validation_networks"]:,} networks of
-other training runs:
-
-| a network is known by | MAP |
-|---|---|
-{figures or "| (there was none) | |"}
-
-These are figures of the networks that it was chosen by: expect less on others.
-
-The command, on a lake of the same networks:
-
-    {training["command"]}
-"""
+    senses = [
+        (words, training["senses"][name]) for name, words in _SENSES.items() if name in training["senses"]
+    ]
+    card = ModelCard.from_template(
+        data,
+        template_path=str(_TEMPLATE),
+        version=version,
+        training=training,
+        senses=senses,
+        sides=list(_sides(zoo)) if zoo else [],
+    )
+    return str(card)
 
 
 def training_command(settings: Settings, pairs: PairSettings) -> str:
@@ -53,3 +53,12 @@ def training_command(settings: Settings, pairs: PairSettings) -> str:
         for one in (value if isinstance(value, list) else [value])
     )
     return " ".join(["peace train", *options])
+
+
+def _sides(zoo: Sequence[Listing]) -> Iterator[dict[str, Any]]:
+    """For each side of the split how many networks and tasks there are, and of which kinds of data."""
+    for side, kinds in SPLITS.items():
+        tasks = [one.task.partition(" · ")[2] for one in zoo if one.split == side and one.task]
+        present = {task.rsplit("-", 2)[0] for task in tasks}
+        titles = [kind.title for name, kind in kinds.items() if name in present]
+        yield {"name": side, "networks": len(tasks), "tasks": len(set(tasks)), "kinds": titles}

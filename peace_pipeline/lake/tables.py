@@ -256,7 +256,7 @@ LAYER_EMBEDDINGS = Table(
 
 OUTPUT_EMBEDDINGS = Table(
     "output_embeddings",
-    "network_embeddings",
+    "output_embeddings",
     "embeddings/{encoder_version}/output/{batch}.parquet",
     pa.schema(
         [

@@ -224,6 +224,18 @@ class ZooConfig:
         return built
 
 
+def configured_responses(lake: Lake, path: str = "") -> str:
+    """Which networks are run by the peace.toml at ``path`` (see :meth:`ZooConfig.find`); ``auto`` without one.
+
+    Raises:
+        ConfigError: where it can't be used.
+    """
+    try:
+        return ZooConfig.find(lake, path).responses
+    except NotConfigured:
+        return AUTO
+
+
 def crawl(
     sources: list[Source], known: Callable[[Source], Known], progress: Progress | None = None
 ) -> Iterator[Found]:

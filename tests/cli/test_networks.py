@@ -69,6 +69,14 @@ def test_whether_a_network_is_run_is_an_option(place: Workplace) -> None:
     assert "maybe" in place.peace("embed", "zoo/n000", "--responses", "maybe", code=2).err
 
 
+def test_whether_a_network_is_run_says_the_configuration_too(own: Workplace) -> None:
+    config = own.root / "peace.toml"
+    config.write_text('responses = "never"\n' + config.read_text())
+    asked = ("search", "zoo/n000", "--by", "responses")
+    assert "responses are off" in own.peace(*asked, code=1).err
+    assert "responses are off" not in own.peace(*asked, "--responses", "auto", code=1).err
+
+
 @pytest.mark.parametrize("options", [["a"], ["--text", "cats"], ["--by", "weights"]])
 def test_outputs_are_asked_for_by_themselves(place: Workplace, options: list[str]) -> None:
     assert "--output" in place.peace("search", "--label", "cats", *options, code=2).err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
 import typer
 from typer.testing import CliRunner
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from peace_pipeline.cli.options import read_settings, settings_of
 from peace_pipeline.encoder.card import model_card, training_command
 from peace_pipeline.encoder.settings import PairSettings, Settings
+from peace_pipeline.zoo.listing import Listing
 
 TRAINING = {
     "networks": 1234,
@@ -20,6 +22,11 @@ TRAINING = {
     "senses": {"both": 0.75, "weights": 0.5},
     "command": "peace train --epochs 9",
 }
+
+
+LISTED = Listing(
+    "", "r", "b", "trained", "cnn", None, None, "", False, None, "chain", 9, declared_split="train"
+)
 
 
 def test_a_card_has_what_was_found() -> None:
@@ -34,6 +41,20 @@ def test_a_card_has_what_was_found() -> None:
     ):
         assert words in card
     assert "its answers alone" not in card, "no network was run"
+    assert "license" not in card, "it is whoever's trained it"
+    assert "there was none" in model_card("abc", TRAINING | {"senses": {}})
+
+
+def test_the_card_of_the_shipped_encoder_says_of_which_data_it_is() -> None:
+    zoo = [
+        replace(LISTED, model_id=f"trained:pretraining/{number}", task=f"image · strokes-{number // 2}-5")
+        for number in range(3)
+    ]
+    card = model_card("abc", TRAINING, zoo)
+    assert card.startswith("---\nlibrary_name: peace-pipeline\nlicense: apache-2.0\n")
+    assert "# PEACE encoder abc" in card
+    assert "| train | 3 | 2 | random strokes |" in card
+    assert "| validation | 0 | 0 | – |" in card
 
 
 def test_the_command_trains_by_the_same_settings() -> None:
