@@ -48,6 +48,11 @@ class Layer:
     def is_norm(self) -> bool:
         return self.kind == "norm"
 
+    @property
+    def has_weight(self) -> bool:
+        """Whether its main tensor is a module's weight, and no parameter that stands alone."""
+        return self.name not in self.tensors.values()
+
 
 def layers_of(tensors: Iterable[TensorInfo]) -> list[Layer]:
     """Group floating-point tensors into layers, in natural order of their names.

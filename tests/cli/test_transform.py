@@ -248,7 +248,7 @@ def of(name: str, *flags: str) -> Callable[[Workplace], list[str]]:
         (of("cnn", "--mix"), "--mix applies to no group"),
         (of("bert", "--scale", "1"), "--scale applies to no group"),
         (independent, "not known"),
-        (assumed, "applied one after the other: `--assume chain` takes it as given"),
+        (assumed, "tells units apart: `--assume chain` takes it as given"),
         (existing, "exists"),
         (within, "lies within"),
         (quantised, "can't be changed"),
@@ -276,7 +276,9 @@ def test_an_assumption_may_be_taken_as_given(here: Workplace) -> None:
     assert change("cnn", here.root / "a", here.root / "b") < TOLERANCE[torch.float64]
     found = here.peace("compare", "unnamed.safetensors", "new.safetensors", "--json").json
     assert found["verdict"] == "equivalent"
-    assert found["assumes"] == ["its layers are applied one after the other"]
+    assert found["assumes"] == [
+        "its layers are applied one after the other, and nothing between them tells units apart"
+    ]
     assert "assuming that its layers are applied one after the other" in found["reason"]
     assert "assumes" not in here.peace("compare", "a", "b", "--json").json
 

@@ -96,7 +96,9 @@ def test_wiring_tells_what_it_rests_on(here: Workplace) -> None:
     ours, unnamed = (here.peace("wiring", name, "--json").json for name in ("ours", "unnamed"))
     assert (ours["method"], ours["basis"], ours["assumes"]) == ("chain", "certain", [])
     assert (unnamed["method"], unnamed["basis"]) == ("chain", "assumed")
-    assert unnamed["assumes"] == ["its layers are applied one after the other"]
+    assert unnamed["assumes"] == [
+        "its layers are applied one after the other, and nothing between them tells units apart"
+    ]
     assert "chain, which is certain" in here.peace("wiring", "ours").out
     text = here.peace("wiring", "unnamed").out.replace("\n", " ")
     assert "assuming that its layers are applied one after the other" in text

@@ -134,6 +134,10 @@ class WiringBuilder:
         reads = _axis(into, 1, -1)
         self._links.append(Link(name, _axis(out, 0), reads, norm, self._norms.get(reads.group)))
 
+    def turned(self, name: str, out: str | Axis, into: str | Axis, norm: str | None = None) -> None:
+        """A layer (in, out, *kernel): a transposed convolution."""
+        self._links.append(Link(name, _axis(out, 1), _axis(into, 0, -1), norm))
+
     def diagonal(self, name: str, out: str | Axis, into: str | Axis, norm: str | None = None) -> None:
         """A layer (channels, …) in which each channel has its own weights."""
         self._links.append(Link(name, _axis(out, 0), _axis(into, 0, -1), norm))

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from peace_pipeline.symmetry.wiring.declared import is_ours
+from peace_pipeline.symmetry.wiring.declared import is_declared, is_ours
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo.trained import build
 from peace_pipeline.zoo.trained.architectures import ARCHITECTURES, FURTHER
-from tests.networks import infos_of
+from tests.networks import infos, infos_of
 
 CHAINS = {
     f"{kind}/{name}": config
@@ -49,6 +49,15 @@ OTHERS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", OTHERS)
 def test_what_the_config_does_not_build_is_not(case: str) -> None:
     assert not is_ours(tensors_of(CONFIG), OTHERS[case])
+
+
+@pytest.mark.parametrize("name", ["", "net.", "fc", "model.layers."])
+def test_an_activation_alone_declares_a_numbered_series(name: str) -> None:
+    tensors = infos(**{f"{name}{n}.weight": (8, 8) for n in range(3)})
+    assert is_declared(tensors, {"hidden_act": "linear"})
+    assert not is_declared(tensors, {})
+    assert not is_declared(tensors, {"hidden_act": "relu", "model_type": "unheard-of"})
+    assert not is_declared([*tensors, *infos(other__weight=(3, 8))], {"hidden_act": "relu"})
 
 
 def test_a_tensor_more_or_less_is_not_ours() -> None:

@@ -109,10 +109,9 @@ INDEPENDENT = {
         f"{n}__weight": (8, 8) for n in ("query", "key", "value", "out", "up", "down")
     },
     "branched": {"a__weight": (8, 5), "b__weight": (7, 5), "c__weight": (3, 15)},
-    "a norm first": {"a__weight": (5,), "a__running_mean": (5,), "a__running_var": (5,), "b__weight": (8, 5),
-                     "c__weight": (3, 8)},
-    "a norm without statistics": {"n__0__weight": (8, 5), "n__1__weight": (8,), "n__1__bias": (8,),
-                                  "n__2__weight": (3, 8)},
+    "a norm without statistics behind a convolution": {
+        "n__0__weight": (8, 5, 3, 3), "n__1__weight": (8,), "n__1__bias": (8,), "n__2__weight": (3, 8, 3, 3),
+    },
     "two norms": {"n__0__weight": (8, 5), "n__3__weight": (3, 8),
                   **{f"n__{i}__{n}": (8,) for i in (1, 2) for n in ("weight", "running_mean", "running_var")}},
     "a norm of another width": {"n__0__weight": (8, 5), "n__2__weight": (3, 8),
