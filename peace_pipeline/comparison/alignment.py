@@ -151,17 +151,27 @@ def _in_units(rows: torch.Tensor, group: Group, bundled: bool) -> torch.Tensor:
 
 
 def sides(pairs: list[RowPair], count: int, group: Group) -> tuple[Factors, Factors] | None:
-    """Both networks' factors for ``count`` maps; one that is not known yet has no columns. ``None`` without any."""
+    """Both networks' factors for ``count`` maps; one that is not known yet has no columns. ``None`` without any.
+
+    Columns of zeros in both (what comes from entries that nothing goes into) are left out.
+    """
     width = group.entries if LINEAR in group.actions else group.width
-    found: dict[str, list[torch.Tensor]] = {"a": [], "b": []}
-    for side, factors in found.items():
-        for charge in (1, -1):
-            alike = [getattr(pair, side) for pair in pairs if pair.charge == charge]
-            units = [_shared(rows.unflatten(0, (-1, width)), count) for rows in alike]
-            factors.append(torch.cat(units, 2) if units else torch.zeros(count, width, 0))
-    if not rank((found["a"][0], found["a"][1])):
-        return None
-    return (found["a"][0], found["a"][1]), (found["b"][0], found["b"][1])
+    (written_a, written_b), (read_a, read_b) = (_columns(pairs, count, width, charge) for charge in (1, -1))
+    a, b = (written_a, read_a), (written_b, read_b)
+    return (a, b) if rank(a) else None
+
+
+def _columns(pairs: list[RowPair], count: int, width: int, charge: int) -> Factors:
+    """One factor of both networks (``count``, ``width``, columns)."""
+    alike = [(pair.a, pair.b) for pair in pairs if pair.charge == charge]
+    if not alike:
+        return torch.zeros(count, width, 0), torch.zeros(count, width, 0)
+    a, b = (
+        torch.cat([_shared(rows.unflatten(0, (-1, width)), count) for rows in side], 2)
+        for side in zip(*alike, strict=True)
+    )
+    is_used = ((a != 0) | (b != 0)).flatten(0, 1).any(0)
+    return a[..., is_used], b[..., is_used]
 
 
 def rank(factors: Factors) -> int:

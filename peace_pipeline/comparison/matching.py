@@ -109,9 +109,10 @@ class _Matching:
         for order in self.wiring.orders(name):
             if order not in self._settled:
                 self._settle(order)
-        if name not in self._done and (is_last or self._is_ready(self.wiring.groups[name])):
-            self.scale(self.wiring.groups[name])
-            self._finish(self.wiring.groups[name])
+        for part in self._parts(name):
+            if part not in self._done and (is_last or self._is_ready(self.wiring.groups[part])):
+                self.scale(self.wiring.groups[part])
+                self._finish(self.wiring.groups[part])
 
     def _settle(self, order: str) -> None:
         """Match the units of an order, and what is free beside their order in those groups that can be read."""
@@ -160,11 +161,18 @@ class _Matching:
     def _all_occurrences(self) -> Iterator[_Occurrence]:
         for position, wired in enumerate(self.wiring.layers):
             for axis in [wired.out] if wired.is_diagonal else wired.axes:
-                if self.wiring.groups[axis.group].parts:
-                    for part, start in self.wiring.leaves(axis.group):
-                        yield _Occurrence(position, axis, part, start)
-                else:
-                    yield _Occurrence(position, axis, axis.group, 0)
+                start = 0
+                for part in self._parts(axis.group):
+                    yield _Occurrence(position, axis, part, start)
+                    start += self.wiring.groups[part].entries
+
+    def _parts(self, name: str) -> Iterator[str]:
+        """The groups that a concatenation is made of in the end; another group itself."""
+        parts = self.wiring.groups[name].parts
+        for part in parts:
+            yield from self._parts(part)
+        if not parts:
+            yield name
 
     def _row_pairs(self, group: Group) -> Iterator[RowPair]:
         """What is known of a group: its places in layers whose other axis is settled."""

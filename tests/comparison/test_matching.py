@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peace_pipeline.comparison.alignment import Aligned, Layers
-from peace_pipeline.comparison.matching import match
+from peace_pipeline.comparison.matching import like, match
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import ALL, Element, Tensors, random_element
 from peace_pipeline.symmetry.group.perturbations import add_noise
 from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
-from peace_pipeline.symmetry.wiring.types import Wiring
+from peace_pipeline.symmetry.wiring.types import Axis, Group, WiredLayer, Wiring
+from peace_pipeline.weights.layers import Layer
 from tests.networks import CONFIGS, folded_tensors, infos_of, networks_of
 
 
@@ -109,3 +110,53 @@ def test_what_reads_a_unit_that_nothing_goes_into_does_not_count() -> None:
         apart(match(wiring, layers(tensors, wiring), layers(act(wiring.folded, other, element), wiring)))
         > 0.1
     )
+
+
+def test_linear_layers_wider_than_what_they_read_are_mapped_onto_each_other() -> None:
+    generator = torch.Generator().manual_seed(0)
+    tensors: Tensors = {}
+    for position, (read, written) in enumerate(pairwise([6, 16, 16, 16, 16, 5])):
+        shape = (1, written, read)
+        tensors[f"fc{position}.weight"] = (
+            torch.randn(shape, generator=generator, dtype=torch.float64) / read**0.5
+        )
+        tensors[f"fc{position}.bias"] = torch.randn(1, written, generator=generator, dtype=torch.float64)
+    wiring = infer_wiring(
+        infos_of({name: value[0] for name, value in tensors.items()}), {"hidden_act": "linear"}
+    )
+    names = [wired.layer.tensors for wired in wiring.layers]
+    folded = {
+        f"{position}.{role}": tensors[name]
+        for position, own in enumerate(names)
+        for role, name in own.items()
+    }
+    acted = act(wiring.folded, folded, element_of(wiring, 1))
+    assert apart(match(wiring, layers(folded, wiring), layers(acted, wiring))) < 1e-9
+
+
+def test_the_scaled_half_of_a_fused_layer_is_matched() -> None:
+    gate, up = (
+        Group("gate", 8, "permutable", along="units"),
+        Group("up", 8, "permutable", ("scale", "sign"), along="units"),
+    )
+    groups = [
+        Group("in", 4, "fixed"), Group("out", 3, "fixed"), Group("units", 8, "permutable", ("permute",)),
+        gate, up, Group("both", 16, "permutable", parts=("gate", "up")),
+    ]  # fmt: skip
+    fused = Layer("fused", "linear", (16, 4), {"weight": "fused.weight"})
+    down = Layer("down", "linear", (3, 8), {"weight": "down.weight"})
+    wired = (
+        WiredLayer(fused, Axis("both"), Axis("in", dim=1, charge=-1)),
+        WiredLayer(down, Axis("out"), Axis("up", dim=1, charge=-1)),
+    )
+    wiring = Wiring("traced", {group.name: group for group in groups}, wired)
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        "0.weight": torch.randn(1, 16, 4, generator=generator, dtype=torch.float64),
+        "1.weight": torch.randn(1, 3, 8, generator=generator, dtype=torch.float64),
+    }
+    acted = act(wiring.folded, tensors, element_of(wiring, 1))
+    found = match(wiring, layers(tensors, wiring), layers(acted, wiring))
+    assert apart(found) < 1e-9
+    again = like(found[0], layers(tensors, wiring))
+    assert all(torch.allclose(again.scales[name], scale) for name, scale in found[0].scales.items())
