@@ -56,7 +56,8 @@ def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> t
             )
         except WiringMismatch as mismatch:
             unfit = f"{found} {family.name}, but {mismatch}"
-    if family is None and is_declared(tensors, config) and (known := chain(layers, config, declared=True)):
+    declared = family is None and is_declared(tensors, config)
+    if declared and (known := chain(layers, config, declared=True)):
         return known, "its config is that of a plain chain, and all names and shapes fit"
     if family is None and (in_chain := chain(layers, config)):
         return in_chain, (
@@ -67,7 +68,7 @@ def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> t
             f"{unfit}; {config['architectures'][0]} of transformers has the same tensors, and what it does with them"
             " was followed"
         )
-    if family is None and (in_part := partial(layers, config)):
+    if family is None and not declared and (in_part := partial(layers, config)):
         return in_part, f"{unfit}; of some layers names and shapes say which follow another"
     return independent(layers), (
         f"{unfit}; how its layers are coupled is not known, so no symmetry is claimed"

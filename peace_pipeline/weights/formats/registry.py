@@ -24,6 +24,9 @@ READERS: dict[str, str] = {
 }
 """Format → the module whose ``open_file`` reads it; imported when a file of that format is opened."""
 
+_BY_NAME_ALONE = {".zip": "peace_pipeline.weights.formats.stable_baselines3"}
+"""Suffix → the module that reads such files where one is asked for; in a folder they may be anything."""
+
 
 def open_file(path: Path) -> AbstractContextManager[TensorFile]:
     """Open one weight file by the reader of its format.
@@ -31,10 +34,17 @@ def open_file(path: Path) -> AbstractContextManager[TensorFile]:
     Raises:
         UnreadableCheckpoint: where it can't be read.
     """
+    reader: Reader = import_module(_module(path)).open_file
+    return reader(path)
+
+
+def _module(path: Path) -> str:
+    """The module that reads a file."""
+    if found := _BY_NAME_ALONE.get(path.suffix.lower()):
+        return found
     if not files.is_weights(path.name):
         raise UnsupportedFormat(f"{path.name}: not a weight file")
     kind = files.format_of(path.name)
     if kind not in READERS:
         raise UnsupportedFormat(f"{path.name}: format {kind} is not supported yet")
-    reader: Reader = import_module(READERS[kind]).open_file
-    return reader(path)
+    return READERS[kind]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,12 @@ from torch import nn
 
 from benchmarks.subjects import PLAIN
 from benchmarks.subjects.subject import randomise
-from peace_pipeline.symmetry.testing import assert_module_invariant
+from peace_pipeline.symmetry.testing import assert_invariant, assert_module_invariant
 from peace_pipeline.symmetry.wiring.couplings import NORMS_OF_ALL, NOT_TRANSPOSED
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.symmetry.wiring.types import ONE_AFTER_THE_OTHER, Wiring
 from peace_pipeline.weights.logical import views_of
-from tests.networks import infos_of
+from tests.networks import infos, infos_of
 
 RIGHT = """
     relu_chain numbered_layers activations_that_are_not_named softmax_inside prelu_of_each_unit prelu_shared
@@ -180,6 +180,41 @@ def test_what_is_claimed_and_that_it_holds(case: str) -> None:
     found = {group.name: {*group.actions} for group in wiring.groups.values() if group.actions}
     assert (wiring.method, found) == ("chain", expected)
     assert_module_invariant(module, wiring, torch.randn(5, *shape, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_an_activation_may_stand_around_a_declared_recurrent_network(kind: str, layers: int) -> None:
+    """Behind the embedding and before the head: units have no signs there, but between layers they have."""
+    cells: dict[str, type[nn.Module]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+    recurrent = cells[kind](10, 8, layers, batch_first=True)
+    parts = {"embedding": nn.Embedding(30, 10), kind: recurrent, "fc": nn.Linear(8, 4)}
+    module = built(
+        Net(lambda m, i: m.fc(torch.relu(recurrent(torch.relu(m.embedding(i)))[0][:, -1])), **parts)
+    )
+    wiring = wiring_of(module, {"model_type": kind})
+    signed = {group.name for group in wiring.groups.values() if "sign" in group.actions}
+    assert (wiring.method, signed) == ("family", {f"{kind}.hh_l{layer}" for layer in range(layers - 1)})
+    assert_module_invariant(module, wiring, torch.arange(30).view(3, 10))
+
+
+def test_the_core_between_a_pair_of_low_rank_is_acted_on() -> None:
+    at = "lora_unet_down_blocks_0_resnets_0_conv1"
+    shapes = {"down": (4, 8, 1, 1), "mid": (3, 4, 3, 3), "up": (8, 3, 1, 1)}
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        f"{at}.lora_{part}.weight": torch.randn(2, *shape, generator=generator, dtype=torch.float64)
+        for part, shape in shapes.items()
+    }
+
+    def product(tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        down, mid, up = (tensors[f"{at}.lora_{part}.weight"] for part in shapes)
+        return torch.einsum("nor,nrskl,nsi->noikl", up.flatten(2), mid, down.flatten(2)).flatten(1)
+
+    wiring = infer_wiring(infos(**{name: tuple(x.shape[1:]) for name, x in tensors.items()}), {})
+    assert claimed(wiring) == {f"{at}.lora_down", f"{at}.lora_mid"}
+    assert {"linear", "permute"} < {*wiring.groups[f"{at}.lora_mid"].actions}
+    assert_invariant(product, wiring, tensors)
 
 
 def test_what_is_left_open_is_wired_all_the_same() -> None:

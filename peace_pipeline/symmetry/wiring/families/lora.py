@@ -10,6 +10,7 @@ from peace_pipeline.symmetry.wiring.families.registry import FAMILIES, Family, f
 from peace_pipeline.symmetry.wiring.types import WiringMismatch
 from peace_pipeline.weights.conventions.lora import LORA
 
+_CORE = "lora_mid"
 _SECOND_OF = {"A": "B", "down": "up"}
 _PART = re.compile(
     r"(?P<base>.*)\.(?P<kind>lora_(?:embedding_)?)(?P<part>A|B|down|up)(?P<adapter>(?:\.\w+)?)"
@@ -22,26 +23,33 @@ def adapter_of(names: Collection[str]) -> Family | None:
 
 
 def wire_pairs(net: WiringBuilder) -> None:
-    """Wire the pairs beside the layers that are wired. What those without a base read and write has its places in
-    another file.
+    """Wire the pairs beside the layers that are wired, with the core between a pair (LoCon; Yeh et al. 2024). What
+    those without a base read and write has its places in another file.
 
     Raises:
-        WiringMismatch: where a base is diagonal or a norm follows it, or a third factor stands between a pair.
+        WiringMismatch: where a base is diagonal or a norm follows it, or singular values or a core stand between a pair
+            beside a base.
     """
     pairs = list(_pairs(net.layers))
     for base, first, second in pairs:
+        core = f"{base}.{_CORE}"
         if f"{base}.lora_E" in net:
             raise WiringMismatch(f"{base} has singular values between its pair")
         if base not in net:
-            net.dense(first, net.hidden(first, "linear"), f"{base}.in")
-            net.dense(second, f"{base}.out", first)
+            inner = net.hidden(first, "linear")
+            net.dense(first, inner, f"{base}.in")
+            if core in net:
+                net.dense(core, net.hidden(core, "linear"), inner)
+            net.dense(second, f"{base}.out", core if core in net else inner)
+        elif core in net:
+            raise WiringMismatch(f"{base} has a core between its pair")
     net.low_rank(pair for pair in pairs if pair[0] in net)
 
 
 @family(LORA)
 def lora(net: WiringBuilder) -> None:
     """All that was trained beside the pairs, which are wired later."""
-    pairs = {name for _, *pair in _pairs(net.layers) for name in pair}
+    pairs = {name for base, *pair in _pairs(net.layers) for name in (*pair, f"{base}.{_CORE}")}
     for name in [name for name in net.layers if name not in pairs]:
         if len(net.layers[name].shape) > 1:
             net.dense(name, f"{name}.out", f"{name}.in")
