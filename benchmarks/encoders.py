@@ -21,7 +21,7 @@ from peers import accuracy, function, negatives, real, retrieval, speed
 from peers.learning import PEERS
 from peers.methods import Training
 from peers.tables import Table
-from peers.zoo import Zoo
+from peers.zoo import SPLITS, Zoo
 
 from peace_pipeline.lake import Lake
 
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument(
         "--elsewhere", default=None, help="a lake whose networks learned probes are trained on, too"
     )
+    parser.add_argument("--splits", choices=SPLITS, nargs="+", default=SPLITS, help="runs that are looked at")
     arguments = parser.parse_args()
     out = arguments.out or Lake.open(arguments.home).root / "peers"
     out.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ def main() -> None:
 
 
 def _zoo(arguments: argparse.Namespace) -> Zoo:
-    return Zoo.of(Lake.open(arguments.home), arguments.encoder)
+    return Zoo.of(Lake.open(arguments.home), arguments.encoder, arguments.splits)
 
 
 if __name__ == "__main__":

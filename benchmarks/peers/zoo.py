@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,13 +24,14 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.responses.table import read_responses
 from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.zoo.current import Current
-from peace_pipeline.zoo.listing import Listing, by_batch, listings
+from peace_pipeline.zoo.listing import TEST, TRAIN, VALIDATION, Listing, by_batch, listings
 from peace_pipeline.zoo.record import ModelRecord
 
 from .features import moments
 
 Places = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+SPLITS = (TRAIN, VALIDATION, TEST)
 SENSES = {"vector": "PEACE", "weights": "PEACE, weights alone", "responses": "PEACE, responses' sketch"}
 """Column of the embeddings' table → what its vectors are called."""
 
@@ -44,10 +46,11 @@ class Zoo:
     records: dict[str, ModelRecord]
 
     @classmethod
-    def of(cls, lake: Lake, version: str | None = None) -> Zoo:
-        """The zoo of a lake, as its current encoder (or that of ``version``) embedded it."""
+    def of(cls, lake: Lake, version: str | None = None, splits: Sequence[str] = SPLITS) -> Zoo:
+        """The zoo of a lake (its runs of these ``splits``), as its current encoder (or that of ``version``) embedded
+        it."""
         version = version or current_version(lake) or "none"
-        members = [one for one in listings(lake) if one.task]
+        members = [one for one in listings(lake) if one.task and one.split in splits]
         return cls(lake, version, members, Current(lake).records([one.model_id for one in members]))
 
     def __len__(self) -> int:
