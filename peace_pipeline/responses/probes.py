@@ -55,9 +55,10 @@ def probes(spec: InputSpec, start: int = 0, stop: int = PROBES) -> torch.Tensor:
     if spec.kind == TOKENS:
         return torch.from_numpy(_token_ids(spec)[start:stop])
     channels, height, width = spec.raster
-    values = np.stack([_pictures(height, width, channel, start, stop) for channel in range(channels)], 1)
     positions = math.prod(spec.shape) // channels
-    return torch.from_numpy(values[:, :, :positions].reshape(-1, *spec.shape))
+    return torch.from_numpy(
+        _pictures(height, width, positions, channels, start, stop).reshape(-1, *spec.shape)
+    )
 
 
 @lru_cache(maxsize=8)
@@ -135,15 +136,16 @@ def _bumps(side: int) -> tuple[Basis, Floats]:
     return basis, np.ones(side * side)
 
 
+_WAVES = _waves(4)
 _FAMILIES = (
     _Family(*_waves(2)),
     _Family(*_band(8)),
     _Family(*_cells(8)),
-    _Family(*_waves(4)),
+    _Family(*_WAVES),
     _Family(*_waves(3), positive=True),
     _Family(*_band(24)),
     _Family(*_bumps(6), shaped=lambda values: np.maximum(values, 0) ** 3),
-    _Family(*_waves(4), shaped=lambda values: np.tanh(4 * values)),
+    _Family(*_WAVES, shaped=lambda values: np.tanh(4 * values)),
 )
 """They take turns, so that any number of first probes has equal parts of each."""
 _SEED, _TOKEN_SEED = 20_240, 20_241
@@ -151,6 +153,8 @@ _SHARED = 0.7
 """Of the variance of a further channel is that of the first."""
 _GRID = 48
 """Positions a side over which probes are standardised."""
+_STRIP = 1 << 16
+"""Positions at which functions are evaluated together, at most: 166 MB of the values of all."""
 
 
 def _generator(*seed: int) -> Generator:
@@ -168,24 +172,42 @@ def _coefficients(family: int, channel: int) -> Floats:
     return math.sqrt(_SHARED) * _coefficients(family, 0) + math.sqrt(1 - _SHARED) * drawn
 
 
-def _pictures(height: int, width: int, channel: int, start: int, stop: int) -> NDArray[np.float32]:
-    """One channel of the probes (probes, height · width)."""
-    values = np.empty((stop - start, height * width), np.float32)
-    for family in range(len(_FAMILIES)):
-        first = (family - start) % len(_FAMILIES)
-        numbers = slice((start + first) // len(_FAMILIES), (stop - 1 - family) // len(_FAMILIES) + 1)
-        values[first :: len(_FAMILIES)] = _family(family, channel, numbers, height, width)
+@lru_cache(maxsize=256)
+def _standard(family: int, channel: int) -> tuple[Floats, Floats]:
+    """What is subtracted from each of a family's probes, and what it is divided by then."""
+    own = _FAMILIES[family]
+    whole = own.shaped(own.basis(*_grid(_GRID, _GRID)) @ _coefficients(family, channel))
+    if own.positive:
+        return whole.min(0), whole.max(0) - whole.min(0)
+    return whole.mean(0), whole.std(0)
+
+
+def _pictures(
+    height: int, width: int, positions: int, channels: int, start: int, stop: int
+) -> NDArray[np.float32]:
+    """The probes at the first ``positions`` of a raster (probes, channels, positions)."""
+    values = np.empty((stop - start, channels, positions), np.float32)
+    for begin in range(0, positions, _STRIP):
+        strip = slice(begin, min(begin + _STRIP, positions))
+        for family, own in enumerate(_FAMILIES):
+            first = (family - start) % len(_FAMILIES)
+            numbers = slice((start + first) // len(_FAMILIES), (stop - 1 - family) // len(_FAMILIES) + 1)
+            functions = _functions(own.basis, height, width, strip.start, strip.stop)
+            for channel in range(channels):
+                drawn = own.shaped(functions @ _coefficients(family, channel)[:, numbers])
+                least, unit = (each[numbers] for each in _standard(family, channel))
+                drawn = (drawn - least) / unit
+                values[first :: len(_FAMILIES), channel, strip] = (
+                    drawn.clip(0, 1) if own.positive else drawn
+                ).T
     return values
 
 
-def _family(family: int, channel: int, numbers: slice, height: int, width: int) -> Floats:
-    own, coefficients = _FAMILIES[family], _coefficients(family, channel)[:, numbers]
-    whole = own.shaped(own.basis(*_grid(_GRID, _GRID)) @ coefficients)
-    values = own.shaped(own.basis(*_grid(height, width)) @ coefficients)
-    if own.positive:
-        least, most = whole.min(0), whole.max(0)
-        return ((values - least) / (most - least)).clip(0, 1).T
-    return ((values - whole.mean(0)) / whole.std(0)).T
+@lru_cache(maxsize=len({own.basis for own in _FAMILIES}))
+def _functions(basis: Basis, height: int, width: int, start: int, stop: int) -> Floats:
+    """A basis at some positions of a raster. Those of one strip are kept: to evaluate them costs far more than sums."""
+    y, x, place = (each[start:stop] for each in _grid(height, width))
+    return basis(y, x, place)
 
 
 def _grid(height: int, width: int) -> tuple[Floats, Floats, Floats]:

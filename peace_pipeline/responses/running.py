@@ -26,6 +26,8 @@ GRAM = 64
 """Of the first so many probes the last hidden layer's Gram matrix is kept."""
 _VALUES_AT_ONCE = 1 << 21
 """Values of inputs that networks are asked together, at most."""
+_VALUES_DRAWN = 1 << 25
+"""Values of probes that are drawn together, at most: to draw few costs almost as much."""
 _FIRST = 8
 """Probes by which time is estimated."""
 _LONGEST_REASON = 300
@@ -113,17 +115,25 @@ def _asked(group: Sequence[Ready], limits: Limits) -> tuple[NDArray[np.float32],
     size = math.prod(first.spec.shape) * len(group)
     step = max(1, min(first.at_once, _VALUES_AT_ONCE // size))
     outputs, hidden = [], []
-    start, stop, began = 0, min(_FIRST, step), time.monotonic()
-    while start < PROBES:
-        seen = first.ask(networks, probes(first.spec, start, stop))
-        outputs.append(_kept(seen, stop - start, len(group)))
-        if start < GRAM and seen.hidden is not None:
-            hidden.append(seen.hidden[:, : GRAM - start].to(torch.float32))
-        seconds = (time.monotonic() - began) * PROBES / stop / len(group)
+    asked, began = 0, time.monotonic()
+    for inputs in _inputs(first.spec, step):
+        seen = first.ask(networks, inputs)
+        outputs.append(_kept(seen, len(inputs), len(group)))
+        if asked < GRAM and seen.hidden is not None:
+            hidden.append(seen.hidden[:, : GRAM - asked].to(torch.float32))
+        asked += len(inputs)
+        seconds = (time.monotonic() - began) * PROBES / asked / len(group)
         if limits.seconds is not None and seconds > limits.seconds and time.monotonic() - began > 1:
             raise CannotRun(f"would take about {seconds:,.0f} s")
-        start, stop = stop, min(stop + step, PROBES)
     return torch.cat(outputs, 1).numpy(), _grams(hidden)
+
+
+def _inputs(spec: InputSpec, step: int) -> Iterator[Tensor]:
+    """All probes in their order, ``step`` at a time; of the first, by which time is estimated, at most ``_FIRST``."""
+    most = max(step, _VALUES_DRAWN // math.prod(spec.shape))
+    yield probes(spec, 0, min(_FIRST, step))
+    for start in range(min(_FIRST, step), PROBES, most):
+        yield from probes(spec, start, min(start + most, PROBES)).split(step)
 
 
 def _kept(seen: Seen, inputs: int, networks: int) -> Tensor:

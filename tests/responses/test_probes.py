@@ -42,6 +42,14 @@ def test_a_finer_picture_averages_to_the_coarse_one() -> None:
     assert (coarse[smooth] - probes(PICTURE)[:64][smooth]).abs().mean() < 0.05
 
 
+def test_a_picture_of_many_positions_is_the_coarse_one_between_them() -> None:
+    """297² positions are evaluated in parts; every third of them is one of the 99²."""
+    fine, coarse = (probes(InputSpec(NUMBERS, (1, side, side)), 0, 16) for side in (297, 99))
+    for family in (0, 2, 3, 4, 6, 7):
+        apart = (fine[family::8, :, 1::3, 1::3] - coarse[family::8]).abs()
+        assert apart.max() < 1e-5
+
+
 def test_channels_vary_one_picture() -> None:
     first, second = probes(InputSpec(NUMBERS, (2, 8, 8))).flatten(2).unbind(1)
     alike = torch.cosine_similarity(first[::8], second[::8], dim=1).mean()
