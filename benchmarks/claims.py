@@ -24,7 +24,7 @@ from subjects.page import page
 from subjects.worker import Worker, names
 
 SECONDS = 60
-"""How long a subject may take."""
+"""How long a subject may take, of the processor's time."""
 
 
 def main() -> None:
@@ -34,7 +34,9 @@ def main() -> None:
     )
     parser.add_argument("--only", default="", metavar="PATTERN", help="subjects whose name has this pattern")
     parser.add_argument("--page", type=Path, help="where the outcomes are written as Markdown")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long a subject may take")
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="of the processor's time, for a subject"
+    )
     arguments = parser.parse_args()
     wanted = [name for name in names() if re.search(arguments.only, name)]
     outcomes = []

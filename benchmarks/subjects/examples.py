@@ -41,7 +41,7 @@ def examples(module: nn.Module, run: Callable[[nn.Module, Inputs], Outputs]) -> 
         else:
             errors.append("its outputs are no numbers")
     if not found:
-        raise Unbuildable(errors[0] if errors else "no inputs are known for it")
+        raise Unbuildable(errors[-1] if errors else "no inputs are known for it")
     return found[-_MOST:]
 
 

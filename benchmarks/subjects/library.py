@@ -51,7 +51,7 @@ class Library(Subject):
         return getattr(transformers, self.name)
 
     def _built(self, config: Any, seed: int) -> nn.Module:
-        settings = {"attn_implementation": "eager", "dtype": torch.float64}
+        settings = {"attn_implementation": "eager", "experts_implementation": "eager", "dtype": torch.float64}
         with torch.device("meta"):
             size = sum(x.numel() for x in self._class._from_config(config, **settings).parameters())
         if size > LARGEST:

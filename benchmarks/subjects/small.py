@@ -18,10 +18,14 @@ _WIDTHS = (
     r"|.*_(hidden_size|hidden_dim|embed_dim|d_model|projection_dim|proj_dim|embedding_size|output_dim))"
 )
 _RULES: tuple[tuple[str, Callable[[int], int]], ...] = (
+    (r"num_feat_extract_layers|max_2d_position_embeddings", lambda v: v),
+    (r"rotary_dim", lambda v: min(v, HEAD // 2)),
     (r"type_vocab_size|.*_per_(tok|token|layer)", lambda v: min(v, 2)),
-    (r"max_.*position.*|n_positions|max_(source|target)_positions|context_length|max_seq_len.*|sliding_window",
+    (r"max_.*position.*|n_positions|n_ctx|max_(source|target)_positions|context_length|max_seq_len.*|sliding_window",
      lambda v: min(v, 64)),
-    (r".*vocab_size.*|.*codebook_size|num_embeddings", lambda v: min(v, VOCABULARY)),
+    (r".*codebook_size|num_embeddings", lambda v: min(v, 32)),
+    (r".*vocab_size.*", lambda v: min(v, VOCABULARY)),
+    (r"(.*_)?num_groups|.*_groups", lambda v: min(v, 2)),
     (r"num_nextn_predict_layers|num_kv_shared_layers", lambda v: 0),
     (r".*(layers|n_layer|num_layers|_depth|depth|num_blocks)", lambda v: min(v, LAYERS)),
     (r"first_k_dense_replace|n_shared_experts|num_shared_experts", lambda v: min(v, 1)),
@@ -36,11 +40,12 @@ _RULES: tuple[tuple[str, Callable[[int], int]], ...] = (
     (r".*(intermediate_size|intermediate_dim|ffn_dim|d_ff|mlp_dim|n_inner|ffn_hidden_size|dim_feedforward)",
      lambda v: min(v, INNER)),
     (_WIDTHS, lambda v: min(v, WIDTH)),
+    (r"d_latents", lambda v: min(v, WIDTH)),
+    (r"(attention_)?window_size|attention_window|.*moe_k", lambda v: min(v, 4)),
     (r"image_size|.*_image_size|input_size|resolution", lambda v: min(v, SIDE)),
     (r"patch_size|.*_patch_size|encoder_stride", lambda v: min(v, PATCH)),
     (r"num_queries|num_query_tokens|num_latents|.*num_image_tokens|mm_tokens_per_image", lambda v: min(v, 16)),
     (r"num_conv_pos_embeddings|num_mel_bins|feature_dim", lambda v: min(v, 16)),
-    (r"num_conv_pos_embedding_groups", lambda v: min(v, 2)),
     (r"num_position_embeddings", lambda v: 16),
     (r"num_frames", lambda v: min(v, 4)),
 )  # fmt: skip
@@ -50,20 +55,39 @@ _LISTS: tuple[tuple[str, Callable[[list[int]], list[int]]], ...] = (
      lambda v: [min(x, 1 + (n == 1)) for n, x in enumerate(v)]),
     (r".*hidden_sizes|embed_dims|.*embed_dim.*|.*_channels|encoder_channels|stage_.*channels|dims|widths|.*dim",
      lambda v: [max(8, round(x / max(1, min(v) / 8) / 8) * 8) if min(v) >= 8 else x for x in v]),
+    (r"(num_)?(attention_)?heads|num_attention_heads", lambda v: [min(x, 2**n) for n, x in enumerate(v)]),
+    (r"mrope_section", lambda v: [HEAD // 2 - len(v) + 1] + [1] * (len(v) - 1)),
+    (r"attention_window", lambda v: [4] * len(v)),
     (r"image_size|.*_image_size|pretrained_img_size", lambda v: [min(x, SIDE) for x in v]),
 )  # fmt: skip
 _DROPPED = (
     "architectures", "transformers_version", "dtype", "torch_dtype", "label2id", "id2label", "auto_map",
-    "_name_or_path",
+    "_name_or_path", "out_features", "out_indices", "stage_names", "_out_features", "_out_indices",
+    "per_layer_config", "layers_block_type", "reshard_after_forward",
 )  # fmt: skip
+
+_DEPTHS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers", "encoder_layers", "depth")
+_MISSING = {
+    "head_dim": HEAD,
+    "vocab_size": VOCABULARY,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
+}
+"""Settings that a default config leaves out, but a model needs."""
+_RESNET = {
+    "model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1],
+    "layer_type": "basic", "out_features": ["stage1", "stage2", "stage3", "stage4"],
+}  # fmt: skip
+"""In place of a backbone from timm, which need not be installed."""
 
 
 def small_configs(config_class: Any) -> Iterator[Any]:
     """Small configurations of a class, the smallest first."""
     default = config_class()
     yielded = set()
-    for cut in (_everything, _all_but_widths, _nothing):
-        settings = _special_tokens_within(cut(_plain(default.to_dict())))
+    for cut in (_everything, _all_but_widths):
+        settings = _special_tokens_within(_agreeing(cut(_plain(default.to_dict()))))
         try:
             config = config_class.from_dict(settings)
         except Exception as error:
@@ -81,6 +105,8 @@ def _plain(settings: Config) -> Config:
         if key in _DROPPED:
             continue
         own[key] = _plain(value) if isinstance(value, dict) else value
+        if isinstance(value, dict) and value.get("model_type") in ("timm_backbone", "timm_wrapper"):
+            own[key] = dict(_RESNET)
     for key in ("use_timm_backbone", "use_pretrained_backbone", "use_cache"):
         if key in own:
             own[key] = False
@@ -96,24 +122,35 @@ def _all_but_widths(settings: Config) -> Config:
     return _cut(settings, lambda key: kept.fullmatch(key) is not None)
 
 
-def _nothing(settings: Config) -> Config:
-    return settings
+def _agreeing(settings: Config) -> Config:
+    """Settings in which what depends on one another agrees again."""
+    found = {key: _agreeing(value) if isinstance(value, dict) else value for key, value in settings.items()}
+    width = found.get("hidden_size")
+    for expand, heads, each in (
+        ("expand", "num_heads", "head_dim"),
+        ("mamba_expand", "mamba_n_heads", "mamba_d_head"),
+    ):
+        if {expand, heads, each} <= found.keys() and isinstance(width, int) and found[heads]:
+            found[each] = int(found[expand] * width) // found[heads]
+    if {"qk_nope_head_dim", "qk_rope_head_dim", "qk_head_dim"} <= found.keys():
+        found["qk_head_dim"] = (found["qk_nope_head_dim"] or 0) + (found["qk_rope_head_dim"] or 0)
+    return found
 
 
 def _cut(settings: Config, wanted: Callable[[str], bool]) -> Config:
     """Settings with the fields that are wanted cut; lists with one entry a layer have the first and the last."""
-    depths = [
-        v for k, v in settings.items() if re.fullmatch(r"num_hidden_layers|n_layers?|num_layers", k) and v
-    ]
-    depth = depths[0] if depths and isinstance(depths[0], int) else None
+    depth = next((v for k in _DEPTHS if isinstance(v := settings.get(k), int) and v), 0)
+    is_grouped = settings.get("num_key_value_heads") != settings.get("num_attention_heads")
     found: Config = {}
     for key, value in settings.items():
-        if isinstance(value, dict):
+        if not isinstance(key, str):
+            found[key] = value
+        elif isinstance(value, dict):
             found[key] = _cut(value, wanted)
-        elif (
-            isinstance(value, list) and depth and depth > LAYERS and len(value) == depth and wanted("layers")
-        ):
+        elif isinstance(value, list) and len(value) == depth > LAYERS and wanted("layers"):
             found[key] = [value[0], value[-1]]
+        elif key == "num_key_value_heads" and value and not is_grouped and wanted(key):
+            found[key] = min(value, HEADS)
         elif wanted(key):
             found[key] = _small(key, value)
         else:
@@ -122,6 +159,8 @@ def _cut(settings: Config, wanted: Callable[[str], bool]) -> Config:
 
 
 def _small(key: str, value: Any) -> Any:
+    if value is None:
+        return _MISSING.get(key)
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return next((rule(value) for pattern, rule in _RULES if re.fullmatch(pattern, key)), value)
     if (

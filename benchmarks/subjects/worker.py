@@ -7,10 +7,12 @@ import multiprocessing
 import os
 import re
 import resource
+import signal
 import warnings
 from contextlib import suppress
 from functools import lru_cache
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from types import TracebackType
 
 import torch
@@ -22,10 +24,11 @@ from .judging import FOLLOWED, LIBRARY, PLAIN_CHECKPOINTS, UNTRIED, Outcome, fol
 from .library import library
 from .subject import PLAIN, Unbuildable
 
-SUBJECTS_EACH = 150
+_SUBJECTS_EACH = 150
 """A process is replaced after so many subjects: what they leave behind adds up."""
 _MEMORY = 6 << 30
-_STARTING = 120
+_STARTING, _PATIENCE = 600, 20
+"""Seconds; and seconds that may pass for each one of the processor's time: the machine may be busy."""
 _QUIET = {
     "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
@@ -40,11 +43,11 @@ def names() -> list[str]:
 
 
 class Worker:
-    """Tries subjects in a process of its own, each for at most so many seconds."""
+    """Tries subjects in a process of its own, each for at most so many seconds of the processor's time."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._done = seconds, 0
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: SpawnProcess | None = None
 
     def __enter__(self) -> Worker:
         return self
@@ -56,30 +59,33 @@ class Worker:
 
     def outcome(self, name: str) -> Outcome:
         """What comes of the subject of this name."""
-        if self._process is None or self._done >= SUBJECTS_EACH:
-            self._start()
+        if self._process is None or self._done >= _SUBJECTS_EACH:
+            self._process = self._started()
         self._done += 1
         self._connection.send(name)
         try:
-            if self._connection.poll(self._seconds):
+            if self._connection.poll(_PATIENCE * self._seconds):
                 return self._connection.recv()
-            why = f"it took more than {self._seconds:g} seconds"
+            why = "it doesn't end"
         except EOFError:
-            why = "its process died"
+            self._process.join()
+            is_late = self._process.exitcode == -signal.SIGPROF
+            why = f"it takes more than {self._seconds:g} seconds" if is_late else "its process died"
         self._stop()
         return Outcome(name, *_group_and_kind(name), UNTRIED, why)
 
-    def _start(self) -> None:
+    def _started(self) -> SpawnProcess:
         self._stop()
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other,), daemon=True)
-        self._process.start()
+        process = context.Process(target=_serve, args=(other, self._seconds), daemon=True)
+        process.start()
         other.close()
         if not self._connection.poll(_STARTING):
             raise TimeoutError("the process that tries subjects doesn't start")
         self._connection.recv()
         self._done = 0
+        return process
 
     def _stop(self) -> None:
         if self._process is not None:
@@ -97,8 +103,8 @@ def _group_and_kind(name: str) -> tuple[str, str]:
     return LIBRARY, library()[name].kind
 
 
-def _serve(connection: Connection) -> None:
-    """Answer names of subjects by what comes of them."""
+def _serve(connection: Connection, seconds: float) -> None:
+    """Answer names of subjects by what comes of them; ends by SIGPROF where one takes longer."""
     os.environ |= _QUIET
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     torch.set_num_threads(1)
@@ -108,7 +114,11 @@ def _serve(connection: Connection) -> None:
     connection.send("ready")
     with suppress(EOFError):
         while True:
-            connection.send(_tried(connection.recv()))
+            name = connection.recv()
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+            outcome = _tried(name)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            connection.send(outcome)
 
 
 def _tried(name: str) -> Outcome:
