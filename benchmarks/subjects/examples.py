@@ -92,6 +92,8 @@ def candidates(module: nn.Module) -> Iterator[Inputs]:
             yield other | {"mask_time_indices": torch.rand(BATCH, frames, generator=g) < 0.5}
         for text in texts[:2]:
             yield text | other
+            if "pixel_values" in other and _of(config, "image_token_id"):
+                yield text | {"pixel_values": other["pixel_values"][:, None]}
     if "image_grid_thw" in takes and texts:
         vision = config.vision_config
         size = 3 * getattr(vision, "temporal_patch_size", 1) * vision.patch_size**2
@@ -197,12 +199,13 @@ def _with_image_tokens(
     }
     if ids is None or not places:
         return inputs, run(module, inputs)
-    token = next(iter(places.values()))
+    token, takes = next(iter(places.values())), inspect.signature(module.forward).parameters
 
     def placed(each: int) -> Inputs:
-        return inputs | {
-            "input_ids": torch.cat([ids[:, :3], ids.new_full((BATCH, each), token), ids[:, 3:]], 1)
-        }
+        new = torch.cat([ids[:, :3], ids.new_full((BATCH, each), token), ids[:, 3:]], 1)
+        marked = {"mm_token_type_ids": (new == token).long()} if "mm_token_type_ids" in takes else {}
+        mask = {"attention_mask": torch.ones_like(new)} if "attention_mask" in inputs else {}
+        return inputs | {"input_ids": new} | marked | mask
 
     try:
         return placed(1), run(module, placed(1))

@@ -16,6 +16,7 @@ from .subject import Inputs, Outputs, Subject, Unbuildable, randomise
 
 LARGEST = 8_000_000
 """Parameters, above which a model isn't small."""
+_EAGER = {"attn_implementation": "eager", "experts_implementation": "eager", "dtype": torch.float64}
 _LAST = (
     "QUESTION_ANSWERING",
     "TOKEN_CLASSIFICATION",
@@ -51,13 +52,12 @@ class Library(Subject):
         return getattr(transformers, self.name)
 
     def _built(self, config: Any, seed: int) -> nn.Module:
-        settings = {"attn_implementation": "eager", "experts_implementation": "eager", "dtype": torch.float64}
         with torch.device("meta"):
-            size = sum(x.numel() for x in self._class._from_config(config, **settings).parameters())
+            size = sum(x.numel() for x in self._class._from_config(config, **_EAGER).parameters())
         if size > LARGEST:
             raise Unbuildable(f"{size:,} parameters are not few")
         torch.manual_seed(seed)
-        module = self._class._from_config(config, **settings).double().eval().requires_grad_(False)
+        module = self._class._from_config(config, **_EAGER).double().eval().requires_grad_(False)
         randomise(module, torch.Generator().manual_seed(seed))
         return module
 
@@ -74,7 +74,7 @@ class Library(Subject):
         return path
 
     def load(self, path: Path) -> nn.Module:
-        module = self._class.from_pretrained(path, attn_implementation="eager", dtype=torch.float64)
+        module = self._class.from_pretrained(path, **_EAGER)
         return module.double().eval().requires_grad_(False)
 
 

@@ -12,7 +12,7 @@ FIRST_SPECIAL = 60
 """Ids of special tokens that don't fit into the small vocabulary get these; other tokens are below."""
 _WIDTHS = (
     r"(hidden_size|d_model|n_embd|embed_dim|dim|hidden_dim|embedding_size|embedding_dim|emb_dim|decoder_hidden_size"
-    r"|encoder_hidden_size|out_hidden_size|text_hidden_size|projection_dim|text_embed_dim|output_dim|lm_hidden_size"
+    r"|encoder_hidden_size|projection_size|out_hidden_size|text_hidden_size|projection_dim|text_embed_dim|output_dim|lm_hidden_size"
     r"|fusion_hidden_size|fpn_hidden_size|word_embed_proj_dim|attention_hidden_size|qformer_hidden_size|encoder_hidden_dim"
     r"|encoder_dim|decoder_dim|d_embed|conv_dim|codebook_dim|hidden_channels|feature_size|mask_feature_size|num_filters"
     r"|.*_(hidden_size|hidden_dim|embed_dim|d_model|projection_dim|proj_dim|embedding_size|output_dim))"
@@ -32,7 +32,7 @@ _RULES: tuple[tuple[str, Callable[[int], int]], ...] = (
     (r"n_group|topk_group", lambda v: 1),
     (r".*(kv|key_value).*heads", lambda v: min(v, 2)),
     (r".*(heads|n_head)", lambda v: min(v, HEADS)),
-    (r".*head_dim|d_kv|.*_head_size|attention_head_dim", lambda v: min(v, HEAD)),
+    (r".*head_dim|d_kv|d_head|.*_head_size|attention_head_dim", lambda v: min(v, HEAD)),
     (r".*(num_experts|n_routed_experts|num_local_experts)", lambda v: min(v, 4)),
     (r".*topk|.*top_k", lambda v: min(v, 2)),
     (r".*lora_rank", lambda v: min(v, 16)),
@@ -41,7 +41,8 @@ _RULES: tuple[tuple[str, Callable[[int], int]], ...] = (
      lambda v: min(v, INNER)),
     (_WIDTHS, lambda v: min(v, WIDTH)),
     (r"d_latents", lambda v: min(v, WIDTH)),
-    (r"(attention_)?window_size|attention_window|.*moe_k", lambda v: min(v, 4)),
+    (r"window_size", lambda v: min(v, 2)),
+    (r"attention_window|.*moe_k", lambda v: min(v, 4)),
     (r"image_size|.*_image_size|input_size|resolution", lambda v: min(v, SIDE)),
     (r"patch_size|.*_patch_size|encoder_stride", lambda v: min(v, PATCH)),
     (r"num_queries|num_query_tokens|num_latents|.*num_image_tokens|mm_tokens_per_image", lambda v: min(v, 16)),
@@ -132,6 +133,12 @@ def _agreeing(settings: Config) -> Config:
     ):
         if {expand, heads, each} <= found.keys() and isinstance(width, int) and found[heads]:
             found[each] = int(found[expand] * width) // found[heads]
+    if found.get("pad_token_id") is None and "eos_token_id" in found:
+        found["pad_token_id"] = 1
+    if "window_size" in found and found.get("image_size") == SIDE and "embed_dim" in found:
+        found["image_size"] = 2 * SIDE
+    if re.search("vl|glm4v|glm_ocr|glm_image|omni", str(found.get("model_type"))):
+        found["rope_parameters"] = {"mrope_section": [2, 1, 1]} | (found.get("rope_parameters") or {})
     if {"qk_nope_head_dim", "qk_rope_head_dim", "qk_head_dim"} <= found.keys():
         found["qk_head_dim"] = (found["qk_nope_head_dim"] or 0) + (found["qk_rope_head_dim"] or 0)
     return found
@@ -147,7 +154,12 @@ def _cut(settings: Config, wanted: Callable[[str], bool]) -> Config:
             found[key] = value
         elif isinstance(value, dict):
             found[key] = _cut(value, wanted)
-        elif isinstance(value, list) and len(value) == depth > LAYERS and wanted("layers"):
+        elif (
+            isinstance(value, list)
+            and len(value) == depth > LAYERS
+            and wanted("layers")
+            and not _is_of_stages(key)
+        ):
             found[key] = [value[0], value[-1]]
         elif key == "num_key_value_heads" and value and not is_grouped and wanted(key):
             found[key] = min(value, HEADS)
@@ -156,6 +168,11 @@ def _cut(settings: Config, wanted: Callable[[str], bool]) -> Config:
         else:
             found[key] = value
     return found
+
+
+def _is_of_stages(key: str) -> bool:
+    """Whether a list of this name has an entry for each stage, which are kept."""
+    return any(re.fullmatch(pattern, key) for pattern, _ in _LISTS)
 
 
 def _small(key: str, value: Any) -> Any:
