@@ -80,7 +80,7 @@ class Library(Subject):
 
 @cache
 def library() -> dict[str, Library]:
-    """The model classes of transformers' AutoModels by name, those first that differ most."""
+    """The model classes of transformers' AutoModels by name, one of each model type first."""
     from transformers.models.auto import modeling_auto
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
@@ -89,9 +89,15 @@ def library() -> dict[str, Library]:
         for name, mapping in vars(modeling_auto).items()
         if name.endswith("_MAPPING_NAMES") and mapping is not CONFIG_MAPPING_NAMES
     }
+    order = sorted(
+        mappings, key=lambda name: (any(last in name for last in _LAST), name == "MODEL_MAPPING_NAMES")
+    )
     found: dict[str, Library] = {}
-    for name in sorted(mappings, key=lambda name: any(last in name for last in _LAST)):
+    for name in order:
         for kind, classes in mappings[name].items():
             for each in [classes] if isinstance(classes, str) else classes:
                 found.setdefault(each, Library(each, kind))
-    return found
+    first: dict[str, str] = {}
+    for each in found.values():
+        first.setdefault(each.kind, each.name)
+    return {name: found[name] for name in dict.fromkeys([*first.values(), *found])}

@@ -106,6 +106,7 @@ def _group_and_kind(name: str) -> tuple[str, str]:
 def _serve(connection: Connection, seconds: float) -> None:
     """Answer names of subjects by what comes of them; ends by SIGPROF where one takes longer."""
     os.environ |= _QUIET
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
