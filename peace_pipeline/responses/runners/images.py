@@ -20,7 +20,7 @@ from peace_pipeline.responses.runners.model import (
     Seen,
     labels_of,
     no_more_than,
-    read_by_linear_layers,
+    read_by_last_linear_layer,
 )
 from peace_pipeline.responses.standard import NUMBERS
 from peace_pipeline.weights.checkpoint import Checkpoint
@@ -140,14 +140,14 @@ def _filled(build: Build, checkpoint: Checkpoint) -> nn.Module:
 
 
 def _ask(modules: Sequence[nn.Module], inputs: Tensor) -> Seen:
-    with read_by_linear_layers(modules[0]) as read:
+    with read_by_last_linear_layer(modules[0]) as read:
         found = modules[0](inputs)
     if not isinstance(found, Tensor) or found.dim() < 2:
         raise CannotRun("it answers with no numbers for each input")
     found = found.mean(tuple(range(2, found.dim()))) if found.dim() > 2 else found
     if getattr(modules[0], "num_classes", None) == 0:
         return Seen(None, found[None])
-    hidden = read[-1] if read and read[-1].dim() == 2 and len(read[-1]) == len(inputs) else None
+    hidden = read[0] if read and read[0].dim() == 2 and len(read[0]) == len(inputs) else None
     return Seen(found[None], None if hidden is None else hidden[None])
 
 

@@ -48,7 +48,8 @@ Ask = Callable[[Sequence[Any], Tensor], Seen]
 class Ready:
     """A network with its weights in place: ``ask([network, …], inputs)`` runs those that are ``alike`` at once.
 
-    ``alike`` is ``None`` for one that is run alone; at most ``at_once`` probes are asked together.
+    ``alike`` is ``None`` for one that is run alone, others have ``size`` bytes; at most ``at_once`` probes are asked
+    together.
     """
 
     key: str
@@ -58,6 +59,7 @@ class Ready:
     ask: Ask
     labels: tuple[str, ...] | None = None
     alike: str | None = None
+    size: int = 0
     at_once: int = 512
 
 
@@ -88,14 +90,18 @@ def no_more_than(checkpoint: Checkpoint) -> Iterator[None]:
 
 
 @contextmanager
-def read_by_linear_layers(module: nn.Module) -> Iterator[list[Tensor]]:
-    """What the linear layers of a module read in this block, in the order in which they are called."""
+def read_by_last_linear_layer(module: nn.Module) -> Iterator[list[Tensor]]:
+    """What the linear layer that is called last in this block reads: one tensor, or none where no such layer is called.
+
+    What the layers before it read is let go, so that a forward pass takes no more memory than without.
+    """
     read: list[Tensor] = []
-    hooks = [
-        part.register_forward_pre_hook(lambda _, given: read.append(given[0]) if given else None)
-        for part in module.modules()
-        if isinstance(part, nn.Linear)
-    ]
+
+    def keep(_: nn.Module, given: tuple[Any, ...]) -> None:
+        if given:
+            read[:] = [given[0]]
+
+    hooks = [part.register_forward_pre_hook(keep) for part in module.modules() if isinstance(part, nn.Linear)]
     try:
         yield read
     finally:

@@ -17,7 +17,7 @@ from peace_pipeline.responses.runners.model import (
     Seen,
     labels_of,
     no_more_than,
-    read_by_linear_layers,
+    read_by_last_linear_layer,
 )
 from peace_pipeline.responses.standard import NUMBERS, TOKENS
 from peace_pipeline.zoo.trained.data import CLS, PADDING
@@ -59,7 +59,8 @@ def load(model: Model) -> Ready:
     def ask(states: Sequence[State], inputs: Tensor) -> Seen:
         return _seen(config, states, inputs)
 
-    return Ready(model.key, "trained", input_spec(config), state, ask, labels_of(config), alike)
+    size = sum(value.nbytes for value in state.values())
+    return Ready(model.key, "trained", input_spec(config), state, ask, labels_of(config), alike, size)
 
 
 def input_spec(config: dict[str, Any]) -> InputSpec:
@@ -101,7 +102,7 @@ def _answer(module: nn.Module, networks: int, inputs: Tensor) -> Tensor:
 
 def _seen(config: dict[str, Any], states: Sequence[State], inputs: Tensor) -> Seen:
     module = _population(config, states)
-    with read_by_linear_layers(module) as read:
+    with read_by_last_linear_layer(module) as read:
         outputs = _answer(module, len(states), inputs)
-    hidden = read[-1].reshape(len(inputs), len(states), -1).transpose(0, 1) if read else None
+    hidden = read[0].reshape(len(inputs), len(states), -1).transpose(0, 1) if read else None
     return Seen(outputs, hidden)

@@ -18,7 +18,7 @@ from peace_pipeline.responses.runners.model import (
     Seen,
     labels_of,
     no_more_than,
-    read_by_linear_layers,
+    read_by_last_linear_layer,
 )
 from peace_pipeline.responses.standard import NUMBERS, TOKENS
 
@@ -154,12 +154,12 @@ def _seen(module: nn.Module, spec: InputSpec, inputs: Tensor) -> Seen:
             0,
         )
         given["decoder_input_ids"], last = torch.full((len(inputs), 1), start), torch.full((len(inputs),), -1)
-    with read_by_linear_layers(module) as read:
+    with read_by_last_linear_layer(module) as read:
         found = module(**given)
     logits = found.get("logits")
     if not isinstance(logits, Tensor):
         return Seen(None, _flat(found["last_hidden_state"], last)[None])
-    hidden = read[-1] if read and len(read[-1]) == len(inputs) else None
+    hidden = read[0] if read and len(read[0]) == len(inputs) else None
     return Seen(_flat(logits, last)[None], None if hidden is None else _flat(hidden, last)[None])
 
 
