@@ -37,12 +37,14 @@ _LONGEST_REASON = 300
 class Limits:
     """Of what is run: at most ``largest`` parameters and about ``seconds`` a network; ``None`` for no limit.
 
-    At most ``together`` networks that are alike are run at once.
+    At most ``together`` networks that are alike are run at once; those that wait for others like them have about
+    ``held`` bytes at most.
     """
 
     largest: int | None = 300_000_000
     seconds: float | None = 60.0
     together: int = 32
+    held: int = 1 << 28
 
     @classmethod
     def of(cls, mode: str) -> Limits | None:
@@ -74,6 +76,10 @@ def ready(model: Model, limits: Limits) -> Ready | NotRun:
 def run(networks: Iterable[Ready], limits: Limits) -> Iterator[Response | NotRun]:
     """What networks answer; those that are alike and follow each other closely are run at once. Order may change."""
     waiting: dict[str, list[Ready]] = {}
+
+    def size(alike: str) -> int:
+        return sum(one.size for one in waiting[alike])
+
     for network in networks:
         if network.alike is None:
             yield from _run([network], limits)
@@ -82,6 +88,8 @@ def run(networks: Iterable[Ready], limits: Limits) -> Iterator[Response | NotRun
         group.append(network)
         if len(group) == limits.together:
             yield from _run(waiting.pop(network.alike), limits)
+        elif sum(map(size, waiting)) > limits.held:
+            yield from _run(waiting.pop(max(waiting, key=size)), limits)
     for group in waiting.values():
         yield from _run(group, limits)
 

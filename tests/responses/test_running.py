@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,32 @@ def test_networks_that_are_alike_answer_together_as_alone() -> None:
     alone = answers(run(networks(7, alike=None), Limits()))
     assert together.keys() == alone.keys() == {str(place) for place in range(7)}
     assert all(np.allclose(together[key], alone[key], atol=1e-6) for key in alone)
+
+
+def test_networks_that_wait_for_others_are_bounded_by_bytes() -> None:
+    """Of five kinds that take turns, none of which comes to be ``together`` networks."""
+    asked: list[int] = []
+
+    def ask(several: Sequence[Any], inputs: torch.Tensor) -> Seen:
+        asked.extend([len(several)] * (len(inputs) == 8))  # the first probes
+        return linear(several, inputs)
+
+    given = [
+        replace(one, alike=str(place % 5), size=100 + place % 5)
+        for place, one in enumerate(networks(60, ask=ask))
+    ]
+    most = 0
+
+    def handed() -> Iterator[Ready]:
+        nonlocal most
+        for place, one in enumerate(given):
+            yield one
+            most = max(most, place + 1 - sum(asked))
+
+    found = answers(run(handed(), Limits(held=1000)))
+    assert found.keys() == {one.key for one in given}
+    assert 5 < most < 10
+    assert len(asked) > 5
 
 
 def test_one_that_fails_doesn_t_stop_those_that_it_is_asked_with() -> None:
