@@ -19,7 +19,12 @@ from peace_pipeline.evaluation.reports import all_reports
 from peace_pipeline.interrupts import raise_if_received
 from peace_pipeline.lake import Lake
 from peace_pipeline.resources import ZooResource
-from peace_pipeline.resources.instance import bury_dead_runs, open_instance, process_tag
+from peace_pipeline.resources.instance import (
+    bury_dead_runs,
+    canceled_by_interrupts,
+    open_instance,
+    process_tag,
+)
 from peace_pipeline.zoo import ConfigError
 from peace_pipeline.zoo.batches import skipped_records
 
@@ -89,7 +94,8 @@ class Pass:
             "resources": {"lake": {"config": lake}, "zoo": {"config": zoo}},
             **({"ops": config} if config else {}),
         }
-        with redirect_stderr(StringIO()):  # Dagster tells there what the result, or an exception, says too
+        # Dagster tells on standard error what the result, or an exception, says too
+        with canceled_by_interrupts(self.instance), redirect_stderr(StringIO()):
             result = self.defs.resolve_job_def(job).execute_in_process(
                 run_config=run_config,
                 instance=self.instance,
@@ -98,7 +104,7 @@ class Pass:
                 tags=process_tag(),
                 raise_on_error=False,
             )
-        raise_if_received()
+            raise_if_received()
         if not result.success:
             raise PassFailed(_reason(result))
         return result

@@ -3,7 +3,8 @@
 The signal raises in the main thread as usual (Dagster has handlers of its own while it runs something), so temporary
 files, worker processes and the run's record are put away. But a library may swallow that exception, or tell of it at
 length. So a thread reads the signals too. From the first on nothing else is printed; at a second one, or where the
-command isn't over after some seconds, the process ends there and then, which the lake bears as it bears a power cut.
+command isn't over after some seconds, it does no more than what it was told to do :func:`before_the_end` and ends there
+and then, which the lake bears as it bears a power cut.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -22,6 +24,9 @@ _CLEARED = b"\r\x1b[K\x1b[?25h"
 """What ends a progress bar on a terminal: its line is emptied, the cursor is shown again."""
 
 _received: int | None = None
+_last_acts: list[Callable[[], None]] = []
+_LAST_SECONDS = 3.0
+"""For all of them together."""
 
 
 @contextmanager
@@ -41,6 +46,30 @@ def answered(grace: float = 10.0) -> Iterator[None]:
         if _received is not None:
             watch.say()
             sys.exit(128 + _received)
+
+
+@contextmanager
+def before_the_end(act: Callable[[], None]) -> Iterator[None]:
+    """Where an interrupt ends this process within the block, ``act`` is done first: quickly, in another thread, while
+    the main one may be anywhere. Where it ends the block alone, the main thread does it.
+
+    What has to be set right is thus done once or twice, and never by a process that goes on.
+    """
+    _last_acts.append(act)
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        act()
+        raise
+    finally:
+        _last_acts.remove(act)
+
+
+def this_process() -> str:
+    """What records of runs call this process, so that its death can be noticed."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def raise_if_received() -> None:
@@ -117,4 +146,13 @@ class _Watch:
 
     def end(self) -> None:
         self.say()
+        acts = threading.Thread(target=_put_away, daemon=True)
+        acts.start()
+        acts.join(_LAST_SECONDS)
         os._exit(128 + (_received or 0))
+
+
+def _put_away() -> None:
+    for act in reversed(_last_acts):
+        with suppress(Exception):
+            act()

@@ -7,11 +7,14 @@ import re
 import shutil
 import socket
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
+from peace_pipeline.interrupts import before_the_end, this_process
 from peace_pipeline.lake import Lake
 
 PROCESS_TAG = "peace/process"
@@ -19,6 +22,7 @@ _SERVER_TAG = ".dagster/grpc_info"
 """Dagster's tag that names the code server of a run; one reached by a socket is on this machine."""
 
 
+_UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
 _NEEDED = 1 << 16
 """Bytes without which there is no use in beginning."""
 _TO_THE_TERMINAL = {
@@ -49,7 +53,19 @@ def open_instance(lake: Lake) -> dg.DagsterInstance:
 
 def process_tag() -> dict[str, str]:
     """A run tag that names this process, so that its death can be noticed."""
-    return {PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}"}
+    return {PROCESS_TAG: this_process()}
+
+
+@contextmanager
+def canceled_by_interrupts(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Around runs of this process: one that an interrupt leaves unfinished is marked as canceled."""
+
+    def cancel() -> None:
+        for run in instance.get_runs(dg.RunsFilter(tags=process_tag(), statuses=_UNFINISHED)):
+            instance.report_run_canceled(run, "interrupted")
+
+    with before_the_end(cancel):
+        yield
 
 
 def bury_dead_runs(instance: dg.DagsterInstance) -> None:
@@ -57,8 +73,7 @@ def bury_dead_runs(instance: dg.DagsterInstance) -> None:
 
     A `peace run` or a `make ui` that was killed leaves both behind; nothing else in Dagster notices.
     """
-    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
-    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
+    for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
         pid = _process_of(instance, run)
         if pid is not None and not _alive(pid):
             instance.report_run_failed(run, f"its process {pid} is gone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from peace_pipeline.assets.sensors import stale_batches
 from peace_pipeline.definitions import Pass, defs
 from peace_pipeline.encoder.settings import Settings
 from peace_pipeline.encoder.store import own_version, packaged_version
+from peace_pipeline.lake import Lake
 from peace_pipeline.resources import LakeResource
 from peace_pipeline.resources.instance import PROCESS_TAG, bury_dead_runs, open_instance
 from tests.pipeline import NETWORKS, Workplace, environment, own, place, write_networks
@@ -214,3 +216,49 @@ def break_contract(path: Path) -> None:
     statuses = ["unheard-of", *table["status"].to_pylist()[1:]]
     position = table.schema.get_field_index("status")
     pq.write_table(table.set_column(position, table.schema.field("status"), pa.array(statuses)), path)
+
+
+BEGINS = """
+import sys, time
+from pathlib import Path
+import dagster as dg
+from peace_pipeline.interrupts import answered
+from peace_pipeline.lake import Lake
+from peace_pipeline.resources.instance import canceled_by_interrupts, open_instance, process_tag
+
+@dg.op
+def step():
+    print("begun", flush=True)
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            if sys.argv[2] == "1":
+                raise
+
+@dg.job
+def job():
+    step()
+
+with answered():
+    instance = open_instance(Lake(Path(sys.argv[1])))
+    with canceled_by_interrupts(instance):
+        job.execute_in_process(instance=instance, tags=process_tag(), raise_on_error=False)
+"""
+
+
+@pytest.mark.parametrize(("signals", "status"), [(1, "FAILURE"), (2, "CANCELED")])
+def test_an_interrupt_leaves_no_run_that_counts_as_going_on(lake: Lake, signals: int, status: str) -> None:
+    """Not even the second one, which ends a process whatever it is doing."""
+    command = [sys.executable, "-c", BEGINS, str(lake.root), str(signals)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "begun\n"
+    for _ in range(signals):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    with open_instance(lake) as instance:
+        (run,) = instance.get_runs()
+    assert run.status == dg.DagsterRunStatus[status]

@@ -50,6 +50,15 @@ LEAVES_SLOWLY = """
             self.sleep(2)
     kept = Slow()
 """
+PUTS_AWAY = """
+    with before_the_end(lambda: print("put away", flush=True)):
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            if not stubborn:
+                raise
+        time.sleep(60)
+"""
 ASKS = """
     try:
         time.sleep(60)
@@ -64,7 +73,7 @@ def start(body: str, *, grace: float = 60) -> subprocess.Popen[str]:
     """A process that runs ``body`` while interrupts are answered."""
     script = f"""
 import atexit, signal, sys, time
-from peace_pipeline.interrupts import answered, raise_if_received
+from peace_pipeline.interrupts import answered, before_the_end, raise_if_received
 with answered(grace={grace}):
     print("ready", flush=True)
 {body}
@@ -104,6 +113,30 @@ def test_a_second_one_ends_it_at_once(body: str) -> None:
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (130, INTERRUPTED)
+
+
+@pytest.mark.parametrize(("stubborn", "signals", "grace"), [(False, 1, 60), (True, 1, 0.5), (True, 2, 60)])
+def test_what_is_to_be_done_before_the_end_is_done(stubborn: bool, signals: int, grace: float) -> None:
+    process = start(f"    stubborn = {stubborn}{PUTS_AWAY}", grace=grace)
+    for _ in range(signals):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "put away\n", INTERRUPTED)
+
+
+def test_nothing_is_put_away_by_a_process_that_goes_on() -> None:
+    process = start("    with before_the_end(lambda: print('put away')):\n        pass")
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_what_is_to_be_done_before_the_end_has_little_time() -> None:
+    process = start(f"    with before_the_end(lambda: time.sleep(60)):{SWALLOWS.replace('    ', '        ')}")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     assert end(process) == (130, INTERRUPTED)
 

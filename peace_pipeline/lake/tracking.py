@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
+from peace_pipeline.interrupts import before_the_end, this_process
 from peace_pipeline.lake.root import Lake
 
-RUNNING, KILLED = "RUNNING", "KILLED"
+RUNNING, FAILED, KILLED = "RUNNING", "FAILED", "KILLED"
+_PROCESS = "process"
+"""The tag that says which process records a run."""
 
 
 def experiment(lake: Lake, name: str) -> str:
@@ -32,28 +36,37 @@ def recorded(
 ) -> Iterator[str]:
     """Around what a new run of an experiment records, or what goes on with ``run_id``; gives its id.
 
-    It is FINISHED at the end, FAILED after an error and KILLED after an interrupt. Within the block MLflow's own
-    functions write to it.
+    It is FINISHED at the end, FAILED after an error and KILLED after an interrupt, whenever that comes. Within the
+    block MLflow's own functions write to it.
     """
     import mlflow
 
     mlflow.set_tracking_uri(lake.mlflow_uri)
-    with mlflow.start_run(run_id, experiment(lake, name), run_name, tags=dict(tags or {})) as run:
+    own, number = this_process(), experiment(lake, name)
+    with before_the_end(partial(bury_dead_runs, lake, name, own)):
+        if run_id:
+            mlflow.MlflowClient().set_tag(run_id, _PROCESS, own)
         try:
+            run = mlflow.start_run(run_id, number, run_name, tags={**(tags or {}), _PROCESS: own})
             yield run.info.run_id
+            mlflow.end_run()
         except Exception:
+            mlflow.end_run(FAILED)
             raise
         except BaseException:
             mlflow.end_run(KILLED)
             raise
 
 
-def bury_dead_runs(lake: Lake, name: str) -> None:
-    """Mark as KILLED the runs of an experiment that still count as running; for a process that alone may run one."""
+def bury_dead_runs(lake: Lake, name: str, process: str | None = None) -> None:
+    """Mark as KILLED the runs of an experiment that still count as running, those of a ``process`` or, for one that
+    alone may run any, all."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(lake.mlflow_uri)
-    for run in client.search_runs([experiment(lake, name)], f"attributes.status = '{RUNNING}'"):
+    client, wanted = MlflowClient(lake.mlflow_uri), f"attributes.status = '{RUNNING}'"
+    if process:
+        wanted += f" and tags.{_PROCESS} = '{process}'"
+    for run in client.search_runs([experiment(lake, name)], wanted):
         client.set_terminated(run.info.run_id, KILLED)
 
 

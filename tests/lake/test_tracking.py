@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -33,6 +36,39 @@ def test_a_run_ends_as_its_block(lake: Lake) -> None:
         assert again == bad
         assert status(lake, bad) == "RUNNING"
     assert status(lake, bad) == "FINISHED"
+
+
+BEGINS = """
+import sys
+from pathlib import Path
+import mlflow
+from peace_pipeline.interrupts import answered
+from peace_pipeline.lake import Lake
+from peace_pipeline.lake.tracking import recorded
+started = mlflow.start_run
+def start_run(*given, **named):
+    started(*given, **named)
+    print("begun", flush=True)
+    import time
+    time.sleep(60)
+mlflow.start_run = start_run
+with answered(), recorded(Lake(Path(sys.argv[1])), "trials", "one"):
+    pass
+"""
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_an_interrupt_at_any_moment_leaves_no_run_that_counts_as_running(lake: Lake, signals: int) -> None:
+    command = [sys.executable, "-c", BEGINS, str(lake.root)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "begun\n"
+    for _ in range(signals):
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    (run,) = mlflow.MlflowClient(lake.mlflow_uri).search_runs([experiment(lake, "trials")])
+    assert run.info.status == "KILLED"
 
 
 def test_runs_that_no_process_works_on(lake: Lake) -> None:
