@@ -138,8 +138,9 @@ class TrainingSet(torch.utils.data.Dataset[Views]):
         answers: list[Answers | None] = []
         member: list[int] = []
         broken: list[bool] = []
-        labels = _Labels(self.attributes.task, self.pairs.relabelled, chance)
-        for held in self.networks.select([*chain.from_iterable(hands), *alone]):
+        drawn = self.networks.select([*chain.from_iterable(hands), *alone])
+        labels = _Labels(self.attributes.task, self.pairs.relabelled, chance, drawn)
+        for held in drawn:
             held = labels.permuted(held)
             parts = [self._copy(held.stack, chance)]
             twins = [row for row, number in enumerate(held.numbers) if number in firsts]
@@ -228,20 +229,22 @@ class TrainingSet(torch.utils.data.Dataset[Views]):
 
 
 class _Labels:
-    """Permutations of the outputs of tasks, each drawn when it is first needed; some tasks keep theirs."""
+    """Permutations of the outputs of tasks, each drawn when it is first needed; some tasks keep theirs, and so do those
+    of which a network is ``drawn`` that lacks some of its outputs."""
 
-    def __init__(self, task: np.ndarray, share: float, chance: torch.Generator) -> None:
+    def __init__(
+        self, task: np.ndarray, share: float, chance: torch.Generator, drawn: Sequence[Held]
+    ) -> None:
         self.task, self.share, self.chance = task, share, chance
+        self.kept = {int(task[number]) for held in drawn if _lacks_outputs(held) for number in held.numbers}
         self.found: dict[tuple[int, int], torch.Tensor] = {}
 
     def permuted(self, held: Held) -> Held:
         """The networks with the outputs of their tasks permuted, in their answers and in the layers that write them."""
         outputs = _outputs(held.stack.wiring)
-        if outputs is None:
+        if outputs is None or _lacks_outputs(held):
             return held
         size = held.stack.wiring.groups[outputs].entries
-        if held.answers and held.answers.outputs.shape[2] != size:
-            return held
         index = torch.stack([self._of(int(self.task[number]), size) for number in held.numbers])
         tensors = dict(held.stack.tensors)
         for wired in held.stack.wiring.writers(outputs):
@@ -251,7 +254,7 @@ class _Labels:
         return Held(held.numbers, held.stack.with_tensors(tensors), answers)
 
     def _of(self, task: int, size: int) -> torch.Tensor:
-        if task < 0:
+        if task < 0 or task in self.kept:
             return torch.arange(size)
         if (task, size) not in self.found:
             kept = torch.rand((), generator=self.chance) >= self.share
@@ -268,6 +271,16 @@ def _outputs(wiring: Wiring) -> str | None:
             plain = all(wired.out.dim == 0 and wired.out.block == 1 for wired in writers)
             return group.name if plain and not group.bases else None
     return None
+
+
+def _lacks_outputs(held: Held) -> bool:
+    """Whether the encoder is given some of many outputs alone, or answers are of others than those that are written."""
+    outputs = _outputs(held.stack.wiring)
+    if outputs is None:
+        return False
+    group = held.stack.wiring.groups[outputs]
+    answered = held.answers is None or held.answers.outputs.shape[2] == group.entries
+    return group.entries != group.full_size or not answered
 
 
 def _padded(answers: Answers | None, rows: int) -> Answers | None:

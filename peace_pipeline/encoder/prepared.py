@@ -91,6 +91,11 @@ class Prepared:
         """Values of each network's weights."""
         return [self._alike[place.signature].weights.width for place in self._places]
 
+    @property
+    def answer_sizes(self) -> list[int]:
+        """Values of each network's answers."""
+        return [prod(place.asked[1:]) if place.asked else 0 for place in self._places]
+
     def add(self, stack: Stack, answers: Answers | None) -> None:
         """Keep the networks of a stack, and what they answer."""
         signature = stack.wiring.signature

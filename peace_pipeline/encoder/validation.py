@@ -18,12 +18,18 @@ _AT_ONCE = 256
 
 
 class Validation:
-    """Each network's neighbours of other runs; those of the same task with true labels are relevant."""
+    """Each network's neighbours of other runs; those of the same task with true labels are relevant.
 
-    def __init__(self, networks: Prepared, members: Mapping[str, Listing]) -> None:
+    Networks are embedded together that have about ``values`` weights and answers at most, or one that has more.
+    """
+
+    def __init__(self, networks: Prepared, members: Mapping[str, Listing], values: int = 4_000_000) -> None:
         self.networks = networks
         own = Attributes.of([members[key] for key in networks.keys])
         self._order = np.argsort(networks.signatures, kind="stable")
+        sizes = np.array(networks.sizes, int) + np.array(networks.answer_sizes, int)
+        ends = np.cumsum(np.maximum(sizes[self._order], values // _AT_ONCE))
+        self.chunks = np.split(self._order, np.flatnonzero(np.diff((ends - 1) // values)) + 1)
         own = own.at(self._order)
         a, b = own.at((slice(None), None)), own.at(None)
         true_labels = ~(a.shuffled | b.shuffled)
@@ -44,8 +50,8 @@ class Validation:
         order, ran = [], []
         encoder.eval()
         with torch.no_grad():
-            for start in range(0, len(self._order), _AT_ONCE):
-                held = self.networks.select(self._order[start : start + _AT_ONCE].tolist())
+            for numbers in self.chunks:
+                held = self.networks.select(numbers.tolist())
                 answers = [each.answers and each.answers.to(device, torch.float32) for each in held]
                 senses = encoder.perceived([each.stack.to(device) for each in held], answers)
                 found[BOTH].append(encoder.joined(senses).networks)

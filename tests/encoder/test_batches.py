@@ -16,6 +16,7 @@ import torch
 from peace_pipeline.encoder.batches import HAND, Masks, TrainingSet, Views
 from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.encoder.inputs import encoder_input
+from peace_pipeline.encoder.pair_rule import Attributes
 from peace_pipeline.encoder.pairs import Partners
 from peace_pipeline.encoder.prepared import Prepared
 from peace_pipeline.encoder.settings import PairSettings
@@ -145,6 +146,27 @@ def test_a_task_is_relabelled_as_a_whole(tmp_path: Path) -> None:
                 assert orders.setdefault(number % 3, tuple(order.tolist())) == tuple(order.tolist())
     assert orders[2] == (0, 1, 2, 3), "without a task outputs keep their places"
     assert orders[0] != orders[1]
+
+
+def test_a_task_keeps_its_labels_where_a_network_lacks_some_outputs(tmp_path: Path) -> None:
+    """Of many outputs the encoder is given some: others of the task would be relabelled in another way."""
+    members = {f"m{i}": listing(f"m{i}", task=("digits", "animals")[i % 2]) for i in range(6)}
+    training = training_set(tmp_path, members, pairs=PLAIN.model_copy(update={"relabelled": 1.0}))
+    (stack,) = stacked(networks_of("resnet", 1, dtype=torch.float32))
+    training.networks.add(encoder_input(stack, EncoderConfig(), most_units=3), answers(1))
+    listed = [*members.values(), listing("m6", task="digits")]
+    training.attributes = Attributes.of(listed)
+    batch = training.views([[0, 2, 4], [1, 3, 5], [6]], chance())
+    kept = {}
+    for stack, told in zip(batch.stacks, batch.answers, strict=True):
+        assert told is not None
+        for key, outputs in zip(stack.keys, told.outputs, strict=True):
+            number = training.networks.keys.index(key)
+            (held,) = training.networks.select([number])
+            assert held.answers is not None
+            if outputs.isfinite().all():
+                kept[number] = torch.equal(outputs, held.answers.outputs[0])
+    assert kept == {0: True, 2: True, 4: True, 6: True, 1: False, 3: False, 5: False}
 
 
 def test_an_epoch_has_every_network_once_in_hands_of_partners(tmp_path: Path) -> None:

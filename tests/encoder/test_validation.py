@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torchmetrics.functional.retrieval import retrieval_average_precision
@@ -93,6 +94,18 @@ def test_validation_is_the_mean_over_networks_of_other_runs_with_true_labels(pre
                 similarity = (known @ known[i])[others] + 2
                 scores.append(retrieval_average_precision(similarity, relevant[others]))
         assert found[name] == pytest.approx(float(torch.stack(scores).mean()), abs=1e-5), name
+
+
+def test_large_networks_and_many_answers_are_embedded_few_at_a_time(prepared: Prepared) -> None:
+    members, encoder = listed(prepared), Encoder()
+    sizes = np.add(prepared.sizes, prepared.answer_sizes)
+    whole, parts = (Validation(prepared, members, values) for values in (10**8, 5000))
+    assert [len(chunk) for chunk in whole.chunks] == [len(prepared)]
+    assert 3 < len(parts.chunks) < len(prepared)
+    assert all(len(chunk) == 1 or sizes[chunk].sum() < 2 * 5000 for chunk in parts.chunks)
+    assert sorted(np.concatenate(parts.chunks)) == list(range(len(prepared)))
+    expected = whole.mean_average_precisions(encoder, CPU)
+    assert parts.mean_average_precisions(encoder, CPU) == pytest.approx(expected, abs=1e-5)
 
 
 def test_nothing_to_validate_on(tmp_path: Path) -> None:
