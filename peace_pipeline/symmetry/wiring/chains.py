@@ -12,7 +12,9 @@ from peace_pipeline.symmetry.wiring.activations import NOT_POOLED, activation
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.couplings import Coupling, Couplings, comes_later
 from peace_pipeline.symmetry.wiring.families.lora import wire_pairs
-from peace_pipeline.symmetry.wiring.symmetries import FLIP, LINEAR, SCALE, SIGN
+from peace_pipeline.symmetry.wiring.families.recurrent import cells
+from peace_pipeline.symmetry.wiring.recurrences import Recurrence, recurrence
+from peace_pipeline.symmetry.wiring.symmetries import FLIP, LINEAR, PERMUTE, SCALE, SIGN
 from peace_pipeline.symmetry.wiring.types import (
     CHAIN,
     FIXED,
@@ -71,11 +73,14 @@ def partial(layers: list[Layer], config: Mapping[str, Any]) -> Wiring | None:
     """The wiring of a network some of whose layers follow another, each other axis a group of its own; ``None`` where
     none does."""
     couplings = Couplings(layer for layer in layers if layer.kind not in ("lora_a", "lora_b"))
-    if not couplings.of_writer:
+    states = recurrence(layers)
+    if not couplings.of_writer and not states:
         return None
     builder = WiringBuilder(layers, config)
+    last = _wire_recurrence(builder, states) if states else ""
     for layer in _in_order(layers, couplings):
-        _wire_part(builder, layer, couplings)
+        if not states or layer.name not in states.layers:
+            _wire_part(builder, layer, couplings, last if states and states.reader == layer.name else None)
     try:
         wire_pairs(builder)
         return builder.wiring(CHAIN, assumes=(ONE_AFTER_THE_OTHER, *couplings.assumes))
@@ -194,8 +199,15 @@ def _in_order(layers: Sequence[Layer], couplings: Couplings) -> Iterator[Layer]:
                 yield each
 
 
-def _wire_part(builder: WiringBuilder, layer: Layer, couplings: Couplings) -> None:
-    """Wire a layer, and what stands between it and its reader."""
+def _wire_recurrence(builder: WiringBuilder, states: Recurrence) -> str:
+    """Wire a recurrent module; the state of its last layer, of which something is known where one layer reads it."""
+    gates = next((gates for gates in ("ifgo", "rzn") if f"{states.at}hh_l0.{gates[0]}" in builder), "")
+    source = builder.group(f"{states.at}input", kind=INDEPENDENT)
+    return cells(builder, states.at, source, (PERMUTE,) if states.reader else (), gates)
+
+
+def _wire_part(builder: WiringBuilder, layer: Layer, couplings: Couplings, read: str | None = None) -> None:
+    """Wire a layer, which may ``read`` a group that is there, and what stands between it and its reader."""
     name, shape = layer.name, layer.shape
     found, above = couplings.of_writer.get(name), couplings.of_reader.get(name)
     out = _written(builder, layer, found) if found else builder.group(f"{name}.out", kind=INDEPENDENT)
@@ -205,7 +217,7 @@ def _wire_part(builder: WiringBuilder, layer: Layer, couplings: Couplings) -> No
     width = shape[0 if name in couplings.turned else 1]
     own = builder.group(f"{name}.in", kind=INDEPENDENT if width > 1 else FIXED)
     norm = found.norm if found else None
-    read = (above.later or above.writer) if above else own
+    read = read or ((above.later or above.writer) if above else own)
     if name in couplings.turned:
         builder.turned(name, out, read, norm)
     else:

@@ -30,7 +30,8 @@ RIGHT = """
     norm_of_the_input norm_of_the_output norms_without_gains group_and_instance_norms max_pooling flattened
     pixels_shuffled flattened_sequence convolutional_autoencoder u_net edsr residual_of_sequentials
     denoising_by_subtraction depthwise_separable grouped embeddings_flattened neural_collaborative_filtering
-    tabular_embeddings mixture_of_experts two_best_experts experts_for_two_tasks encoder_after_norms
+    tabular_embeddings lstm_and_head lstm_both_ways lstm_projected gru_max_pooled elman_network
+    convolutional_recurrent mixture_of_experts two_best_experts experts_for_two_tasks encoder_after_norms
     encoder_before_norms encoder_of_words full_transformer decoder_alone units_on_a_sphere
     root_mean_square_units
 """
@@ -46,10 +47,9 @@ LEFT_OPEN = """
     channels_shuffled tokens_of_patches dcgan_generator square_transposed transposed_sequence grouped_transposed
     u_net_that_adds u_net_upsampled resnet_nine squeeze_and_excite temporal_convolutions wavenet_gates
     depthwise_multiplied square_one_by_one bag_of_words matrix_factorisation word_vectors_tied skip_gram
-    convolutions_over_words positions_added lstm_and_head lstm_relu_head lstm_skipped lstm_both_ways
-    lstm_projected gru_max_pooled elman_network words_lstm_all_states language_model_tied cell_in_a_loop
-    sequence_to_sequence convolutional_recurrent experts_in_one_tensor attention_and_head attention_by_hand
-    attention_pooling layer_norm_without_gain units_standardised
+    convolutions_over_words positions_added lstm_relu_head lstm_skipped words_lstm_all_states
+    language_model_tied cell_in_a_loop sequence_to_sequence experts_in_one_tensor attention_and_head
+    attention_by_hand attention_pooling layer_norm_without_gain units_standardised
 """
 """Modules of which names and shapes don't say enough: nothing is claimed."""
 
@@ -180,6 +180,16 @@ def test_what_is_claimed_and_that_it_holds(case: str) -> None:
     found = {group.name: {*group.actions} for group in wiring.groups.values() if group.actions}
     assert (wiring.method, found) == ("chain", expected)
     assert_module_invariant(module, wiring, torch.randn(5, *shape, dtype=torch.float64))
+
+
+def test_between_the_layers_of_a_recurrent_module_states_have_signs() -> None:
+    """Its head may read them behind an activation."""
+    wiring = wiring_of(PLAIN["lstm_and_head"].build())
+    found = {group.name: {*group.actions} for group in wiring.groups.values() if group.actions}
+    assert found == {"lstm.hh_l0": {"permute", "sign"}, "lstm.hh_l1": {"permute"}}
+    assert [wired.layer.name for wired in wiring.readers("lstm.hh_l1")] == [
+        *(f"lstm.hh_l1.{gate}" for gate in "gifo"), "fc",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.families.registry import family
 from peace_pipeline.symmetry.wiring.symmetries import PERMUTE, SIGN
@@ -12,8 +9,9 @@ from peace_pipeline.symmetry.wiring.types import Axis
 from peace_pipeline.weights.conventions import conventions_of
 from peace_pipeline.weights.conventions.recurrent import GRU, LSTM
 
-_SIGNED = {"lstm": "g", "gru": "n"}
-"""The gate whose tanh makes the state and has its signs; the others only move along with the state's units."""
+_SIGNED = "gn"
+"""Of the gates of LSTM and GRU those whose tanh makes the state and has its signs; the others only move along with the
+state's units."""
 
 
 @family(LSTM, GRU)
@@ -24,39 +22,45 @@ def recurrent(net: WiringBuilder) -> None:
     What stands behind the embedding, and before the linear layer, is known of PEACE's own zoo: nothing. In others it
     may be an activation, so their units there have no signs and are not mixed.
     """
-    signed = _SIGNED[net.config["model_type"]]
-    acts = "linear" if _is_ours(net.config) else None
+    is_ours = "input_shape" in net.config and "num_labels" in net.config
     source = "input"
     if "embedding" in net:
-        source = net.hidden("embedding", acts)
+        source = net.hidden("embedding", "linear" if is_ours else None)
         net.table("embedding", "vocabulary", source)
-    at = net.prefix("hh_l0")
+    last = (PERMUTE, SIGN) if is_ours else (PERMUTE,)
+    gates = conventions_of(net.config).gates
+    net.dense("fc", "output", cells(net, net.prefix("hh_l0"), source, last, gates))
+
+
+def cells(net: WiringBuilder, at: str, source: str, last: tuple[str, ...], gates: str) -> str:
+    """Wire the layers of a recurrent module (``at`` stands before their names) that reads ``source``; the state of its
+    last layer, which has the actions ``last``. Without ``gates`` it is a plain one of unknown activation (Elman 1990).
+    """
     layers = net.numbered(f"{at}hh_l")
     for layer in layers:
         ways = [layer.removeprefix(f"{at}hh") + direction for direction in ("", "_reverse")]
-        is_bare = acts is not None or layer != layers[-1]
-        states = [_cell(net, at, way, source, is_bare) for way in ways if f"{at}hh{way}.{signed}" in net]
+        inner = (PERMUTE, SIGN) if gates else (PERMUTE,)
+        actions = last if layer == layers[-1] else inner
+        present = [way for way in ways if f"{at}hh{way}{gates and f'.{gates[0]}'}" in net]
+        states = [_cell(net, at, way, source, actions, gates) for way in present]
         source = states[0] if len(states) == 1 else net.joined(f"{layer}.both", states)
-    net.dense("fc", "output", source)
+    return source
 
 
-def _is_ours(config: Mapping[str, Any]) -> bool:
-    """Whether a config.json is one of PEACE's own zoo, which says what the inputs are like."""
-    return "input_shape" in config and "num_labels" in config
-
-
-def _cell(net: WiringBuilder, at: str, way: str, source: str, is_bare: bool) -> str:
-    """One layer in one direction; the state that it writes, which may be projected (Sak et al. 2014). ``is_bare``: it
-    is read as it is."""
-    signed, gates = _SIGNED[net.config["model_type"]], conventions_of(net.config).gates
+def _cell(net: WiringBuilder, at: str, way: str, source: str, actions: tuple[str, ...], gates: str) -> str:
+    """One layer in one direction; the state that it writes, which has these ``actions`` and may be projected (Sak et
+    al. 2014)."""
     hidden, projection = f"{at}hh{way}", f"{at}hr{way}"
     is_projected = projection in net
-    cell = net.group(hidden, PERMUTE, *((SIGN,) if is_bare or is_projected else ()))
-    state = net.hidden(projection, "linear" if is_bare else None) if is_projected else cell
+    cell = net.group(hidden, *((PERMUTE, SIGN) if is_projected else actions))
+    state = cell
+    if is_projected:
+        state = net.hidden(projection, "linear") if SIGN in actions else net.group(projection, *actions)
     for part, reads in ((f"{at}ih{way}", source), (hidden, state)):
-        net.dense(f"{part}.{signed}", cell, reads)
-        for gate in gates.replace(signed, ""):
-            net.dense(f"{part}.{gate}", Axis(cell, charge=0), reads)
+        if not gates:
+            net.dense(part, cell, reads)
+        for gate in sorted(gates, key=lambda gate: gate not in _SIGNED):
+            net.dense(f"{part}.{gate}", cell if gate in _SIGNED else Axis(cell, charge=0), reads)
     if is_projected:
         net.dense(projection, state, cell)
     return state
