@@ -22,7 +22,7 @@ from peace_pipeline.symmetry.wiring.types import WiredLayer, Wiring, WiringMisma
 from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint, weight_files
 from peace_pipeline.weights.errors import UnreadableCheckpoint, memory_errors
 from peace_pipeline.weights.formats.safetensors import SafetensorsFile
-from peace_pipeline.weights.logical import LogicalTensors, logical
+from peace_pipeline.weights.logical import LogicalTensors, logical, recognised
 from peace_pipeline.weights.sampled_copy import NAME as SAMPLED
 from peace_pipeline.weights.sampled_copy import fetch_sampled, open_sampled
 from peace_pipeline.zoo import files
@@ -57,9 +57,13 @@ class OpenNetwork:
         Raises:
             UnreadableCheckpoint: where nothing in it is a layer, or weights are quantised in a way that is not read.
         """
-        found = logical(checkpoint, config)
+        known = recognised(checkpoint.tensors.values(), config, checkpoint.settings)
         try:
-            wiring, reason = explained_wiring(found.tensors.values(), config)
+            found = logical(checkpoint, known.config)
+            wiring, reason = explained_wiring(found.tensors.values(), known.config)
+            if known.assumes and wiring.method != "family":
+                found = logical(checkpoint, config)
+                wiring, reason = explained_wiring(found.tensors.values(), config)
         except WiringMismatch as error:
             raise UnreadableCheckpoint(str(error)) from error
         return cls(checkpoint, found, wiring, reason, config, folder)

@@ -27,7 +27,9 @@ from peace_pipeline.weights.tensors import (
     MAX_DIMENSIONS,
     MAX_NAME,
     MAX_TENSORS,
+    Described,
     InPieces,
+    Settings,
     TensorFile,
     TensorInfo,
     dtype_name,
@@ -38,12 +40,16 @@ from peace_pipeline.zoo import files
 class Checkpoint:
     """The tensors of a model, which may be spread over several ``files`` (shards), by their names.
 
+    ``settings`` is what they say of the network, where their format is one that does.
+
     Raises:
         UnreadableCheckpoint: where two have one name, there are too many, or none is floating-point.
     """
 
-    def __init__(self, parts: Mapping[str, TensorFile]) -> None:
+    def __init__(self, parts: Mapping[str, TensorFile], settings: Settings | None = None) -> None:
         self.files = parts
+        described = (part.settings for part in parts.values() if isinstance(part, Described))
+        self.settings = next(described, {}) if settings is None else settings
         self.tensors: dict[str, TensorInfo] = {}
         self._owner: dict[str, TensorFile] = {}
         for path, part in parts.items():
@@ -138,7 +144,7 @@ def open_checkpoint(paths: Iterable[Path], budget: int | None = None) -> Iterato
     with ExitStack() as stack:
         parts: Mapping[str, TensorFile] = {path.name: stack.enter_context(open_file(path)) for path in paths}
         whole = Checkpoint(parts)
-        yield whole if budget is None else Checkpoint(sample(parts, budget))
+        yield whole if budget is None else Checkpoint(sample(parts, budget), whole.settings)
 
 
 def finite(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:

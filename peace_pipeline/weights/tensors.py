@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -86,6 +86,19 @@ class InPieces(Protocol):
 
     def pieces(self, name: str) -> Iterator[torch.Tensor]:
         """The values of a tensor in order, as flat tensors."""
+
+
+Settings = Mapping[str, str | int | float | None]
+"""The metadata of a GGUF file by key; ``None`` where a value is a list or a long text."""
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A weight file that says of what network it is."""
+
+    @property
+    def settings(self) -> Settings:
+        """What it says."""
 
 
 @runtime_checkable

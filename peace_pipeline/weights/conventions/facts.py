@@ -5,10 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 ONE_BY_ONE, BY_HEAD, BY_CONFIG, STAYS_FUSED = "one by one", "by head", "by config", ""
 """All queries, then all keys, then all values; or those of one key's heads, then the next; or as the config says; or
 nobody knows how."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a checkpoint without a config.json is known by: the ``names`` of some weights, whatever stands before them.
+
+    ``heads`` is a config's key for a number of heads → the weight whose rows are the entries of all of them; ``keys``
+    the key, and the weight, of heads of keys, where these may be fewer. ``config`` is what else a config would say.
+    ``language`` is what stands before the names in a language model whose head may be tied (in any: nothing).
+    """
+
+    names: tuple[str, ...]
+    heads: Mapping[str, str] = field(default_factory=dict)
+    keys: tuple[str, str] | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    language: str | None = None
 
 
 @dataclass(frozen=True)
@@ -18,7 +35,7 @@ class Conventions:
     ``model_types`` are what config.json calls it, ``timm`` what timm's ``architecture`` begins with (a regular
     expression). ``fused`` is the name of a module that holds queries, keys and values → how they are laid out.
     ``gains_less_one`` are the norms that are stored as what they exceed one by. ``gates`` are those of a recurrent
-    cell, in their order.
+    cell, in their order. ``marks`` are what its checkpoints are known by without a config.
     """
 
     model_types: tuple[str, ...] = ()
@@ -32,6 +49,7 @@ class Conventions:
     """Whether all queries share one key head unless the config says otherwise."""
     gains_less_one: re.Pattern[str] | None = None
     gates: str = ""
+    marks: tuple[Marks, ...] = ()
 
 
 CONVENTIONS: dict[str, Conventions] = {}

@@ -2,11 +2,21 @@
 
 import re
 
-from peace_pipeline.weights.conventions.facts import Conventions, declare
+from peace_pipeline.weights.conventions.facts import Conventions, Marks, declare
+from peace_pipeline.weights.conventions.llama import HEADS, KEYS
 
 _NORMS = re.compile(
     r"(?:.*\.)?(?:(?:input|(?:pre|post)_(?:attention|feedforward))_layernorm|(?:[qk]_)?norm)\.weight"
 )
 
-GEMMA = declare(Conventions(("gemma", "gemma2", "gemma3_text"), tied_by_default=True, gains_less_one=_NORMS))
+_NAMES = ("layers.0.pre_feedforward_layernorm.weight", "layers.0.post_feedforward_layernorm.weight")
+
+GEMMA = declare(
+    Conventions(
+        ("gemma", "gemma2", "gemma3_text"),
+        tied_by_default=True,
+        gains_less_one=_NORMS,
+        marks=(Marks(_NAMES, HEADS, KEYS, {"model_type": "gemma2"}, language="model."),),
+    )
+)
 OF_IMAGES_AND_TEXTS = declare(Conventions(("gemma3",), gains_less_one=_NORMS))

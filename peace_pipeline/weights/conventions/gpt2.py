@@ -1,6 +1,15 @@
 """GPT-2 and what shares its modules (Radford et al. 2019)."""
 
-from peace_pipeline.weights.conventions.facts import Conventions, declare
+from peace_pipeline.weights.conventions.facts import Conventions, Marks, declare
 
-GPT2 = declare(Conventions(("gpt2",), tied_by_default=True, conv1d=True))
+_NAMES = ("wte.weight", "wpe.weight", "h.0.ln_1.weight", "h.0.mlp.c_fc.weight", "h.0.attn.c_proj.weight")
+
+GPT2 = declare(
+    Conventions(
+        ("gpt2",),
+        tied_by_default=True,
+        conv1d=True,
+        marks=(Marks(_NAMES, {"n_head": "h.0.attn.c_proj.weight"}, language=""),),
+    )
+)
 OTHERS = declare(Conventions(("openai-gpt", "imagegpt", "decision_transformer"), conv1d=True))

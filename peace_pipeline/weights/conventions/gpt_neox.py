@@ -1,6 +1,14 @@
 """GPT-NeoX and Pythia (Black et al. 2022)."""
 
-from peace_pipeline.weights.conventions.facts import BY_HEAD, Conventions, declare
+from peace_pipeline.weights.conventions.facts import BY_HEAD, Conventions, Marks, declare
 
-GPT_NEOX = declare(Conventions(("gpt_neox",), fused={"query_key_value": BY_HEAD}))
+_NAMES = ("embed_in.weight", "layers.0.attention.dense.weight", "layers.0.mlp.dense_h_to_4h.weight")
+
+GPT_NEOX = declare(
+    Conventions(
+        ("gpt_neox",),
+        fused={"query_key_value": BY_HEAD},
+        marks=(Marks(_NAMES, {"num_attention_heads": "layers.0.attention.dense.weight"}),),
+    )
+)
 JAPANESE = declare(Conventions(("gpt_neox_japanese",), fused={"query_key_value": BY_HEAD}))

@@ -1,6 +1,20 @@
 """T5 (Raffel et al. 2020) and its multilingual kin."""
 
-from peace_pipeline.weights.conventions.facts import Conventions, declare
+from peace_pipeline.weights.conventions.facts import Conventions, Marks, declare
 
-T5 = declare(Conventions(("t5",), tied_by_default=True))
+_ATTENTION = "encoder.block.0.layer.0.SelfAttention"
+
+T5 = declare(
+    Conventions(
+        ("t5",),
+        tied_by_default=True,
+        marks=(
+            Marks(
+                (f"{_ATTENTION}.q.weight", f"{_ATTENTION}.relative_attention_bias.weight"),
+                {"num_heads": f"{_ATTENTION}.q.weight"},
+                language="",
+            ),
+        ),
+    )
+)
 MULTILINGUAL = declare(Conventions(("mt5", "umt5")))

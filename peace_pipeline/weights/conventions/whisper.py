@@ -1,5 +1,19 @@
 """Whisper (Radford et al. 2023)."""
 
-from peace_pipeline.weights.conventions.facts import Conventions, declare
+from peace_pipeline.weights.conventions.facts import Conventions, Marks, declare
 
-WHISPER = declare(Conventions(("whisper",), tied_by_default=True))
+_QUERIES = "{}.layers.0.self_attn.q_proj.weight"
+
+WHISPER = declare(
+    Conventions(
+        ("whisper",),
+        tied_by_default=True,
+        marks=(
+            Marks(
+                ("encoder.conv1.weight", "encoder.embed_positions.weight", _QUERIES.format("encoder")),
+                {f"{part}_attention_heads": _QUERIES.format(part) for part in ("encoder", "decoder")},
+                language="model.",
+            ),
+        ),
+    )
+)

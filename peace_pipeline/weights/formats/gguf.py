@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -24,7 +24,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from peace_pipeline.weights.errors import CorruptFile, DuplicateTensor, ExcessiveSize, UnsupportedFormat
 from peace_pipeline.weights.local_blob import Blob, local_blob
-from peace_pipeline.weights.tensors import MAX_DIMENSIONS, MAX_TENSORS, TensorInfo, dtype_name
+from peace_pipeline.weights.tensors import MAX_DIMENSIONS, MAX_TENSORS, Settings, TensorInfo, dtype_name
 
 MAX_SETTINGS = 100_000
 MAX_ITEMS = 5_000_000
@@ -75,8 +75,6 @@ _SHARD = re.compile(r"-\d{5}(-of-\d{5}\.gguf)$", re.IGNORECASE)
 _ATTENTION = re.compile(r"blk\.\d+\.attn_([qk])\.(weight|bias)")
 
 Setting = str | int | float
-Settings = Mapping[str, Setting | None]
-"""The metadata by key; ``None`` where it is a list or a long text."""
 
 
 @dataclass(frozen=True)

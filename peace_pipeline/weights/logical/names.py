@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from peace_pipeline.weights.conventions import conventions_of
+from peace_pipeline.weights.logical.spellings import spelled
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.weights.views import Views
 
@@ -82,7 +83,8 @@ def _is_buffer(name: str, info: TensorInfo) -> bool:
 
 
 def respelled(views: Views) -> Views:
-    """Views under the names that one layer's tensors have in PyTorch, ``layer.weight`` and ``layer.bias``."""
+    """Views under the names that the tables of families know, ``layer.weight`` and ``layer.bias``."""
+    views = dict(zip(spelled(list(views)), views.values(), strict=True))
     result: Views = {}
     for name, view in views.items():
         logical = _respelled(name)
