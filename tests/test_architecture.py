@@ -67,6 +67,7 @@ TESTED_BY = {
     "weights/test_formats": "weights/formats/registry weights/formats/safetensors weights/inventory",
     "weights/test_hostile": "weights/errors weights/formats/zips",
     "weights/logical/test_tensors": "weights/logical/gains weights/logical/names weights/views",
+    "weights/logical/test_recognition": "weights/logical/spellings",
     "weights/test_checkpoint": "weights/local_blob weights/tensors",
     "weights/test_layers": "weights/kinds",
     "weights/test_byte_budget": "weights/sampled_copy",

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from peace_pipeline.responses.probes import InputSpec, probes
 from peace_pipeline.responses.runners.model import MOST_INPUTS, CannotRun, Model, Ready, Seen
 from peace_pipeline.responses.runners.registry import load
 from peace_pipeline.responses.standard import NUMBERS, PROBES, VERSION
+from peace_pipeline.weights.logical import recognised
 from peace_pipeline.zoo.source import ALWAYS, AUTO, NEVER
 
 OFF = "responses are off"
@@ -66,11 +67,17 @@ def ready(model: Model, limits: Limits) -> Ready | NotRun:
         if model.checkpoint.sampled:
             raise CannotRun("only a part of its values is here")
         with _reasons():
-            loaded = load(model)
+            loaded = load(_known(model))
             _check(loaded.spec)
         return loaded
     except CannotRun as error:
         return NotRun(model.key, str(error))
+
+
+def _known(model: Model) -> Model:
+    """The model with what its names and shapes say where its config names no network."""
+    known = recognised(model.checkpoint.tensors.values(), model.config, model.checkpoint.settings)
+    return replace(model, config=known.config, is_assumed=bool(known.assumes))
 
 
 def run(networks: Iterable[Ready], limits: Limits) -> Iterator[Response | NotRun]:

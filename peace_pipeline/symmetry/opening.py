@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from peace_pipeline.symmetry.wiring.types import WiredLayer, Wiring, WiringMisma
 from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint, weight_files
 from peace_pipeline.weights.errors import UnreadableCheckpoint, memory_errors
 from peace_pipeline.weights.formats.safetensors import SafetensorsFile
-from peace_pipeline.weights.logical import LogicalTensors, logical, recognised
+from peace_pipeline.weights.logical import LogicalTensors, Recognised, logical, recognised
 from peace_pipeline.weights.sampled_copy import NAME as SAMPLED
 from peace_pipeline.weights.sampled_copy import fetch_sampled, open_sampled
 from peace_pipeline.zoo import files
@@ -62,10 +62,14 @@ class OpenNetwork:
             found = logical(checkpoint, known.config)
             wiring, reason = explained_wiring(found.tensors.values(), known.config)
             if known.assumes and wiring.method != "family":
+                known = Recognised(config)
                 found = logical(checkpoint, config)
                 wiring, reason = explained_wiring(found.tensors.values(), config)
         except WiringMismatch as error:
             raise UnreadableCheckpoint(str(error)) from error
+        if known.assumes:
+            wiring = replace(wiring, assumes=(*wiring.assumes, *known.assumes))
+            reason = f"no config names its family, but all names and shapes are those of {wiring.family}"
         return cls(checkpoint, found, wiring, reason, config, folder)
 
     def in_memory(self, key: str, dtype: torch.dtype = torch.float32) -> Network:

@@ -24,12 +24,16 @@ class CannotRun(Exception):
 
 @dataclass(frozen=True)
 class Model:
-    """An open checkpoint called ``key``, its config.json (which may be empty) and the folder of its files."""
+    """An open checkpoint called ``key``, its config.json (which may be empty) and the folder of its files.
+
+    ``is_assumed``: the config is what names and shapes say, where there is none.
+    """
 
     key: str
     checkpoint: Checkpoint
     config: dict[str, Any]
     folder: Path
+    is_assumed: bool = False
 
 
 @dataclass(frozen=True)

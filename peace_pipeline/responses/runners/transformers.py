@@ -21,6 +21,7 @@ from peace_pipeline.responses.runners.model import (
     read_by_last_linear_layer,
 )
 from peace_pipeline.responses.standard import NUMBERS, TOKENS
+from peace_pipeline.weights.logical import spelled
 
 _IMAGE, _SOUND, _TEXT = 128, 8000, 32
 """Sizes of inputs where any would do: sides of images, samples, tokens."""
@@ -89,10 +90,10 @@ def _cleaned(value: Any) -> Any:
 
 def _filled(kind: Any, config: Any, model: Model) -> nn.Module:
     """The module, built on the meta device and given the checkpoint's tensors by the library's own names for them."""
-    tensors = model.checkpoint.tensors.items()
+    tensors = model.checkpoint.tensors
     state = {
-        name: model.checkpoint.read(name, torch.float32 if info.is_floating else None)
-        for name, info in tensors
+        name: model.checkpoint.read(info.name, torch.float32 if info.is_floating else None)
+        for name, info in zip(spelled(list(tensors)), tensors.values(), strict=True)
     }
     module, told = kind.from_pretrained(
         None,
@@ -105,6 +106,8 @@ def _filled(kind: Any, config: Any, model: Model) -> nn.Module:
     )
     if missing := sorted(told["missing_keys"]):
         raise CannotRun(f"its weights have no {', '.join(missing[:5])}")
+    if model.is_assumed and (other := sorted(told["unexpected_keys"])):
+        raise CannotRun(f"what its {', '.join(other[:5])} are for is not known")
     module.config.return_dict = True
     if hasattr(module.config, "use_cache"):
         module.config.use_cache = False

@@ -18,14 +18,16 @@ class Marks:
 
     ``heads`` is a config's key for a number of heads → the weight whose rows are the entries of all of them; ``keys``
     the key, and the weight, of heads of keys, where these may be fewer. ``config`` is what else a config would say.
-    ``language`` is what stands before the names in a language model whose head may be tied (in any: nothing).
+    ``sizes`` are more keys → a weight and the axis that is so long (or a name up to a number: how many there are).
+    ``language`` is a class of language models, whose head may be tied, and what stands before the names in it.
     """
 
     names: tuple[str, ...]
     heads: Mapping[str, str] = field(default_factory=dict)
     keys: tuple[str, str] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
-    language: str | None = None
+    sizes: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    language: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import re
 
 from peace_pipeline.weights.conventions.facts import Conventions, Marks, declare
-from peace_pipeline.weights.conventions.llama import HEADS, KEYS
+from peace_pipeline.weights.conventions.llama import HEADS, KEYS, SIZES
 
 _NORMS = re.compile(
     r"(?:.*\.)?(?:(?:input|(?:pre|post)_(?:attention|feedforward))_layernorm|(?:[qk]_)?norm)\.weight"
@@ -16,7 +16,7 @@ GEMMA = declare(
         ("gemma", "gemma2", "gemma3_text"),
         tied_by_default=True,
         gains_less_one=_NORMS,
-        marks=(Marks(_NAMES, HEADS, KEYS, {"model_type": "gemma2"}, language="model."),),
+        marks=(Marks(_NAMES, HEADS, KEYS, {"model_type": "gemma2"}, SIZES, ("Gemma2ForCausalLM", "model.")),),
     )
 )
 OF_IMAGES_AND_TEXTS = declare(Conventions(("gemma3",), gains_less_one=_NORMS))

@@ -9,7 +9,7 @@ GPT2 = declare(
         ("gpt2",),
         tied_by_default=True,
         conv1d=True,
-        marks=(Marks(_NAMES, {"n_head": "h.0.attn.c_proj.weight"}, language=""),),
+        marks=(Marks(_NAMES, {"n_head": "h.0.attn.c_proj.weight"}, language=("GPT2LMHeadModel", "")),),
     )
 )
 OTHERS = declare(Conventions(("openai-gpt", "imagegpt", "decision_transformer"), conv1d=True))

@@ -12,7 +12,7 @@ T5 = declare(
             Marks(
                 (f"{_ATTENTION}.q.weight", f"{_ATTENTION}.relative_attention_bias.weight"),
                 {"num_heads": f"{_ATTENTION}.q.weight"},
-                language="",
+                language=("T5ForConditionalGeneration", ""),
             ),
         ),
     )

@@ -12,7 +12,7 @@ WHISPER = declare(
             Marks(
                 ("encoder.conv1.weight", "encoder.embed_positions.weight", _QUERIES.format("encoder")),
                 {f"{part}_attention_heads": _QUERIES.format(part) for part in ("encoder", "decoder")},
-                language="model.",
+                language=("WhisperForConditionalGeneration", "model."),
             ),
         ),
     )

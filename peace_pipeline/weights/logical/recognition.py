@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,9 @@ _WIDTHS = {"inv_freq": 2, "self_attn.q_norm.weight": 1, "self_attn.query_layerno
 """End of a vector's name → entries of a head for each of its values."""
 _COUNTED = "relative_attention_bias.weight"
 """Has a value for each head."""
+
+
+_OF_GGUF = {"rms_norm_eps": "attention.layer_norm_rms_epsilon", "rope_theta": "rope.freq_base"}
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,10 @@ def recognised(
         "tie_word_embeddings": True,
         **marks.config,
     }
-    if marks.language is not None and names.before(marks.names[0]).endswith(marks.language):
-        guess["architectures"] = ["ForCausalLM"]
+    if marks.language is not None and names.before(marks.names[0]).endswith(marks.language[1]):
+        guess["architectures"] = [marks.language[0]]
+    guess |= {key: size for key, (weight, axis) in marks.sizes.items() if (size := names.size(weight, axis))}
+    guess |= _settings(settings or {})
     assumes = [f"it is a {guess['model_type']}, as its names and shapes say"]
     counted = _Heads(names, settings or {}, said)
     for key, count in counted.all(marks).items():
@@ -63,6 +69,13 @@ def recognised(
     if counted.assumed:
         assumes.append(f"its attention has {' and '.join(counted.assumed)}")
     return Recognised(guess | said, tuple(assumes))
+
+
+def _settings(said: Settings) -> dict[str, Any]:
+    """What a GGUF file says beside numbers of heads."""
+    kind = said.get("general.architecture")
+    found = {key: said.get(f"{kind}.{name}") for key, name in _OF_GGUF.items()}
+    return {key: float(f"{value:.7g}") for key, value in found.items() if isinstance(value, float)}
 
 
 def _fitting(names: _Names) -> Iterable[tuple[Conventions, Marks]]:
@@ -92,6 +105,14 @@ class _Names:
     def before(self, end: str) -> str:
         """What stands before an end."""
         return self._full[end].removesuffix(end)
+
+    def size(self, weight: str, axis: int) -> int:
+        """Length of an axis; of a name that ends with a dot, how many numbers come after it."""
+        if weight.endswith("."):
+            numbered = re.compile(rf"(?:.*\.)?{re.escape(weight)}(\d+)\.")
+            return len({found[1] for name in self.shapes if (found := numbered.match(name))})
+        shape = self.shape(weight)
+        return shape[axis] if axis < len(shape) else 0
 
     def shape(self, end: str) -> tuple[int, ...]:
         """The shape of the first name with this end; empty where there is none."""
