@@ -16,7 +16,7 @@ from peace_pipeline.symmetry.group.actions import Action
 from peace_pipeline.symmetry.group.elements import ALL, Element, Strength, Tensors, random_element
 from peace_pipeline.symmetry.group.perturbations import add_noise
 from peace_pipeline.symmetry.opening import LocalModel, OpenNetwork
-from peace_pipeline.symmetry.wiring.symmetries import NORMALISED, PERMUTE, SCALE, SIGN
+from peace_pipeline.symmetry.wiring.symmetries import NORMALISED, PERMUTE, SCALE, SHUFFLE, SIGN
 from peace_pipeline.symmetry.wiring.types import CHAIN, INDEPENDENT, Group, Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import memory_errors
@@ -33,7 +33,8 @@ _BY_FLAG = {
     "--heads": replace(_NOTHING, heads=True),
     "--mix": replace(_NOTHING, mix=True),
 }
-_ROUND_NOTHING = (PERMUTE, SCALE, NORMALISED, SIGN)
+_MOVES = (PERMUTE, SHUFFLE)
+_ROUND_NOTHING = (*_MOVES, SCALE, NORMALISED, SIGN)
 """Actions that are exact in any floating-point format, where factors are powers of two."""
 _STATISTICS = ("mean", "var")
 _LAYERS_AT_HAND = 4
@@ -174,7 +175,7 @@ def _unrounded(wiring: Wiring, network: LogicalTensors) -> Wiring:
     computed |= {part for name in computed for part in wiring.groups[name].parts}
 
     def kept(group: Group) -> tuple[str, ...]:
-        unrounded = (PERMUTE,) if group.name in computed else _ROUND_NOTHING
+        unrounded = _MOVES if group.name in computed else _ROUND_NOTHING
         return tuple(action for action in group.actions if action in unrounded)
 
     groups = {name: replace(group, actions=kept(group)) for name, group in wiring.groups.items()}

@@ -110,7 +110,7 @@ class TransformersSpecimen(Specimen):
 
     def make(self) -> nn.Module:
         config = self.model_class.config_class(**self.settings)
-        return self.model_class._from_config(config, attn_implementation="eager", dtype=torch.float64)
+        return _plain(self.model_class._from_config(config, attn_implementation="eager", dtype=torch.float64))
 
     def config(self) -> Config:
         return json.loads(self.make().config.to_json_string()) | {"architectures": [self.model]}
@@ -124,11 +124,17 @@ class TransformersSpecimen(Specimen):
         )
         if any(report.values()):
             raise ValueError(f"{folder} does not fit {self.model}: {report}")
-        return module.eval().requires_grad_(False)
+        return _plain(module).eval().requires_grad_(False)
 
     def outputs(self, module: nn.Module, inputs: Inputs) -> list[Tensor]:
         found = module(**inputs)
         return [found[name] for name in self.read]
+
+
+def _plain(module: Any) -> Any:
+    """The module with its experts run one after the other: the fused product knows no float64."""
+    module.set_experts_implementation("eager")
+    return module
 
 
 def draw(generator: torch.Generator, *shape: int) -> Tensor:

@@ -17,12 +17,14 @@ from peace_pipeline.symmetry.wiring.symmetries import (
     ROTATE,
     SCALE,
     SHIFT,
+    SHUFFLE,
     SIGN,
 )
 from peace_pipeline.symmetry.wiring.types import PERMUTABLE, Group, WiredLayer, Wiring
 
 MEANINGS = {
     PERMUTE: "its units may stand in any order",
+    SHUFFLE: "the entries of each unit may stand in any order",
     SCALE: "each entry may have a positive factor",
     SIGN: "each entry may have a sign",
     FLIP: "each entry of a sigmoid may have a sign; the readers' biases make up for it",

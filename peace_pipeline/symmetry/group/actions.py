@@ -13,7 +13,7 @@ import torch
 
 from peace_pipeline.symmetry.form.folding import affine
 from peace_pipeline.symmetry.group.elements import Element, Tensors
-from peace_pipeline.symmetry.wiring.symmetries import GAIN, SHIFT
+from peace_pipeline.symmetry.wiring.symmetries import GAIN, SHIFT, SHUFFLE
 from peace_pipeline.symmetry.wiring.types import Axis, WiredLayer, Wiring
 
 Read = Callable[[str], torch.Tensor]
@@ -27,7 +27,8 @@ def inverse(wiring: Wiring, element: Element) -> Element:
     function comes back, and all tensors but those gains and the weights that took them up.
     """
     forth = Action(wiring, element)
-    back = Action(wiring, Element({name: index.argsort(1) for name, index in element.permutations.items()}))
+    orders = {name: forth.undone(name) for name in element.permutations}
+    back = Action(wiring, Element(orders))
     linear = Element(
         back.element.permutations,
         {
@@ -166,11 +167,22 @@ class Action:
         if parts:
             return self._by_part(tensor, dim, over, parts, self._permuted)
         group, index = self.wiring.groups[over.group], self.element.permutations.get(order)
-        if index is None:
-            return tensor
-        if over.bundled:
-            index = index[:, :: group.bundle] // group.bundle
-        return take(tensor, dim, entries(index, group.width * over.block))
+        if index is not None:
+            if over.bundled:
+                index = index[:, :: group.bundle] // group.bundle
+            tensor = take(tensor, dim, entries(index, group.width * over.block))
+        within = self.element.permutations.get(group.name) if SHUFFLE in group.actions else None
+        return tensor if within is None else take(tensor, dim, entries(within, over.block))
+
+    def undone(self, name: str) -> torch.Tensor:
+        """The order that undoes the one of a group: of entries within units, after the units are back."""
+        index = self.element.permutations[name].argsort(1)
+        group = self.wiring.groups[name]
+        units = self.element.permutations.get(self.wiring.order(name))
+        if SHUFFLE not in group.actions or units is None:
+            return index
+        forth = entries(units, group.width)
+        return forth.gather(1, index.gather(1, forth.argsort(1)))
 
     def _mapped(self, tensor: torch.Tensor, dim: int, over: Axis) -> torch.Tensor:
         """A tensor under the group's maps (by charge), whose axis is (maps, n, block)."""

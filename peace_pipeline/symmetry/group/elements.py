@@ -20,6 +20,7 @@ from peace_pipeline.symmetry.wiring.symmetries import (
     ROTATE,
     SCALE,
     SHIFT,
+    SHUFFLE,
     SIGN,
 )
 from peace_pipeline.symmetry.wiring.types import Group, Wiring
@@ -33,7 +34,9 @@ Actions = tuple[str, ...]
 class Element:
     """An element of the symmetry group, for a batch of networks, by group name.
 
-    The new unit i is the old unit ``permutations[i]`` (batch, units); its entries are then mapped by ``maps``
+    The new unit i is the old unit ``permutations[i]`` (batch, units); of a group whose entries are shuffled within its
+    units, which are along another group, the new entry is the one at ``permutations[i]`` (batch, entries) after the
+    units are in their order. Its entries are then mapped by ``maps``
     (batch, maps, n, n: one for all units, for each, or for each bundle of them), multiplied by ``scales`` (batch,
     entries; of any sign) and moved by ``offsets`` (batch, entries). Units of a group that is ``along`` another follow
     its permutation and its maps. Where ``flips`` (batch, entries) is 1 a sigmoid's input has another sign.
@@ -62,6 +65,7 @@ class Strength:
         scales = bool(self.decades)
         wanted = {
             PERMUTE: moves,
+            SHUFFLE: self.permute,
             SCALE: scales,
             NORMALISED: scales,
             SIGN: self.signs,
@@ -71,7 +75,7 @@ class Strength:
 
 
 _ACTIONS = (
-    PERMUTE, SCALE, SIGN, FLIP, MIX, ROTATE, LINEAR, ORTHOGONAL, NORMALISED, GAIN, SHIFT, FREE
+    PERMUTE, SHUFFLE, SCALE, SIGN, FLIP, MIX, ROTATE, LINEAR, ORTHOGONAL, NORMALISED, GAIN, SHIFT, FREE
 )  # fmt: skip
 ALL = Strength(decades=2.0, signs=True, mix=True)
 _GAIN_DECADES = 0.5
@@ -109,6 +113,9 @@ class _Sampler:
     dtype: torch.dtype
 
     def permutation(self, group: Group, actions: Actions) -> torch.Tensor | None:
+        if SHUFFLE in actions:
+            within = self._uniform(group.size, group.width).argsort(2)
+            return (torch.arange(group.size)[:, None] * group.width + within).flatten(1)
         if PERMUTE not in actions:
             return None
         bundles = self._uniform(group.size // group.bundle).argsort(1)

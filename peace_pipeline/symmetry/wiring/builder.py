@@ -210,12 +210,13 @@ class WiringBuilder:
         norms: tuple[str, str] | None = None,
         shared: str | None = None,
         scale: str | None = None,
+        sinks: str | None = None,
     ) -> str:
         """Queries, keys, values and output (their ``names``) of an attention with softmax; the group of its heads.
 
         ``keys``: the number of key heads; ``memory``: what keys and values read; ``rotary``: entries of each head
         that rotary positions turn; ``norms``: of queries and keys; ``shared``: the group of the heads, where other
-        attentions have the same.
+        attentions have the same; ``sinks``: a value for each head, whose part of the attention goes nowhere.
         """
         q, k, v, o = names
         bundle = heads // (keys or heads)
@@ -224,7 +225,8 @@ class WiringBuilder:
         width, value_width = self.rows(q) // heads, self.rows(v) * bundle // heads
         if rotary % 2 or rotary > width:
             raise WiringMismatch(f"rotary positions can't turn {rotary} of {width} entries of a head")
-        values = self.group(f"{v}.values", MIX, SHIFT, width=value_width, **properties)
+        moved = () if sinks else (SHIFT,)  # what all of the attention adds up to
+        values = self.group(f"{v}.values", MIX, *moved, width=value_width, **properties)
         if norms is None:
             free = (FREE,) if not rotary and "bias" in self._named(k).tensors else ()
             kinds = (ROTATE,) if rotary else (MIX,)
@@ -239,6 +241,8 @@ class WiringBuilder:
         self.dense(v, Axis(values, bundled=bundle > 1), memory or reads)
         if norms:
             self._norms_of_heads(norms, width, rotary)
+        if sinks:
+            self.vector(sinks, Axis(own, charge=0))
         self.dense(o, writes, values, scale)
         return own
 

@@ -5,6 +5,8 @@ A :class:`~peace_pipeline.symmetry.wiring.types.Group` lists those that it certa
 
 PERMUTE = "permute"
 """Units in another order."""
+SHUFFLE = "shuffle"
+"""The entries of each unit in another order (hidden units of experts, of which the experts are the units)."""
 SCALE = "scale"
 """A positive factor for each entry: what acts on it is positively homogeneous, or nothing acts on it."""
 SIGN = "sign"

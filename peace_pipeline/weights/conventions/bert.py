@@ -8,7 +8,6 @@ _WORDS = "embeddings.word_embeddings.weight"
 BERT = declare(
     Conventions(
         ("bert", "roberta", "xlm-roberta", "camembert"),
-        tied_by_default=True,
         marks=(
             Marks(
                 (_WORDS, f"{_BERT}.self.query.weight", f"{_BERT}.output.LayerNorm.weight"),
@@ -20,7 +19,6 @@ BERT = declare(
 DISTILBERT = declare(
     Conventions(
         ("distilbert",),
-        tied_by_default=True,
         marks=(
             Marks(
                 (
@@ -36,7 +34,6 @@ DISTILBERT = declare(
 ALBERT = declare(
     Conventions(
         ("albert",),
-        tied_by_default=True,
         marks=(
             Marks(
                 (_WORDS, "encoder.embedding_hidden_mapping_in.weight", f"{_ALBERT}.query.weight"),

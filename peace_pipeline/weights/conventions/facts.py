@@ -42,8 +42,6 @@ class Conventions:
 
     model_types: tuple[str, ...] = ()
     timm: str | None = None
-    tied_by_default: bool = False
-    """Whether the output embedding is the input's where the config doesn't say."""
     conv1d: bool = False
     """Whether matrices are stored (in, out)."""
     fused: Mapping[str, str] = field(default_factory=dict)

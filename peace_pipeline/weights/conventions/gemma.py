@@ -14,7 +14,6 @@ _NAMES = ("layers.0.pre_feedforward_layernorm.weight", "layers.0.post_feedforwar
 GEMMA = declare(
     Conventions(
         ("gemma", "gemma2", "gemma3_text"),
-        tied_by_default=True,
         gains_less_one=_NORMS,
         marks=(Marks(_NAMES, HEADS, KEYS, {"model_type": "gemma2"}, SIZES, ("Gemma2ForCausalLM", "model.")),),
     )

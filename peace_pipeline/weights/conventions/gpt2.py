@@ -7,7 +7,6 @@ _NAMES = ("wte.weight", "wpe.weight", "h.0.ln_1.weight", "h.0.mlp.c_fc.weight", 
 GPT2 = declare(
     Conventions(
         ("gpt2",),
-        tied_by_default=True,
         conv1d=True,
         marks=(Marks(_NAMES, {"n_head": "h.0.attn.c_proj.weight"}, language=("GPT2LMHeadModel", "")),),
     )

@@ -19,7 +19,7 @@ _NAMES = (
 
 LLAMA = declare(
     Conventions(
-        ("llama", "mistral", "qwen2", "qwen3"),
+        ("llama", "mistral", "qwen2", "qwen3", "mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "phi3"),
         marks=(Marks(_NAMES, HEADS, KEYS, sizes=SIZES, language=("LlamaForCausalLM", "model.")),),
     )
 )

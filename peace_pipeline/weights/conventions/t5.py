@@ -7,7 +7,6 @@ _ATTENTION = "encoder.block.0.layer.0.SelfAttention"
 T5 = declare(
     Conventions(
         ("t5",),
-        tied_by_default=True,
         marks=(
             Marks(
                 (f"{_ATTENTION}.q.weight", f"{_ATTENTION}.relative_attention_bias.weight"),

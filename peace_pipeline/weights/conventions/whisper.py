@@ -7,7 +7,6 @@ _QUERIES = "{}.layers.0.self_attn.q_proj.weight"
 WHISPER = declare(
     Conventions(
         ("whisper",),
-        tied_by_default=True,
         marks=(
             Marks(
                 ("encoder.conv1.weight", "encoder.embed_positions.weight", _QUERIES.format("encoder")),

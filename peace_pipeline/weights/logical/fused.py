@@ -103,7 +103,7 @@ def _splits(views: Views, config: Config) -> Iterator[_Split]:
                 yield from _beside_separate_weights(module, info, views)
         elif len(info.shape) == 2:
             if layout := layouts.get(last):
-                yield from _attention(module, last, layout, info, config)
+                yield from _attention(module, last, layout, info, config, views)
             elif last in _HALVES and info.shape[0] % 2 == 0:
                 yield _siblings(module, _HALVES[last], consecutive([info.shape[0] // 2] * 2))
             elif cell := _CELL.fullmatch(name):
@@ -134,7 +134,9 @@ def _beside_separate_weights(module: str, bias: TensorInfo, views: Views) -> Ite
         yield _siblings(module, "qkv", consecutive(sizes))
 
 
-def _attention(module: str, last: str, layout: str, info: TensorInfo, config: Config) -> Iterator[_Split]:
+def _attention(
+    module: str, last: str, layout: str, info: TensorInfo, config: Config, views: Views
+) -> Iterator[_Split]:
     heads = _heads(info, config)
     names = [f"attn_{part}" if last == "attn_qkv" else part for part in "qkv"]
     outputs, inputs = info.shape
@@ -144,10 +146,19 @@ def _attention(module: str, last: str, layout: str, info: TensorInfo, config: Co
         yield _siblings(module, names, heads.by_head())
     elif layout == ONE_BY_ONE and heads:
         yield _siblings(module, names, heads.one_by_one())
+    elif layout == ONE_BY_ONE and (queries := _queries(module, views)) and queries < outputs <= 3 * queries:
+        if (outputs - queries) % 2 == 0:
+            yield _siblings(module, names, consecutive([queries, *[(outputs - queries) // 2] * 2]))
     elif layout == ONE_BY_ONE and outputs == 3 * inputs:
         yield _siblings(module, names, consecutive([inputs] * 3))
     elif last == "c_attn" and outputs == 2 * inputs:  # GPT-2's attention to another sequence
         yield _siblings(module, names[1:], consecutive([inputs] * 2))
+
+
+def _queries(module: str, views: Views) -> int:
+    """How many outputs are queries, by what the output projection beside a fused module reads; 0 where there is none."""
+    output = views.get(f"{module.rpartition('.')[0]}.o_proj.weight")
+    return output.info.shape[1] if output and len(output.info.shape) == 2 else 0
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any
 
-from peace_pipeline.weights.conventions import conventions_of
 from peace_pipeline.weights.logical.spellings import spelled
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.weights.views import Views
@@ -103,13 +100,11 @@ def _respelled(name: str) -> str:
     return name
 
 
-def tied(views: Views, config: Mapping[str, Any]) -> dict[str, str]:
-    """Names of copies of the input embedding, where the config says that there are some → names of what they repeat.
+def tied(views: Views) -> dict[str, str]:
+    """Names of what may be copies of the input embedding, by names and shapes → names of what they would repeat.
 
     Of several embeddings that fit it is the one whose name begins most like the copy's.
     """
-    if config.get("tie_word_embeddings", conventions_of(config).tied_by_default) is not True:
-        return {}
     embeddings = defaultdict(list)
     for name in sorted(views):
         if (module := _module(name)) in _EMBEDDINGS:

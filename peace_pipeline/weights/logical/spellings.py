@@ -125,6 +125,22 @@ SPELLINGS = (
         ("token_embd.weight", "blk.0.ffn_gate.weight", "blk.0.attn_norm.weight"),
         [*_LLAMA, _UP, (r"ffn_norm", "post_attention_layernorm")],
     ),
+    Spelling.of(
+        ("token_embd.weight", "blk.0.ffn_gate_exps.weight", "blk.0.attn_norm.weight"),
+        [
+            *_LLAMA,
+            (r"ffn_gate_inp", "mlp.gate"),
+            (r"ffn_(gate|up|down)_exps", r"mlp.experts.\1_proj"),
+            (r"ffn_norm", "post_attention_layernorm"),
+        ],
+    ),
+    Spelling.of(
+        (
+            "model.layers.0.block_sparse_moe.gate.weight",
+            "model.layers.0.block_sparse_moe.experts.0.w1.weight",
+        ),
+        [(r"block_sparse_moe", "mlp")],
+    ),
     Spelling.of(("token_embd.weight", "token_types.weight", "blk.0.attn_output_norm.weight"), _BERT),
     Spelling.of(("token_embd.weight", "position_embd.weight", "blk.0.attn_norm.bias"), _GPT2),
     Spelling.of(

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from peace_pipeline.weights.checkpoint import Checkpoint
+from peace_pipeline.weights.logical.experts import Joined, Within, with_experts
 from peace_pipeline.weights.logical.fused import input_last, split
 from peace_pipeline.weights.logical.gains import whole_gains
 from peace_pipeline.weights.logical.names import parameters, respelled, tied
@@ -30,11 +31,12 @@ class LogicalTensors:
     def __init__(self, checkpoint: Checkpoint, views: Views, copies: Mapping[str, str]) -> None:
         self._checkpoint = checkpoint
         self._views = {name: view for name, view in views.items() if name not in copies}
-        self._on: dict[str, list[tuple[str, View]]] = {}
+        self._on: dict[str, list[tuple[str, View | Within]]] = {}
         """Name of a stored tensor → the views on it, each with the name of the logical tensor that it gives."""
         for name, view in views.items():
             for source in view.sources:
-                self._on.setdefault(source, []).append((copies.get(name, name), view))
+                own = view.within(source) if isinstance(view, Joined) else view
+                self._on.setdefault(source, []).append((copies.get(name, name), own))
         self.tensors = {
             name: view.info if view.info.name == name else replace(view.info, name=name)
             for name, view in self._views.items()
@@ -86,8 +88,8 @@ class LogicalTensors:
 def logical(checkpoint: Checkpoint, config: Mapping[str, Any]) -> LogicalTensors:
     """The logical tensors of a checkpoint with this config.json (which may be empty, and wrong).
 
-    Copies of the input embedding that the config calls tied are left out; a module of other values than the
-    embedding's is none, whatever the config says (that of every T5 says so).
+    Copies of the input embedding are left out, whatever the config says of them: what has other values is none (every
+    T5's config calls it tied), what has the same is one.
 
     Raises:
         UnsupportedFormat: where weights are quantised in a way that is not read.
@@ -96,7 +98,7 @@ def logical(checkpoint: Checkpoint, config: Mapping[str, Any]) -> LogicalTensors
     views = views_of(checkpoint.tensors.values(), config)
     copies = {
         copy: other
-        for copy, other in tied(views, config).items()
+        for copy, other in tied(views).items()
         if _are_equal(views[copy], views[other], checkpoint)
     }
     return LogicalTensors(checkpoint, views, copies)
@@ -114,12 +116,12 @@ def _are_equal(copy: View, other: View, checkpoint: Checkpoint) -> bool:
 
 
 def _blocks(view: View) -> list[View]:
-    """A large tensor in blocks of rows, so as to have little of it at a time."""
+    """A large tensor in blocks of rows, so as to have little of it at a time; of the first, which mostly tells, one."""
     info = view.info
     if info.part or info.size <= _BLOCK:
         return [view]
     width = max(1, _BLOCK * info.shape[0] // info.size)
-    rows = consecutive(min(width, info.shape[0] - start) for start in range(0, info.shape[0], width))
+    rows = consecutive([1, *(min(width, info.shape[0] - start) for start in range(1, info.shape[0], width))])
     return [block for own in rows if (block := taken(view, own))]
 
 
@@ -128,4 +130,4 @@ def views_of(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> Views:
     views = parameters({info.name: Stored(info) for info in tensors})
     views = computed(unscaled(views, config))
     views = whole_gains(respelled(views), config)
-    return split(input_last(views, config), config)
+    return split(input_last(with_experts(views), config), config)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
-from peace_pipeline.symmetry.wiring.symmetries import PERMUTE
+from peace_pipeline.symmetry.wiring.symmetries import PERMUTE, SHUFFLE
 from peace_pipeline.symmetry.wiring.types import Axis, WiringMismatch
 
 _LANGUAGE_MODELS = (
@@ -64,6 +66,34 @@ def attended(net: WiringBuilder, block: Block, stream: str, heads: int, **attent
 def fed_forward(net: WiringBuilder, block: Block, stream: str, activation: str | None) -> None:
     """The hidden units of a block whose norm is read by them alone."""
     net.mlp(block.up, block.down, net.normed(stream, block.norm), stream, activation, gate=block.gate)
+
+
+def turned(net: WiringBuilder, width: int, usual: float = 1.0) -> int:
+    """How many of the ``width`` entries of a head rotary positions turn: the ``usual`` part where the config says none."""
+    parameters = net.config.get("rope_parameters")
+    places = [parameters, net.config] if isinstance(parameters, Mapping) else [net.config]
+    found = (place.get(key) for place in places for key in ("partial_rotary_factor", "rotary_pct"))
+    share = next((value for value in found if isinstance(value, float | int) and 0 <= value <= 1), usual)
+    return 2 * math.ceil(int(width * share) / 2)
+
+
+def experts(
+    net: WiringBuilder, at: str, router: str, reads: str, writes: str, *, per: int = 1, actions: Iterable[str]
+) -> str:
+    """A mixture of experts (Shazeer et al. 2017), whose layers begin with ``at``: hidden units of all experts, of which
+    the units follow the router's rows. Experts stay together that are chosen together, ``per`` of them; ``actions`` are
+    free of each hidden unit beside its place. Gives the group of the experts.
+    """
+    own = net.group(f"{at}.experts", PERMUTE, bundle=per)
+    net.dense(router, own, reads)
+    size = net.rows(router)
+    hidden = net.group(
+        f"{at}.hidden", SHUFFLE, *actions, size=size, width=net.rows(f"{at}.up_proj") // size, along=own
+    )
+    net.dense(f"{at}.gate_proj", Axis(hidden, charge=0), reads)
+    net.dense(f"{at}.up_proj", hidden, reads)
+    net.dense(f"{at}.down_proj", writes, hidden)
+    return own
 
 
 def residual(net: WiringBuilder, name: str, is_inner: bool, *actions: str) -> str:

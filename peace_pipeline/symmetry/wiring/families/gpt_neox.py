@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-
 from peace_pipeline.symmetry.wiring.activations import activation
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.families.blocks import (
@@ -12,6 +9,7 @@ from peace_pipeline.symmetry.wiring.families.blocks import (
     decoder,
     embedded,
     pre_normed,
+    turned,
     unembedded,
 )
 from peace_pipeline.symmetry.wiring.families.registry import family
@@ -35,14 +33,5 @@ def gpt_neox(net: WiringBuilder) -> None:
     for layer in net.numbered(f"{at}layers."):
         block = _GPT_NEOX.under(layer)
         width = net.rows(block.attention[0]) // count
-        rotary = 2 * math.ceil(int(width * _turned_share(net)) / 2)
-        pre_normed(net, block, stream, count, activation(net.config), rotary=rotary)
+        pre_normed(net, block, stream, count, activation(net.config), rotary=turned(net, width, 0.25))
     unembedded(net, stream, f"{at}final_layer_norm", heads)
-
-
-def _turned_share(net: WiringBuilder) -> float:
-    """The part of each head that rotary positions turn in a GPT-NeoX."""
-    parameters = net.config.get("rope_parameters")
-    places = [parameters, net.config] if isinstance(parameters, Mapping) else [net.config]
-    found = (place.get(key) for place in places for key in ("partial_rotary_factor", "rotary_pct"))
-    return next((value for value in found if isinstance(value, float | int) and 0 <= value <= 1), 0.25)

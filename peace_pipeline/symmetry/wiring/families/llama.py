@@ -1,4 +1,4 @@
-"""LLaMA, Mistral, Qwen and Gemma: RMSNorm, rotary positions, gated units."""
+"""LLaMA, Mistral, Qwen, Gemma, and their mixtures of experts: RMSNorm, rotary positions, gated units."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from peace_pipeline.symmetry.wiring.activations import activation
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.families.blocks import (
     Block,
+    attended,
     decoder,
     embedded,
-    pre_normed,
+    experts,
+    fed_forward,
+    turned,
     unembedded,
 )
 from peace_pipeline.symmetry.wiring.families.registry import family
-from peace_pipeline.symmetry.wiring.symmetries import ORTHOGONAL, SIGN
+from peace_pipeline.symmetry.wiring.symmetries import ORTHOGONAL, SCALE, SIGN
 from peace_pipeline.symmetry.wiring.types import Axis
 from peace_pipeline.weights.conventions.gemma import GEMMA
 from peace_pipeline.weights.conventions.llama import LLAMA
@@ -30,11 +33,16 @@ _GEMMA2 = Block(
 )
 
 
+_PARTLY_ROTARY = ("phi3",)
+"""Model types that heed it where a config has a part of each head turned only."""
+
+
 @family(LLAMA, GEMMA)
 def llama(net: WiringBuilder) -> None:
     """Decoders with RMSNorm, rotary positions, grouped queries and gated units (Touvron et al. 2023).
 
-    Qwen3 and Gemma 3 also normalise queries and keys; Gemma 2 and 3 what a block adds to the stream.
+    Qwen3 and Gemma 3 also normalise queries and keys; Gemma 2 and 3 what a block adds to the stream. Mixtral (Jiang et
+    al. 2024), the Qwens with experts and GPT-OSS choose among many layers of hidden units.
     """
     at, stream, heads = decoder(net, "layers.0", SIGN, ORTHOGONAL)
     embedded(net, at, stream, "embed_tokens")
@@ -43,9 +51,31 @@ def llama(net: WiringBuilder) -> None:
         adds_normed = f"{layer}.pre_feedforward_layernorm" in net
         block = (_GEMMA2 if adds_normed else _LLAMA).under(layer)
         q_norm, k_norm = f"{layer}.self_attn.q_norm", f"{layer}.self_attn.k_norm"
-        rotary = net.rows(block.attention[0]) // count
+        width = net.rows(block.attention[0]) // count
+        rotary = turned(net, width) if net.config.get("model_type") in _PARTLY_ROTARY else width
         norms = (q_norm, k_norm) if q_norm in net else None
-        pre_normed(net, block, stream, count, activation(net.config), keys=keys, rotary=rotary, norms=norms)
+        sinks = f"{layer}.self_attn.sinks" if f"{layer}.self_attn.sinks" in net else None
+        attended(net, block, stream, count, keys=keys, rotary=rotary, norms=norms, sinks=sinks)
+        if block.up in net:
+            fed_forward(net, block, stream, activation(net.config))
+        else:
+            _mixture(net, f"{layer}.mlp", net.normed(stream, block.norm), stream)
         for norm in ("post_attention_layernorm", "post_feedforward_layernorm") if adds_normed else ():
             net.vector(f"{layer}.{norm}", Axis(stream, charge=0))
     unembedded(net, stream, f"{at}norm", heads)
+
+
+def _mixture(net: WiringBuilder, at: str, reads: str, stream: str) -> None:
+    """The experts of a block, and those that Qwen always asks. GPT-OSS bounds what its units are and adds one to it:
+    they have no sign and no scale."""
+    router = next((name for name in (f"{at}.gate", f"{at}.router") if name in net), f"{at}.gate")
+    bounds = f"{at}.experts.down_proj_bias"
+    chosen = experts(
+        net, f"{at}.experts", router, reads, stream, actions=() if bounds in net else (SCALE, SIGN)
+    )
+    if bounds in net:
+        net.table(bounds, chosen, Axis(stream, charge=1))
+    if f"{at}.shared_expert.up_proj" in net:
+        up, down, gate = (f"{at}.shared_expert.{name}_proj" for name in ("up", "down", "gate"))
+        net.mlp(up, down, reads, stream, None, gate=gate)
+        net.dense(f"{at}.shared_expert_gate", f"{at}.shared_expert_gate.out", reads)

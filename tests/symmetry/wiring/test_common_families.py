@@ -1,0 +1,72 @@
+"""Symmetries of what is most common on the Hub beside the first families, proven by running the real modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from peace_pipeline.symmetry.group.elements import ALL
+from peace_pipeline.symmetry.testing import movements
+from tests.specimens import Specimen
+from tests.specimens.pretrained import GROUPED, TransformersSpecimen, tokens
+from tests.specimens.running import Saved
+from tests.symmetry.wiring.test_text_families import ROTARY, Actions, actions_on, check_left_out, check_places
+
+MIXTURE = GROUPED | {"num_local_experts": 3, "num_experts_per_tok": 2}
+QWEN = GROUPED | {
+    "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 20, "head_dim": 8, "decoder_sparse_step": 1,
+    "shared_expert_intermediate_size": 28, "mlp_only_layers": [],
+}  # fmt: skip
+MIXED = ROTARY | {"hidden": {"shuffle scale sign"}, "experts": {"permute"}}
+
+SPECIMENS: dict[str, tuple[Specimen, Actions]] = {
+    "mixtral": (TransformersSpecimen(tokens, "MixtralForCausalLM", MIXTURE), MIXED),
+    "qwen2_moe": (
+        TransformersSpecimen(tokens, "Qwen2MoeForCausalLM", QWEN),
+        MIXED | {"hidden": {"shuffle scale sign", "permute scale sign"}},
+    ),
+    "qwen3_moe": (
+        TransformersSpecimen(tokens, "Qwen3MoeForCausalLM", QWEN),
+        MIXED | {"queries": {"normalised"}, "keys": {"normalised"}, "pairs": {"scale sign"}},
+    ),
+    "phi3": (TransformersSpecimen(tokens, "Phi3ForCausalLM", GROUPED), ROTARY),
+    "phi3 partly rotary": (
+        TransformersSpecimen(
+            tokens,
+            "Phi3ForCausalLM",
+            GROUPED
+            | {
+                "head_dim": 8,
+                "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.75},
+            },
+        ),
+        ROTARY,
+    ),
+    "gpt_oss": (
+        TransformersSpecimen(
+            tokens,
+            "GptOssForCausalLM",
+            MIXTURE | {"head_dim": 8, "layer_types": ["sliding_attention", "full_attention"]},
+        ),
+        MIXED | {"hidden": {"shuffle"}, "values": {"mix"}},
+    ),
+}
+
+
+ROUTED = ("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss")
+"""The library chooses among experts in single precision."""
+EXACT, IN_SINGLE = 1e-9, 1e-4
+
+
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_a_common_family_is_wired_and_computes_the_same(name: str, tmp_path: Path) -> None:
+    specimen, actions = SPECIMENS[name]
+    saved = Saved.build(specimen, tmp_path / "original")
+    assert (saved.wiring.method, saved.wiring.assumes) == ("family", ())
+    assert actions_on(saved.wiring) == actions
+    check_places(saved)
+    found = movements(saved.function(tmp_path / "acted"), saved.wiring, saved.tensors)
+    assert found.keys() >= {"permutation", "all"}
+    assert max(found.values()) <= (IN_SINGLE if name in ROUTED else EXACT), found
+    check_left_out(saved, saved.acted(saved.element(ALL), tmp_path / "all"))
