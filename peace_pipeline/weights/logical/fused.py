@@ -19,7 +19,7 @@ _Split = tuple[str, dict[str, Rows]]
 _USUAL = dict.fromkeys(("qkv", "qkv_proj", "attn_qkv", "Wqkv", "W_pack", "to_qkv", "c_attn"), ONE_BY_ONE)
 """Fused module → how it is laid out where a family doesn't have it otherwise."""
 
-_HALVES = {"gate_up_proj": ("gate", "up"), "kv": ("k", "v"), "to_kv": ("k", "v")}
+_HALVES = {"gate_up_proj": ("gate_proj", "up_proj"), "kv": ("k", "v"), "to_kv": ("k", "v")}
 """Fused module → its two parts, one after the other."""
 
 _ROLES = ("weight", "bias", "lora_B.weight")
@@ -156,7 +156,7 @@ def _attention(
 
 
 def _queries(module: str, views: Views) -> int:
-    """How many outputs are queries, by what the output projection beside a fused module reads; 0 where there is none."""
+    """How many outputs are queries, by what the output projection beside them reads; 0 where there is none."""
     output = views.get(f"{module.rpartition('.')[0]}.o_proj.weight")
     return output.info.shape[1] if output and len(output.info.shape) == 2 else 0
 

@@ -21,7 +21,7 @@ HEADS = {"hidden_size": 8, "num_attention_heads": 2}
 @pytest.fixture
 def novel() -> Iterator[Conventions]:
     """A family that fuses queries, keys and values of each head under a name of its own."""
-    yield declare(Conventions(("novel",), tied_by_default=True, fused={"pqr": BY_HEAD}))
+    yield declare(Conventions(("novel",), fused={"pqr": BY_HEAD}))
     del CONVENTIONS["novel"]
 
 

@@ -69,7 +69,7 @@ def fed_forward(net: WiringBuilder, block: Block, stream: str, activation: str |
 
 
 def turned(net: WiringBuilder, width: int, usual: float = 1.0) -> int:
-    """How many of the ``width`` entries of a head rotary positions turn: the ``usual`` part where the config says none."""
+    """How many entries of a head rotary positions turn: the ``usual`` part of them where the config says none."""
     parameters = net.config.get("rope_parameters")
     places = [parameters, net.config] if isinstance(parameters, Mapping) else [net.config]
     found = (place.get(key) for place in places for key in ("partial_rotary_factor", "rotary_pct"))
