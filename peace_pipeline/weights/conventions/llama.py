@@ -2,24 +2,44 @@
 
 from peace_pipeline.weights.conventions.facts import Conventions, Marks, declare
 
-HEADS = {"num_attention_heads": "layers.0.self_attn.q_proj.weight"}
-KEYS = ("num_key_value_heads", "layers.0.self_attn.k_proj.weight")
+_ATTENTION, _NORM = "layers.0.self_attn", "layers.0.post_attention_layernorm.weight"
+_INPUT_NORM = "layers.0.input_layernorm.weight"
+HEADS = {"num_attention_heads": f"{_ATTENTION}.q_proj.weight"}
+KEYS = ("num_key_value_heads", f"{_ATTENTION}.k_proj.weight")
 SIZES = {
     "vocab_size": ("embed_tokens.weight", 0),
     "hidden_size": ("embed_tokens.weight", 1),
-    "intermediate_size": ("layers.0.mlp.gate_proj.weight", 0),
+    "intermediate_size": ("layers.0.mlp.down_proj.weight", 1),
     "num_hidden_layers": ("layers.", 0),
 }
-_NAMES = (
-    "layers.0.input_layernorm.weight",
-    "layers.0.post_attention_layernorm.weight",
-    "layers.0.self_attn.q_proj.weight",
-    "layers.0.mlp.gate_proj.weight",
-)
+_MODEL = "model."
 
 LLAMA = declare(
     Conventions(
         ("llama", "mistral", "qwen2", "qwen3", "mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "phi3"),
-        marks=(Marks(_NAMES, HEADS, KEYS, sizes=SIZES, language=("LlamaForCausalLM", "model.")),),
+        marks=(
+            Marks(
+                (_INPUT_NORM, _NORM, f"{_ATTENTION}.q_proj.weight", "layers.0.mlp.gate_proj.weight"),
+                HEADS,
+                KEYS,
+                sizes=SIZES,
+                language=("LlamaForCausalLM", _MODEL),
+            ),
+            Marks(
+                (_INPUT_NORM, _NORM, f"{_ATTENTION}.q.weight", "layers.0.mlp.up.weight"),
+                {"num_attention_heads": f"{_ATTENTION}.q.weight"},
+                ("num_key_value_heads", f"{_ATTENTION}.k.weight"),
+                {"model_type": "phi3"},
+                sizes=SIZES,
+                language=("Phi3ForCausalLM", _MODEL),
+            ),
+            Marks(
+                (_INPUT_NORM, _NORM, f"{_ATTENTION}.q_proj.weight", "layers.0.mlp.experts.up_proj.weight"),
+                HEADS,
+                KEYS,
+                {"model_type": "mixtral"},
+                language=("MixtralForCausalLM", _MODEL),
+            ),
+        ),
     )
 )

@@ -19,7 +19,7 @@ _Split = tuple[str, dict[str, Rows]]
 _USUAL = dict.fromkeys(("qkv", "qkv_proj", "attn_qkv", "Wqkv", "W_pack", "to_qkv", "c_attn"), ONE_BY_ONE)
 """Fused module → how it is laid out where a family doesn't have it otherwise."""
 
-_HALVES = {"gate_up_proj": ("gate_proj", "up_proj"), "kv": ("k", "v"), "to_kv": ("k", "v")}
+_HALVES = {"gate_up_proj": ("gate", "up"), "kv": ("k", "v"), "to_kv": ("k", "v")}
 """Fused module → its two parts, one after the other."""
 
 _ROLES = ("weight", "bias", "lora_B.weight")

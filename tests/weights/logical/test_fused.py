@@ -297,8 +297,7 @@ def test_beit_has_two_biases_of_three(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fused", "parts"),
-    [("gate_up_proj", ("gate_proj", "up_proj")), ("kv", ("k", "v")), ("to_kv", ("k", "v"))],
+    ("fused", "parts"), [("gate_up_proj", ("gate", "up")), ("kv", ("k", "v")), ("to_kv", ("k", "v"))]
 )
 def test_halves(fused: str, parts: tuple[str, str], tmp_path: Path) -> None:
     weight = random_input(12, 4)

@@ -23,6 +23,7 @@ def llama(width: int, keys: int | None = None, at: str = "model.", **more: Shape
             f"{layer}.input_layernorm.weight": (width,),
             f"{layer}.post_attention_layernorm.weight": (width,),
             f"{layer}.mlp.gate_proj.weight": (2 * width, width),
+            f"{layer}.mlp.down_proj.weight": (width, 2 * width),
         }
         | {f"{layer}.self_attn.{name}_proj.weight": (rows, width) for name, rows in names.items()}
         | more

@@ -28,6 +28,15 @@ _LLAMA = Block(
     "post_attention_layernorm",
     "mlp.gate_proj",
 )
+_FUSED = Block(
+    ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o_proj"),
+    _LLAMA.attention_norm,
+    "mlp.up",
+    _LLAMA.down,
+    _LLAMA.norm,
+    "mlp.gate",
+)
+"""Of parts that the file has in one (Phi-3)."""
 _GEMMA2 = Block(
     _LLAMA.attention, _LLAMA.attention_norm, _LLAMA.up, _LLAMA.down, "pre_feedforward_layernorm", _LLAMA.gate
 )
@@ -49,7 +58,8 @@ def llama(net: WiringBuilder) -> None:
     count, keys = net.number("num_attention_heads"), net.number("num_key_value_heads", "num_attention_heads")
     for layer in net.numbered(f"{at}layers."):
         adds_normed = f"{layer}.pre_feedforward_layernorm" in net
-        block = (_GEMMA2 if adds_normed else _LLAMA).under(layer)
+        was_fused = f"{layer}.self_attn.q" in net
+        block = (_GEMMA2 if adds_normed else _FUSED if was_fused else _LLAMA).under(layer)
         q_norm, k_norm = f"{layer}.self_attn.q_norm", f"{layer}.self_attn.k_norm"
         width = net.rows(block.attention[0]) // count
         rotary = turned(net, width) if net.config.get("model_type") in _PARTLY_ROTARY else width
