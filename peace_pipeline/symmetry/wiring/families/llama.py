@@ -66,10 +66,10 @@ def llama(net: WiringBuilder) -> None:
         norms = (q_norm, k_norm) if q_norm in net else None
         sinks = f"{layer}.self_attn.sinks" if f"{layer}.self_attn.sinks" in net else None
         attended(net, block, stream, count, keys=keys, rotary=rotary, norms=norms, sinks=sinks)
-        if block.up in net:
-            fed_forward(net, block, stream, activation(net.config))
-        else:
+        if f"{layer}.mlp.experts.up_proj" in net:
             _mixture(net, f"{layer}.mlp", net.normed(stream, block.norm), stream)
+        else:
+            fed_forward(net, block, stream, activation(net.config))
         for norm in ("post_attention_layernorm", "post_feedforward_layernorm") if adds_normed else ():
             net.vector(f"{layer}.{norm}", Axis(stream, charge=0))
     unembedded(net, stream, f"{at}norm", heads)
