@@ -39,7 +39,7 @@ class Library(Subject):
                 if isinstance(config, Exception):
                     raise config
                 module = self._built(config, seed)
-                self.inputs(module)
+                module.examples = examples(module, self.run)  # type: ignore[assignment]
                 return module
             except Exception as error:
                 reasons.append(f"{type(error).__name__}: {error}".split("\n")[0])
@@ -62,7 +62,7 @@ class Library(Subject):
         return module
 
     def inputs(self, module: nn.Module) -> list[Inputs]:
-        return examples(module, self.run)
+        return module.examples  # type: ignore[return-value]
 
     @torch.no_grad()
     def run(self, module: nn.Module, inputs: Inputs) -> Outputs:

@@ -139,6 +139,10 @@ def _agreeing(settings: Config) -> Config:
         found["image_size"] = 2 * SIDE
     if re.search("vl|glm4v|glm_ocr|glm_image|omni", str(found.get("model_type"))):
         found["rope_parameters"] = {"mrope_section": [2, 1, 1]} | (found.get("rope_parameters") or {})
+    if "attention_types" in found:
+        found["attention_types"] = [[["global", "local"], 1]]
+    if {"mamba_d_ssm", "mamba_expand"} <= found.keys() and isinstance(width, int):
+        found["mamba_d_ssm"] = int(found["mamba_expand"] * width)
     if {"qk_nope_head_dim", "qk_rope_head_dim", "qk_head_dim"} <= found.keys():
         found["qk_head_dim"] = (found["qk_nope_head_dim"] or 0) + (found["qk_rope_head_dim"] or 0)
     return found
@@ -158,7 +162,7 @@ def _cut(settings: Config, wanted: Callable[[str], bool]) -> Config:
             isinstance(value, list)
             and len(value) == depth > LAYERS
             and wanted("layers")
-            and not _is_of_stages(key)
+            and not _is_of_stages(key, value)
         ):
             found[key] = [value[0], value[-1]]
         elif key == "num_key_value_heads" and value and not is_grouped and wanted(key):
@@ -170,9 +174,9 @@ def _cut(settings: Config, wanted: Callable[[str], bool]) -> Config:
     return found
 
 
-def _is_of_stages(key: str) -> bool:
-    """Whether a list of this name has an entry for each stage, which are kept."""
-    return any(re.fullmatch(pattern, key) for pattern, _ in _LISTS)
+def _is_of_stages(key: str, value: list[Any]) -> bool:
+    """Whether a list of this name has a number for each stage; stages are kept."""
+    return isinstance(value[0], int) and any(re.fullmatch(pattern, key) for pattern, _ in _LISTS)
 
 
 def _small(key: str, value: Any) -> Any:
