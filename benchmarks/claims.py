@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
 from collections import Counter
 from contextlib import suppress
@@ -41,7 +42,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     wanted = [name for name in names() if re.search(arguments.only, name)]
-    outcomes = []
+    outcomes: list[Outcome] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     console = Console(stderr=True)
     with Worker(arguments.seconds) as worker, Progress(console=console) as bar, suppress(KeyboardInterrupt):
         task = bar.add_task("trying", total=len(wanted))
