@@ -139,18 +139,17 @@ def _wire_chain(builder: WiringBuilder, layers: list[Layer], couplings: Coupling
         else:
             previous = layer
     source = "input"
-    for before, layer in zip([None, *maps], maps, strict=False):
+    for before, layer, after in zip([None, *maps], maps, [*maps[1:], None], strict=False):
         if layer.kind not in ("linear", "conv1d", "conv2d") or not layer.has_weight:
             raise WiringMismatch(f"{layer.name}: {layer.kind} is no part of a plain chain")
         if before and not _follows(before.shape, layer.shape):
             raise WiringMismatch(f"{layer.name} doesn't follow {before.name}")
         norm = norms.get(layer.name)
-        if layer is maps[-1]:
+        if after is None:
             builder.dense(layer.name, "output", source, norm)
             continue
         known = couplings.of_writer.get(layer.name)
-        following = maps[maps.index(layer) + 1].name
-        is_known = declared or (known is not None and known.reader == following)
+        is_known = declared or (known is not None and known.reader == after.name)
         out = _hidden(builder, layer) if is_known else builder.group(layer.name)
         is_later = norm is not None and not declared and comes_later(layer, known)
         builder.dense(layer.name, out, source, None if is_later else norm)

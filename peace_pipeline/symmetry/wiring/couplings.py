@@ -49,7 +49,7 @@ class Couplings:
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         self._names = _Names(layers)
-        self._lone = [layer for layer in self._names.layers.values() if not layer.has_weight]
+        self._lone = {n for layer in self._names.layers.values() if not layer.has_weight for n in layer.shape}
         self._has_plain = any(map(_is_surely_plain, self._names.layers.values()))
         self.turned: set[str] = set()
         self.of_writer: dict[str, Coupling] = {}
@@ -86,23 +86,23 @@ class Couplings:
 
     def _by_width(self, parent: str) -> list[Coupling]:
         """Couplings of siblings one of which alone writes, and one alone reads, a number of units."""
-        named, inside = self._names, self._names.inside(parent)
-        if any(named.sequences(parent)):
+        siblings, inside = self._names.direct(parent), self._names.inside[parent]
+        direct = [layer for layer in siblings if _is_plain(layer)]
+        if len(direct) < 2 or any(self._names.sequences(parent)):
             return []
-        direct = [layer for layer in named.direct(parent) if _is_plain(layer)]
         couplings = []
         for writer in direct:
             size = writer.shape[0]
             readers = [layer for layer in direct if layer.shape[1] == size and layer is not writer]
             if (
                 len(readers) != 1
-                or any(size in lone.shape for lone in self._lone)
+                or size in self._lone
                 or not _are_in_order(writer, readers[0], direct)
                 or not _are_alone(writer, readers[0], inside)
             ):
                 continue
             vectors = [layer for layer in inside if layer.shape == (size,)]
-            are_siblings = all(layer.is_norm and layer in named.direct(parent) for layer in vectors)
+            are_siblings = all(layer.is_norm and layer in siblings for layer in vectors)
             if len(vectors) < 2 and are_siblings and (found := _between(writer, readers[0], vectors)):
                 couplings.append(found)
         return couplings
@@ -284,21 +284,20 @@ class _Names:
     def __init__(self, layers: Iterable[Layer]) -> None:
         self.layers = {layer.name: layer for layer in layers}
         children: Mapping[str, dict[str, None]] = defaultdict(dict)
-        for name in self.layers:
+        self.inside: dict[str, list[Layer]] = defaultdict(list)
+        """Module → all layers in it."""
+        for name, layer in self.layers.items():
             parts = name.split(".")
             for depth in range(len(parts)):
-                children[".".join(parts[:depth])][parts[depth]] = None
+                parent = ".".join(parts[:depth])
+                children[parent][parts[depth]] = None
+                self.inside[parent].append(layer)
         self.children = {parent: natsorted(found) for parent, found in children.items()}
 
     def direct(self, parent: str) -> list[Layer]:
         """The layers right under a module."""
         names = (self._path(parent, child) for child in self.children[parent])
         return [self.layers[name] for name in names if name in self.layers]
-
-    def inside(self, parent: str) -> list[Layer]:
-        """All layers of a module."""
-        start = f"{parent}." if parent else ""
-        return [layer for name, layer in self.layers.items() if name.startswith(start)]
 
     def sequences(self, parent: str) -> list[list[tuple[int, Layer]]]:
         """Runs of layers, with their numbers, in a module that is taken for an ``nn.Sequential``: no other module
