@@ -25,7 +25,7 @@ from safetensors.numpy import save_file
 from peace_pipeline.lake import Lake
 from peace_pipeline.responses.answers import Answers
 from peace_pipeline.responses.sketch import DIRECTIONS, roots, sketch
-from peace_pipeline.responses.standard import KINDS, NUMBERS, PROBES, SKETCH, TOKENS
+from peace_pipeline.responses.standard import NUMBERS, PROBES, SKETCH, TOKENS
 
 KEPT = {NUMBERS: 64, TOKENS: 128}
 """Directions of each kind of input."""
@@ -51,7 +51,7 @@ def main() -> None:
     usable &= np.isin(np.arange(len(zoo)), list(zoo.responses))
     judged = usable if arguments.split == "all" else usable & (zoo.splits == arguments.split)
     fitted = {}
-    for kind in KINDS:
+    for kind in KEPT:
         of_kind = np.array(
             [place in zoo.responses and zoo.responses[place][0] == kind for place in range(len(zoo))]
         )

@@ -59,6 +59,7 @@ TESTED_BY = {
     "symmetry/wiring/test_builder": "symmetry/wiring/activations symmetry/wiring/linking symmetry/wiring/symmetries",
     "symmetry/wiring/test_text_families": "symmetry/wiring/families/*",
     "symmetry/wiring/tracing/test_modules": "symmetry/wiring/tracing/*",
+    "responses/test_tokenizing": "responses/tokenizer_helper",
     "weights/conventions/test_facts": "weights/conventions/*",
     "weights/formats/test_hdf5_process": "weights/formats/hdf5_helper confinement",
     "weights/formats/test_keras_layout": "weights/formats/keras_*",

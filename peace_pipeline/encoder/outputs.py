@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from peace_pipeline.responses.answers import Answers
-from peace_pipeline.responses.standard import KINDS, PROBES
+from peace_pipeline.responses.standard import PROBES, READ_AS
 from peace_pipeline.symmetry.network import Stack
 
 PLACES = 64
@@ -54,17 +54,20 @@ def answer_features(outputs: torch.Tensor) -> torch.Tensor:
 
 
 class OutputTokens(nn.Module):
-    """Tokens of what networks answer; each kind of input is read by a map of its own."""
+    """Tokens of what networks answer; each kind of input is read by a map of its own, sentences by that of ids."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.read = nn.ModuleDict({kind: nn.Linear(ANSWER_FEATURES, width) for kind in KINDS})
+        self.read = nn.ModuleDict(
+            {kind: nn.Linear(ANSWER_FEATURES, width) for kind in dict.fromkeys(READ_AS.values())}
+        )
         self.describe = nn.Sequential(nn.LayerNorm(width), nn.GELU(), nn.Linear(width, width))
         self.place = nn.Embedding(PLACES, width)
         self.token = nn.Sequential(nn.GELU(), nn.Linear(width, width))
 
     def forward(self, answers: Answers) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens, and descriptors that don't know their place: (networks, outputs, width) each."""
-        described = self.describe(self.read[answers.kind](answer_features(answers.outputs)))
+        read = self.read[READ_AS[answers.kind]]
+        described = self.describe(read(answer_features(answers.outputs)))
         place = torch.arange(described.shape[1], device=described.device) % PLACES
         return self.token(described + self.place(place)), described

@@ -188,7 +188,7 @@ RESPONSES = Table(
         ]
     ),
     key=("model_id",),
-    values=_STATUS | {"kind": ("numbers", "tokens")},
+    values=_STATUS | {"kind": ("numbers", "tokens", "text")},
     counts=("probe_count", "output_count"),
 )
 """One row a network: what it answers to the probes (probes × outputs, in the order of its labels), or the reason why

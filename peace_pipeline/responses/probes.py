@@ -2,7 +2,8 @@
 
 Numbers are functions: each probe is a picture on the unit square, or a signal along its raster, sampled where an input
 has its positions. So a picture of 8×8, a signal of 64 values and a row of 64 measurements get the same 64 numbers, and
-their networks' answers can be compared. Tokens are ids, which networks share where their vocabularies do.
+their networks' answers can be compared. Tokens are ids, which networks share where their vocabularies do; text are the
+standard sentences, which a network's own tokenizer has made ids of.
 
 Everything is drawn by PCG64 from fixed seeds, so the probes are the same on every machine; ``standard.VERSION`` names
 them.
@@ -20,14 +21,15 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from peace_pipeline.responses.standard import PROBES, TOKENS
+from peace_pipeline.responses.standard import PROBES, TEXT, TOKENS
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a network takes, of one example: ``shape``, and for tokens how many there are and which are special.
+    """What a network takes, of one example: ``shape``; for tokens how many there are and which are special; for text
+    the standard ``sentences`` in its tokens.
 
     Numbers are [n], [channels, n] or [channels, height, width]; a recurrent network's [steps, features] are a picture
     of one channel.
@@ -39,6 +41,7 @@ class InputSpec:
     vocabulary: int = 0
     padding: int = 0
     first: int | None = None
+    sentences: tuple[tuple[int, ...], ...] = ()
 
     @property
     def raster(self) -> tuple[int, int, int]:
@@ -52,6 +55,8 @@ class InputSpec:
 
 def probes(spec: InputSpec, start: int = 0, stop: int = PROBES) -> torch.Tensor:
     """Probes ``start`` to ``stop`` (probes, *spec.shape): float32 numbers, or int64 ids."""
+    if spec.kind == TEXT:
+        return _padded(spec, start, stop)
     if spec.kind == TOKENS:
         return torch.from_numpy(_token_ids(spec)[start:stop])
     channels, height, width = spec.raster
@@ -59,6 +64,13 @@ def probes(spec: InputSpec, start: int = 0, stop: int = PROBES) -> torch.Tensor:
     return torch.from_numpy(
         _pictures(height, width, positions, channels, start, stop).reshape(-1, *spec.shape)
     )
+
+
+def _padded(spec: InputSpec, start: int, stop: int) -> torch.Tensor:
+    found = torch.full((stop - start, *spec.shape), spec.padding)
+    for row, sentence in zip(found, spec.sentences[start:stop], strict=True):
+        row[: len(sentence)] = torch.tensor(sentence)
+    return found
 
 
 @lru_cache(maxsize=8)

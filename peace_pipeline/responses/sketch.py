@@ -18,7 +18,7 @@ import torch
 from safetensors.numpy import load_file
 
 from peace_pipeline.responses.answers import Answers
-from peace_pipeline.responses.standard import KINDS, SKETCH
+from peace_pipeline.responses.standard import KINDS, READ_AS, SKETCH
 
 DIRECTIONS = Path(__file__).with_name("directions.safetensors")
 """Kind of input → (PROBES, directions), the first ones first."""
@@ -35,7 +35,7 @@ def sketch(answers: Answers, directions: torch.Tensor | None = None) -> torch.Te
     ``directions`` (PROBES, …) stand in for those of the package. Kinds of inputs are about orthogonal.
     """
     if directions is None:
-        directions = torch.from_numpy(_directions()[answers.kind])
+        directions = torch.from_numpy(_directions()[READ_AS[answers.kind]])
     told = torch.einsum("npo,pd->nod", roots(answers.outputs), directions.to(answers.outputs))
     signs = torch.from_numpy(_signs(KINDS.index(answers.kind), *told.shape[1:])).to(told)
     places, numbers = (torch.arange(size, device=told.device) for size in told.shape[1:])

@@ -13,8 +13,10 @@ from peace_pipeline.zoo.record import ModelRecord
 if TYPE_CHECKING:
     from huggingface_hub import CardData
 
-CONFIG, CARD = "config.json", "README.md"
+CONFIG, CARD, TOKENIZER = "config.json", "README.md", "tokenizer.json"
 MAX_TEXT_BYTES = 4 << 20
+MAX_TOKENIZER_BYTES = 64 << 20
+"""The largest that are in use have half as many."""
 MAX_FRONT_MATTER = 512 << 10
 _MAX_DEPTH = 32
 _MAX_ITEMS, _MAX_SCALAR = 10_000, 64 << 10

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from natsort import natsorted
 
-from peace_pipeline.zoo.card import CARD, CONFIG
+from peace_pipeline.zoo.card import CARD, CONFIG, TOKENIZER
 from peace_pipeline.zoo.record import ModelFile, ModelRecord
 
 FORMATS = {
@@ -131,7 +131,7 @@ def indexed(folder: Path, names: Iterable[str]) -> list[str]:
 
 def describing(folder: Path) -> list[str]:
     """The files beside the weights that describe a model, as far as they exist."""
-    return [name for name in (CONFIG, CARD) if (folder / name).is_file()]
+    return [name for name in (CONFIG, CARD, TOKENIZER) if (folder / name).is_file()]
 
 
 def etag(folder: Path, names: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from natsort import natsorted
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files, wheels
-from peace_pipeline.zoo.card import CONFIG, enriched
+from peace_pipeline.zoo.card import CONFIG, TOKENIZER, enriched
 from peace_pipeline.zoo.known import Known
 from peace_pipeline.zoo.record import KnownModel, ModelRecord
 from peace_pipeline.zoo.requirements import Requirement, parse_requirements, read_requirements
@@ -130,7 +130,7 @@ class PackagesSource(LocalFiles):
         self, requirement: Requirement, root: Path, path: str, model_id: str, known: KnownModel | None
     ) -> ModelRecord | None:
         folder, name = (root / path).parent, PurePosixPath(path).name
-        names = [name, *([CONFIG] if (folder / CONFIG).is_file() else [])]
+        names = [name, *(each for each in (CONFIG, TOKENIZER) if (folder / each).is_file())]
         record = ModelRecord(
             "packages",
             model_id,

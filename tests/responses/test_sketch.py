@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch.nn.functional import normalize
 
 from peace_pipeline.responses.answers import Answers
 from peace_pipeline.responses.sketch import DIRECTIONS, roots, sketch
-from peace_pipeline.responses.standard import KINDS, PROBES, SKETCH
+from peace_pipeline.responses.standard import KINDS, PROBES, READ_AS, SKETCH
 
 
 def answers(networks: int, outputs: int, kind: str = KINDS[0], seed: int = 0) -> Answers:
@@ -27,7 +29,7 @@ def noisy(one: Answers, noise: float) -> Answers:
 def test_inner_products_are_those_of_the_answers(outputs: int, kind: str) -> None:
     one = answers(6, outputs, kind)
     mixed = Answers(kind, torch.cat([one.outputs, noisy(one, 0.5).outputs]))
-    directions = torch.from_numpy(load_file(DIRECTIONS)[kind]).float()
+    directions = torch.from_numpy(load_file(DIRECTIONS)[READ_AS[kind]]).float()
     exact = normalize(torch.einsum("npo,pd->nod", roots(mixed.outputs), directions).flatten(1), dim=1)
     found = sketch(mixed)
     assert found.shape == (12, SKETCH)
@@ -45,8 +47,8 @@ def test_few_outputs_lose_nothing_in_the_first_directions(outputs: int) -> None:
 
 
 def test_other_kinds_of_inputs_are_orthogonal() -> None:
-    numbers, tokens = (sketch(answers(8, 10, kind)) for kind in KINDS)
-    assert (numbers @ tokens.T).abs().max() < 0.3
+    for one, other in combinations(KINDS, 2):
+        assert (sketch(answers(8, 10, one)) @ sketch(answers(8, 10, other)).T).abs().max() < 0.3
 
 
 def test_the_order_of_outputs_counts() -> None:

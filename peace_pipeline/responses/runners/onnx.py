@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from peace_pipeline.confinement import MOST_DESCRIPTORS, Helper
 from peace_pipeline.responses.probes import InputSpec
 from peace_pipeline.responses.runners.model import MOST_INPUTS, CannotRun, Model, Ready, Seen, labels_of
 from peace_pipeline.responses.standard import NUMBERS, TOKENS
+from peace_pipeline.responses.tokenizing import in_words
 from peace_pipeline.weights.formats.onnx import OnnxFile
 from peace_pipeline.weights.formats.onnx_model import Graph
 from peace_pipeline.weights.local_blob import LocalBlob
@@ -135,7 +137,7 @@ def load(model: Model) -> Ready:
     (file,) = model.checkpoint.files.values()
     assert isinstance(file, OnnxFile)
     session = _Session(file)
-    taken = _taken(session.inputs, model.config, file.graph)
+    taken = _taken(session.inputs, model.config, file.graph, model.folder)
     output = _output(session.outputs)
     probabilities = any(node.op == "Softmax" and output in node.outputs for node in file.graph.nodes)
     step = taken.batch or _AT_ONCE
@@ -168,10 +170,10 @@ def _external(file: OnnxFile) -> tuple[list[Any], list[str]]:
     return found, list(files)
 
 
-def _taken(inputs: Sequence[_Value], config: dict[str, Any], graph: Graph) -> _Taken:
+def _taken(inputs: Sequence[_Value], config: dict[str, Any], graph: Graph, folder: Path) -> _Taken:
     named = {value.name: value for value in inputs}
     if _IDS in named:
-        return _tokens(named, config, graph)
+        return _tokens(named, config, graph, folder)
     if len(inputs) != 1 or inputs[0].dtype not in ("float32", "float64", "float16"):
         raise CannotRun(
             f"takes {', '.join(f'{value.name} {value.shape}' for value in inputs[:8]) or 'nothing'}"
@@ -199,7 +201,7 @@ def _shape(sizes: Sequence[int | None]) -> tuple[int, ...]:
     return channels or _COLOURS[1], height or width or _SIDE, width or height or _SIDE
 
 
-def _tokens(named: dict[str, _Value], config: dict[str, Any], graph: Graph) -> _Taken:
+def _tokens(named: dict[str, _Value], config: dict[str, Any], graph: Graph, folder: Path) -> _Taken:
     if others := sorted(named.keys() - {_IDS, _MASK, _TYPES, _POSITIONS}):
         raise CannotRun(f"takes {', '.join(others[:8])} beside {_IDS}")
     if any(value.dtype not in ("int64", "int32") for value in named.values()):
@@ -220,7 +222,7 @@ def _tokens(named: dict[str, _Value], config: dict[str, Any], graph: Graph) -> _
     padding = _id(config, "pad", vocabulary) or 0
     spec = InputSpec(TOKENS, (sizes[1] or _TEXT,), vocabulary=vocabulary, padding=padding, first=first)
     _check(spec, sizes[0])
-    return _Taken(spec, named, sizes[0])
+    return _Taken(in_words(spec, folder), named, sizes[0])
 
 
 def _id(config: dict[str, Any], name: str, vocabulary: int) -> int | None:
@@ -266,7 +268,7 @@ def _part(session: _Session, taken: _Taken, output: str, inputs: Tensor) -> Tens
 def _feeds(taken: _Taken, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], list[int]]:
     """The graph's inputs by name, and of token sequences the last places that are no padding."""
     last: list[int] = []
-    if taken.spec.kind == TOKENS:
+    if taken.spec.kind != NUMBERS:
         mask = (
             np.ones_like(inputs) if taken.spec.padding == taken.spec.first else inputs != taken.spec.padding
         )

@@ -21,6 +21,7 @@ from peace_pipeline.responses.runners.model import (
     read_by_last_linear_layer,
 )
 from peace_pipeline.responses.standard import NUMBERS, TOKENS
+from peace_pipeline.responses.tokenizing import in_words
 from peace_pipeline.weights.logical import spelled
 
 _IMAGE, _SOUND, _TEXT = 128, 8000, 32
@@ -53,7 +54,7 @@ def load(model: Model) -> Ready:
         with no_more_than(model.checkpoint):
             kind(config)
         module = _filled(kind, config, model)
-    spec = _input_spec(kind, config)
+    spec = in_words(_input_spec(kind, config), model.folder)
 
     def ask(modules: Sequence[nn.Module], inputs: Tensor) -> Seen:
         return _seen(modules[0], spec, inputs)
@@ -143,7 +144,7 @@ def _seen(module: nn.Module, spec: InputSpec, inputs: Tensor) -> Seen:
     config: Any = module.config
     given: dict[str, Tensor] = {str(module.main_input_name): inputs}
     last = torch.full((len(inputs),), -1)
-    if spec.kind == TOKENS and spec.padding != spec.first:
+    if spec.kind != NUMBERS and spec.padding != spec.first:
         mask = (inputs != spec.padding).long()
         given["attention_mask"] = mask
         last = mask.sum(1) - 1

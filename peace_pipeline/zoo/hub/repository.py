@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
@@ -34,7 +35,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
-from peace_pipeline.zoo.card import CARD, CONFIG, MAX_TEXT_BYTES, front_matter
+from peace_pipeline.zoo.card import CARD, CONFIG, MAX_TEXT_BYTES, MAX_TOKENIZER_BYTES, TOKENIZER, front_matter
 from peace_pipeline.zoo.hub import politeness
 from peace_pipeline.zoo.hub.describing import describe, refusal, weight_names
 from peace_pipeline.zoo.hub.pages import DETAILS, parsed
@@ -137,7 +138,7 @@ class Hub:
             return record.skipped("the Hub names no commit")
         try:
             entries = self._entries(info, weight_names(info, formats))
-            size = sum(file.size or 0 for file in entries)
+            size = sum(file.size or 0 for file in entries if file.format != "text")
             if size > max_bytes:
                 return replace(record, files=entries).skipped(
                     f"oversized: {size:,} bytes of weights, at most {max_bytes:,} are taken"
@@ -155,16 +156,23 @@ class Hub:
             return record.skipped(str(error))
 
     def _entries(self, info: ModelInfo, weights: Sequence[str]) -> tuple[ModelFile, ...]:
-        """The model's files; sizes and digests of the weights are asked of the resolver."""
-        entries = []
-        for name in weights:
-            url = hf_hub_url(info.id, name, revision=info.sha, endpoint=self.endpoint)
-            metadata = get_hf_file_metadata(url, token=self.token or False, endpoint=self.endpoint)
-            digest = metadata.etag if _SHA256.fullmatch(metadata.etag or "") else None
-            size = metadata.size if 0 <= (metadata.size or 0) < _LARGEST else None
-            entries.append(ModelFile(name, size, digest, files.format_of(name)))
+        """The model's files; sizes and digests of weights and tokenizer are asked of the resolver."""
+        entries = [self._entry(info, name, files.format_of(name)) for name in weights]
         names = {sibling.rfilename for sibling in info.siblings or ()}
-        return (*entries, *([ModelFile(CONFIG, None, None, "text")] if CONFIG in names else ()))
+        if CONFIG in names:
+            entries.append(ModelFile(CONFIG, None, None, "text"))
+        if TOKENIZER in names:
+            with suppress(*_REFUSED, HfHubHTTPError):  # it is heard by ids then
+                entry = self._entry(info, TOKENIZER, "text")
+                entries += [entry] if 0 < (entry.size or 0) <= MAX_TOKENIZER_BYTES else []
+        return tuple(entries)
+
+    def _entry(self, info: ModelInfo, name: str, kind: str) -> ModelFile:
+        url = hf_hub_url(info.id, name, revision=info.sha, endpoint=self.endpoint)
+        metadata = get_hf_file_metadata(url, token=self.token or False, endpoint=self.endpoint)
+        digest = metadata.etag if _SHA256.fullmatch(metadata.etag or "") else None
+        size = metadata.size if 0 <= (metadata.size or 0) < _LARGEST else None
+        return ModelFile(name, size, digest, kind)
 
     def _card(self, info: ModelInfo) -> dict[str, Any]:
         """The card's text and what its front matter says that the listing did not."""

@@ -14,13 +14,16 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from tokenizers import processors
 
 from peace_pipeline.responses.answers import NotRun, Response
 from peace_pipeline.responses.probes import InputSpec, probes
 from peace_pipeline.responses.runners.model import Model
 from peace_pipeline.responses.running import Limits, ready, run
+from peace_pipeline.responses.sentences import sentences
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import ForbiddenPath
+from tests.responses.wordpieces import wordpiece
 from tests.weights.formats.hdf5_files import children
 from tests.weights.formats.onnx_models import initialiser, save
 
@@ -124,7 +127,7 @@ def test_probabilities_are_told_as_logits(tmp_path: Path) -> None:
     assert np.allclose(found, torch.log_softmax(torch.from_numpy(plain), 1), atol=1e-4)
 
 
-def tokens(**more: Any) -> Any:
+def tokens(table: np.ndarray = TABLE, **more: Any) -> Any:
     """Means over a sequence's tokens that are no padding."""
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["e"]),
@@ -133,7 +136,7 @@ def tokens(**more: Any) -> Any:
         helper.make_node("Mul", ["e", "mm"], ["logits"]),
     ]
     inputs = {name: (IDS, ["n", "t"]) for name in ("input_ids", "attention_mask")} | more
-    return graph(nodes, inputs, {"logits": (NUMBERS, None)}, table=TABLE, last=np.array([2]), scale=MATRIX)
+    return graph(nodes, inputs, {"logits": (NUMBERS, None)}, table=table, last=np.array([2]), scale=MATRIX)
 
 
 def test_token_sequences_are_read_at_their_last_token(tmp_path: Path) -> None:
@@ -141,6 +144,16 @@ def test_token_sequences_are_read_at_their_last_token(tmp_path: Path) -> None:
     ids = probes(InputSpec("tokens", (32,), vocabulary=50, padding=0, first=1)).numpy()
     last = (ids != 0).sum(1) - 1
     assert np.allclose(found, TABLE[ids[np.arange(len(ids)), last]], atol=1e-6)
+
+
+def test_sentences_are_told_in_the_tokens_of_the_model(tmp_path: Path) -> None:
+    words, table = wordpiece(300), RANDOM.standard_normal((300, 4)).astype(np.float32)
+    words.post_processor = processors.Sequence([])
+    words.save(str(tmp_path / "tokenizer.json"))
+    words.enable_truncation(32)
+    expected = table[[words.encode(sentence).ids[-1] for sentence in sentences()]]
+    assert len(np.unique(expected, axis=0)) > 10
+    assert np.allclose(answers(tokens(table), tmp_path), expected, atol=1e-6)
 
 
 def test_the_vocabulary_is_that_of_the_table(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from peace_pipeline.symmetry.transforming import strengths, transform
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
 from peace_pipeline.zoo.card import read_config
 from tests.indexed import new_encoder
+from tests.responses.wordpieces import wordpiece
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -93,6 +95,31 @@ def test_a_model_without_a_head_has_no_outputs_but_a_sketch(tmp_path: Path) -> N
     assert isinstance(found, Response)
     assert found.outputs.shape == (512, 0)
     assert found.gram is not None
+
+
+def test_a_network_of_text_hears_sentences_in_its_own_tokens(tmp_path: Path) -> None:
+    """The same network with another vocabulary answers the same to them, and not to ids."""
+    one = tmp_path / "one"
+    config = transformers.BertConfig(**SMALL, vocab_size=300, num_labels=3)
+    transformers.BertForSequenceClassification(config).save_pretrained(one)
+    tokenizer = json.loads(wordpiece().to_str())
+    order = [0, 1, 2, 3, *range(299, 3, -1)]
+    vocabulary = {word: order[place] for word, place in tokenizer["model"]["vocab"].items()}
+    other = shutil.copytree(one, tmp_path / "other")
+    state = load_file(other / "model.safetensors")
+    table = "bert.embeddings.word_embeddings.weight"
+    save_file(state | {table: state[table][order].contiguous()}, other / "model.safetensors")
+    by_ids = [asked(each) for each in (one, other)]
+    (one / "tokenizer.json").write_text(json.dumps(tokenizer))
+    tokenizer["model"]["vocab"] = vocabulary
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    by_words = [asked(each) for each in (one, other)]
+    for found, kind, alike in ((by_ids, "tokens", False), (by_words, "text", True)):
+        a, b = found
+        assert isinstance(a, Response)
+        assert isinstance(b, Response)
+        assert a.kind == b.kind == kind
+        assert np.allclose(a.outputs, b.outputs, atol=1e-5) == alike
 
 
 def test_code_beside_a_model_is_not_executed(tmp_path: Path) -> None:

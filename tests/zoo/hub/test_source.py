@@ -49,6 +49,18 @@ def test_a_record_says_what_the_hub_and_the_card_say(lake: Lake, hub: StandinHub
     assert (text.path, text.sha256) == ("config.json", None)
 
 
+def test_a_tokenizer_comes_along(lake: Lake, hub: StandinHub) -> None:
+    hub.push("org/text", files(7) | {"tokenizer.json": b"{}"})
+    hub.push("org/other", files(8) | {"tokenizer.json": b""})
+    crawl(lake, hub)
+    records = Current(lake).records()
+    assert [file.path for file in records["org/other"].files] == ["model.safetensors", "config.json"]
+    *_, found = records["org/text"].files
+    assert (found.path, found.size, found.format) == ("tokenizer.json", 2, "text")
+    fetched = Fetcher(config(hub).build(lake)).fetch(records["org/text"], fetch_sampled)
+    assert (fetched.folder / "tokenizer.json").read_bytes() == b"{}"
+
+
 def test_a_second_crawl_finds_nothing_and_asks_for_two_pages(lake: Lake, hub: StandinHub) -> None:
     assert len(crawl(lake, hub).new) == 3
     assert not crawl(lake, hub).batches
