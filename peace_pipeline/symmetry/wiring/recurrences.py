@@ -25,11 +25,12 @@ def recurrence(layers: Iterable[Layer]) -> Recurrence | None:
     """The recurrent part of a network, where it has one and nothing else may get hold of its states.
 
     Beside the next layer, a state may be read by whatever the module does with it: a layer may read those of all layers
-    side by side, a decoder may begin with an encoder's, and the inputs may be added to them. So there is none where
-    another layer reads or writes a multiple of as many units, but for one that reads those of the last layer.
+    side by side, a decoder may begin with an encoder's, and the inputs may be added to those of the last layer. So
+    there is none where another layer reads or writes as many units or a multiple, but for embeddings and what reads the
+    states of the last layer; and these are only known where nothing else is as wide as they are.
     """
-    found = {layer.name: match for layer in layers if (match := _CELL.fullmatch(layer.name))}
     named = {layer.name: layer for layer in layers}
+    found = {name: match for name in named if (match := _CELL.fullmatch(name))}
     first = [name for name, match in found.items() if match[2] == "hh" and match[3] == "_l0"]
     starts = {match[1] for match in found.values()}
     if len(starts) != 1 or not first:
@@ -39,14 +40,12 @@ def recurrence(layers: Iterable[Layer]) -> Recurrence | None:
     ways = 1 + any(match[3].endswith("_reverse") for match in found.values())
     size = named[first[0]].shape[1]
     inputs = named[first[0].replace(f"{at}hh", f"{at}ih", 1)].shape[1]
-    others = [layer for layer in named.values() if layer.name not in found]
-    touching = [layer for layer in others if any(_is_multiple(width, size) for width in layer.shape[:2])]
-    is_read = len(touching) == 1 and touching[0].kind == "linear" and touching[0].shape[1] == ways * size
-    is_alone = not touching or (is_read and not _is_multiple(touching[0].shape[0], size))
-    if inputs == size or not is_alone or (depth == 1 and not is_read):
+    several = {size * number for number in range(1, 2 * depth * ways + 1)}
+    touching = [layer for name, layer in named.items() if name not in found and several & {*layer.shape[:2]}]
+    readers = [layer for layer in touching if layer.kind == "linear" and layer.shape[1] == ways * size]
+    writers = [layer for layer in readers if layer.shape[0] in several]
+    others = [layer for layer in touching if layer not in readers and layer.kind != "embedding"]
+    is_read = len(touching) == len(readers) == 1 and inputs != size
+    if writers or others or not (is_read or depth > 1):
         return None
-    return Recurrence(at, frozenset(found), touching[0].name if is_read else None)
-
-
-def _is_multiple(width: int, size: int) -> bool:
-    return width >= size and width % size == 0
+    return Recurrence(at, frozenset(found), readers[0].name if is_read else None)

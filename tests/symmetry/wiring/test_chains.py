@@ -192,6 +192,16 @@ def test_between_the_layers_of_a_recurrent_module_states_have_signs() -> None:
     ]  # fmt: skip
 
 
+def test_of_a_language_model_the_states_between_layers_are_known() -> None:
+    """Its embedding, its states and what its decoder reads are of one width: what reads the last states is open."""
+    lstm = nn.LSTM(8, 8, 2, batch_first=True)
+    module = Net(lambda m, i: m.decoder(lstm(m.encoder(i))[0][:, -1]), encoder=nn.Embedding(30, 8), rnn=lstm,
+                 decoder=nn.Linear(8, 30))  # fmt: skip
+    wiring = wiring_of(built(module))
+    assert claimed(wiring) == {"rnn.hh_l0"}
+    assert_module_invariant(module, wiring, torch.arange(30).view(3, 10))
+
+
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_an_activation_may_stand_around_a_declared_recurrent_network(kind: str, layers: int) -> None:
