@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from peace_pipeline.comparison.measuring import DERIVED, EQUIVALENT, UNRELATED
 from peace_pipeline.comparison.thresholds import Thresholds
-from peace_pipeline.comparison.verdict import DERIVED, EQUIVALENT, UNRELATED, describe
+from peace_pipeline.comparison.verdict import describe
 from peace_pipeline.evaluation.provenance.study import plain_cosine
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.opening import open_network

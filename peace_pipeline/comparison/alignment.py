@@ -4,7 +4,7 @@ that fit one to the other."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -89,25 +89,30 @@ class RowPair:
     norms: float
 
     def projected(self) -> RowPair:
-        """The same in fewer columns."""
-        columns = self.a.shape[1]
+        """The same in fewer columns, without those that the second network has not."""
+        a, columns = self.a * (self.b != 0).any(0), self.a.shape[1]
         if columns <= WIDEST:
-            return self
+            return replace(self, a=a)
         generator = torch.Generator().manual_seed(columns)
-        onto = torch.randn(columns, WIDEST, generator=generator, dtype=self.a.dtype) / WIDEST**0.5
-        return RowPair(self.a @ onto, self.b @ onto, self.charge, self.bundled, self.weight, self.norms)
+        onto = torch.randn(columns, WIDEST, generator=generator, dtype=a.dtype) / WIDEST**0.5
+        return replace(self, a=a @ onto, b=self.b @ onto)
 
 
 def score(group: Group, pairs: list[RowPair]) -> torch.Tensor:
-    """How well each unit of the first network (rows) agrees with each of the second."""
+    """How well each unit of the first network (rows) agrees with each of the second. Units that the second has not (all
+    zeros) may be any: the others are those of least squared distance."""
     if {MIX, ROTATE} & {*group.actions}:
         return _score_of_products(group, pairs)
     signed = torch.zeros(group.size, group.size, dtype=torch.float64)
     plain = signed.clone()
+    lengths = torch.zeros(2, group.size, dtype=torch.float64)
     for pair in pairs:
         a, b = (_in_units(side, group, pair.bundled).flatten(1) for side in (pair.a, pair.b))
         (signed if pair.charge else plain).add_((a @ b.mT).double(), alpha=pair.weight)
-    return plain + (signed.abs() if {SIGN, FLIP} & {*group.actions} else signed)
+        lengths += pair.weight * torch.stack([a.square().sum(1), b.square().sum(1)])
+    agreed = plain + (signed.abs() if {SIGN, FLIP} & {*group.actions} else signed)
+    is_there = lengths[1] > 0
+    return agreed if bool(is_there.all()) else agreed - lengths[0][:, None] / 2 * is_there
 
 
 def _score_of_products(group: Group, pairs: list[RowPair]) -> torch.Tensor:

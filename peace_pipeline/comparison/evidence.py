@@ -10,7 +10,7 @@ import torch
 
 from peace_pipeline.symmetry.group.elements import Tensors
 
-CAST, PRUNED, QUANTISED, FINE_TUNED = ("cast", "pruned", "quantised", "fine-tuned")
+CAST, PRUNED, QUANTISED, FINE_TUNED, RESIZED = ("cast", "pruned", "quantised", "fine-tuned", "resized")
 _NEW_ZEROS, _OLD_VALUES = 0.05, 0.1
 """A pruned layer has so large a share of new zeros, and its other values have moved by no more than this."""
 _NEARER = 0.5

@@ -202,7 +202,8 @@ class _Matching:
         return rows[occurrence.start : occurrence.start + count]
 
     def scale(self, group: Group) -> None:
-        """Unit norms in, by the first layer that writes the group; of normalised units as a whole."""
+        """Unit norms in, by the first layer that writes the group, in what both networks read; of normalised units as a
+        whole."""
         if not {SCALE, NORMALISED} & {*group.actions}:
             return
         writing = self._writing(group)
@@ -210,13 +211,18 @@ class _Matching:
         if not first:
             return
         is_only = len({occurrence.position for occurrence in writing}) == 1
-        for side in {self.a, self.b}:
-            norms = torch.cat([self._rows(side, occurrence, group) for occurrence in first], 1).norm(dim=1)
+        rows = {
+            side: torch.cat([self._rows(side, occurrence, group) for occurrence in first], 1)
+            for side in (self.a, self.b)
+        }
+        is_shared = torch.stack([(side != 0).any(0) for side in rows.values()]).all(0)
+        for side, values in rows.items():
+            norms = (values * is_shared).norm(dim=1)
             if NORMALISED in group.actions:
                 units = norms.view(-1, group.width).norm(dim=1)
                 norms = units.repeat_interleave(group.entries // len(units))
-            elif is_only and not bool((norms > DEAD).all()):
-                side.alive[group.name] = norms > DEAD
+            elif is_only and not bool((is_alive := values.norm(dim=1) > DEAD).all()):
+                side.alive[group.name] = is_alive
             side.scales[group.name] = to_unit(norms)[None]
 
     def _permute(self, root: Group, members: list[Group]) -> None:

@@ -1,25 +1,19 @@
-"""``peace compare``: what two networks have to do with each other.
-
-Both are brought into one form by weight matching; each layer's cosine there is set against the cosine that chance
-gives, where the second network's values are shuffled within each layer and matched likewise.
-"""
+"""``peace compare``: what two networks have to do with each other, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
 from typing import Any
 
 import torch
 
-from peace_pipeline.comparison.alignment import Aligned, Layers
+from peace_pipeline.comparison.blocks import in_blocks
 from peace_pipeline.comparison.evidence import (
-    ROUNDINGS,
+    PRUNED,
+    RESIZED,
     Evidence,
     distance,
-    dot,
     few_levels,
     on_grid,
     pruned,
@@ -27,98 +21,32 @@ from peace_pipeline.comparison.evidence import (
     rounded,
     trained,
 )
-from peace_pipeline.comparison.matching import like, match
-from peace_pipeline.comparison.pairing import Counterparts, counterparts
+from peace_pipeline.comparison.measuring import (
+    DERIVED,
+    EQUIVALENT,
+    UNRELATED,
+    Form,
+    LayerPair,
+    Measured,
+    measure,
+)
+from peace_pipeline.comparison.names import without
+from peace_pipeline.comparison.settings import differences, scale_differences
 from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.lake import Lake
-from peace_pipeline.symmetry.group.elements import Tensors
 from peace_pipeline.symmetry.opening import OpenNetwork, open_network
+from peace_pipeline.symmetry.wiring.symmetries import PERMUTE
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.zoo.fetching import Fetcher
 
-IDENTICAL, EQUIVALENT, DERIVED, UNRELATED = VERDICTS = ("identical", "equivalent", "derived", "unrelated")
+IDENTICAL = "identical"
+VERDICTS = (IDENTICAL, EQUIVALENT, DERIVED, UNRELATED)
+PART_OF, REORDERED, RECONFIGURED = "part of", "reordered", "another config"
+"""Relations of networks all of whose common weights are equal: one has more, the same in another order, or another
+config.json."""
 EQUAL = 1e-7
 """Relative distance of layers below which nothing happened to them."""
-_SMALL_NETWORK = 1 << 25
-"""Values. Larger networks are compared in float32."""
-
-
-@dataclass(frozen=True)
-class LayerPair:
-    """Two layers that stand for each other: in one form their cosine, and the norm of their difference over the
-    larger one's; ``chance`` is the cosine that chance gives."""
-
-    a: str
-    b: str
-    size: int
-    cosine: float
-    distance: float
-    chance: float = 0.0
-
-    @property
-    def similarity(self) -> float:
-        """How far the cosine lies above chance; 1 where the layers are equal, at least −1 (chance may be near 1)."""
-        return max(-1.0, (self.cosine - self.chance) / max(1 - self.chance, 1e-9))
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Two networks against each other. ``whole`` is the smaller one's number of values; ``missing`` is how many layers
-    of each have no counterpart."""
-
-    pairs: tuple[LayerPair, ...]
-    whole: int
-    missing: tuple[int, int]
-    tolerance: float
-    permutations: dict[str, list[int]] = field(default_factory=dict)
-
-    @property
-    def distance(self) -> float:
-        """The largest distance of any layer."""
-        return max((pair.distance for pair in self.pairs), default=1.0)
-
-    @property
-    def similarity(self) -> float:
-        """Mean of the layers', each weighted by its number of values; those without a counterpart count 0."""
-        return sum(pair.similarity * pair.size for pair in self.pairs) / self.whole
-
-    def verdict(self, thresholds: Thresholds) -> str:
-        """``equivalent`` (where one holds the other too), ``derived`` or ``unrelated``."""
-        if not min(self.missing) and self.distance <= self.tolerance:
-            return EQUIVALENT
-        return DERIVED if self.similarity >= thresholds.derived else UNRELATED
-
-
-@dataclass(frozen=True)
-class Form:
-    """Two networks in one form."""
-
-    networks: tuple[OpenNetwork, OpenNetwork]
-    parts: Counterparts
-    aligned: tuple[Aligned, Aligned]
-
-    @cached_property
-    def versions(self) -> list[tuple[str, Aligned, Aligned]]:
-        """Each of them rounded in each way of ``ROUNDINGS``, in that form, and the other."""
-        wirings = (self.parts.a, self.parts.b)
-        return [
-            (text, like(own, network.layers(wiring, torch.float64, rounding)), other)
-            for network, wiring, own, other in zip(
-                self.networks, wirings, self.aligned, self.aligned[::-1], strict=True
-            )
-            for text, (_, rounding) in ROUNDINGS.items()
-        ]
-
-    def stored(self, position: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """A layer's tensors as both files have them, the weight first."""
-        a, b = (wiring.layers[position] for wiring in (self.parts.a, self.parts.b))
-        roles = sorted(a.layer.tensors, key=lambda role: a.layer.tensors[role] != a.weight)
-        first, second = (
-            [network.logical.read(wired.layer.tensors[role], None) for role in roles]
-            for network, wired in zip(self.networks, (a, b), strict=True)
-        )
-        return first, second
 
 
 def compare(lake: Lake, a: str, b: str, fetcher: Fetcher | None = None) -> dict[str, Any]:
@@ -134,31 +62,47 @@ def compare(lake: Lake, a: str, b: str, fetcher: Fetcher | None = None) -> dict[
 
 def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str, Any]:
     """The verdict on two open networks, with its reasons."""
+    settings = differences(a, b)
     if is_identical(a.checkpoint, b.checkpoint):
-        reason = "all tensors have the same names and bytes"
-        return {"verdict": IDENTICAL, "similarity": 1.0, "tolerance": 0.0, "reason": reason, "layers": []}
+        return _of_equal_files([*settings, *scale_differences(a, b)])
     measured, form = measure(a, b, thresholds)
     verdict = measured.verdict(thresholds)
     document: dict[str, Any] = {
-        "verdict": verdict,
+        "verdict": DERIVED if verdict == EQUIVALENT and settings else verdict,
         "similarity": round(measured.similarity, 6),
         "tolerance": measured.tolerance,
     }
     found: list[Evidence] = []
-    if verdict == DERIVED and form:
-        found, document["relation"] = evidence(measured, form)
-    assumes = form.parts.assumes if form and verdict == EQUIVALENT else ()
+    if document["verdict"] == DERIVED and form:
+        found, relation = evidence(measured, form)
+        document["relation"] = relation if verdict == DERIVED else RECONFIGURED
+    assumes = (*form.parts.assumes, *measured.assumes) if form and verdict == EQUIVALENT else ()
     if assumes:
         document["assumes"] = list(assumes)
-    document["reason"] = _reason(measured, verdict, thresholds, document.get("relation"), assumes)
+    document["reason"] = _reason(a, b, measured, form, document, thresholds, settings)
     document["layers"] = [
-        {"a": pair.a, "b": pair.b, "similarity": round(pair.similarity, 6)} for pair in measured.pairs
+        {"a": pair.a, "b": pair.b, "similarity": round(pair.similarity, 6)}
+        for pair in (*measured.pairs, *measured.scalars)
     ]
     for layer, each in zip(document["layers"], found, strict=False):
         layer["evidence"] = each.text
     if verdict != UNRELATED and measured.permutations:
         document["permutations"] = measured.permutations
     return document
+
+
+def _of_equal_files(settings: list[str]) -> dict[str, Any]:
+    """What is said of files with the same tensors."""
+    document = {"verdict": IDENTICAL, "similarity": 1.0, "tolerance": 0.0}
+    if settings:
+        reason = f"weights identical, config differs: {', '.join(settings)}"
+        return document | {
+            "verdict": DERIVED,
+            "relation": RECONFIGURED,
+            "reason": reason,
+            "layers": [],
+        }
+    return document | {"reason": "all tensors have the same names and bytes", "layers": []}
 
 
 @contextmanager
@@ -187,85 +131,67 @@ def is_identical(a: Checkpoint, b: Checkpoint) -> bool:
     )
 
 
-def measure(
-    a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds, *, seed: int = 0
-) -> tuple[Measured, Form | None]:
-    """Two networks in one form, and how near they are to each other there.
-
-    What chance gives is only measured where they are not equal up to symmetry.
-    """
-    whole = min(sum(map(each.size, each.wiring.layers)) for each in (a, b))
-    tolerance = thresholds.tolerance
-    largest = max(a.logical.parameters, b.logical.parameters)
-    dtype = torch.float64 if largest <= _SMALL_NETWORK else torch.float32
-    parts = counterparts(a, b, thresholds.derived)
-    if parts is None:
-        return Measured((), whole, (len(a.wiring.layers), len(b.wiring.layers)), tolerance), None
-    read_a, read_b = a.layers(parts.a, dtype), b.layers(parts.b, dtype)
-    if dtype == torch.float64:  # small: every layer is asked for several times
-        read_a, read_b = cache(read_a), cache(read_b)
-    aligned = match(parts.a, read_a, read_b)
-    pairs = tuple(
-        LayerPair(x.layer.name, y.layer.name, a.size(x), *_apart(aligned, position))
-        for position, (x, y) in enumerate(zip(parts.a.layers, parts.b.layers, strict=True))
-    )
-    orders = {name: order[0].tolist() for name, order in aligned[0].permutations.items()}
-    found = Measured(pairs, whole, parts.missing(a, b), tolerance, orders)
-    if found.verdict(thresholds) != EQUIVALENT:
-        by_chance = match(parts.a, read_a, _shuffled(read_b, seed))
-        chances = [max(0.0, _apart(by_chance, position)[0]) for position in range(len(pairs))]
-        pairs = tuple(replace(pair, chance=chance) for pair, chance in zip(pairs, chances, strict=True))
-    return replace(found, pairs=pairs), Form((a, b), parts, aligned)
-
-
-def _apart(aligned: tuple[Aligned, Aligned], position: int) -> tuple[float, float]:
-    """Cosine and relative distance of a layer in both networks."""
-    a, b = (side.layer(position) for side in aligned)
-    first, second = (torch.cat([value.flatten() for value in side.values()]) for side in (a, b))
-    norms = dot(first, first) ** 0.5, dot(second, second) ** 0.5
-    if not min(norms):
-        return float(norms == (0, 0)), distance(a, b)
-    return dot(first, second) / (norms[0] * norms[1]), distance(a, b)
-
-
-def _shuffled(layers: Layers, seed: int) -> Layers:
-    """Layers whose values are in random order."""
-
-    def read(position: int) -> Tensors:
-        generator = torch.Generator().manual_seed(seed + position)
-        return {
-            role: tensor.flatten()[torch.randperm(tensor.numel(), generator=generator)].view(tensor.shape)
-            for role, tensor in layers(position).items()
-        }
-
-    return read
-
-
 def evidence(measured: Measured, form: Form) -> tuple[list[Evidence], str]:
-    """What happened to each layer of a derived network, and to the whole."""
+    """What happened to each layer and scalar of a derived network, and to the whole."""
     found = [_evidence(form, position) for position in range(len(measured.pairs))]
-    return found, relation_of(zip(found, (pair.size for pair in measured.pairs), strict=True))
+    found += [_of_scalar(pair) for pair in measured.scalars]
+    sizes = (pair.size for pair in (*measured.pairs, *measured.scalars))
+    relation = relation_of(zip(found, sizes, strict=True))
+    if measured.is_equal and measured.is_whole:
+        if min(measured.missing) == 0 < max(measured.missing):
+            relation = PART_OF
+        elif not any(measured.missing) and not measured.in_order:
+            relation = REORDERED
+    return found, relation
+
+
+def _of_scalar(pair: LayerPair) -> Evidence:
+    if pair.distance <= EQUAL:
+        return Evidence(None, "unchanged")
+    return Evidence("fine-tuned", f"changed by {pair.distance:.2%}")
 
 
 def _evidence(form: Form, position: int) -> Evidence:
     """What happened to a layer: first as its values are stored, then in one form."""
-    first, second = (side.layer(position) for side in form.aligned)
+    first, second = (form.layer(side, position) for side in form.aligned)
     apart, stored = distance(first, second), form.stored(position)
+    if stored[0][0].shape != stored[1][0].shape:
+        return _resized(form, position, apart)
     if apart <= EQUAL:
         return Evidence(None, "unchanged")
     return (
         on_grid(*stored)
+        or in_blocks(stored[0][0], stored[1][0], form.encodings(position))
         or pruned(first, second)
         or few_levels(stored[0][0], stored[1][0])
         or rounded(
             apart,
             [
-                (text, distance(own.layer(position), other.layer(position)))
+                (text, distance(form.layer(own, position), form.layer(other, position)))
                 for text, own, other in form.versions
             ],
         )
         or trained(*_nearer(stored, first["weight"], second["weight"]))
     )
+
+
+def _resized(form: Form, position: int, apart: float) -> Evidence:
+    """What is said of a layer with more units in one network: hidden ones were pruned, tokens or classes added."""
+    wirings = [side.wiring for side in form.sides]
+    wired = wirings[0].layers[position]
+    shapes = [
+        form.sides[side].network.logical.tensors[wiring.layers[position].weight].shape
+        for side, wiring in enumerate(wirings)
+    ]
+    changed = [axis for axis in wired.axes if shapes[0][axis.dim] != shapes[1][axis.dim]]
+    groups = wirings[0].groups
+    is_hidden = any(PERMUTE in groups[wirings[0].order(axis.group)].actions for axis in changed)
+    small, large = sorted(shapes, key=lambda shape: torch.Size(shape).numel())
+    sizes = [" × ".join(map(str, shape)) for shape in (small, large)]
+    how = (
+        "the values that both have are equal" if apart <= EQUAL else f"what both have differs by {apart:.2%}"
+    )
+    return Evidence(PRUNED if is_hidden else RESIZED, f"{sizes[0]} of {sizes[1]} in both: {how}")
 
 
 def _nearer(
@@ -278,22 +204,52 @@ def _nearer(
 
 
 def _reason(
+    a: OpenNetwork,
+    b: OpenNetwork,
     measured: Measured,
-    verdict: str,
+    form: Form | None,
+    document: dict[str, Any],
     thresholds: Thresholds,
-    relation: str | None,
-    assumes: tuple[str, ...],
+    settings: list[str],
 ) -> str:
     """The verdict in one line."""
-    if not measured.pairs:
+    if not (measured.pairs and form):
         return "too few layers of one have the shape of layers of the other"
     similarity, bound = measured.similarity, thresholds.derived
+    verdict, relation = document["verdict"], document.get("relation")
+    equal = f"in one form no layer differs by more than {measured.distance:.1e} of its norm"
     if verdict == EQUIVALENT:
         moved = sum(order != sorted(order) for order in measured.permutations.values())
         how = f"with {moved} groups of units in another order" if moved else "with all units in place"
-        more = f"; {max(measured.missing)} layers of one have no counterpart" if any(measured.missing) else ""
-        more += f"; assuming that {' and '.join(assumes)}" if assumes else ""
-        return f"in one form no layer differs by more than {measured.distance:.1e} of its norm, {how}{more}"
+        assumes = document.get("assumes")
+        return f"{equal}, {how}" + (f"; assuming that {' and '.join(assumes)}" if assumes else "")
+    if relation == RECONFIGURED:
+        return f"{equal}, but the config differs: {', '.join(settings)}"
+    if relation == REORDERED:
+        return f"{equal}, but layers stand in another order"
+    left = _left(a, b, form)
+    if relation == PART_OF:
+        return f"{left}; else {equal}"
+    more = f"; {left}" if left else ""
+    more += f"; the config differs: {', '.join(settings)}" if settings and verdict == DERIVED else ""
     if verdict == DERIVED:
-        return f"{relation}: matched layers are {similarity:.3f} of the way from chance to equality (≥ {bound:.3f})"
+        return (
+            f"{relation}: matched layers are {similarity:.3f} of the way from chance to equality "
+            f"(≥ {bound:.3f}){more}"
+        )
     return f"matched layers are only {similarity:.3f} of the way from chance to equality (< {bound:.3f})"
+
+
+def _left(a: OpenNetwork, b: OpenNetwork, form: Form) -> str:
+    """Which layers of each network the other has not."""
+    found = []
+    for own, other, network, left in zip("AB", "BA", (a, b), form.parts.left, strict=True):
+        if left:
+            names = [n for n, info in network.logical.tensors.items() if info.is_floating and info.shape]
+            is_part = not form.parts.left["BA".index(own)]
+            found.append(
+                f"{other} is {'part of ' if is_part else ''}{own} without {without(left, names)}"
+                if is_part
+                else f"only {own} has {without(left, names)}"
+            )
+    return ", ".join(found)

@@ -19,10 +19,10 @@ from peace_pipeline.comparison.verdict import (
     UNRELATED,
     compare,
     describe,
-    open_network,
 )
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.group.elements import ALL
+from peace_pipeline.symmetry.opening import open_network
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.zoo.fetching import Fetcher
 from tests.lakes import directory, ingest, write_model, write_network

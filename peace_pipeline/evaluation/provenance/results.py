@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from peace_pipeline.comparison.measuring import DERIVED, UNRELATED, Measured
 from peace_pipeline.comparison.thresholds import Thresholds
-from peace_pipeline.comparison.verdict import DERIVED, IDENTICAL, UNRELATED, VERDICTS, Measured
+from peace_pipeline.comparison.verdict import IDENTICAL, VERDICTS
 from peace_pipeline.zoo.listing import TEST, TRAIN
 
 

@@ -11,16 +11,9 @@ import numpy as np
 import torch
 
 from peace_pipeline.comparison.evidence import FINE_TUNED
+from peace_pipeline.comparison.measuring import DERIVED, EQUIVALENT, UNRELATED, measure
 from peace_pipeline.comparison.thresholds import Thresholds
-from peace_pipeline.comparison.verdict import (
-    DERIVED,
-    EQUIVALENT,
-    IDENTICAL,
-    UNRELATED,
-    evidence,
-    is_identical,
-    measure,
-)
+from peace_pipeline.comparison.verdict import IDENTICAL, evidence, is_identical
 from peace_pipeline.evaluation.derivatives import DERIVED as DERIVATIVES
 from peace_pipeline.evaluation.derivatives import Records, Specimen, disguised, specimen
 from peace_pipeline.evaluation.provenance.results import Judged, Results, cut

@@ -8,7 +8,7 @@ from collections import defaultdict
 
 from peace_pipeline.weights.logical.spellings import spelled
 from peace_pipeline.weights.tensors import TensorInfo
-from peace_pipeline.weights.views import Views
+from peace_pipeline.weights.views import Views, transposed
 
 _BUFFERS = re.compile(
     r"""
@@ -30,6 +30,9 @@ _OF_ADAPTERS = (
     (re.compile(r"\.(?:base_layer|modules_to_save\.default)\."), "."),
 )
 """Spellings of PEFT → those of the model itself."""
+
+_OF_MLX = re.compile(r"(?P<module>.*)\.lora_(?P<part>[ab])")
+"""MLX's pairs, whose matrices are (in, out)."""
 
 _OF_MODULES = (
     (re.compile(r"\bin_proj_(weight|bias)$"), r"qkv.\1"),
@@ -85,6 +88,8 @@ def respelled(views: Views) -> Views:
     result: Views = {}
     for name, view in views.items():
         logical = _respelled(name)
+        if len(view.info.shape) == 2 and (match := _OF_MLX.fullmatch(name)):
+            logical, view = f"{match['module']}.lora_{match['part'].upper()}.weight", transposed(view)
         taken = logical != name and (logical in views or logical in result)
         result[name if taken else logical] = view
     return result

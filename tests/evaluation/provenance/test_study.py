@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from peace_pipeline.comparison.measuring import measure
 from peace_pipeline.comparison.thresholds import Thresholds
-from peace_pipeline.comparison.verdict import measure
 from peace_pipeline.evaluation.derivatives import Specimen, disguised, pruned, specimen, trained_on
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports, written_reports
 from peace_pipeline.lake import Lake

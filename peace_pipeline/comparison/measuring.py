@@ -1,0 +1,284 @@
+"""Two networks in one form, and how near they are to each other there.
+
+Both are brought into it by weight matching; each layer's cosine there is set against the cosine that chance gives,
+where the second network's values are shuffled within each layer and matched likewise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+
+import torch
+
+from peace_pipeline.comparison.alignment import Aligned, Layers
+from peace_pipeline.comparison.evidence import ROUNDINGS, distance, dot
+from peace_pipeline.comparison.matching import like, match
+from peace_pipeline.comparison.names import Places
+from peace_pipeline.comparison.pairing import Counterparts, counterparts
+from peace_pipeline.comparison.settings import adapter_scales, is_scale
+from peace_pipeline.comparison.thresholds import Thresholds
+from peace_pipeline.symmetry.form.folding import folded_layer
+from peace_pipeline.symmetry.group.elements import Tensors
+from peace_pipeline.symmetry.opening import OpenNetwork
+from peace_pipeline.symmetry.wiring.types import Wiring
+
+EQUIVALENT, DERIVED, UNRELATED = "equivalent", "derived", "unrelated"
+_SMALL_NETWORK = 1 << 25
+"""Values. Larger networks are compared in float32."""
+_SCALE_UNKNOWN = "an adapter whose scale no file says has that of the other"
+
+Change = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class LayerPair:
+    """Two layers that stand for each other: in one form their cosine, and the norm of their difference over the
+    larger one's; ``chance`` is the cosine that chance gives."""
+
+    a: str
+    b: str
+    size: int
+    cosine: float
+    distance: float
+    chance: float = 0.0
+
+    @property
+    def similarity(self) -> float:
+        """How far the cosine lies above chance; 1 where the layers are equal, at least −1 (chance may be near 1)."""
+        above = (self.cosine - self.chance) / max(1 - self.chance, 1e-9)
+        return min(1.0, max(-1.0, above))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Two networks against each other. ``whole`` is the smaller one's number of values; ``missing`` is how many layers
+    of each have no counterpart. ``scalars`` are compared as they are. ``is_whole`` says whether the layers that they
+    have in common have all their units in both, ``in_order`` whether data flows through them in one order."""
+
+    pairs: tuple[LayerPair, ...]
+    whole: int
+    missing: tuple[int, int]
+    tolerance: float
+    permutations: dict[str, list[int]] = field(default_factory=dict)
+    scalars: tuple[LayerPair, ...] = ()
+    is_whole: bool = True
+    in_order: bool = True
+    assumes: tuple[str, ...] = ()
+
+    @property
+    def distance(self) -> float:
+        """The largest distance of any layer or scalar."""
+        return max((pair.distance for pair in (*self.pairs, *self.scalars)), default=1.0)
+
+    @property
+    def similarity(self) -> float:
+        """Mean of the layers', each weighted by its number of values; those without a counterpart count 0."""
+        every = (*self.pairs, *self.scalars)
+        whole = max(self.whole, sum(pair.size for pair in every))
+        return sum(pair.similarity * pair.size for pair in every) / max(whole, 1)
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether all that both have is equal."""
+        return self.distance <= self.tolerance
+
+    def verdict(self, thresholds: Thresholds) -> str:
+        """``equivalent`` (where nothing of either is left, and all is in one order), ``derived`` or ``unrelated``."""
+        if self.is_equal and self.is_whole and self.in_order and not any(self.missing):
+            return EQUIVALENT
+        return DERIVED if self.similarity >= thresholds.derived else UNRELATED
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two networks that are compared: its part of what they have in common, and what its weights are multiplied
+    with beside (adapters)."""
+
+    network: OpenNetwork
+    wiring: Wiring
+    number: int
+    parts: Counterparts
+    scales: dict[str, float]
+
+    def layers(self, dtype: torch.dtype, change: Change = lambda values: values) -> Layers:
+        """Its folded layers, ``change`` done to the stored values."""
+
+        def read(name: str) -> torch.Tensor:
+            values = change(self.network.logical.read(name, dtype)) * self.scales.get(name, 1.0)
+            return self.parts.grown.filled(self.number, name, values)
+
+        return lambda position: folded_layer(self.wiring.layers[position], read)
+
+
+@dataclass(frozen=True)
+class Form:
+    """Two networks in one form."""
+
+    sides: tuple[Side, Side]
+    parts: Counterparts
+    aligned: tuple[Aligned, Aligned]
+
+    @cached_property
+    def versions(self) -> list[tuple[str, Aligned, Aligned]]:
+        """Each of them rounded in each way of ``ROUNDINGS``, in that form, and the other."""
+        return [
+            (text, like(own, side.layers(torch.float64, rounding)), other)
+            for side, own, other in zip(self.sides, self.aligned, self.aligned[::-1], strict=True)
+            for text, (_, rounding) in ROUNDINGS.items()
+        ]
+
+    def layer(self, side: Aligned, position: int) -> Tensors:
+        """What both networks have of a layer, as one of them has it."""
+        return self.parts.grown.kept(side.wiring.layers[position], side.layer(position))
+
+    def stored(self, position: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """A layer's tensors as both files have them, the weight first."""
+        a, b = (side.wiring.layers[position] for side in self.sides)
+        roles = sorted(a.layer.tensors, key=lambda role: a.layer.tensors[role] != a.weight)
+        first, second = (
+            [side.network.logical.read(wired.layer.tensors[role], None) for role in roles]
+            for side, wired in zip(self.sides, (a, b), strict=True)
+        )
+        return first, second
+
+    def encodings(self, position: int) -> list[str | None]:
+        """How both files encode a layer's weight."""
+        return [
+            side.network.logical.tensors[side.wiring.layers[position].weight].stored for side in self.sides
+        ]
+
+
+def measure(
+    a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds, *, seed: int = 0
+) -> tuple[Measured, Form | None]:
+    """Two networks in one form, and how near they are to each other there.
+
+    What chance gives is only measured where they are not equal up to symmetry. Where they seem unrelated by names or
+    order, their values are asked which layers stand for each other.
+    """
+    parts = counterparts(a, b, thresholds.derived)
+    found = _measured(a, b, parts, thresholds, seed)
+    if found[0].verdict(thresholds) != UNRELATED:
+        return found
+    others = counterparts(a, b, thresholds.derived, by_values=True)
+    if others is None or (parts is not None and others.names == parts.names):
+        return found
+    again = _measured(a, b, others, thresholds, seed)
+    return max(found, again, key=lambda each: each[0].similarity)
+
+
+def _measured(
+    a: OpenNetwork, b: OpenNetwork, parts: Counterparts | None, thresholds: Thresholds, seed: int
+) -> tuple[Measured, Form | None]:
+    whole = min(sum(map(each.size, each.wiring.layers)) for each in (a, b))
+    if parts is None:
+        missing = (len(a.wiring.layers), len(b.wiring.layers))
+        return Measured((), whole, missing, thresholds.tolerance), None
+    largest = max(a.logical.parameters, b.logical.parameters)
+    dtype = torch.float64 if largest <= _SMALL_NETWORK else torch.float32
+    scales, assumed = _scales(a, b, parts)
+    sides = Side(a, parts.a, 0, parts, scales[0]), Side(b, parts.b, 1, parts, scales[1])
+    reads = [side.layers(dtype) for side in sides]
+    if dtype == torch.float64:  # small: every layer is asked for several times
+        reads = [cache(read) for read in reads]
+    form = Form(sides, parts, _match(parts, *reads))
+    pairs = tuple(
+        LayerPair(x.layer.name, y.layer.name, a.size(x), *_apart(form, position))
+        for position, (x, y) in enumerate(zip(parts.a.layers, parts.b.layers, strict=True))
+    )
+    scalars, lonely = _scalars(a, b, parts)
+    missing = parts.missing(a, b)
+    found = Measured(
+        pairs,
+        whole,
+        (missing[0] + lonely[0], missing[1] + lonely[1]),
+        thresholds.tolerance,
+        {} if parts.grown else {n: order[0].tolist() for n, order in form.aligned[0].permutations.items()},
+        scalars,
+        not parts.grown,
+        parts.in_order,
+        assumed,
+    )
+    if found.verdict(thresholds) != EQUIVALENT:
+        by_chance = Form(sides, parts, _match(parts, reads[0], _shuffled(reads[1], seed)))
+        chances = [max(0.0, _apart(by_chance, position)[0]) for position in range(len(pairs))]
+        pairs = tuple(replace(pair, chance=chance) for pair, chance in zip(pairs, chances, strict=True))
+    return replace(found, pairs=pairs), form
+
+
+def _match(parts: Counterparts, a: Layers, b: Layers) -> tuple[Aligned, Aligned]:
+    """Both in one form, in which the smaller one keeps the order of its units."""
+    if parts.grown.is_first_smaller:
+        second, first = match(parts.a, b, a)
+        return first, second
+    return match(parts.a, a, b)
+
+
+def _apart(form: Form, position: int) -> tuple[float, float]:
+    """Cosine and relative distance of what both networks have of a layer."""
+    a, b = (form.layer(side, position) for side in form.aligned)
+    first, second = (torch.cat([value.flatten() for value in side.values()]) for side in (a, b))
+    norms = dot(first, first) ** 0.5, dot(second, second) ** 0.5
+    if not min(norms):
+        return float(norms == (0, 0)), distance(a, b)
+    return dot(first, second) / (norms[0] * norms[1]), distance(a, b)
+
+
+def _scales(
+    a: OpenNetwork, b: OpenNetwork, parts: Counterparts
+) -> tuple[tuple[dict[str, float], dict[str, float]], tuple[str, ...]]:
+    """What the weights of adapters are multiplied with in both networks, where that differs; and what is assumed of
+    it."""
+    first, second = adapter_scales(a), adapter_scales(b)
+    scales: tuple[dict[str, float], dict[str, float]] = ({}, {})
+    is_assumed = False
+    for name, other in parts.names.items() if first and second else ():
+        x, y = first.get(name), second.get(other)
+        if x is not None and y is not None and x != y:
+            scales[0][name], scales[1][other] = x, y
+        is_assumed |= (x is None) != (y is None)
+    return scales, ((_SCALE_UNKNOWN,) if is_assumed else ())
+
+
+def _scalars(
+    a: OpenNetwork, b: OpenNetwork, parts: Counterparts
+) -> tuple[tuple[LayerPair, ...], tuple[int, int]]:
+    """Tensors of no dimension, which no layer has, and how many of each network have no counterpart."""
+    places = Places(parts.names.items())
+    first, second = (
+        {name: float(each.logical.read(name, torch.float64)) for name in _of_no_dimension(each)}
+        for each in (a, b)
+    )
+    pairs = [
+        (name, other) for name in first if (other := name if name in second else places.of(name)) in second
+    ]
+    left = len(first) - len(pairs), len(second) - len(pairs)
+    return tuple(_scalar(x, y, first[x], second[y]) for x, y in pairs), left
+
+
+def _of_no_dimension(network: OpenNetwork) -> list[str]:
+    tensors = network.logical.tensors.items()
+    return [
+        name for name, info in tensors if info.is_floating and not info.shape and not is_scale(name, network)
+    ]
+
+
+def _scalar(a: str, b: str, x: float, y: float) -> LayerPair:
+    largest = max(abs(x), abs(y))
+    apart = abs(x - y) / largest if largest else 0.0
+    return LayerPair(a, b, 1, 1 - apart, apart)
+
+
+def _shuffled(layers: Layers, seed: int) -> Layers:
+    """Layers whose values are in random order."""
+
+    def read(position: int) -> Tensors:
+        generator = torch.Generator().manual_seed(seed + position)
+        return {
+            role: tensor.flatten()[torch.randperm(tensor.numel(), generator=generator)].view(tensor.shape)
+            for role, tensor in layers(position).items()
+        }
+
+    return read

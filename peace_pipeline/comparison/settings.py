@@ -1,0 +1,168 @@
+"""What stands beside the weights and belongs to the function: config.json, and the scale of adapters."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from peace_pipeline.symmetry.opening import OpenNetwork
+
+_NO_MATTER = re.compile(
+    r"""
+    _.* | (?:transformers|timm|peft|unsloth|diffusers|keras)_version | (?:torch_)?dtype | name_or_path | auto_map
+    | (?:\w+_)?(?:dropout|drop|dropouts|layerdrop)(?:_\w+)? | \w+_(?:dropout|drop)_prob | drop_path_rate
+    | initializer_\w+ | init_\w+ | \w+_init(?:ializer)?(?:_\w+)? | use_cache | return_dict\w* | output_\w+
+    | gradient_checkpointing
+    | (?:bos|eos|pad|sep|cls|mask|unk|decoder_start|forced_\w+)_token_id | vocab_size | max_position_embeddings
+    | n_positions | n_ctx | id2label | label2id | num_labels | num_classes | problem_type | finetuning_task
+    | task_specific_params | tokenizer_class | torchscript | attn_implementation | pretrained_cfg | quantization_config
+    | hidden_size | intermediate_size | num_hidden_layers | pretraining_tp | head_dim | use_bfloat16 | license
+    | language
+    | do_sample | num_beams | num_return_sequences | (?:max|min)_length | top_[kp] | early_stopping | prefix
+    | tie_word_embeddings | \w*loss\w* | library(?:_name)?
+    | base_model_name_or_path | inference_mode | revision | task_type | target_modules | layers_to_transform
+    | layers_pattern | auto_mapping | init_lora_weights | modules_to_save | loftq_config | megatron_\w+
+    """,
+    re.VERBOSE,
+)
+"""Settings that no output depends on once the weights are there: for training, generating text and keeping books."""
+_OF_ONE_CLASS = ("model_type", "architectures", "architecture")
+_OF_SCALES = frozenset(("lora_alpha", "r", "alpha_pattern", "rank_pattern", "use_rslora", "lora_parameters"))
+_HEADS = frozenset(("lm_head", "embed_out", "output", "decoder", "proj_out"))
+_ADAPTER = "adapter_config.json"
+_SECOND = re.compile(r"(?P<base>.*)\.lora_(?:B|up)(?:\.\w+)?\.weight")
+
+
+def differences(a: OpenNetwork, b: OpenNetwork) -> list[str]:
+    """Settings of config.json that the function depends on and that differ, with both values; none where a network has
+    no config.json."""
+    found = list(_differing(_plain(a.config), _plain(b.config))) if a.config and b.config else []
+    first, second = ({**adapter_config(each)} for each in (a, b))
+    if first and second:
+        found += [each for each in _differing(first, second) if each.split(" ")[0] not in _OF_SCALES]
+    return found + ([] if _is_tied_alike(a, b) else ["tie_word_embeddings"])
+
+
+def scale_differences(a: OpenNetwork, b: OpenNetwork) -> list[str]:
+    """Settings of the scales of adapters that differ."""
+    first, second = adapter_config(a), adapter_config(b)
+    if not (first and second):
+        return []
+    return [each for each in _differing(first, second) if each.split(" ")[0] in _OF_SCALES]
+
+
+def adapter_config(network: OpenNetwork) -> dict[str, Any]:
+    """What the folder's adapter_config.json says; empty where there is none that can be read."""
+    if network.folder is None:
+        return {}
+    try:
+        found = json.loads((Path(network.folder) / _ADAPTER).read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def adapter_scales(network: OpenNetwork) -> dict[str, float | None]:
+    """Weight of the second layer of each adapter → what the pair's product is multiplied with; ``None`` where nothing
+    says it.
+
+    That is α/r, or α/√r where the config asks for rank-stabilised scaling (Kalajdzievski 2023).
+    """
+    config = adapter_config(network)
+    found: dict[str, float | None] = {}
+    for name, info in network.logical.tensors.items():
+        if match := _SECOND.fullmatch(name):
+            alpha = f"{match['base']}.alpha"
+            if alpha in network.logical.tensors:
+                found[name] = float(network.logical.read(alpha).flatten()[0]) / info.shape[1]
+            else:
+                found[name] = _configured(config, match["base"], info.shape[1])
+    return found
+
+
+def is_scale(name: str, network: OpenNetwork) -> bool:
+    """Whether a scalar is the α of an adapter."""
+    base = name.removesuffix(".alpha")
+    return base != name and any(
+        f"{base}.{second}.weight" in network.logical.tensors for second in ("lora_B", "lora_up")
+    )
+
+
+def _configured(config: Mapping[str, Any], base: str, rank: int) -> float | None:
+    parameters = config.get("lora_parameters")
+    if isinstance(parameters, Mapping) and _is_number(parameters.get("scale")):
+        return float(parameters["scale"])
+    alpha = config.get("lora_alpha")
+    patterns = config.get("alpha_pattern")
+    for pattern, own in patterns.items() if isinstance(patterns, Mapping) else ():
+        if base == pattern or base.endswith(f".{pattern}"):
+            alpha = own
+    if not _is_number(alpha):
+        return None
+    return float(alpha) / (rank**0.5 if config.get("use_rslora") is True else rank)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config in which rotary positions are described in one way."""
+    found = {**config}
+    rotary = found.pop("rope_parameters", None)
+    if isinstance(rotary, Mapping):
+        if "rope_theta" in rotary:
+            found.setdefault("rope_theta", rotary["rope_theta"])
+        if rotary.get("rope_type", "default") != "default":
+            found.setdefault("rope_scaling", {k: v for k, v in rotary.items() if k != "rope_theta"})
+    return found
+
+
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    model_type = a.get("model_type")
+    is_one_class = model_type == b.get("model_type")
+    for key in dict.fromkeys([*a, *b]):
+        if _NO_MATTER.fullmatch(key) or (key in _OF_ONE_CLASS and not is_one_class):
+            continue
+        if not (key in a and key in b) and not (is_one_class and model_type and key not in _OF_ONE_CLASS):
+            continue
+        first, second = (each[key] if key in each else _default(model_type, key) for each in (a, b))
+        if isinstance(first, Mapping) and isinstance(second, Mapping):
+            yield from _differing(first, second, f"{place}{key}.")
+        elif first != second and not (_is_nothing(first) and _is_nothing(second)):
+            yield f"{place}{key} ({_short(first)}, {_short(second)})"
+
+
+def _is_nothing(value: object) -> bool:
+    return value is None or value is False or value in ({}, [], "")
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 40 else f"{text[:37]}…"
+
+
+def _default(model_type: object, key: str) -> Any:
+    """What a setting is that a config leaves out, where the transformers library is there to say so."""
+    try:
+        from transformers import AutoConfig
+
+        return _plain(AutoConfig.for_model(str(model_type)).to_dict()).get(key)
+    except Exception:
+        return None
+
+
+def _is_tied_alike(a: OpenNetwork, b: OpenNetwork) -> bool:
+    """Whether both configs make the same of the output embedding: a copy that the file has is as good as a tie."""
+    flags = [each.config.get("tie_word_embeddings") for each in (a, b)]
+    if None in flags or flags[0] == flags[1]:
+        return True
+    tied, untied = (a, b) if flags[0] else (b, a)
+    return _has_head(untied.checkpoint.tensors) and not _has_head(tied.logical.tensors)
+
+
+def _has_head(names: Mapping[str, object]) -> bool:
+    return any(name.removesuffix(".weight").rpartition(".")[2] in _HEADS for name in names)

@@ -1,0 +1,142 @@
+"""What stands beside the weights and belongs to the function."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from peace_pipeline.comparison.settings import adapter_scales, differences
+from peace_pipeline.comparison.verdict import compare
+from peace_pipeline.lake import Lake
+from peace_pipeline.symmetry.opening import open_network
+from tests.lakes import write_model
+
+State = dict[str, torch.Tensor]
+
+
+def mlp() -> State:
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"fc1.weight": (16, 8), "fc1.bias": (16,), "fc2.weight": (4, 16), "fc2.bias": (4,)}
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def adapter(folder: Path, config: dict[str, Any] | None, state: State) -> Path:
+    folder.mkdir()
+    save_file(state, folder / "adapter_model.safetensors")
+    if config is not None:
+        (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def pair(*, strength: float = 1.0) -> State:
+    generator = torch.Generator().manual_seed(0)
+    module = "base_model.model.layers.0.q_proj"
+    return {
+        f"{module}.lora_A.weight": torch.randn(4, 32, generator=generator),
+        f"{module}.lora_B.weight": strength * torch.randn(48, 4, generator=generator),
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "verdict"),
+    [
+        ("hidden_act", ("relu", "gelu"), "derived"),
+        ("temperature", (1.0, 0.07), "derived"),
+        ("scale_factor", (2, 4), "derived"),
+        ("torch_dtype", ("float32", "float16"), "identical"),
+        ("hidden_dropout_prob", (0.1, 0.0), "identical"),
+        ("transformers_version", ("4.30.0", "5.0.0"), "identical"),
+    ],
+)
+def test_equal_files_with_another_config_say_so(
+    lake: Lake, tmp_path: Path, key: str, values: tuple[Any, Any], verdict: str
+) -> None:
+    a, b = (
+        write_model(tmp_path / name, mlp(), {key: value}) for name, value in zip("ab", values, strict=True)
+    )
+    found = compare(lake, str(a), str(b))
+    assert found["verdict"] == verdict
+    if verdict == "derived":
+        assert found["relation"] == "another config"
+        assert found["reason"].startswith(f"weights identical, config differs: {key}")
+        assert found["similarity"] == 1
+
+
+def test_another_config_of_weights_that_are_equal_in_one_form(lake: Lake, tmp_path: Path) -> None:
+    state = mlp()
+    halves = {name: value.half().float() for name, value in state.items()}
+    a = write_model(tmp_path / "a", halves, {"model_type": "llama", "rms_norm_eps": 1e-5})
+    b = write_model(
+        tmp_path / "b",
+        {n: x.half() for n, x in halves.items()},
+        {"model_type": "llama", "rms_norm_eps": 1e-6},
+    )
+    found = compare(lake, str(a), str(b))
+    assert (found["verdict"], found["relation"]) == ("derived", "another config")
+    assert "rms_norm_eps" in found["reason"]
+
+
+def test_what_a_class_takes_by_default_is_no_difference(lake: Lake, tmp_path: Path) -> None:
+    configs: list[dict[str, Any]] = [
+        {"model_type": "llama", "rope_theta": 10000.0, "attention_bias": False},
+        {"model_type": "llama", "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"}},
+    ]
+    paths = [write_model(tmp_path / str(i), mlp(), config) for i, config in enumerate(configs)]
+    with open_network(lake, str(paths[0])) as a, open_network(lake, str(paths[1])) as b:
+        assert differences(a, b) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "scale"),
+    [
+        ({"r": 4, "lora_alpha": 16}, 4.0),
+        ({"r": 4, "lora_alpha": 16, "use_rslora": True}, 8.0),
+        ({"lora_alpha": 16, "alpha_pattern": {"q_proj": 2}}, 0.5),
+        ({"lora_parameters": {"scale": 20.0}}, 20.0),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_scales_of_adapters(
+    lake: Lake, tmp_path: Path, config: dict[str, Any] | None, scale: float | None
+) -> None:
+    with open_network(lake, str(adapter(tmp_path / "a", config, pair()))) as network:
+        assert list(adapter_scales(network).values()) == [scale]
+
+
+def test_adapters_are_compared_as_they_are_scaled(lake: Lake, tmp_path: Path) -> None:
+    weak = adapter(tmp_path / "weak", {"lora_alpha": 4}, pair())
+    strong = adapter(tmp_path / "strong", {"lora_alpha": 16}, pair())
+    same = adapter(tmp_path / "same", {"lora_alpha": 16}, pair(strength=0.25))
+    unsaid = adapter(tmp_path / "unsaid", None, pair())
+    found = compare(lake, str(weak), str(strong))
+    assert (found["verdict"], found["reason"]) == (
+        "derived",
+        "weights identical, config differs: lora_alpha (4, 16)",
+    )
+    assert compare(lake, str(weak), str(same))["verdict"] == "equivalent"
+    assert compare(lake, str(strong), str(same))["verdict"] == "derived"
+    save_file(
+        {k.removeprefix("base_model.model."): x for k, x in pair().items()},
+        unsaid / "adapter_model.safetensors",
+    )
+    found = compare(lake, str(weak), str(unsaid))
+    assert found["verdict"] == "equivalent"
+    assert "scale" in found["assumes"][-1]
+
+
+def test_a_scalar_belongs_to_the_function(lake: Lake, tmp_path: Path) -> None:
+    states = [mlp() | {"logit_scale": torch.tensor(value)} for value in (2.0, 3.0)]
+    a, b = (write_model(tmp_path / name, state) for name, state in zip("ab", states, strict=True))
+    c = write_model(tmp_path / "c", {n: x.double() for n, x in states[0].items()})
+    found = compare(lake, str(a), str(b))
+    assert found["verdict"] == "derived"
+    assert found["layers"][-1]["a"] == "logit_scale"
+    assert compare(lake, str(a), str(c))["verdict"] == "equivalent"
+    d = write_model(tmp_path / "d", {n: x.double() for n, x in mlp().items()})
+    assert compare(lake, str(a), str(d))["verdict"] == "derived"
