@@ -10,7 +10,7 @@ an orthogonal Procrustes fit of one network's to the other's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -40,6 +40,7 @@ from peace_pipeline.symmetry.wiring.symmetries import (
     ROTATE,
     SCALE,
     SHIFT,
+    SHUFFLE,
     SIGN,
 )
 from peace_pipeline.symmetry.wiring.types import Axis, Group, WiredLayer, Wiring
@@ -126,6 +127,7 @@ class _Matching:
 
     def _finish(self, group: Group) -> None:
         """Settle what is free in a group whose units are matched and scaled."""
+        self._shuffle(group)
         self._sign(group)
         self._mix(group)
         self._map_whole(group)
@@ -230,7 +232,8 @@ class _Matching:
             return
         agreed = torch.zeros(root.size, root.size, dtype=torch.float64)
         for group in members:
-            agreed += score(group, [pair.projected() for pair in self._row_pairs(group)])
+            if SHUFFLE not in group.actions:  # its entries can't be compared before their units are
+                agreed += score(group, [pair.projected() for pair in self._row_pairs(group)])
         order = assigned(agreed, root.bundle)
         self.a.permutations[root.name] = order[None]
         for group in members:
@@ -239,6 +242,23 @@ class _Matching:
                 self.a.scales[group.name] = self.a.scales[group.name][:, index]
             if group.name in self.a.alive:
                 self.a.alive[group.name] = self.a.alive[group.name][index]
+
+    def _shuffle(self, group: Group) -> None:
+        """Match the entries of each unit."""
+        if SHUFFLE not in group.actions:
+            return
+        pairs = [pair.projected() for pair in self._row_pairs(group)]
+        orders = []
+        for start in range(0, group.entries, group.width):
+            own = slice(start, start + group.width)
+            unit = replace(group, size=group.width, width=1)
+            rows = [replace(pair, a=pair.a[own], b=pair.b[own]) for pair in pairs]
+            orders.append(start + assigned(score(unit, rows), 1))
+        order = torch.cat(orders)
+        self.a.permutations[group.name] = order[None]
+        for values in (self.a.scales, self.a.alive):
+            if group.name in values:
+                values[group.name] = values[group.name][..., order]
 
     def _sign(self, group: Group) -> None:
         if not {SIGN, FLIP} & {*group.actions}:

@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from peace_pipeline.comparison.alignment import Aligned, Layers
 from peace_pipeline.comparison.matching import like, match
-from peace_pipeline.symmetry.group.actions import act
+from peace_pipeline.symmetry.group.actions import act, inverse
 from peace_pipeline.symmetry.group.elements import ALL, Element, Tensors, random_element
 from peace_pipeline.symmetry.group.perturbations import add_noise
 from peace_pipeline.symmetry.network import Network
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder
+from peace_pipeline.symmetry.wiring.families.blocks import experts
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
+from peace_pipeline.symmetry.wiring.symmetries import SCALE, SIGN
 from peace_pipeline.symmetry.wiring.types import Axis, Group, WiredLayer, Wiring
 from peace_pipeline.weights.layers import Layer
 from tests.networks import CONFIGS, folded_tensors, infos_of, networks_of
@@ -160,3 +163,30 @@ def test_the_scaled_half_of_a_fused_layer_is_matched() -> None:
     assert apart(found) < 1e-9
     again = like(found[0], layers(tensors, wiring))
     assert all(torch.allclose(again.scales[name], scale) for name, scale in found[0].scales.items())
+
+
+def test_experts_and_the_units_of_each_are_found() -> None:
+    shapes = {
+        "router": (4, 6),
+        "x.gate_proj": (20, 6),
+        "x.up_proj": (20, 6),
+        "x.down_proj": (6, 20),
+        "head": (3, 6),
+        "words": (9, 6),
+    }
+    state = {f"{name}.weight": torch.randn(*shape, dtype=torch.float64) for name, shape in shapes.items()}
+    own = [Layer(name, "linear", shape, {"weight": f"{name}.weight"}) for name, shape in shapes.items()]
+    net = WiringBuilder(own, {})
+    experts(net, "x", "router", net.fixed("stream"), "stream", actions=(SCALE, SIGN))
+    net.dense("head", "output", "stream")
+    net.table("words", "words.rows", "stream")
+    wiring = net.wiring("family")
+    tensors = {name: x[None] for name, x in folded_tensors(wiring, state.__getitem__).items()}
+    element = element_of(wiring, 1)
+    assert element.permutations.keys() == {"x.experts", "x.hidden"}
+    acted = act(wiring.folded, tensors, element)
+    back = act(wiring.folded, acted, inverse(wiring.folded, element))
+    for name, tensor in tensors.items():
+        torch.testing.assert_close(back[name], tensor)
+    found = match(wiring, layers(tensors, wiring), layers(acted, wiring))
+    assert apart(found) < 1e-9

@@ -11,14 +11,16 @@ from peace_pipeline.symmetry.wiring.families.blocks import (
     embedded,
     experts,
     fed_forward,
+    outputs,
     turned,
     unembedded,
 )
 from peace_pipeline.symmetry.wiring.families.registry import family
 from peace_pipeline.symmetry.wiring.symmetries import ORTHOGONAL, SCALE, SIGN
-from peace_pipeline.symmetry.wiring.types import Axis
+from peace_pipeline.symmetry.wiring.types import Axis, WiringMismatch
 from peace_pipeline.weights.conventions.gemma import GEMMA
 from peace_pipeline.weights.conventions.llama import LLAMA
+from peace_pipeline.weights.conventions.olmo import OLMO
 
 _LLAMA = Block(
     ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"),
@@ -73,6 +75,26 @@ def llama(net: WiringBuilder) -> None:
         for norm in ("post_attention_layernorm", "post_feedforward_layernorm") if adds_normed else ():
             net.vector(f"{layer}.{norm}", Axis(stream, charge=0))
     unembedded(net, stream, f"{at}norm", heads)
+
+
+@family(OLMO)
+def olmo(net: WiringBuilder) -> None:
+    """OLMo (Groeneveld et al. 2024): its norms have no gains, and nothing to absorb.
+
+    Raises:
+        WiringMismatch: where queries, keys and values are clipped: then they have no other symmetry than their order.
+    """
+    if net.config.get("clip_qkv"):
+        raise WiringMismatch("its queries, keys and values are clipped")
+    at, stream, heads = decoder(net, "layers.0")
+    embedded(net, at, stream, "embed_tokens")
+    count, keys = net.number("num_attention_heads"), net.number("num_key_value_heads", "num_attention_heads")
+    for layer in net.numbered(f"{at}layers."):
+        block = _LLAMA.under(layer)
+        rotary = net.rows(block.attention[0]) // count
+        net.attention(block.attention, stream, stream, count, keys=keys, rotary=rotary)
+        net.mlp(block.up, block.down, stream, stream, activation(net.config), gate=block.gate)
+    outputs(net, stream, *heads)
 
 
 def _mixture(net: WiringBuilder, at: str, reads: str, stream: str) -> None:
