@@ -1,5 +1,5 @@
-"""Which wiring a checkpoint has: by family, else a plain chain by names and shapes, else by tracing the module that an
-installed library builds from the config, else ``independent``."""
+"""Which wiring a checkpoint has: by family, else by tracing the module that an installed library builds from the
+config, else a plain chain by names and shapes, else ``independent``."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> t
     declared = family is None and is_declared(tensors, config)
     if declared and (known := chain(layers, config, declared=True)):
         return known, "its config is that of a plain chain, and all names and shapes fit"
-    if family is None and (in_chain := chain(layers, config)):
-        return in_chain, (
-            f"{unfit}; its layers make one plain chain by names and shapes, and in no other way"
-        )
-    if family is None and (seen := traced(tensors, config)):
+    if adapter is None and (seen := traced(tensors, config)):
         return seen, (
             f"{unfit}; {config['architectures'][0]} of transformers has the same tensors, and what it does with them"
             " was followed"
+        )
+    if family is None and (in_chain := chain(layers, config)):
+        return in_chain, (
+            f"{unfit}; its layers make one plain chain by names and shapes, and in no other way"
         )
     if family is None and not declared and (in_part := partial(layers, config)):
         return in_part, f"{unfit}; of some layers names and shapes say which follow another"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.linking import Link
 from peace_pipeline.symmetry.wiring.symmetries import FLIP, GAIN, LINEAR, PERMUTE, SCALE, SHIFT, SIGN
+from peace_pipeline.symmetry.wiring.tracing.heads import Heads
 from peace_pipeline.symmetry.wiring.tracing.labels import ParameterAxis
 from peace_pipeline.symmetry.wiring.tracing.units import NOTHING, Order, Units, distinct, fixed
 from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Wiring
@@ -159,7 +160,7 @@ def _absorb(norm: Use, touching: Mapping[Units, list[Use]]) -> None:
         use.into and not use.is_diagonal and use.into[1].leaves == leaves and leaves[0] not in use.out.leaves
         for use in readers
     )
-    is_linear = len(leaves) == 1 and LINEAR in leaves[0].keeps and not leaves[0].order.root.fixed
+    is_linear = len(leaves) == 1 and LINEAR in leaves[0].keeps and not leaves[0].order.stays
     if readers and are_linear and is_linear and norm.into[1].does_nothing:
         norm.is_absorbed = True
         for use in readers:
@@ -185,7 +186,12 @@ class _TracedWiring(WiringBuilder):
         self._joined: dict[tuple[str, ...], str] = {}
         self._orders: dict[Order, str] = {}
         self._over_order: dict[Order, list[Units]] = {}
-        for leaf in _touching(uses):
+        touching = _touching(uses)
+        runs = [units for use in uses for units in (use.out, use.into and use.into[1]) if units]
+        self._heads = Heads(
+            touching, (leaf for units in runs for leaf in units.leaves if len(units.leaves) > 1)
+        )
+        for leaf in touching:
             self._over_order.setdefault(leaf.order.root, []).append(leaf)
         self._apart = {
             leaf
@@ -224,17 +230,24 @@ class _TracedWiring(WiringBuilder):
         leaves = units.leaves
         if len(leaves) == 1:
             (leaf,) = leaves
+            if over_heads := self._heads.axis(leaf, name, charge, self):
+                return over_heads
             only_moves = leaf is not self._carrier(leaf.order.root) and not self._is_apart(leaf)
             return Axis(self._group(leaf, name), charge=0 if only_moves else charge)
-        parts = tuple(self._group(leaf, f"{name}.{number}") for number, leaf in enumerate(leaves))
+        parts = tuple(self._part(leaf, f"{name}.{number}") for number, leaf in enumerate(leaves))
         if parts not in self._joined:
             self._joined[parts] = self.joined(name, parts)
         return Axis(self._joined[parts], charge=charge)
 
+    def _part(self, leaf: Units, name: str) -> str:
+        """The group of units that stand beside others on an axis."""
+        over_heads = self._heads.axis(leaf, name, 0, self)
+        return over_heads.group if over_heads else self._group(leaf, name)
+
     def _carrier(self, order: Order) -> Units | None:
         """The units whose group carries the order's permutation, if it is that of any."""
         several = self._over_order[order]
-        if len(several) == 1 or order.fixed:
+        if len(several) == 1 or order.stays:
             return several[0]
         acted = [leaf for leaf in several if _claimed(leaf)]
         moved = [leaf for leaf in several if leaf not in acted]
@@ -249,14 +262,14 @@ class _TracedWiring(WiringBuilder):
     def _is_apart(self, leaf: Units) -> bool:
         """Whether its group is another than that which carries its permutation."""
         order = leaf.order.root
-        return order.fixed or leaf in self._apart or bool(_claimed(leaf))
+        return order.stays or leaf in self._apart or bool(_claimed(leaf))
 
     def _group(self, leaf: Units, name: str) -> str:
         order = leaf.order.root
         carrier = self._carrier(order)
         if leaf in self._names:
             return self._names[leaf]
-        if order.fixed:
+        if order.stays:
             group = self.group(name, size=leaf.size, kind=FIXED)
         elif leaf is carrier:
             group = self._orders.get(order) or self.group(name, PERMUTE, *_claimed(leaf), size=leaf.size)

@@ -15,6 +15,7 @@ from peace_pipeline.symmetry.wiring.tracing.labels import (
     fix,
     pairs,
     plain,
+    regrouped,
     restrict,
     together,
 )
@@ -50,7 +51,11 @@ def _times(one: Label, other: Label) -> Label:
 
 def contract(one: Dim, other: Dim, keeps: frozenset[str] = EVERYTHING) -> None:
     """Sum over two dimensions: a parameter reads what the other has; of two values neither can be scaled."""
-    if _reads_blocks(one, other, keeps) or _reads_blocks(other, one, keeps):
+    if any(
+        reads(*sides, keeps)
+        for reads in (_reads_blocks, _reads_grid)
+        for sides in ((one, other), (other, one))
+    ):
         return
     found = pairs(one, other)
     if found is None:
@@ -65,10 +70,35 @@ def contract(one: Dim, other: Dim, keeps: frozenset[str] = EVERYTHING) -> None:
             b.axis.use(-1)
             a.units.restrict(keeps if a.flipped else keeps - {FLIP})
             a.units.merge(b.units)
-        else:
+        elif a.axis:
             a.units.restrict(NOTHING)
             b.units.restrict(NOTHING)
             a.units.merge(b.units)
+        else:
+            a.units.pair(b.units)
+
+
+def _reads_grid(parameter: Dim, value: Dim, keeps: frozenset[str]) -> bool:
+    """Whether an axis reads heads and their entries, or other units side by side."""
+    axis = parameter[0].axis if len(parameter) == 1 else None
+    if (
+        axis is None
+        or len(value) < 2
+        or not any(factor.units for factor in value)
+        or any(f.axis for f in value)
+    ):
+        return False
+    own: Label = ((Factor(axis.units.size, axis.units),),)
+    axis.use(-1)
+    for dim, theirs in zip(regrouped(own, [factor.size for factor in value]), value, strict=True):
+        restrict(((theirs,),), keeps if theirs.flipped else keeps - {FLIP})
+        if len(dim) == 1 and dim[0].units and theirs.units:
+            theirs.units.merge(dim[0].units)
+        elif len(dim) == 1:
+            _contract_places(dim[0], theirs)
+        else:
+            fix((dim, (theirs,)))
+    return True
 
 
 def _contract_places(a: Factor, b: Factor) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from peace_pipeline.symmetry.wiring.symmetries import FLIP
-from peace_pipeline.symmetry.wiring.tracing.units import NOTHING, Units, fixed, fresh
+from peace_pipeline.symmetry.wiring.tracing.units import NOTHING, Units, fixed, fresh, slowest
 
 
 @dataclass(eq=False)
@@ -118,7 +118,7 @@ def is_parameter(label: Label) -> bool:
 
 
 def regrouped(label: Label, shape: Sequence[int]) -> Label:
-    """The same places in another shape. Units that are cut by it into heads and their entries are fixed."""
+    """The same places in another shape. Units that are cut by it become a grid: heads and their entries."""
     left = [factor for dim in label for factor in dim]
     dims: list[Dim] = []
     for size in shape:
@@ -130,8 +130,8 @@ def regrouped(label: Label, shape: Sequence[int]) -> Label:
                 fix(label)
                 return plain(shape)
             if taken < first.size:
-                first, rest = _cut(first, taken)
-                left.insert(0, rest)
+                left[:0] = _cut(first, taken)
+                continue
             if first.size > 1:
                 dim.append(first)
             size //= taken
@@ -139,14 +139,28 @@ def regrouped(label: Label, shape: Sequence[int]) -> Label:
     return tuple(dims)
 
 
-def _cut(factor: Factor, size: int) -> tuple[Factor, Factor]:
-    """The slower ``factor.size / size`` … and faster places of a factor; ``size`` is of the slower."""
+def _cut(factor: Factor, size: int) -> list[Factor]:
+    """A factor as several: those whose places move slower come first, of ``size`` (or a part of that) the first."""
     if factor.axis:
         factor.axis.fix()
+    elif factor.units and (grid := _grid(factor.units, size)):
+        return [replace(factor, size=units.size, units=units) for units in grid]
     elif factor.units:
         factor.units.fix()
     bare = Factor(size, uniform=factor.uniform)
-    return bare, replace(bare, size=factor.size // size)
+    return [bare, replace(bare, size=factor.size // size)]
+
+
+def _grid(units: Units, size: int) -> tuple[Units, Units] | None:
+    """Units as a grid in which ``size`` of them, or a part or several of these, move slowest."""
+    known = units.leaves[0].order.root.grid
+    return units.grid(known[0].size if known and len(units.leaves) == 1 else size)
+
+
+def _gridded(factor: Factor, size: int) -> list[Factor]:
+    """The factors of a grid that has to be cut at a size, if it has to and can be."""
+    can_be = factor.size > size > 1 and factor.units and not factor.axis and _grid(factor.units, size)
+    return _cut(factor, size) if can_be else []
 
 
 def pairs(one: Dim, other: Dim) -> list[tuple[Factor, Factor]] | None:
@@ -155,6 +169,10 @@ def pairs(one: Dim, other: Dim) -> list[tuple[Factor, Factor]] | None:
     while mine and its:
         a, b = mine.pop(0), its.pop(0)
         size = math.gcd(a.size, b.size)
+        grids = _gridded(a, size), _gridded(b, size)
+        if any(grids):
+            mine[:0], its[:0] = grids[0] or [a], grids[1] or [b]
+            continue
         for factor, queue in ((a, mine), (b, its)):
             if factor.size > size and factor.units:
                 return None
@@ -180,7 +198,8 @@ def same(a: Factor, b: Factor) -> Factor:
         units.restrict(NOTHING)
         return replace(a if a.units else b, axis=None)
     units.fix()
-    return Factor(a.size)
+    units.restrict(NOTHING)
+    return replace(a if a.units else b, axis=None)
 
 
 def together(
@@ -196,6 +215,15 @@ def together(
         fix((one, other))
         return plain([math.prod(factor.size for factor in one)])[0]
     return tuple(meet(a, b) for a, b in found)
+
+
+def restrict_without_heads(label: Label) -> None:
+    """Entries of heads that are seen without their heads can't be mapped for each head by itself."""
+    heads = {leaf.order.root for factor in factors_of(label) if factor.units for leaf in factor.units.leaves}
+    for factor in factors_of(label):
+        for leaf in factor.units.leaves if factor.units else ():
+            if leaf.beside and not heads & slowest(leaf.beside):
+                leaf.restrict(NOTHING)
 
 
 def position(dim: int, label: Label) -> int:

@@ -10,8 +10,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
@@ -23,7 +24,11 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
-from peace_pipeline.symmetry.wiring.tracing.modules import Shapes, wiring_of
+from peace_pipeline.symmetry.wiring.tracing.examples import examples, not_given
+from peace_pipeline.symmetry.wiring.tracing.modules import Example, Shapes, wiring_of
+from peace_pipeline.symmetry.wiring.tracing.shrinking import smaller
+from peace_pipeline.symmetry.wiring.tracing.trying import LARGEST, UNTRIED, tried, without
+from peace_pipeline.symmetry.wiring.tracing.values import Reading, Values
 from peace_pipeline.symmetry.wiring.types import Wiring, WiringMismatch
 from peace_pipeline.weights.tensors import TensorInfo
 
@@ -39,7 +44,8 @@ _OFFLINE = {
 _SPARE = 64
 """Parameters that a module may register beyond twice the tensors of the checkpoint (tied and replaced ones)."""
 _MODULES_FOR_EACH = 32
-_SIDE, _LENGTH, _SAMPLES = 224, 7, 16_000
+_NUMBER = "__float__"
+"""How transformers writes a number that JSON doesn't have: {"__float__": "Infinity"}."""
 _FOREIGN = ("auto_map", "quantization_config", "backbone", "backbone_config", "trust_remote_code")
 
 
@@ -83,22 +89,43 @@ def wiring_in_library(shapes: Shapes, config: Mapping[str, Any]) -> Wiring:
         WiringMismatch: where the module isn't in the library, or is another.
     """
     try:
+        values = Values()
         with _bounded(len(shapes)):
-            module = _built(config)
+            module = _built(config, values)
         names = _names_in_file(module)
-        *others, last = _inputs(module)
-        for inputs in others:
-            with suppress(WiringMismatch):
-                return wiring_of(module, (), inputs, config, shapes, names)
-        return wiring_of(module, (), last, config, shapes, names)
+        wiring, taken = wiring_of(module, examples(module), config, shapes, names, values)
+        wiring = replace(wiring, assumes=(*wiring.assumes, *not_given(module, taken)))
+        return _tried(wiring, module, taken, config, names)
     except WiringMismatch:
         raise
     except Exception as error:
         raise WiringMismatch(f"transformers can't build it: {error}") from error
 
 
-def _built(config: Mapping[str, Any]) -> nn.Module:
-    """The module on the meta device.
+def _tried(
+    wiring: Wiring, module: Any, taken: Sequence[Example], config: Mapping[str, Any], names: Mapping[str, str]
+) -> Wiring:
+    """The wiring without the claims that the module refutes, or one of the same class with fewer blocks."""
+    if not any(group.actions for group in wiring.groups.values()):
+        return wiring
+    if _size(module) <= LARGEST:
+        return tried(wiring, lambda: _with_weights(module), taken, config, names)
+    settings, values = smaller(module.config.to_dict()), Values()
+    small = _of_settings(type(module), type(module.config).from_dict(settings), values)
+    if _size(small) > LARGEST:
+        return replace(wiring, assumes=(*wiring.assumes, UNTRIED))
+    names = _names_in_file(small)
+    its, taken = wiring_of(small, examples(small), settings, None, names, values)
+    held = tried(its, lambda: _with_weights(small), taken, settings, names)
+    return without(replace(wiring, assumes=tuple(dict.fromkeys([*wiring.assumes, *held.assumes]))), its, held)
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _built(config: Mapping[str, Any], values: Values) -> nn.Module:
+    """The module on the meta device, and the ``values`` of its constants.
 
     Raises:
         WiringMismatch: where the class is none of the library's models for this ``model_type``.
@@ -117,9 +144,28 @@ def _built(config: Mapping[str, Any]) -> nn.Module:
     ):
         raise WiringMismatch(f"{name} is no {kind}")
     settings = model.config_class.from_dict(_own(dict(config)))
-    settings.use_cache = False
-    with torch.device("meta"):
+    return _of_settings(model, settings, values)
+
+
+def _of_settings(model: Any, settings: Any, values: Values) -> nn.Module:
+    """The module of a class on the meta device, and the ``values`` of its constants."""
+    _without_cache(settings)
+    with torch.device("meta"), Reading(values), values:
         return model._from_config(settings, attn_implementation="eager", dtype=torch.float32).eval()
+
+
+def _with_weights(module: Any) -> nn.Module:
+    """The same module with random weights."""
+    settings = {"attn_implementation": "eager", "dtype": torch.float64}
+    return type(module)._from_config(module.config, **settings).double()
+
+
+def _without_cache(settings: Any) -> None:
+    """Set off caches in a config and in those within it."""
+    settings.use_cache = False
+    for name in getattr(settings, "sub_configs", ()):
+        if (inner := getattr(settings, name, None)) is not None:
+            _without_cache(inner)
 
 
 def _own(config: Any) -> Any:
@@ -128,6 +174,8 @@ def _own(config: Any) -> Any:
         return [_own(item) for item in config]
     if not isinstance(config, dict):
         return config
+    if config.keys() == {_NUMBER}:
+        return float(config[_NUMBER])
     return {
         key: _own(value)
         for key, value in config.items()
@@ -171,25 +219,6 @@ def _names_in_file(module: Any) -> dict[str, str]:
     return {
         name: own.get(id(tensor), name) for name, tensor in revert_weight_conversion(module, state).items()
     }
-
-
-def _inputs(module: Any) -> list[dict[str, Tensor]]:
-    """Inputs of the kind that a model of transformers takes, on the meta device. Where it takes a mask, with none and
-    with one: some look at the values of what they get in place of it, which are not there."""
-    config, name = module.config, module.main_input_name
-    with torch.device("meta"):
-        if name == "pixel_values":
-            side = getattr(config, "image_size", None) or _SIDE
-            sides = (side, side) if isinstance(side, int) else tuple(side)
-            return [{name: torch.zeros(2, getattr(config, "num_channels", 3), *sides)}]
-        if name == "input_values":
-            return [{name: torch.zeros(2, _SAMPLES)}]
-        if name != "input_ids":
-            raise WiringMismatch(f"no example of {name} is known")
-        ids = torch.zeros(2, _LENGTH, dtype=torch.long)
-        inputs = {name: ids, "decoder_input_ids": ids} if config.is_encoder_decoder else {name: ids}
-        masks = (torch.ones(2, _LENGTH, dtype=torch.long), torch.zeros(2, 1, _LENGTH, _LENGTH))
-        return [inputs, *(inputs | {"attention_mask": mask} for mask in masks)]
 
 
 def _bound_process() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from torch.utils._pytree import tree_map_only
 
 from peace_pipeline.symmetry.wiring.tracing.assembling import assemble, logical_axes
 from peace_pipeline.symmetry.wiring.tracing.tracer import Tracer
+from peace_pipeline.symmetry.wiring.tracing.units import distinct
+from peace_pipeline.symmetry.wiring.tracing.values import Reading, Values
 from peace_pipeline.symmetry.wiring.types import Wiring, WiringMismatch
 from peace_pipeline.weights.layers import layers_of
 from peace_pipeline.weights.logical import views_of
@@ -39,22 +43,37 @@ def trace(module: nn.Module, *args: Any, **kwargs: Any) -> Wiring:
         >>> [group.actions for group in wiring.groups.values() if group.actions]
         [('permute', 'sign')]
     """
-    return wiring_of(module, args, kwargs, {})
+    return wiring_of(module, [Example(args, kwargs)], {})[0]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Inputs that a module takes."""
+
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def instead(self, error: Exception) -> Sequence[Example]:
+        """What to try where it fails with this error."""
+        return []
 
 
 def wiring_of(
     module: nn.Module,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
+    examples: Sequence[Example],
     config: Mapping[str, Any],
     shapes: Shapes | None = None,
     names: Mapping[str, str] | None = None,
-) -> Wiring:
-    """See :func:`trace`; ``config`` is the config.json that stands beside the module's checkpoint, ``shapes`` are of
-    the logical tensors that the checkpoint has, ``names`` are those in the file → those in the module, if others.
+    values: Values | None = None,
+) -> tuple[Wiring, list[Example]]:
+    """See :func:`trace`; gives the examples that the module takes, too: it is run on each of them.
+
+    ``config`` is the config.json that stands beside the module's checkpoint, ``shapes`` are of the logical tensors that
+    the checkpoint has, ``names`` are those in the file → those in the module, if others. With ``values`` (those of a
+    module's constants) the examples count by theirs, too.
 
     Raises:
-        WiringMismatch: where the module can't be run without values, has no layers, or has other tensors.
+        WiringMismatch: where the module can't be run without weights, has no layers, or has other tensors.
     """
     owned = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
     bare: dict[int, Tensor] = {}
@@ -62,6 +81,9 @@ def wiring_of(
         name: bare.setdefault(id(tensor), torch.empty_like(tensor, device="meta")) for name, tensor in owned
     }
     names = names or {name: name for name in module.state_dict()}
+    for name, tensor in owned:
+        if values and (value := values.of(tensor)) is not None and name not in {*names.values()}:
+            values.set(state[name], value)
     saved = {name: state[own] for name, own in names.items() if own in state}
     views = views_of(
         [TensorInfo(name, tuple(x.shape), dtype_name(x.dtype)) for name, x in saved.items()], config
@@ -71,12 +93,31 @@ def wiring_of(
     layers = layers_of(replace(view.info, name=name) for name, view in views.items())
     if not layers:
         raise WiringMismatch("no layers")
-    traced = _run(module, state, saved, args, kwargs)
+    traced, taken = _run(module, state, saved, examples, values)
     last = len(traced.order)
     order = {
         name: min(traced.order.get(source, last) for source in view.sources) for name, view in views.items()
     }
-    return assemble(layers, logical_axes(views, traced.axes), order)
+    unseen = [name for name, used in order.items() if used == last]
+    _fix_beside({size for name in unseen for size in views[name].info.shape}, traced)
+    wiring = assemble(layers, logical_axes(views, traced.axes), order)
+    layers_unseen = [name for name in unseen if sum(size > 1 for size in views[name].info.shape) > 1]
+    return replace(wiring, assumes=(_unreached(layers_unseen),) if layers_unseen else ()), taken
+
+
+def _fix_beside(sizes: set[int], traced: Tracer) -> None:
+    """Fix all units that a parameter of these sizes may touch, which no input reached: but not those of heads, between
+    which and their readers nothing else stands."""
+    every = (axis.units for axes in traced.axes.values() for axis in axes)
+    for leaf in distinct(every) if sizes else ():
+        if leaf.size in sizes and not leaf.order.root.grid:
+            leaf.fix()
+
+
+def _unreached(names: Sequence[str]) -> str:
+    """The assumption that these parameters do nothing."""
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return f"no input reaches {', '.join(names[:2])}{more}"
 
 
 def _expected(views: Views, saved: Mapping[str, Tensor], shapes: Shapes) -> Views:
@@ -100,40 +141,62 @@ def _run(
     module: nn.Module,
     state: Mapping[str, Tensor],
     saved: Mapping[str, Tensor],
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-) -> Tracer:
-    """Run a module in evaluation mode on its bare ``state``, of which ``saved`` is what a checkpoint has."""
-    was_training = module.training
-    args, kwargs = tree_map_only(Tensor, lambda x: torch.empty_like(x, device="meta"), (args, dict(kwargs)))
-    tracer = Tracer(saved)
-    module.eval()
-    try:
-        with torch.no_grad(), torch.device("meta"), tracer:
-            outputs = functional_call(module, dict(state), tuple(args), dict(kwargs))
-    except WiringMismatch:
-        raise
-    except Exception as error:
-        raise WiringMismatch(f"{type(module).__name__} can't be traced: {error}") from error
-    finally:
-        module.train(was_training)
-    for tensor in _within(outputs):
-        tracer.fix(tensor)
-    return tracer
-
-
-def _within(outputs: Any) -> Iterator[Tensor]:
-    """The tensors in what a module returns.
+    examples: Sequence[Example],
+    values: Values | None,
+) -> tuple[Tracer, list[Example]]:
+    """Run a module in evaluation mode on its bare ``state``, of which ``saved`` is what a checkpoint has, on each of
+    the examples.
 
     Raises:
-        WiringMismatch: where there may be some that can't be seen.
+        WiringMismatch: where it takes none of them.
     """
+    was_training, known = module.training, values or Values()
+    tracer = Tracer(saved, known)
+    module.eval()
+    errors = []
+    waiting, taken = deque(examples), list[Example]()
+    try:
+        while waiting:
+            example = waiting.popleft()
+            drawn = random.getstate()
+            try:
+                given = tree_map_only(
+                    Tensor,
+                    lambda x: known.give(x.clone()) if values else torch.empty_like(x, device="meta"),
+                    (example.args, dict(example.kwargs)),
+                )
+                with torch.no_grad(), torch.device("meta"), Reading(known), tracer:
+                    outputs = functional_call(module, dict(state), *given)
+            except Exception as error:
+                errors.append(error)
+                waiting.extendleft(reversed(example.instead(error)))
+                continue
+            taken.append(example)
+            if random.getstate() != drawn:
+                raise WiringMismatch(f"{type(module).__name__} draws random numbers")
+            for tensor in tensors_within(outputs):
+                tracer.fix(tensor)
+    finally:
+        module.train(was_training)
+    if not taken:
+        raise WiringMismatch(f"{type(module).__name__} can't be traced: {errors[0]}") from errors[0]
+    return tracer, taken
+
+
+_INNER = {"past_key_values", "cache_params", "state", "mems", "hidden_states", "attentions", "cross_attentions",
+          "encoder_last_hidden_state", "encoder_hidden_states", "encoder_attentions", "decoder_hidden_states",
+          "decoder_attentions", "image_hidden_states", "audio_hidden_states", "video_hidden_states"}  # fmt: skip
+"""What modules give beside their outputs: states in whose coordinates anything may happen."""
+
+
+def tensors_within(outputs: Any) -> Iterator[Tensor]:
+    """The tensors in what a module returns."""
     if isinstance(outputs, Tensor):
         yield outputs
     elif isinstance(outputs, Mapping):
-        yield from _within(list(outputs.values()))
-    elif isinstance(outputs, list | tuple):
+        yield from tensors_within([value for key, value in outputs.items() if key not in _INNER])
+    elif isinstance(outputs, list | tuple | set):
         for item in outputs:
-            yield from _within(item)
-    elif outputs is not None and not isinstance(outputs, int | float | str):
-        raise WiringMismatch(f"what is in a {type(outputs).__name__} is not known")
+            yield from tensors_within(item)
+    elif hasattr(outputs, "__dict__"):
+        yield from tensors_within(list(vars(outputs).values()))

@@ -184,7 +184,7 @@ def _factor_product(a: Factor, b: Factor) -> Factor:
         units.restrict(LINEAR_MAPS)
         return a if a.units else b
     units.fix()
-    return Factor(a.size)
+    return a if a.units else b
 
 
 def _move_along(units: Units, other: Units) -> None:

@@ -20,6 +20,7 @@ from peace_pipeline.symmetry.wiring.tracing.labels import (
     positions,
     regrouped,
     restrict,
+    shape_of,
     together,
 )
 from peace_pipeline.symmetry.wiring.tracing.registry import Arguments, operation
@@ -211,6 +212,25 @@ def _indexed(given: Arguments, shape: Sequence[int]) -> Label:
     width = len(shape) - (len(label) - len(at))
     new = plain(shape)[at[0] : at[0] + width]
     return (*label[: at[0]], *new, *label[at[-1] + 1 :])
+
+
+def cuts_units(given: Arguments) -> bool:
+    """Whether places are looked up along a dimension that has units."""
+    at = [dim for dim, index in enumerate(given["indices"]) if index is not None]
+    return any(factor.units for dim in at for factor in given["self"][dim])
+
+
+@operation("masked_scatter")
+def _scattered(given: Arguments, shape: Sequence[int]) -> Label:
+    """Values that are put one after another where a mask is: whole rows, where it is the same along the last axis."""
+    whole, values = as_value(given["self"]), as_value(given["source"])
+    is_whole = all(factor.uniform for factor in given["mask"][-1]) and len(values) > 0
+    if not is_whole or shape_of(values[-1:]) != shape_of(whole[-1:]):
+        for label in (whole, values):
+            fix(label)
+        return plain(shape)
+    fix((*whole[:-1], *values[:-1]))
+    return (*plain(shape[:-1]), together(whole[-1], values[-1]))
 
 
 @operation("embedding")

@@ -22,14 +22,17 @@ from peace_pipeline.symmetry.wiring.tracing.labels import (
     is_parameter,
     of_parameter,
     plain,
+    restrict_without_heads,
     shape_of,
 )
 from peace_pipeline.symmetry.wiring.tracing.registry import CREATED, OPERATIONS, Arguments
+from peace_pipeline.symmetry.wiring.tracing.shaping import cuts_units
+from peace_pipeline.symmetry.wiring.tracing.values import Values
 from peace_pipeline.symmetry.wiring.tracing.writing import Shown, overwritten, written_at
 from peace_pipeline.symmetry.wiring.types import WiringMismatch
 
 SECONDS = 30.0
-"""How long a module may run."""
+"""How long a module may compute."""
 
 
 class Tracer(TorchDispatchMode):
@@ -39,15 +42,16 @@ class Tracer(TorchDispatchMode):
     ``axes`` are those of each parameter and statistic, by name; ``order`` its place among the first uses.
     """
 
-    def __init__(self, state: Mapping[str, Tensor]) -> None:
+    def __init__(self, state: Mapping[str, Tensor], values: Values) -> None:
         super().__init__()
+        self._values = values
         self.axes: dict[str, list[ParameterAxis]] = {}
         self.order: dict[str, int] = {}
         self._labels: MutableMapping[Tensor, Label] = WeakTensorKeyDictionary()
         self._lost: MutableMapping[Tensor, list[Label]] = WeakTensorKeyDictionary()
         self._names: MutableMapping[Tensor, list[str]] = WeakTensorKeyDictionary()
         self._views: MutableMapping[Tensor, Shown] = WeakTensorKeyDictionary()
-        self._deadline = time.monotonic() + SECONDS
+        self._deadline = time.process_time() + SECONDS
         for name, tensor in state.items():
             self._names.setdefault(tensor, []).append(name)
             if tensor in self._labels:
@@ -63,17 +67,17 @@ class Tracer(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """See :class:`TorchDispatchMode`."""
-        if time.monotonic() > self._deadline:
+        if time.process_time() > self._deadline:
             raise WiringMismatch("the module runs for too long")
+        args, kwargs = self._values.placed(func, args, kwargs or {})
         schema = func._schema
-        given = dict(zip((argument.name for argument in schema.arguments), args, strict=False)) | (
-            kwargs or {}
-        )
+        usual = {each.name: each.default_value for each in schema.arguments if each.has_default_value()}
+        given = usual | dict(zip((each.name for each in schema.arguments), args, strict=False)) | kwargs
         tensors = _tensors(list(given.values()))
         for tensor in tensors:
             for name in self._names.get(tensor, ()):
                 self.order.setdefault(name, len(self.order))
-        results = func(*args, **(kwargs or {}))
+        results = self._values.run(func, args, kwargs)
         base = schema.name.removeprefix("aten::")
         if schema.is_mutable and not base.startswith("native_"):
             self._change(base, given, tensors, results)
@@ -82,34 +86,38 @@ class Tracer(TorchDispatchMode):
         return results
 
     def _take(self, base: str, given: Arguments, tensors: list[Tensor], results: Any) -> None:
-        """Label the results of an operation that changes nothing."""
+        """Label the results of an operation that changes nothing. What it does to labels counts where it is used."""
         made = _tensors(results)
         known = {id(tensor) for tensor in tensors}
-        labels = self._results(base, given, tensors, made)
-        for tensor, label in zip(made, labels, strict=False):
+        labels = self._results(base, given, tensors, made) if made else []
+        for tensor, label in zip(made, labels or (), strict=False):
             if id(tensor) not in known or self._label(tensor) != label:
                 self._labels[tensor] = label
             if len(tensors) == 1 and id(tensor) not in known and _storage(tensor) == _storage(tensors[0]):
                 self._views[tensor] = Shown(tensors[0], base, given)
-        for tensor in made[len(labels) :]:
+        for tensor in made[len(labels or ()) :]:
             self._lost[tensor] = [self._label(source) for source in tensors]
 
-    def _results(self, base: str, given: Arguments, tensors: list[Tensor], made: list[Tensor]) -> list[Label]:
-        if not made:
-            return []
+    def _results(
+        self, base: str, given: Arguments, tensors: list[Tensor], made: list[Tensor]
+    ) -> list[Label] | None:
+        """The labels of an operation's results (the first of them); ``None`` where it is not known."""
         if base in CREATED:
             return [plain(tensor.shape, uniform=True) for tensor in made]
         labels = [self._label(tensor) for tensor in tensors]
-        if base not in OPERATIONS or not any(_matters(label) for label in labels):
-            for label in labels:
-                fix(label)
+        if not any(_matters(label) for label in labels):
             return [plain(tensor.shape) for tensor in made]
+        if base not in OPERATIONS:
+            return None
         named = {name: self._labelled(value) for name, value in given.items()} | {"name": base}
+        if base == "index" and cuts_units(named):
+            return None
         given_back = OPERATIONS[base](named, made[0].shape)
         found = given_back if isinstance(given_back, list) else [given_back]
         for tensor, own in zip(made, found, strict=False):
             if shape_of(own) != tuple(tensor.shape):
                 raise WiringMismatch(f"{base} gives another shape than it was thought to")
+            restrict_without_heads(own)
         return found
 
     def _change(self, base: str, given: Arguments, tensors: list[Tensor], results: Any) -> None:
@@ -147,7 +155,8 @@ class Tracer(TorchDispatchMode):
                 base, given = "expand", given | {"size": list(target.shape)}
         elif base in ("fill_", "zero_"):
             base, tensors = "full", []
-        return self._results(base.rstrip("_"), given, tensors, [target])[0]
+        found = self._results(base.rstrip("_"), given, tensors, [target])
+        return found[0] if found else None
 
     def _put(self, given: Arguments) -> Label | None:
         """Values that are written at some places along the first dimensions."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from peace_pipeline.symmetry.wiring.symmetries import FLIP, GAIN, LINEAR, PERMUTE, SCALE, SHIFT, SIGN
+from peace_pipeline.symmetry.wiring.symmetries import FLIP, GAIN, LINEAR, MIX, PERMUTE, SCALE, SHIFT, SIGN
 from peace_pipeline.symmetry.wiring.types import Wiring
 from tests.specimens import Specimen
 from tests.specimens.plain import LABELS
@@ -91,9 +91,9 @@ CLAIMS = {
     "convnextv2": {PERMUTE, GAIN, SHIFT},
     "squeezebert": {PERMUTE, SIGN},
     "fnet": {PERMUTE, SIGN, GAIN, SHIFT},
-    "dinov2": {PERMUTE, SCALE, SIGN, GAIN, SHIFT},
+    "dinov2": {PERMUTE, MIX},
     "bloom": {PERMUTE, GAIN, SHIFT},
-    "stablelm": {PERMUTE, SCALE, SIGN, GAIN},
+    "stablelm": {PERMUTE, SCALE, SIGN, GAIN, MIX},
 }
 
 

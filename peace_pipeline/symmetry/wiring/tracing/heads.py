@@ -1,0 +1,138 @@
+"""Attention heads among the units of a traced network: grids of heads and their entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from peace_pipeline.symmetry.wiring.builder import WiringBuilder
+from peace_pipeline.symmetry.wiring.symmetries import LINEAR, MIX, PERMUTE
+from peace_pipeline.symmetry.wiring.tracing.units import Order, Units
+from peace_pipeline.symmetry.wiring.types import FIXED, Axis
+
+
+class Heads:
+    """Which units are heads with entries, and the axes over them.
+
+    A grid is (heads, entries), or (bundles of heads, heads of each, entries) where several heads share keys and values.
+    One that is more than that stays as it is.
+    """
+
+    def __init__(self, every: Iterable[Units], side_by_side: Iterable[Units]) -> None:
+        """``every``: the leaves of all units; ``side_by_side``: those that are read or written by one axis with
+        others."""
+        self._beside = {*side_by_side}
+        self._names: dict[Order, str] = {}
+        self._entered: dict[Units, tuple[str, int]] = {}
+        over: dict[Order, list[Units]] = {}
+        for leaf in every:
+            over.setdefault(leaf.order.root, []).append(leaf)
+        self._whole = {order for order, several in over.items() if len(several) == 1} - {
+            leaf.order.root for leaf in self._beside
+        }
+        self._grids = {order: _flat(order) for order in over if order.grid}
+        self._bundles: dict[Order, int] = {}
+        self._inner: dict[Units, list[Order]] = {}
+        self._sort(over)
+
+    def _sort(self, over: Mapping[Order, list[Units]]) -> None:
+        heads = {slow for order in self._grids if (slow := _heads_of(order)) in self._grids}
+        self._heads = {order: self._grids.pop(order) for order in heads}
+        for order, parts in list(self._grids.items()):
+            if not 2 <= len(parts) <= 3 or any(len(part.leaves) > 1 for part in parts):
+                _give_up([order])
+                del self._grids[order]
+        for order, parts in self._grids.items():
+            self._inner.setdefault(parts[-1].root, []).append(order)
+            if len(parts) == 3:
+                self._bundle(parts)
+        for order, parts in self._heads.items():
+            if len(parts) != 2 or parts[0].order.root not in self._bundles:
+                _give_up([order])
+        plain = over.keys() - self._grids.keys() - self._heads.keys()
+        within = {parts[-1].order.root for parts in self._grids.values()}
+        amid = {parts[1].order.root: parts for parts in self._grids.values() if len(parts) == 3}
+        for order in plain & within:
+            order.fix()
+        for order in plain & amid.keys():
+            _give_up([order, amid[order][0].order.root])
+        for leaf in self._beside:
+            parts = self._grids.get(leaf.order.root, [])
+            if parts and parts[0].order.root in self._bundles:
+                _give_up([parts[0].order.root])
+
+    def _bundle(self, parts: Sequence[Units]) -> None:
+        order, size = parts[0].order.root, parts[1].size
+        if self._bundles.setdefault(order, size) != size or parts[1].order.root.fixed:
+            _give_up([order])
+
+    def axis(self, leaf: Units, name: str, charge: int, net: WiringBuilder) -> Axis | None:
+        """The axis over units that are heads or have them; ``name`` is what its groups may be called."""
+        order = leaf.order.root
+        if order in self._grids:
+            return self._entries(leaf, self._grids[order], name, charge, net)
+        if order in self._heads:
+            return Axis(self._group(self._heads[order][0].order.root, name, net), charge=0)
+        if any(parts[0].order.root is order for parts in self._grids.values()):
+            return Axis(self._group(order, name, net), charge=0, bundled=order in self._bundles)
+        return None
+
+    def _group(self, order: Order, name: str, net: WiringBuilder) -> str:
+        """The group of heads."""
+        bundle = self._bundles.get(order, 1)
+        if order not in self._names:
+            own = () if order.fixed else (PERMUTE,)
+            kind = {"kind": FIXED} if order.fixed else {}
+            self._names[order] = net.group(
+                f"{name}.heads", *own, size=order.size * bundle, bundle=bundle, **kind
+            )
+        return self._names[order]
+
+    def _entries(
+        self, leaf: Units, parts: Sequence[Units], name: str, charge: int, net: WiringBuilder
+    ) -> Axis:
+        """An axis over the entries of heads."""
+        order, inner = parts[0].order.root, parts[-1].root
+        heads, bundle = self._group(order, name, net), self._bundles.get(order, 1)
+        mixed = self._may_mix(inner)
+        known = self._entered.get(inner) if mixed else None
+        dual = self._entered.get(inner.dual.root) if mixed and inner.dual else None
+        if known:
+            group, side = known
+        elif dual:
+            group, side = dual[0], -dual[1]
+        else:
+            actions = (MIX,) if mixed else ()
+            shape = {"size": order.size * bundle, "bundle": bundle, "width": inner.size}
+            group, side = net.group(f"{name}.entries", *actions, along=heads, **shape), 1
+        if mixed:
+            self._entered[inner] = group, side
+        return Axis(group, charge=charge * side if mixed else 0, bundled=bundle > 1 and len(parts) == 2)
+
+    def _may_mix(self, inner: Units) -> bool:
+        """Whether the entries of each head may be mapped."""
+        both = [inner, inner.dual.root] if inner.dual else [inner]
+        return all(
+            LINEAR in units.keeps
+            and not units.order.root.fixed
+            and all(order in self._whole and not order.fixed for order in self._inner.get(units, ()))
+            for units in both
+        )
+
+
+def _give_up(orders: Iterable[Order]) -> None:
+    for order in orders:
+        order.fix()
+
+
+def _flat(order: Order) -> list[Units]:
+    """The parts of a grid, and of what in it is a grid itself."""
+    found: list[Units] = []
+    for units in order.grid or ():
+        inner = units.leaves[0].order.root
+        found += _flat(inner) if len(units.leaves) == 1 and inner.grid else [units]
+    return found
+
+
+def _heads_of(order: Order) -> Order | None:
+    """The order of the heads of a grid."""
+    return order.grid[0].leaves[0].order.root if order.grid else None

@@ -1,0 +1,196 @@
+"""Trying what a trace claims: a module with random weights, run before and after its symmetries act on it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from peace_pipeline.symmetry.group.actions import act
+from peace_pipeline.symmetry.group.elements import Strength, Tensors, random_element
+from peace_pipeline.symmetry.wiring.tracing.modules import Example, tensors_within
+from peace_pipeline.symmetry.wiring.types import Wiring
+from peace_pipeline.weights.logical import views_of
+from peace_pipeline.weights.tensors import TensorInfo, dtype_name
+
+LARGEST = 20_000_000
+"""Parameters, above which a module is not tried."""
+UNTRIED = "the module does what it was seen to do (it is too large to be tried)"
+_SECONDS, _TOLERANCE, _ELEMENTS = 20.0, 1e-6, 4
+_EVERYTHING = Strength(decades=0.5, signs=True, mix=True)
+
+Claim = tuple[str, str]
+"""A group and an action on it."""
+
+
+def tried(
+    wiring: Wiring,
+    build: Callable[[], nn.Module],
+    examples: Sequence[Example],
+    config: Mapping[str, Any],
+    names: Mapping[str, str],
+) -> Wiring:
+    """The wiring without the claims that a module refutes which ``build`` gives in float64; ``names`` are those in the
+    file → those in the module. Where it can't be tried the wiring says so.
+    """
+    try:
+        trial = _Trial(build(), examples, config, names)
+    except Exception as error:
+        return replace(
+            wiring,
+            assumes=(*wiring.assumes, f"the module does what it was seen to do ({type(error).__name__})"),
+        )
+    claims = [(group.name, action) for group in wiring.groups.values() for action in group.actions]
+    if trial.holds(wiring):
+        return wiring
+    kept = _holding(trial, wiring, claims)
+    found = _only(wiring, kept)
+    return found if trial.holds(found) else _only(wiring, [])
+
+
+def without(wiring: Wiring, before: Wiring, after: Wiring) -> Wiring:
+    """A wiring without the claims that a smaller network's has only ``before`` it was tried, in any block."""
+
+    def anywhere(of: Wiring) -> set[Claim]:
+        return {
+            (re.sub(r"\d+", "#", group.name), each) for group in of.groups.values() for each in group.actions
+        }
+
+    lost = anywhere(before) - anywhere(after)
+    claims = [(group.name, each) for group in wiring.groups.values() for each in group.actions]
+    return _only(
+        wiring, [(name, each) for name, each in claims if (re.sub(r"\d+", "#", name), each) not in lost]
+    )
+
+
+class _Trial:
+    """A module with weights, and what it gives."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        examples: Sequence[Example],
+        config: Mapping[str, Any],
+        names: Mapping[str, str],
+    ) -> None:
+        self._deadline = time.process_time() + _SECONDS
+        self._module = _randomised(module.eval())
+        self._examples = [
+            tree_map_only(Tensor, _doubled, (each.args, dict(each.kwargs))) for each in examples
+        ]
+        own = module.state_dict()
+        self._state = {name: own[inner] for name, inner in names.items()}
+        self._names = names
+        infos = [TensorInfo(name, tuple(x.shape), dtype_name(x.dtype)) for name, x in self._state.items()]
+        self._views = views_of(infos, config)
+        self._before = self._outputs()
+
+    def holds(self, wiring: Wiring) -> bool:
+        """Whether the module gives the same after random elements of all that a wiring claims: several, as one may
+        happen to leave a small group as it is."""
+        return all(self._holds(wiring, seed) for seed in range(_ELEMENTS))
+
+    def _holds(self, wiring: Wiring, seed: int) -> bool:
+        if time.process_time() > self._deadline:
+            return False
+        views = {name: self._views[name] for layer in _layers(wiring) for name in layer}
+        tensors: Tensors = {
+            name: view.get(self._state[view.sources[0]])[None] for name, view in views.items()
+        }
+        element = random_element(
+            wiring, 1, torch.Generator().manual_seed(seed), _EVERYTHING, dtype=torch.float64
+        )
+        new: dict[str, Tensor] = {}
+        for name, tensor in act(wiring, tensors, element).items():
+            source = views[name].sources[0]
+            new[source] = views[name].put(new.get(source, self._state[source]), tensor[0])
+        self._load(new)
+        try:
+            after = self._outputs()
+        finally:
+            self._load({name: self._state[name] for name in new})
+        return all(_moved(a, b) <= _TOLERANCE for a, b in zip(after, self._before, strict=True))
+
+    def _load(self, state: Mapping[str, Tensor]) -> None:
+        own = {self._names[name]: value.clone() for name, value in state.items()}
+        for name, tensor in self._module.state_dict(keep_vars=True).items():
+            if name in own:
+                tensor.data = own[name]
+
+    @torch.no_grad()
+    def _outputs(self) -> list[Tensor]:
+        outputs = []
+        for args, kwargs in self._examples:
+            torch.manual_seed(0)
+            found = self._module(*args, **{name: _cloned(value) for name, value in kwargs.items()})
+            outputs += [x.double() for x in tensors_within(found) if x.is_floating_point() and x.numel()]
+        if not any(x.isfinite().any() for x in outputs):
+            raise ValueError("its outputs are no numbers")
+        return outputs
+
+
+def _layers(wiring: Wiring) -> Iterable[Iterable[str]]:
+    return (layer.tensors.values() for wired in wiring.layers for layer in wired.every)
+
+
+def _holding(trial: _Trial, wiring: Wiring, claims: list[Claim]) -> list[Claim]:
+    """Those of some claims that hold alone; halves of them are tried first."""
+    if not claims or trial.holds(_only(wiring, claims)):
+        return claims
+    if len(claims) == 1:
+        return []
+    half = len(claims) // 2
+    return _holding(trial, wiring, claims[:half]) + _holding(trial, wiring, claims[half:])
+
+
+def _only(wiring: Wiring, claims: Iterable[Claim]) -> Wiring:
+    kept = set(claims)
+    return replace(
+        wiring,
+        groups={
+            name: replace(group, actions=tuple(each for each in group.actions if (name, each) in kept))
+            for name, group in wiring.groups.items()
+        },
+    )
+
+
+def _randomised(module: nn.Module) -> nn.Module:
+    """The module with weights of trained size and no zeros, ones or statistics of nothing."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator, dtype=torch.float64)
+
+    with torch.no_grad():
+        for tensor in module.parameters():
+            fan = max(tensor[0].numel(), 1) if tensor.dim() > 1 else 1
+            tensor.copy_(tensor + 0.3 * normal(tensor) if tensor.dim() < 2 else normal(tensor) / fan**0.5)
+        for name, buffer in module.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.copy_(0.2 * normal(buffer))
+            elif name.endswith("running_var"):
+                buffer.copy_(torch.exp(0.4 * normal(buffer)))
+    return module
+
+
+def _moved(after: Tensor, before: Tensor) -> float:
+    """How far numbers moved, relative to the largest; infinite where they are none any more."""
+    was = before.isfinite()
+    if not was.any():
+        return 0.0
+    apart = (after - before)[was].abs().max() / before[was].abs().max().clamp(min=1e-300)
+    return float(apart) if apart.isfinite() else float("inf")
+
+
+def _doubled(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def _cloned(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value

@@ -1,0 +1,61 @@
+"""Claims that a module refutes are dropped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from peace_pipeline.symmetry.wiring.symmetries import PERMUTE, SCALE
+from peace_pipeline.symmetry.wiring.tracing import trace
+from peace_pipeline.symmetry.wiring.tracing.modules import Example
+from peace_pipeline.symmetry.wiring.tracing.shrinking import smaller
+from peace_pipeline.symmetry.wiring.tracing.trying import tried, without
+from peace_pipeline.symmetry.wiring.types import Wiring
+
+
+def module() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(3, 8), nn.GELU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2)).double()
+
+
+def claiming_more() -> Wiring:
+    wiring = trace(module(), torch.zeros(1, 3))
+    return replace(
+        wiring,
+        groups={name: replace(group, actions=(PERMUTE, SCALE)) for name, group in wiring.groups.items()},
+    )
+
+
+def test_what_a_module_refutes_is_dropped() -> None:
+    names = {name: name for name in module().state_dict()}
+    found = tried(claiming_more(), module, [Example((torch.randn(4, 3),))], {}, names)
+    assert {name: group.actions for name, group in found.groups.items()} == {
+        name: group.actions for name, group in trace(module(), torch.zeros(1, 3)).groups.items()
+    }
+    assert not found.assumes
+
+
+def test_a_module_that_cannot_be_tried_is_assumed_to_hold() -> None:
+    found = tried(claiming_more(), module, [Example((torch.randn(4, 5),))], {}, {"0.weight": "0.weight"})
+    assert found.groups == claiming_more().groups
+    assert found.assumes
+
+
+def test_what_a_block_refutes_holds_in_none() -> None:
+    more = claiming_more()
+    less = trace(module(), torch.zeros(1, 3))
+    assert without(more, more, less).groups["0.out"].actions == (
+        PERMUTE,
+        SCALE,
+    )  # "2.out" has it, and is alike
+
+
+def test_smaller_configs_keep_kinds_of_blocks_and_tokens_apart() -> None:
+    inner = {"bos_token_id": 49_000, "eos_token_id": [3, 49_001], "tie": True, "depth": 9}
+    kinds = ["a", "b", "b", "b", "c"]
+    settings = {"num_hidden_layers": 5, "layer_types": kinds, "vocab_size": 50_000, "text_config": inner}
+    assert smaller(settings) == {
+        "num_hidden_layers": 2, "layer_types": ["a", "c"], "vocab_size": 1000,
+        "text_config": {"bos_token_id": 999, "eos_token_id": [3, 998], "tie": True, "depth": 2},
+    }  # fmt: skip
