@@ -149,7 +149,8 @@ def _acting(
             raise RefusedTransformation(f"{name} would round values that are stored in less than float32")
     actions = _sampled(possible, _joint(wanted.values()))
     if wanted and not actions:
-        raise RefusedTransformation("no symmetry of this network is known that would not round its values")
+        more = " that would not round its values" if is_short else ""
+        raise RefusedTransformation(f"no symmetry of this network is known{more}")
     groups = {name: replace(group, actions=actions.get(name, ())) for name, group in wiring.groups.items()}
     return replace(wiring, groups=groups)
 

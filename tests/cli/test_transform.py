@@ -211,6 +211,11 @@ def assumed(here: Workplace, *flags: str) -> list[str]:
     return ["unnamed.safetensors", "new.safetensors", "--permute", *flags]
 
 
+def undecided(here: Workplace) -> list[str]:
+    save_file({f"fc{n}.weight": torch.eye(4) for n in range(3)}, here.root / "square.safetensors")
+    return ["square.safetensors", "new.safetensors", "--all", "--assume", "chain"]
+
+
 def existing(here: Workplace) -> list[str]:
     saved("cnn", here.root / "cnn")
     (here.root / "new").mkdir()
@@ -249,6 +254,7 @@ def of(name: str, *flags: str) -> Callable[[Workplace], list[str]]:
         (of("bert", "--scale", "1"), "--scale applies to no group"),
         (independent, "not known"),
         (assumed, "tells units apart: `--assume chain` takes it as given"),
+        (undecided, "no symmetry of this network is known\n"),
         (existing, "exists"),
         (within, "lies within"),
         (quantised, "can't be changed"),
