@@ -1,6 +1,6 @@
 """Whether what PEACE claims of networks is true: each is transformed by every symmetry that is claimed, and run again.
 
-    python benchmarks/claims.py [--only PATTERN] [--page docs/claims.md]
+    python benchmarks/claims.py [--only PATTERN] [--workers 1] [--page docs/claims.md]
 
 Tries some 140 plain torch modules, as checkpoints and followed by `trace`, and every model class of the installed
 transformers that can be built small, with random weights in float64 and several kinds of inputs. A claim is right where
@@ -16,8 +16,11 @@ import re
 import signal
 import sys
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 from rich.console import Console
 from rich.progress import Progress
@@ -40,25 +43,46 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=SECONDS, help="of the processor's time, for a subject"
     )
+    parser.add_argument("--workers", type=int, default=1, help="processes that try subjects")
     arguments = parser.parse_args()
     wanted = [name for name in names() if re.search(arguments.only, name)]
     outcomes: list[Outcome] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     console = Console(stderr=True)
-    with Worker(arguments.seconds) as worker, Progress(console=console) as bar, suppress(KeyboardInterrupt):
+    with tried(wanted, arguments.workers, arguments.seconds) as coming, Progress(console=console) as bar:
         task = bar.add_task("trying", total=len(wanted))
-        for name in wanted:
-            outcome = worker.outcome(name)
-            outcomes.append(outcome)
-            bar.update(task, advance=1, description=name)
-            if outcome.verdict not in ("right", "refused"):
-                console.print(line(outcome), highlight=False, soft_wrap=True, markup=False)
+        with suppress(KeyboardInterrupt):
+            for outcome in coming:
+                outcomes.append(outcome)
+                bar.update(task, advance=1, description=outcome.name)
+                if outcome.verdict not in ("right", "refused"):
+                    console.print(line(outcome), highlight=False, soft_wrap=True, markup=False)
     show(outcomes)
     if arguments.page:
         arguments.page.write_text(page(outcomes))
     wrong = [each for each in outcomes if each.verdict == WRONG or each.false_equivalence]
     sys.exit(bool(wrong))
+
+
+@contextmanager
+def tried(names: list[str], workers: int, seconds: float) -> Iterator[Iterator[Outcome]]:
+    """What comes of each subject, in order, tried by so many processes."""
+    free: SimpleQueue[Worker] = SimpleQueue()
+    with ExitStack() as stack:
+        for _ in range(workers):
+            free.put(stack.enter_context(Worker(seconds)))
+        pool = ThreadPoolExecutor(workers)
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+
+        def outcome(name: str) -> Outcome:
+            worker = free.get()
+            try:
+                return worker.outcome(name)
+            finally:
+                free.put(worker)
+
+        yield pool.map(outcome, names)
 
 
 def line(outcome: Outcome) -> str:
