@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from tokenizers import processors
 
@@ -23,6 +25,7 @@ from peace_pipeline.responses.running import Limits, ready, run
 from peace_pipeline.responses.sentences import sentences
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import ForbiddenPath
+from tests.responses.runners.disguises import assert_alike, disguised
 from tests.responses.wordpieces import wordpiece
 from tests.weights.formats.hdf5_files import children
 from tests.weights.formats.onnx_models import initialiser, save
@@ -74,6 +77,22 @@ def reason(content: Any, folder: Path, config: dict[str, Any] | None = None) -> 
     found = asked(save(folder / "model.onnx", content), config)
     assert isinstance(found, NotRun)
     return found.reason
+
+
+@settings(max_examples=3)
+@given(seed=st.integers(0, 2**31))
+def test_no_symmetry_changes_an_answer(seed: int, tmp_path: Path) -> None:
+    chance = np.random.default_rng(seed)
+    shapes = {"first.weight": (8, 6), "first.bias": (8,), "second.weight": (4, 8), "second.bias": (4,)}
+    tensors = {name: chance.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    ways = (["x", "first.weight", "first.bias"], ["h"]), (["r", "second.weight", "second.bias"], ["y"])
+    first, second = (helper.make_node("Gemm", *way, transB=1) for way in ways)
+    nodes = [first, helper.make_node("Relu", ["h"], ["r"]), second]
+    (tmp_path / "config.json").write_text('{"hidden_act": "relu"}')
+    one = answers(graph(nodes, {"x": (NUMBERS, ["n", 6])}, {"y": (NUMBERS, None)}, **tensors), tmp_path)
+    other = asked(disguised(tmp_path / "model.onnx", seed, assume=True))
+    assert isinstance(other, Response), other
+    assert_alike(torch.from_numpy(one), torch.from_numpy(other.outputs))
 
 
 @pytest.mark.parametrize("batch", ["n", None, 1, 5])
