@@ -203,7 +203,15 @@ def mixings(a: Factors, b: Factors) -> tuple[torch.Tensor, torch.Tensor, float, 
     turn, agreed = procrustes(torch.stack([x @ y.mT for x, y in zip(form_a, form_b, strict=True)]).sum(0))
     norms = [sum(float(side.square().sum()) for side in form) ** 0.5 for form in (form_a, form_b)]
     map_a = torch.cat([turn @ map_a[:, :count], map_a[:, count:]], 1)
+    map_a, map_b = _of_live_units(map_a, map_b)
     return map_a, map_b, float(agreed.sum()) / max(norms[0] * norms[1], 1e-300), count
+
+
+def _of_live_units(a: torch.Tensor, b: torch.Tensor) -> Factors:
+    """Maps of both networks; nothing is mapped in units that one of them writes or reads with zeros."""
+    is_dead = torch.stack([torch.linalg.slogdet(maps)[1].isinf() for maps in (a, b)]).any(0)[:, None, None]
+    same = torch.eye(a.shape[-1], dtype=a.dtype)
+    return torch.where(is_dead, same, a), torch.where(is_dead, same, b)
 
 
 def _balanced(written: torch.Tensor, read: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

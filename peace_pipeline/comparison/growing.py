@@ -13,6 +13,8 @@ from peace_pipeline.symmetry.wiring.symmetries import PERMUTE
 from peace_pipeline.symmetry.wiring.types import Axis, WiredLayer, Wiring
 
 Shape = tuple[int, ...]
+_MOST = 1 << 14
+"""Units that are matched where no symmetry allows it."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,15 @@ def grown(
 
 def is_hidden(wiring: Wiring, group: str) -> bool:
     """Whether something writes a group's units and something reads them: those that were taken away may have stood
-    anywhere, whatever symmetry there is."""
-    return bool(wiring.writers(group) and wiring.readers(group))
+    anywhere, whatever symmetry there is. The tokens of an embedding are none, nor are more units than can be matched.
+    """
+    order = wiring.order(group)
+    names = [order, *(each.name for each in wiring.dependents(order))]
+    writers, readers = (
+        [layer for name in names for layer in of(name)] for of in (wiring.writers, wiring.readers)
+    )
+    has_tokens = any(layer.layer.kind == "embedding" for layer in readers)
+    return bool(writers and readers) and not has_tokens and wiring.groups[group].size <= _MOST
 
 
 def _sizes(

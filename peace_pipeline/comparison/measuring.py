@@ -29,6 +29,9 @@ _SMALL_NETWORK = 1 << 25
 """Values. Larger networks are compared in float32."""
 _SCALE_UNKNOWN = "an adapter whose scale no file says has that of the other"
 
+_NEAR = 0.95
+"""Similarity below which other pairs of layers are tried."""
+
 Change = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -155,12 +158,12 @@ def measure(
 ) -> tuple[Measured, Form | None]:
     """Two networks in one form, and how near they are to each other there.
 
-    What chance gives is only measured where they are not equal up to symmetry. Where they seem unrelated by names or
+    What chance gives is only measured where they are not equal up to symmetry. Where they are not near by names or
     order, their values are asked which layers stand for each other.
     """
     parts = counterparts(a, b, thresholds.derived)
     found = _measured(a, b, parts, thresholds, seed)
-    if found[0].verdict(thresholds) != UNRELATED:
+    if found[0].is_equal or found[0].similarity >= _NEAR:
         return found
     others = counterparts(a, b, thresholds.derived, by_values=True)
     if others is None or (parts is not None and others.names == parts.names):

@@ -14,6 +14,7 @@ from peace_pipeline.comparison.names import Names, Places, alike, in_order
 from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.symmetry.wiring.types import INDEPENDENT, WiredLayer, Wiring
 from peace_pipeline.weights.layers import Layer
+from peace_pipeline.weights.logical.names import may_be_tied
 
 _FINGERPRINT = 4096
 """Values of a tensor that tell which other tensor it is."""
@@ -268,8 +269,8 @@ def _renamed(wired: WiredLayer, names: Names, layers: Names) -> WiredLayer:
 
 
 def _left(network: OpenNetwork, part: Wiring) -> tuple[str, ...]:
-    """The tensors of a network that a part of it has not, and that matter: neither copies of a matrix that it has (of a
-    tied embedding) nor biases of zeros."""
+    """The tensors of a network that a part of it has not, and that matter: neither copies of a tied embedding that it
+    has nor biases of zeros."""
     shapes = _shapes(network)
     had = [name for layer in _layers_of(part) for name in layer.tensors.values()]
     left = [name for name in shapes if name not in set(had)]
@@ -283,10 +284,8 @@ def _is_zero(network: OpenNetwork, name: str) -> bool:
 
 
 def _is_copy(network: OpenNetwork, name: str, had: list[str], shapes: _Shapes) -> bool:
-    alike_in_shape = (
-        [other for other in had if shapes[other] == shapes[name]] if len(shapes[name]) > 1 else []
-    )
-    return len(alike_in_shape) <= _MOST and any(
+    return may_be_tied(name) and any(
         torch.equal(network.logical.read(name, None), network.logical.read(other, None))
-        for other in alike_in_shape
+        for other in had
+        if shapes[other] == shapes[name]
     )

@@ -62,3 +62,12 @@ def test_each_unit_is_assigned_once_and_bundles_stay_together() -> None:
         together.sort().values[:, 1] - together.sort().values[:, 0], torch.ones(3, dtype=torch.long)
     )
     assert torch.equal(together.flatten().sort().values, torch.arange(6))
+
+
+def test_units_of_zeros_are_left_as_they_are() -> None:
+    torch.manual_seed(0)
+    written, read = normal(3, 4, 9), normal(3, 4, 7)
+    written[1] = read[1] = 0
+    a, b, *_ = mixings((written, read), (written, read))
+    torch.testing.assert_close(a[1], torch.eye(4, dtype=F64))
+    torch.testing.assert_close(a[0] @ written[0], b[0] @ written[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from peace_pipeline.comparison.verdict import compare
@@ -61,3 +62,62 @@ def test_classes_that_were_added(lake: Lake, tmp_path: Path) -> None:
     found = compare(lake, str(write_model(tmp_path / "a", state)), str(write_model(tmp_path / "b", more)))
     assert (found["verdict"], found["relation"], found["similarity"]) == ("derived", "resized", 1.0)
     assert found["layers"][-1]["evidence"].startswith("10 × 40 of 13 × 40 in both")
+
+
+HIDDEN, HEADS, INNER = 32, 4, 48
+LLAMA = {
+    "model_type": "llama", "hidden_size": HIDDEN, "num_attention_heads": HEADS, "num_key_value_heads": HEADS,
+    "head_dim": HIDDEN // HEADS, "intermediate_size": INNER, "num_hidden_layers": 2, "vocab_size": 60,
+    "hidden_act": "silu", "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def llama() -> State:
+    generator = torch.Generator().manual_seed(0)
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens": (60, HIDDEN),
+        "lm_head": (60, HIDDEN),
+        "model.norm": (HIDDEN,),
+    }
+    for block in range(2):
+        place = f"model.layers.{block}"
+        shapes |= {f"{place}.self_attn.{name}_proj": (HIDDEN, HIDDEN) for name in "qkvo"}
+        shapes |= {f"{place}.mlp.{name}_proj": (INNER, HIDDEN) for name in ("gate", "up")}
+        shapes |= {f"{place}.{name}_layernorm": (HIDDEN,) for name in ("input", "post_attention")}
+        shapes |= {f"{place}.mlp.down_proj": (HIDDEN, INNER)}
+    return {f"{name}.weight": torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+QKV = ("q_proj", "k_proj", "v_proj")
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "kept", "changes"),
+    [
+        (QKV, ("o_proj",), range(8, 32), {"num_attention_heads": 3, "num_key_value_heads": 3}),
+        (
+            ("o_proj", "down_proj", "norm"), (*QKV, "gate_proj", "up_proj", "embed_tokens", "lm_head"),
+            range(0, 32, 2), {"hidden_size": 16},
+        ),
+        (("gate_proj", "up_proj"), ("down_proj",), range(0, 48, 2), {"intermediate_size": 24}),
+    ],
+)  # fmt: skip
+def test_heads_streams_and_hidden_units_of_a_language_model(
+    lake: Lake,
+    tmp_path: Path,
+    rows: tuple[str, ...],
+    columns: tuple[str, ...],
+    kept: range,
+    changes: dict[str, int],
+) -> None:
+    index, cut = torch.tensor(kept), llama()
+    for name, value in cut.items():
+        module = name.removesuffix(".weight")
+        if module.endswith(rows):
+            cut[name] = value[index]
+        elif module.endswith(columns):
+            cut[name] = value[:, index]
+    a = write_model(tmp_path / "a", llama(), LLAMA)
+    b = write_model(tmp_path / "b", cut, LLAMA | changes)
+    found = compare(lake, str(a), str(b))
+    assert (found["verdict"], found["relation"]) == ("derived", "pruned")

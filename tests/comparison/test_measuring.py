@@ -70,6 +70,14 @@ def test_blocks_that_have_changed_places_under_other_names(lake: Lake, tmp_path:
     assert said(lake, tmp_path, first, network([0, 2, 1, 3], "net.h"))[:2] == ("derived", "reordered")
 
 
+def test_blocks_that_have_changed_places_under_the_same_names(lake: Lake, tmp_path: Path) -> None:
+    assert said(lake, tmp_path, network([0, 1, 2, 3]), network([0, 2, 1, 3]))[:2] == ("derived", "reordered")
+
+
+def test_a_block_that_comes_twice_is_more_than_one(lake: Lake, tmp_path: Path) -> None:
+    assert said(lake, tmp_path, network([0, 1, 2]), network([0, 1, 1, 2]))[:2] == ("derived", "part of")
+
+
 def test_layers_that_have_changed_places_within_blocks(lake: Lake, tmp_path: Path) -> None:
     first = network([0, 1, 2])
     turned = {"attn.q": "attn.k", "attn.k": "attn.o", "attn.o": "attn.q"}

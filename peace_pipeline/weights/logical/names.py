@@ -123,6 +123,11 @@ def tied(views: Views) -> dict[str, str]:
     return {name: copies.get(embedding, embedding) for name, embedding in copies.items()}
 
 
+def may_be_tied(name: str) -> bool:
+    """Whether a tensor's name is that of an input embedding or of a module that may repeat it."""
+    return _module(name) in _EMBEDDINGS or _module(name) in _TIED
+
+
 def _in_common(first: str, second: str) -> int:
     """Number of characters with which both begin."""
     pairs = enumerate(zip(first, second, strict=False))
