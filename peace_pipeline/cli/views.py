@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 _SHOWN, _NAMES = 50, 3
 _HIT = ("rank", "model_id", "task", "architecture", "similarity")
 _OUTPUT = ("rank", "model_id", "place", "label", "similarity")
+_FIGURES = {
+    "same_task/map": "same task, MAP",
+    "same_task/lead": "… ahead of the best other method by",
+    "same_task/precision_at_1": "same task, nearest",
+    "same_function/recall_at_1": "disguised copies found first",
+}
+"""Figure of a report → what it is called."""
 _EMBEDDED = ("path", "parameters", "wiring", "read", "vector or reason")
 
 
@@ -42,11 +50,13 @@ def show_pass(console: Console, summary: PassSummary) -> None:
 
 
 def show_figures(console: Console, figures: dict[str, dict[str, float]]) -> None:
-    """Figures of encoders beside each other, the one that PEACE ships first."""
+    """The figures that matter of encoders beside each other: the one that PEACE ships, and one that was trained."""
     if figures:
-        names = dict.fromkeys(name for found in figures.values() for name in found)
-        rows = [(name, *(found.get(name) for found in figures.values())) for name in names]
-        console.print(table("Encoder shipped, then trained", ("figure", *figures), rows))
+        rows = [(words, *(found.get(name) for found in figures.values())) for name, words in _FIGURES.items()]
+        console.print(table("Encoder shipped, then trained", ("of held-out training runs", *figures), rows))
+        console.print(
+            "The second learned the tasks that both are asked about; the first never saw their data."
+        )
 
 
 def show_example(console: Console, lake: Lake) -> None:
@@ -123,11 +133,20 @@ def show_training(console: Console, document: dict[str, Any]) -> None:
 
 
 def show_hits(console: Console, title: str, hits: list[Hit]) -> None:
-    console.print(table(title, _HIT, [[getattr(hit, name) for name in _HIT] for hit in hits]))
+    _show_found(console, title, _HIT, hits)
 
 
 def show_outputs(console: Console, title: str, hits: list[OutputHit]) -> None:
-    console.print(table(title, _OUTPUT, [[getattr(hit, name) for name in _OUTPUT] for hit in hits]))
+    _show_found(console, title, _OUTPUT, hits)
+
+
+def _show_found(
+    console: Console, title: str, fields: Sequence[str], hits: Sequence[Hit] | Sequence[OutputHit]
+) -> None:
+    if hits:
+        console.print(table(title, fields, [[getattr(hit, name) for name in fields] for hit in hits]))
+    else:
+        console.print(f"{title}: nothing was found.", highlight=False)
 
 
 def show_embedded(console: Console, rows: list[EmbeddedCheckpoint]) -> None:

@@ -181,7 +181,7 @@ def _open(lake: Lake, kind: IndexTable, column: str) -> Any:
             raise NoIndex(
                 f"the index in {lake.root} is of an earlier version of PEACE: `peace run` makes it anew"
             )
-    raise NoIndex(f"no index in {lake.root}: `peace run` makes one when there is an encoder")
+    raise NoIndex(f"no index in {lake.root}: `peace run` makes one of the models of its sources")
 
 
 def _found(
