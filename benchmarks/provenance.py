@@ -25,7 +25,9 @@ from peace_pipeline.symmetry.opening import open_network
 from peace_pipeline.zoo.listing import listings
 
 SILERO = "packages:silero-vad/silero_vad/data/silero_vad"
-COPIES = (".jit", ".onnx", "_16k_op15.onnx", "_16k_sequence.onnx", "_openvino_16k.onnx")
+BOTH_RATES = (".jit", ".onnx")
+"""Files that hold two networks, for 16 and for 8 kHz."""
+ONE_RATE = ("_16k_op15.onnx", "_16k_sequence.onnx", "_openvino_16k.onnx")
 ANARCII = "packages:anarcii/"
 ENSEMBLES = ("admet_classification/", "admet_regression/", "mtsplice_deep")
 
@@ -57,8 +59,10 @@ def main() -> None:
 
 def known_pairs(ids: list[str]) -> list[tuple[str, str, str]]:
     """Pairs of models of the zoo, with what is true of them."""
-    copies = [f"{SILERO}{copy}" for copy in COPIES]
-    found = [(a, b, EQUIVALENT) for a, b in combinations(copies, 2)]
+    both, one = ([f"{SILERO}{copy}" for copy in copies] for copies in (BOTH_RATES, ONE_RATE))
+    copies = [*both, *one]
+    found = [(a, b, EQUIVALENT) for alike in (both, one) for a, b in combinations(alike, 2)]
+    found += [(a, b, DERIVED) for a in both for b in one]
     found += [(copy, f"{SILERO}_16k.safetensors", DERIVED) for copy in copies]
     found += [(copy, f"{SILERO}_half.onnx", UNRELATED) for copy in (*copies, f"{SILERO}_16k.safetensors")]
     by_name = {

@@ -21,16 +21,17 @@ Names = Mapping[str, str]
 
 
 class Places:
-    """Where the places of one network are in another, by tensors whose names end alike."""
+    """Where the places of one network are in another, by tensors at least the last ``least`` parts of whose names are
+    alike: with one, the tensors of a layer go where its weight is."""
 
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, pairs: Iterable[tuple[str, str]], least: int = 2) -> None:
         votes: defaultdict[tuple[str, ...], Counter[tuple[str, ...]]] = defaultdict(Counter)
         for a, b in pairs:
             first, second = a.split("."), b.split(".")
             alike = 0
             while alike < min(len(first), len(second)) and first[-1 - alike] == second[-1 - alike]:
                 alike += 1
-            for kept in range(alike, 1, -1):
+            for kept in range(alike, least - 1, -1):
                 votes[tuple(first[: len(first) - kept])][tuple(second[: len(second) - kept])] += 1
         self._places = {place: found.most_common(1)[0][0] for place, found in votes.items()}
 

@@ -115,14 +115,14 @@ def _paired(
     for shape, first in alike_in_shape[0].items():
         if second := alike_in_shape[1].get(shape):
             pairs |= _by_values(first, second, *prints)
-    places = Places(pairs.items())
+    places = Places(pairs.items(), 1)
     _add(pairs, [(name, places.of(name)) for name in shapes[0]], shapes, is_equal=True)
     for shape, first in alike_in_shape[0].items():
         rest = [name for name in first if name not in pairs]
         others = [name for name in alike_in_shape[1].get(shape, ()) if name not in set(pairs.values())]
         if rest and others:
             pairs |= _by_names(rest, others)
-    places = Places(pairs.items())
+    places = Places(pairs.items(), 1)
     _add(pairs, [(name, places.of(name)) for name in shapes[0]], shapes, is_equal=False)
     return pairs, {name for name, found in prints[0].items() if found is not None} & pairs.keys()
 

@@ -20,6 +20,11 @@ def test_places_are_known_by_names_that_end_alike() -> None:
     assert found.of("a.head.bias") == "a.head.bias"
 
 
+def test_the_tensors_of_a_layer_go_where_its_weight_is() -> None:
+    found = Places([("a.head.weight", "b.top.weight")], 1)
+    assert found.of("a.head.bias") == "b.top.bias"
+
+
 def test_names_that_share_more_of_their_end_are_more_alike() -> None:
     (found,) = alike(
         ["x.layers.0.q.weight"], ["y.layers.0.q.weight", "y.layers.1.q.weight", "y.layers.0.k.weight"]
