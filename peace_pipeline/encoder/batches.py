@@ -112,7 +112,7 @@ class TrainingSet(torch.utils.data.Dataset[Views]):
         self.batch_size, self.seed = batch_size, seed
         most = max(1, batch_size // (2 * HAND))  # so that no hand is larger than a step
         self._cost = np.clip(np.array(networks.sizes) * batch_size // values, 1, most)
-        self._signature = np.unique(networks.signatures, return_inverse=True)[1]
+        self._signature = np.array(networks.signatures)
         self._epoch = -1
         self._steps: list[list[list[int]]] = []
 

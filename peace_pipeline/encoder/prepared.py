@@ -60,14 +60,15 @@ class Held:
 
 @dataclass(frozen=True)
 class _Place:
-    signature: str
+    signature: int
     row: int
     asked: tuple[str, int, int] | None = None
     answers: int = -1
 
 
 class Prepared:
-    """Networks, numbered as they come, in files of a new ``folder``; in memory are their names and wirings."""
+    """Networks, numbered as they come, in files of a new ``folder``; in memory are their names, and a wiring for each
+    signature. These are numbered too: one is a text of many kilobytes."""
 
     def __init__(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -75,15 +76,16 @@ class Prepared:
         self.folder = folder
         self.keys: list[str] = []
         self._places: list[_Place] = []
-        self._alike: dict[str, _Alike] = {}
+        self._numbers: dict[str, int] = {}
+        self._alike: list[_Alike] = []
         self._answers: dict[tuple[str, int, int], _Table] = {}
 
     def __len__(self) -> int:
         return len(self.keys)
 
     @property
-    def signatures(self) -> list[str]:
-        """The signature of each network."""
+    def signatures(self) -> list[int]:
+        """The number of each network's signature."""
         return [place.signature for place in self._places]
 
     @property
@@ -98,12 +100,12 @@ class Prepared:
 
     def add(self, stack: Stack, answers: Answers | None) -> None:
         """Keep the networks of a stack, and what they answer."""
-        signature = stack.wiring.signature
-        if signature not in self._alike:
+        signature = self._numbers.setdefault(stack.wiring.signature, len(self._alike))
+        if signature == len(self._alike):
             shapes = {name: tensor.shape[1:] for name, tensor in stack.tensors.items()}
             width = sum(map(prod, shapes.values()))
             path = self.folder / f"weights-{len(self._alike)}"
-            self._alike[signature] = _Alike(stack.wiring, shapes, _Table(path, width, np.float32))
+            self._alike.append(_Alike(stack.wiring, shapes, _Table(path, width, np.float32)))
         flat = torch.cat([stack.tensors[name].flatten(1) for name in self._alike[signature].shapes], 1)
         rows = self._alike[signature].weights.append(flat.numpy())
         self.keys += stack.keys
@@ -121,12 +123,12 @@ class Prepared:
 
     def select(self, numbers: Sequence[int]) -> list[Held]:
         """Networks by number, those together that are alike; a number may come more than once."""
-        alike: dict[tuple[str, tuple[str, int, int] | None], list[int]] = defaultdict(list)
+        alike: dict[tuple[int, tuple[str, int, int] | None], list[int]] = defaultdict(list)
         for number in numbers:
             alike[self._places[number].signature, self._places[number].asked].append(number)
         return [self._held(*way, members) for way, members in alike.items()]
 
-    def _held(self, signature: str, asked: tuple[str, int, int] | None, numbers: list[int]) -> Held:
+    def _held(self, signature: int, asked: tuple[str, int, int] | None, numbers: list[int]) -> Held:
         places, kept = [self._places[number] for number in numbers], self._alike[signature]
         flat = kept.weights.read([place.row for place in places])
         parts = flat.split([prod(shape) for shape in kept.shapes.values()], 1)
