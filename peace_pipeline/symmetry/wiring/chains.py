@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, permutations
 from typing import Any
@@ -106,7 +107,8 @@ def _common(names: Sequence[str]) -> str:
 
 
 def _stem(component: str) -> str:
-    return component.rstrip("0123456789")
+    """The component without its numbers, which may stand within (``conv0_weights``, of Paddle)."""
+    return re.sub(r"\d+", "", component)
 
 
 def _numbered_below(names: list[str]) -> bool:
@@ -122,8 +124,7 @@ def _numbered_below(names: list[str]) -> bool:
 def _in_number_order(firsts: list[str]) -> bool:
     stems: dict[str, list[str]] = {}
     for first in firsts:
-        stem = _stem(first)
-        stems.setdefault(stem, []).append(first[len(stem) :])
+        stems.setdefault(_stem(first), []).append(first)
     return all(numbers == natsorted(numbers) for numbers in stems.values())
 
 

@@ -20,7 +20,12 @@ BART = declare(
         ("bart", "mbart", "plbart", "blenderbot", "blenderbot-small"),
         marks=(
             Marks(
-                ("encoder.embed_positions.weight", "decoder.embed_positions.weight", *_NAMES),
+                (
+                    "shared.weight",
+                    "encoder.embed_positions.weight",
+                    "decoder.embed_positions.weight",
+                    *_NAMES,
+                ),
                 _HEADS,
                 language=("BartForConditionalGeneration", "model."),
             ),

@@ -23,6 +23,8 @@ MAX_COPIED = 64 << 20
 
 _SAME = {"Identity", "Cast", "QuantizeLinear"}
 """Operators that hand on a weight as it is, or all but its precision."""
+_RESHAPED = {"Reshape", "Unsqueeze"}
+"""Operators that give a vector the axes of what it is added to."""
 _SETTINGS = {"DequantizeLinear", "QuantizeLinear", "Resize", "Upsample", "Clip", "Pad"}
 """Operators whose inputs beside the first are no weights."""
 _FLOATING = {"float64", "float32", "float16", "bfloat16"}
@@ -116,7 +118,7 @@ class _Constants:
             known[name] = weight.transpose
         elif node.op == "Identity" and is_parameter(name):
             known[name] = self._copy(weight, name, prefix)
-        elif node.op in _SAME:
+        elif node.op in _SAME or (node.op in _RESHAPED and len(weight.shape) == 1):
             known[name] = weight
         elif node.op == "DequantizeLinear" and others and others[0]:
             known[name] = scaled = _dequantised(
@@ -143,7 +145,7 @@ class _Constants:
         if layer.weights:
             self.layers.append(layer)
             self._of_layers.update(weight.stored for weight in layer.weights.values())
-            if layer.node.op in ("MatMul", "Gemm", "Mul"):
+            if layer.node.op in ("MatMul", "Gemm", "Mul", "Conv", "ConvTranspose"):
                 products.update(dict.fromkeys(layer.node.outputs, layer))
 
     def _add_bias(self, node: Node, constants: list[Weight | None], products: dict[str, Layer]) -> None:

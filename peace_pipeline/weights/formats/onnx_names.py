@@ -28,7 +28,9 @@ def is_made_up(name: str) -> bool:
 def is_parameter(name: str) -> bool:
     """Whether a clean name is one that PyTorch gives to parameters: ``fc.weight``, ``rnn.bias_hh``."""
     module, dot, own = name.rpartition(".")
-    return "/" not in name and bool(module or not dot) and any(part in own for part in _OF_PARAMETERS)
+    if not dot:
+        return own.startswith(_OF_PARAMETERS)
+    return "/" not in name and bool(module) and any(part in own for part in _OF_PARAMETERS)
 
 
 def dotted(path: str) -> str:
