@@ -50,18 +50,18 @@ def answered(grace: float = 10.0) -> Iterator[None]:
 
 @contextmanager
 def before_the_end(act: Callable[[], None]) -> Iterator[None]:
-    """Where an interrupt ends this process within the block, ``act`` is done first: quickly, in another thread, while
-    the main one may be anywhere. Where it ends the block alone, the main thread does it.
-
-    What has to be set right is thus done once or twice, and never by a process that goes on.
+    """Where an interrupt ends this process within the block, or the block alone, ``act`` is done first: once or twice,
+    and in another thread, where no handler of signals raises (that of torch's loaders does, when their workers die of
+    the same Ctrl-C) and while the main one may be anywhere.
     """
     _last_acts.append(act)
     try:
         yield
-    except Exception:
-        raise
-    except BaseException:
-        act()
+    except BaseException as error:
+        if is_received() or not isinstance(error, Exception):
+            thread = threading.Thread(target=act)
+            thread.start()
+            thread.join()
         raise
     finally:
         _last_acts.remove(act)
@@ -70,6 +70,11 @@ def before_the_end(act: Callable[[], None]) -> Iterator[None]:
 def this_process() -> str:
     """What records of runs call this process, so that its death can be noticed."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def is_received() -> bool:
+    """Whether an interrupt came, whatever a library made of it."""
+    return _received is not None
 
 
 def raise_if_received() -> None:

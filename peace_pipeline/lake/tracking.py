@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 
 from peace_pipeline.interrupts import before_the_end, this_process
 from peace_pipeline.lake.root import Lake
@@ -43,31 +42,42 @@ def recorded(
 
     mlflow.set_tracking_uri(lake.mlflow_uri)
     own, number = this_process(), experiment(lake, name)
-    with before_the_end(partial(bury_dead_runs, lake, name, own)):
-        if run_id:
-            mlflow.MlflowClient().set_tag(run_id, _PROCESS, own)
+    begun = [run_id] if run_id else []
+
+    def kill() -> None:
+        client = mlflow.MlflowClient(lake.mlflow_uri)
+        for each in begun or _running(lake, name, own):
+            client.set_terminated(each, KILLED)
+
+    with before_the_end(kill):
         try:
             run = mlflow.start_run(run_id, number, run_name, tags={**(tags or {}), _PROCESS: own})
+            begun = [run.info.run_id]
             yield run.info.run_id
+            begun = []
             mlflow.end_run()
-        except Exception:
-            mlflow.end_run(FAILED)
-            raise
-        except BaseException:
-            mlflow.end_run(KILLED)
+        except BaseException as error:
+            mlflow.end_run(FAILED if isinstance(error, Exception) else KILLED)
             raise
 
 
-def bury_dead_runs(lake: Lake, name: str, process: str | None = None) -> None:
-    """Mark as KILLED the runs of an experiment that still count as running, those of a ``process`` or, for one that
-    alone may run any, all."""
+def bury_dead_runs(lake: Lake, name: str) -> None:
+    """Mark as KILLED the runs of an experiment that still count as running; for a process that alone may run one."""
     from mlflow import MlflowClient
 
-    client, wanted = MlflowClient(lake.mlflow_uri), f"attributes.status = '{RUNNING}'"
+    for run_id in _running(lake, name):
+        MlflowClient(lake.mlflow_uri).set_terminated(run_id, KILLED)
+
+
+def _running(lake: Lake, name: str, process: str | None = None) -> list[str]:
+    """Ids of the runs of an experiment that count as running, all or those of a process."""
+    from mlflow import MlflowClient
+
+    wanted = f"attributes.status = '{RUNNING}'"
     if process:
         wanted += f" and tags.{_PROCESS} = '{process}'"
-    for run in client.search_runs([experiment(lake, name)], wanted):
-        client.set_terminated(run.info.run_id, KILLED)
+    found = MlflowClient(lake.mlflow_uri).search_runs([experiment(lake, name)], wanted)
+    return [run.info.run_id for run in found]
 
 
 def is_run(lake: Lake, name: str, run_id: str) -> bool:

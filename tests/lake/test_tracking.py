@@ -55,11 +55,27 @@ mlflow.start_run = start_run
 with answered(), recorded(Lake(Path(sys.argv[1])), "trials", "one"):
     pass
 """
+TELLS_OF_IT = """
+import sys
+import time
+from pathlib import Path
+from peace_pipeline.interrupts import answered
+from peace_pipeline.lake import Lake
+from peace_pipeline.lake.tracking import recorded
+with answered(), recorded(Lake(Path(sys.argv[1])), "trials", "one"):
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        raise ValueError("another error") from None
+"""
 
 
-@pytest.mark.parametrize("signals", [1, 2])
-def test_an_interrupt_at_any_moment_leaves_no_run_that_counts_as_running(lake: Lake, signals: int) -> None:
-    command = [sys.executable, "-c", BEGINS, str(lake.root)]
+@pytest.mark.parametrize(("script", "signals"), [(BEGINS, 1), (BEGINS, 2), (TELLS_OF_IT, 1)])
+def test_an_interrupt_at_any_moment_leaves_no_run_that_counts_as_running(
+    script: str, signals: int, lake: Lake
+) -> None:
+    command = [sys.executable, "-c", script, str(lake.root)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline() == "begun\n"
