@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from peace_pipeline.lake.tables import LAYERS
 
-READING = {"peace.reading": "2"}
+READING = {"peace.reading": "3"}
 """How checkpoints are read into layers and wirings, as metadata of the tables: another number makes a batch stale."""
 
 ROW_GROUP_BYTES = 64 << 20
