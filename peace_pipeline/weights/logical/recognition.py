@@ -45,8 +45,8 @@ def recognised(
     if any(said.get(key) for key in ("model_type", "architecture", "architectures", "peft_type")):
         return Recognised(said)
     tensors = list(tensors)
-    shapes = {info.name: info.shape for info in tensors}
-    shapes |= {name: view.info.shape for name, view in views_of(tensors, said).items()}
+    shapes = {name: view.info.shape for name, view in views_of(tensors, said).items()}
+    shapes |= {info.name: info.shape for info in tensors if info.name not in shapes}
     names = _Names(shapes)
     found = max(_fitting(names), key=lambda found: len(found[1].names), default=None)
     if found is None:

@@ -108,3 +108,15 @@ def test_names_stay_where_two_would_be_one() -> None:
         "model.embed_tokens.weight",
     ]
     assert spelled(names) == names
+
+
+def test_of_two_spellings_the_tables_counts() -> None:
+    """openai's Whisper has no ``model.`` before its names; transformers' language model has."""
+    attention = {
+        f"encoder.blocks.0.attn.{name}.weight": (64, 64) for name in ("query", "key", "value", "out")
+    }
+    convolutions = {f"encoder.conv{number}.weight": (64, 64, 3) for number in (1, 2)}
+    norms = {"encoder.ln_post.weight": (64,), "encoder.positional_embedding": (100, 64)}
+    found = recognised(infos(attention | convolutions | norms), {})
+    assert found.config["architectures"] == ["WhisperForConditionalGeneration"]
+    assert (found.config["encoder_attention_heads"], found.config["max_source_positions"]) == (4, 100)
