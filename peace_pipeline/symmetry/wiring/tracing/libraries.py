@@ -110,14 +110,26 @@ def _tried(
         return wiring
     if _size(module) <= LARGEST:
         return tried(wiring, lambda: _with_weights(module), taken, config, names)
-    settings, values = smaller(module.config.to_dict()), Values()
+    try:
+        its, held = _smaller_tried(module)
+    except Exception:
+        return replace(wiring, assumes=(*wiring.assumes, UNTRIED))
+    return without(replace(wiring, assumes=tuple(dict.fromkeys([*wiring.assumes, *held.assumes]))), its, held)
+
+
+def _smaller_tried(module: Any) -> tuple[Wiring, Wiring]:
+    """The wiring of a module of the same class with fewer blocks, before and after it was tried.
+
+    Raises:
+        WiringMismatch: where it is still too large.
+    """
+    settings, values = smaller(_own(json.loads(module.config.to_json_string(use_diff=False)))), Values()
     small = _of_settings(type(module), type(module.config).from_dict(settings), values)
     if _size(small) > LARGEST:
-        return replace(wiring, assumes=(*wiring.assumes, UNTRIED))
+        raise WiringMismatch("it is too large to be tried")
     names = _names_in_file(small)
     its, taken = wiring_of(small, examples(small), settings, None, names, values)
-    held = tried(its, lambda: _with_weights(small), taken, settings, names)
-    return without(replace(wiring, assumes=tuple(dict.fromkeys([*wiring.assumes, *held.assumes]))), its, held)
+    return its, tried(its, lambda: _with_weights(small), taken, settings, names)
 
 
 def _size(module: nn.Module) -> int:
