@@ -41,6 +41,9 @@ class Heads:
             if not 2 <= len(parts) <= 3 or any(len(part.leaves) > 1 for part in parts):
                 _give_up([order])
                 del self._grids[order]
+        for order in self._turned():
+            _give_up([order])
+            del self._grids[order]
         for order, parts in self._grids.items():
             self._inner.setdefault(parts[-1].root, []).append(order)
             if len(parts) == 3:
@@ -59,6 +62,19 @@ class Heads:
             parts = self._grids.get(leaf.order.root, [])
             if parts and parts[0].order.root in self._bundles:
                 _give_up([parts[0].order.root])
+
+    def _turned(self) -> list[Order]:
+        """The grids in which something moves faster or slower than in another (shuffled channels)."""
+        roles: dict[Order, set[int]] = {}
+        for parts in self._grids.values():
+            for role, units in enumerate(parts if len(parts) == 3 else (parts[0], None, parts[1])):
+                if units:
+                    roles.setdefault(units.order.root, set()).add(role)
+        return [
+            order
+            for order, parts in self._grids.items()
+            if any(len(roles[units.order.root]) > 1 for units in parts)
+        ]
 
     def _bundle(self, parts: Sequence[Units]) -> None:
         order, size = parts[0].order.root, parts[1].size
@@ -111,7 +127,8 @@ class Heads:
     def _may_mix(self, inner: Units) -> bool:
         """Whether the entries of each head may be mapped."""
         both = [inner, inner.dual.root] if inner.dual else [inner]
-        return all(
+        grids = [order for units in both for order in self._inner.get(units, ())]
+        return len({self._grids[order][0].order.root for order in grids}) == 1 and all(
             LINEAR in units.keeps
             and not units.order.root.fixed
             and all(order in self._whole and not order.fixed for order in self._inner.get(units, ()))
