@@ -25,7 +25,7 @@ from queue import SimpleQueue
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from subjects.judging import EQUIVALENT, UNTRIED, VERDICTS, WRONG, Outcome
+from subjects.judging import EQUIVALENT, REFUSED, RIGHT, UNTRIED, VERDICTS, WRONG, Outcome
 from subjects.page import page
 from subjects.worker import Worker, names
 
@@ -56,11 +56,11 @@ def main() -> None:
             for outcome in coming:
                 outcomes.append(outcome)
                 bar.update(task, advance=1, description=outcome.name)
-                if outcome.verdict not in ("right", "refused"):
+                if outcome.verdict not in (RIGHT, REFUSED) or outcome.missed:
                     console.print(line(outcome), highlight=False, soft_wrap=True, markup=False)
     show(outcomes)
     if arguments.page:
-        arguments.page.write_text(page(outcomes))
+        arguments.page.write_text(page(outcomes, len(wanted) - len(outcomes)))
     wrong = [each for each in outcomes if each.verdict == WRONG or each.false_equivalence]
     sys.exit(bool(wrong))
 

@@ -32,9 +32,11 @@ column counts networks that `peace compare` doesn't call “{EQUIVALENT}” to t
 _LONGEST = 160
 
 
-def page(outcomes: Sequence[Outcome]) -> str:
-    """The page in Markdown."""
+def page(outcomes: Sequence[Outcome], left: int = 0) -> str:
+    """The page in Markdown; ``left`` is how many networks weren't come to."""
     parts = [_HEAD, _counts(outcomes)]
+    if left:
+        parts.append(f"The sweep was ended early: {left} more networks are not in these tables.\n")
     for group in GROUPS:
         own = [each for each in outcomes if each.group == group]
         if own:
