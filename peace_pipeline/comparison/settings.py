@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -132,8 +133,15 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any], place: str = "") -> I
         first, second = (each[key] if key in each else _default(model_type, key) for each in (a, b))
         if isinstance(first, Mapping) and isinstance(second, Mapping):
             yield from _differing(first, second, f"{place}{key}.")
-        elif first != second and not (_is_nothing(first) and _is_nothing(second)):
+        elif not (_is_same(first, second) or (_is_nothing(first) and _is_nothing(second))):
             yield f"{place}{key} ({_short(first)}, {_short(second)})"
+
+
+def _is_same(first: object, second: object) -> bool:
+    """Whether two values are equal, numbers as far as float32 tells them apart."""
+    if _is_number(first) and _is_number(second):
+        return math.isclose(first, second, rel_tol=1e-6)
+    return first == second
 
 
 def _is_nothing(value: object) -> bool:

@@ -48,6 +48,7 @@ def pair(*, strength: float = 1.0) -> State:
         ("hidden_act", ("relu", "gelu"), "derived"),
         ("temperature", (1.0, 0.07), "derived"),
         ("scale_factor", (2, 4), "derived"),
+        ("rms_norm_eps", (1e-5, 9.999999747378752e-06), "identical"),
         ("torch_dtype", ("float32", "float16"), "identical"),
         ("hidden_dropout_prob", (0.1, 0.0), "identical"),
         ("transformers_version", ("4.30.0", "5.0.0"), "identical"),
