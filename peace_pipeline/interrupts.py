@@ -59,7 +59,7 @@ def before_the_end(act: Callable[[], None]) -> Iterator[None]:
         yield
     except BaseException as error:
         if is_received() or not isinstance(error, Exception):
-            thread = threading.Thread(target=act)
+            thread = threading.Thread(target=_quietly, args=(act,))
             thread.start()
             thread.join()
         raise
@@ -159,5 +159,9 @@ class _Watch:
 
 def _put_away() -> None:
     for act in reversed(_last_acts):
-        with suppress(Exception):
-            act()
+        _quietly(act)
+
+
+def _quietly(act: Callable[[], None]) -> None:
+    with suppress(Exception):
+        act()

@@ -67,14 +67,14 @@ def _plain(outcomes: Sequence[Outcome]) -> str:
 
 
 def _library(outcomes: Sequence[Outcome]) -> str:
-    """Right ones by what they are read as, all others one by one."""
+    """Right and assumed ones by what they are read as, all others one by one."""
     parts = []
     by_wiring: dict[str, list[str]] = {}
     for each in outcomes:
         if each.verdict in (RIGHT, ASSUMED):
             by_wiring.setdefault(each.wiring, []).append(each.name)
     rows = [[how, str(len(names)), ", ".join(names)] for how, names in by_wiring.items()]
-    parts.append(_table(["right, read as", "classes", ""], rows))
+    parts.append(_table(["right or assumed, read as", "classes", ""], rows))
     for verdict in (WRONG, ASSUMED_WRONG, REFUSED, UNTRIED):
         by_reason: dict[str, list[str]] = {}
         for each in outcomes:

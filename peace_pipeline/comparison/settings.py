@@ -15,9 +15,10 @@ _NO_MATTER = re.compile(
     r"""
     _.* | (?:transformers|timm|peft|unsloth|diffusers|keras)_version | (?:torch_)?dtype | name_or_path | auto_map
     | (?:\w+_)?(?:dropout|drop|dropouts|layerdrop)(?:_\w+)? | \w+_(?:dropout|drop)_prob | drop_path_rate
-    | initializer_\w+ | init_\w+ | \w+_init(?:ializer)?(?:_\w+)? | use_cache | return_dict\w* | output_\w+
+    | initializer_\w+ | init_\w+ | \w+_init(?:ializer)?(?:_\w+)? | use_cache | return_dict\w*
+    | output_(?:attentions|hidden_states|scores|router_logits|loading_info)
     | gradient_checkpointing
-    | (?:bos|eos|pad|sep|cls|mask|unk|decoder_start|forced_\w+)_token_id | vocab_size | max_position_embeddings
+    | (?:bos|sep|cls|mask|unk|decoder_start|forced_\w+)_token_id | vocab_size | max_position_embeddings
     | n_positions | n_ctx | id2label | label2id | num_labels | num_classes | problem_type | finetuning_task
     | task_specific_params | tokenizer_class | torchscript | attn_implementation | pretrained_cfg | quantization_config
     | hidden_size | intermediate_size | num_hidden_layers | pretraining_tp | head_dim | use_bfloat16 | license
@@ -30,8 +31,15 @@ _NO_MATTER = re.compile(
     re.VERBOSE,
 )
 """Settings that no output depends on once the weights are there: for training, generating text and keeping books."""
+_OF_PLACES = re.compile(
+    r".*(?:roberta|camembert|xlm|longformer|esm|luke|mpnet|data2vec|ibert|layoutlmv3|lilt|m2m_100|xglm|speech_to_text).*"
+)
+"""Model types that count positions from the first word that is no padding."""
+_OF_ENDS = re.compile(r".*(?:clip|altclip).*")
+"""Model types that read a text where it ends."""
 _OF_ONE_CLASS = ("model_type", "architectures", "architecture")
 _OF_SCALES = frozenset(("lora_alpha", "r", "alpha_pattern", "rank_pattern", "use_rslora", "lora_parameters"))
+_ENDS = ("pad_token_id", "eos_token_id")
 _HEADS = frozenset(("lm_head", "embed_out", "output", "decoder", "proj_out"))
 _ADAPTER = "adapter_config.json"
 _SECOND = re.compile(r"(?P<base>.*)\.lora_(?:B|up)(?:\.\w+)?\.weight")
@@ -128,6 +136,8 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any], place: str = "") -> I
     for key in dict.fromkeys([*a, *b]):
         if _NO_MATTER.fullmatch(key) or (key in _OF_ONE_CLASS and not is_one_class):
             continue
+        if key in _ENDS and not (_heeds(a, key) or _heeds(b, key)):
+            continue
         if not (key in a and key in b) and not (is_one_class and model_type and key not in _OF_ONE_CLASS):
             continue
         first, second = (each[key] if key in each else _default(model_type, key) for each in (a, b))
@@ -135,6 +145,13 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any], place: str = "") -> I
             yield from _differing(first, second, f"{place}{key}.")
         elif not (_is_same(first, second) or (_is_nothing(first) and _is_nothing(second))):
             yield f"{place}{key} ({_short(first)}, {_short(second)})"
+
+
+def _heeds(config: Mapping[str, Any], key: str) -> bool:
+    """Whether outputs depend on which word pads or ends a text: where positions or a classifier's word follow it."""
+    kind, classes = str(config.get("model_type")), str(config.get("architectures"))
+    model_types = _OF_PLACES if key == "pad_token_id" else _OF_ENDS
+    return model_types.fullmatch(kind) is not None or "ForSequenceClassification" in classes
 
 
 def _is_same(first: object, second: object) -> bool:

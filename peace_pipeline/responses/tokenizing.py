@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import socket
 import sys
 from dataclasses import replace
@@ -57,7 +58,7 @@ def _tokenised(path: Path, length: int) -> Sentences | None:
             if not 0 < file.seek(0, 2) <= MAX_TOKENIZER_BYTES:
                 return None
             return _asked(file.fileno(), length)
-    except (OSError, EOFError):  # it died of it
+    except (OSError, EOFError, ValueError, TypeError):  # it died of it, or answers something else
         return None
 
 
@@ -71,4 +72,4 @@ def _asked(file: int, length: int) -> Sentences | None:
         if not connection.poll(PATIENCE):
             return None
         found = json.loads(connection.recv_bytes(_MAX_ANSWER))
-    return tuple(map(tuple, found))
+    return tuple(tuple(map(operator.index, sentence)) for sentence in found)

@@ -98,9 +98,9 @@ class Current:
             yield from rows.filter(pa.array([name not in seen for name in ids], pa.bool_())).to_batches()
             seen.update(ids)
 
-    def stored(self, batch: str) -> pa.Table:
-        """All rows of a batch, folded or not, in the columns of this state."""
-        rows = pq.read_table(self.lake.zoo(batch)).select(MODEL_RECORDS.schema.names)
+    def stored(self, batch: str, filters: pc.Expression | None = None) -> pa.Table:
+        """The rows of a batch, folded or not, in the columns of this state."""
+        rows = pq.read_table(self.lake.zoo(batch), filters=filters).select(MODEL_RECORDS.schema.names)
         return rows.append_column("batch", pa.array([batch] * len(rows), pa.string())).cast(
             self.models.schema
         )
@@ -138,8 +138,7 @@ def newest_batch(lake: Lake, model_id: str) -> str | None:
 def _newest_row(lake: Lake, model_id: str) -> pa.Table:
     current = Current(lake, fold=False)
     for batch in reversed(current.waiting()):
-        rows = current.stored(batch)
-        if len(found := rows.filter(pc.equal(rows["model_id"], model_id))):
+        if len(found := current.stored(batch, pc.field("model_id") == model_id)):
             return found.slice(len(found) - 1)
     return current.rows([model_id])
 

@@ -141,3 +141,23 @@ def test_a_scalar_belongs_to_the_function(lake: Lake, tmp_path: Path) -> None:
     assert compare(lake, str(a), str(c))["verdict"] == "equivalent"
     d = write_model(tmp_path / "d", {n: x.double() for n, x in mlp().items()})
     assert compare(lake, str(a), str(d))["verdict"] == "derived"
+
+
+@pytest.mark.parametrize(
+    ("config", "key", "matters"),
+    [
+        ({"model_type": "xlm-roberta"}, "pad_token_id", True),
+        ({"model_type": "gpt2", "architectures": ["GPT2ForSequenceClassification"]}, "pad_token_id", True),
+        ({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}, "pad_token_id", False),
+        ({"model_type": "clip"}, "eos_token_id", True),
+        ({"model_type": "llama"}, "eos_token_id", False),
+        ({"model_type": "bert"}, "output_attentions", False),
+        ({"model_type": "mobilenet_v2"}, "output_stride", True),
+    ],
+)
+def test_words_that_pad_or_end_matter_where_outputs_depend_on_them(
+    lake: Lake, tmp_path: Path, config: dict[str, Any], key: str, matters: bool
+) -> None:
+    folders = [write_model(tmp_path / str(value), mlp(), {**config, key: value}) for value in (1, 5)]
+    with open_network(lake, str(folders[0])) as a, open_network(lake, str(folders[1])) as b:
+        assert bool(differences(a, b)) is matters

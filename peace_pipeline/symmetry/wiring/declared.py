@@ -13,7 +13,6 @@ from peace_pipeline.symmetry.wiring.activations import activation
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo.trained.populations import build
 
-_MODEL = {"model_type", "architectures", "architecture"}
 _SERIES = re.compile(r"\d+$")
 _CHAINS = ("mlp", "cnn", "vgg")
 """Of the zoo's kinds, those that apply one layer after the other."""
@@ -21,11 +20,11 @@ _CHAINS = ("mlp", "cnn", "vgg")
 
 def is_declared(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> bool:
     """Whether a config.json says that a network is a plain chain: that of PEACE's own zoo whose module has exactly
-    these tensors, or one that tells the activation of a numbered series of layers and nothing of what they are."""
+    these tensors, or one that tells the activation of a numbered series of layers and nothing else."""
     tensors = list(tensors)
     return is_ours(tensors, config) or (
         activation(config) is not None
-        and not _MODEL & config.keys()
+        and len(config) == 1
         and len({_SERIES.sub("", info.name.rpartition(".")[0]) for info in tensors}) == 1
     )
 

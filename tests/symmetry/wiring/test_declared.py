@@ -57,6 +57,7 @@ def test_an_activation_alone_declares_a_numbered_series(name: str) -> None:
     assert is_declared(tensors, {"hidden_act": "linear"})
     assert not is_declared(tensors, {})
     assert not is_declared(tensors, {"hidden_act": "relu", "model_type": "unheard-of"})
+    assert not is_declared(tensors, {"hidden_act": "relu", "residual": True})
     assert not is_declared([*tensors, *infos(other__weight=(3, 8))], {"hidden_act": "relu"})
 
 

@@ -41,6 +41,8 @@ _OFFLINE = {
     "CUDA_VISIBLE_DEVICES": "",
     "OMP_NUM_THREADS": "1",
 }
+_REFUSED = 3
+"""The helper's exit code where the library has no such module."""
 _SPARE = 64
 """Parameters that a module may register beyond twice the tensors of the checkpoint (tied and replaced ones)."""
 _MODULES_FOR_EACH = 32
@@ -61,25 +63,28 @@ def traced(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> Wiring |
     shapes = {info.name: info.shape for info in tensors if info.is_floating}
     try:
         return _asked(json.dumps([dict(config), shapes], sort_keys=True))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, OSError, subprocess.SubprocessError):
         return None
 
 
 @lru_cache(maxsize=256)
 def _asked(question: str) -> Wiring | None:
-    """What the helper answers."""
-    try:
-        answer = subprocess.run(
-            [sys.executable, "-P", "-m", __name__],
-            input=question.encode(),
-            capture_output=True,
-            timeout=PATIENCE,
-            env=os.environ | _OFFLINE,
-            check=True,
-        )
-        return Wiring.from_json(answer.stdout.decode())
-    except (subprocess.SubprocessError, OSError):
+    """What the helper answers; ``None`` where it refuses.
+
+    Raises:
+        subprocess.SubprocessError: where it died or took too long, which another time it may not.
+    """
+    answer = subprocess.run(
+        [sys.executable, "-P", "-m", __name__],
+        input=question.encode(),
+        capture_output=True,
+        timeout=PATIENCE,
+        env=os.environ | _OFFLINE,
+    )
+    if answer.returncode == _REFUSED:
         return None
+    answer.check_returncode()
+    return Wiring.from_json(answer.stdout.decode())
 
 
 def wiring_in_library(shapes: Shapes, config: Mapping[str, Any]) -> Wiring:
@@ -250,7 +255,7 @@ def _main() -> int:
         wiring = wiring_in_library({name: tuple(shape) for name, shape in shapes.items()}, config)
     except WiringMismatch as error:
         print(error, file=sys.stderr)
-        return 1
+        return _REFUSED
     sys.stdout.write(wiring.to_json())
     return 0
 

@@ -22,7 +22,7 @@ from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 LARGEST = 20_000_000
 """Parameters, above which a module is not tried."""
 UNTRIED = "the module does what it was seen to do (it is too large to be tried)"
-_SECONDS, _TOLERANCE, _ELEMENTS = 20.0, 1e-6, 4
+_TOLERANCE, _ELEMENTS = 1e-6, 4
 _EVERYTHING = Strength(decades=0.5, signs=True, mix=True)
 
 Claim = tuple[str, str]
@@ -35,33 +35,40 @@ def tried(
     examples: Sequence[Example],
     config: Mapping[str, Any],
     names: Mapping[str, str],
+    seconds: float = 20.0,
 ) -> Wiring:
     """The wiring without the claims that a module refutes which ``build`` gives in float64; ``names`` are those in the
-    file → those in the module. Where it can't be tried the wiring says so.
+    file → those in the module. Where it can't be tried, in so many ``seconds`` of the processor's time, the wiring
+    says so.
     """
     try:
-        trial = _Trial(build(), examples, config, names)
+        return _tried(wiring, _Trial(build(), examples, config, names, seconds))
     except Exception as error:
         return replace(
             wiring,
             assumes=(*wiring.assumes, f"the module does what it was seen to do ({type(error).__name__})"),
         )
+
+
+def _tried(wiring: Wiring, trial: _Trial) -> Wiring:
     claims = [(group.name, action) for group in wiring.groups.values() for action in group.actions]
     if trial.holds(wiring):
         return wiring
-    kept = _holding(trial, wiring, claims)
-    found = _only(wiring, kept)
+    found = _only(wiring, _holding(trial, wiring, claims))
     return found if trial.holds(found) else _only(wiring, [])
 
 
 def without(wiring: Wiring, before: Wiring, after: Wiring) -> Wiring:
-    """A wiring without the claims that a smaller network's has only ``before`` it was tried, in any block."""
+    """A wiring without the claims that a smaller network's has only ``before`` it was tried, in any block; it says so
+    where it claims what the smaller one has not."""
 
     def anywhere(of: Wiring) -> set[Claim]:
         return {
             (re.sub(r"\d+", "#", group.name), each) for group in of.groups.values() for each in group.actions
         }
 
+    if anywhere(wiring) - anywhere(before):
+        wiring = replace(wiring, assumes=tuple(dict.fromkeys([*wiring.assumes, UNTRIED])))
     lost = anywhere(before) - anywhere(after)
     claims = [(group.name, each) for group in wiring.groups.values() for each in group.actions]
     return _only(
@@ -78,8 +85,9 @@ class _Trial:
         examples: Sequence[Example],
         config: Mapping[str, Any],
         names: Mapping[str, str],
+        seconds: float,
     ) -> None:
-        self._deadline = time.process_time() + _SECONDS
+        self._deadline = time.process_time() + seconds
         self._module = _randomised(module.eval())
         self._examples = [
             tree_map_only(Tensor, _doubled, (each.args, dict(each.kwargs))) for each in examples
@@ -98,7 +106,7 @@ class _Trial:
 
     def _holds(self, wiring: Wiring, seed: int) -> bool:
         if time.process_time() > self._deadline:
-            return False
+            raise TimeoutError
         views = {name: self._views[name] for layer in _layers(wiring) for name in layer}
         tensors: Tensors = {
             name: view.get(self._state[view.sources[0]])[None] for name, view in views.items()

@@ -11,7 +11,7 @@ from peace_pipeline.symmetry.wiring.symmetries import PERMUTE, SCALE
 from peace_pipeline.symmetry.wiring.tracing import trace
 from peace_pipeline.symmetry.wiring.tracing.modules import Example
 from peace_pipeline.symmetry.wiring.tracing.shrinking import smaller
-from peace_pipeline.symmetry.wiring.tracing.trying import tried, without
+from peace_pipeline.symmetry.wiring.tracing.trying import UNTRIED, tried, without
 from peace_pipeline.symmetry.wiring.types import Wiring
 
 
@@ -40,6 +40,19 @@ def test_a_module_that_cannot_be_tried_is_assumed_to_hold() -> None:
     found = tried(claiming_more(), module, [Example((torch.randn(4, 5),))], {}, {"0.weight": "0.weight"})
     assert found.groups == claiming_more().groups
     assert found.assumes
+
+
+def test_a_claim_that_takes_too_long_to_try_is_no_refuted_one() -> None:
+    names = {name: name for name in module().state_dict()}
+    found = tried(claiming_more(), module, [Example((torch.randn(4, 3),))], {}, names, seconds=0)
+    assert found.groups == claiming_more().groups
+    assert found.assumes == ("the module does what it was seen to do (TimeoutError)",)
+
+
+def test_a_claim_that_the_smaller_network_lacks_is_assumed() -> None:
+    more, less = claiming_more(), trace(module(), torch.zeros(1, 3))
+    assert without(more, less, less).assumes == (UNTRIED,)
+    assert without(less, more, more).assumes == ()
 
 
 def test_what_a_block_refutes_holds_in_none() -> None:
