@@ -151,6 +151,12 @@ def _run(
         WiringMismatch: where it takes none of them.
     """
     was_training, known = module.training, values or Values()
+    once = (
+        f"{at}.{key}".lstrip(".")
+        for at, part in module.named_modules()
+        for key in (*part._parameters, *part._buffers)
+    )
+    bare = {name: state[name] for name in once if name in state}
     tracer = Tracer(saved, known)
     module.eval()
     errors = []
@@ -166,7 +172,7 @@ def _run(
                     (example.args, dict(example.kwargs)),
                 )
                 with torch.no_grad(), torch.device("meta"), Reading(known), tracer:
-                    outputs = functional_call(module, dict(state), *given)
+                    outputs = functional_call(module, bare, *given, tie_weights=False)
             except Exception as error:
                 errors.append(error)
                 waiting.extendleft(reversed(example.instead(error)))

@@ -72,3 +72,12 @@ def test_smaller_configs_keep_kinds_of_blocks_and_tokens_apart() -> None:
         "num_hidden_layers": 2, "layer_types": ["a", "c"], "vocab_size": 1000,
         "text_config": {"bos_token_id": 999, "eos_token_id": [3, 998], "tie": True, "depth": 2},
     }  # fmt: skip
+
+
+def test_a_module_under_two_names_is_followed_and_left_as_it_was() -> None:
+    twice = nn.Linear(6, 6)
+    shared = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), twice, nn.ReLU(), twice, nn.ReLU(), nn.Linear(6, 2))
+    inputs = torch.randn(4, 3)
+    wiring = trace(shared, inputs)
+    assert {group.actions for group in wiring.groups.values()} == {(), (PERMUTE, SCALE)}
+    assert shared(inputs).shape == (4, 2)
