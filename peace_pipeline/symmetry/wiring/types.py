@@ -288,8 +288,7 @@ class Wiring:
     def folded(self) -> Wiring:
         """The same wiring after folding: layer i has ``i.weight`` (out, in, *kernel) and ``i.bias``, and no norm."""
         layers = tuple(self._folded(position, wired) for position, wired in enumerate(self.layers))
-        kept = {axis.group for wired in layers for axis in wired.axes}
-        kept |= {name for other in kept for name in self.groups[other].bases}
+        kept = {base for wired in layers for axis in wired.axes for base in self.bases(axis.group)}
         groups = {
             name: replace(group, actions=tuple(action for action in group.actions if action != GAIN))
             for name, group in self.groups.items()

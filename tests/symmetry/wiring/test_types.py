@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.symmetries import GAIN, PERMUTE, SCALE
-from peace_pipeline.symmetry.wiring.types import Axis, WiredLayer, Wiring
+from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Group, WiredLayer, Wiring
 from peace_pipeline.weights.layers import Layer
 
 HEADS = 3
@@ -105,3 +105,16 @@ def test_a_layer_knows_every_layer_whose_tensors_it_takes() -> None:
     by_name = {wired.layer.name: wired for wired in attended(width=2).layers}
     assert [layer.name for layer in by_name["q"].every] == ["q", "norm"]
     assert [layer.name for layer in by_name["o"].every] == ["o"]
+
+
+def test_folded_wirings_keep_all_that_acts_on_their_units() -> None:
+    """Mamba-2's projection: parts that move along heads, which no axis names."""
+    groups = {
+        "heads": Group("heads", 2, "permutable"),
+        "part": Group("part", 2, "permutable", along="heads"),
+        "out": Group("out", 4, FIXED, parts=("part", "part")),
+    }
+    layer = Layer("a", "linear", (4, 3), {"weight": "a.weight"})
+    groups["in"] = Group("in", 3, FIXED)
+    folded = Wiring("traced", groups, (WiredLayer(layer, Axis("out"), Axis("in", dim=1)),)).folded
+    assert folded.order("part") == "heads"
