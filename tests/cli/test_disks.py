@@ -64,5 +64,5 @@ def test_a_disk_that_fills_during_a_run(here: Workplace) -> None:
 def test_what_is_written_elsewhere(here: Workplace) -> None:
     make_read_only(here.root)
     target = here.root / "copy"
-    answer = here.peace("transform", "zoo/n000", target, "--permute", code=1)
+    answer = here.peace("transform", "zoo/n000", target, "--permute", "--assume", "chain", code=1)
     assert answer.err == f"peace: {here.root} is read-only\n"
