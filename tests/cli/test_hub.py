@@ -84,7 +84,7 @@ def test_networks_by_name_are_transformed(own: Workplace, hub: StandinHub) -> No
     own.peace("run")
     model_id = next(iter(hub.repos))
     for number, name in enumerate((model_id, f"hf://{model_id}", "directory:zoo/n000")):
-        own.peace_alone("transform", name, f"new-{number}", "--permute")
+        own.peace_alone("transform", name, f"new-{number}", "--permute", "--assume", "chain")
         assert own.peace_alone("compare", name, f"new-{number}", "--json").json["verdict"] == "equivalent"
     assert "no such" in own.peace_alone("transform", "hf://org/none", "other", "--permute", code=1).err
     assert not (own.root / "other").exists()
