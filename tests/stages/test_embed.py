@@ -51,7 +51,7 @@ def write_linear(folder: Path, seed: int, scale: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     shapes = {"0.weight": (9, 5), "0.bias": (9,), "1.weight": (7, 9), "1.bias": (7,), "2.weight": (4, 7)}
     state = {name: scale * torch.randn(*shape, generator=generator) for name, shape in shapes.items()}
-    write_model(folder, state, {"hidden_act": "linear"})
+    write_model(folder, state, {"hidden_act": "linear", "dropout": 0})
 
 
 def indexed(lake: Lake) -> set[str]:
