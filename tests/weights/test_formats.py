@@ -329,7 +329,7 @@ def layers(path: Path, config: dict[str, Any]) -> dict[str, list[bytes]]:
 
 KINDS = {
     "mlp": {"linear"},
-    "cnn": {"conv2d", "linear"},
+    "cnn": {"conv2d", "norm", "linear"},
     "recurrent": {"embedding", "recurrent", "linear"},
     "attention": {"embedding", "norm", "linear", *(f"attention_{part}" for part in "qkvo")},
 }
