@@ -25,7 +25,7 @@ _CLEARED = b"\r\x1b[K\x1b[?25h"
 
 _received: int | None = None
 _last_acts: list[Callable[[], None]] = []
-_LAST_SECONDS = 3.0
+_LAST_SECONDS = 10.0
 """For all of them together."""
 
 
