@@ -118,8 +118,9 @@ def _paired(
     places = Places(pairs.items(), 1)
     _add(pairs, [(name, places.of(name)) for name in shapes[0]], shapes, is_equal=True)
     for shape, first in alike_in_shape[0].items():
+        taken = set(pairs.values())
         rest = [name for name in first if name not in pairs]
-        others = [name for name in alike_in_shape[1].get(shape, ()) if name not in set(pairs.values())]
+        others = [name for name in alike_in_shape[1].get(shape, ()) if name not in taken]
         if rest and others:
             pairs |= _by_names(rest, others)
     places = Places(pairs.items(), 1)
@@ -273,9 +274,11 @@ def _left(network: OpenNetwork, part: Wiring) -> tuple[str, ...]:
     has nor biases of zeros."""
     shapes = _shapes(network)
     had = [name for layer in _layers_of(part) for name in layer.tensors.values()]
-    left = [name for name in shapes if name not in set(had)]
+    known = set(had)
     return tuple(
-        name for name in left if not (_is_zero(network, name) or _is_copy(network, name, had, shapes))
+        name
+        for name in shapes
+        if not (name in known or _is_zero(network, name) or _is_copy(network, name, had, shapes))
     )
 
 

@@ -35,7 +35,7 @@ _OF_PLACES = re.compile(
     r".*(?:roberta|camembert|xlm|longformer|esm|luke|mpnet|data2vec|ibert|layoutlmv3|lilt|m2m_100|xglm|speech_to_text).*"
 )
 """Model types that count positions from the first word that is no padding."""
-_OF_ENDS = re.compile(r".*(?:clip|altclip).*")
+_OF_ENDS = re.compile(r".*clip.*")
 """Model types that read a text where it ends."""
 _OF_ONE_CLASS = ("model_type", "architectures", "architecture")
 _OF_SCALES = frozenset(("lora_alpha", "r", "alpha_pattern", "rank_pattern", "use_rslora", "lora_parameters"))

@@ -21,8 +21,6 @@ _WIDTHS = {"inv_freq": 2, "self_attn.q_norm.weight": 1, "self_attn.query_layerno
 """End of a vector's name → entries of a head for each of its values."""
 _COUNTED = "relative_attention_bias.weight"
 """Has a value for each head."""
-
-
 _OF_GGUF = {"rms_norm_eps": "attention.layer_norm_rms_epsilon", "rope_theta": "rope.freq_base"}
 
 
