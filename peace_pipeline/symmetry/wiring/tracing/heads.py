@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
-from peace_pipeline.symmetry.wiring.symmetries import LINEAR, MIX, PERMUTE
+from peace_pipeline.symmetry.wiring.symmetries import FREE, LINEAR, MIX, PERMUTE, ROTATE, SHIFT
 from peace_pipeline.symmetry.wiring.tracing.units import Order, Units
-from peace_pipeline.symmetry.wiring.types import FIXED, Axis
+from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Wiring
+
+_PROPOSED = (ROTATE, FREE, SHIFT)
+"""Actions on entries of heads that no operation alone shows: they are claimed where a module that was run keeps them.
+"""
 
 
 class Heads:
@@ -22,10 +27,11 @@ class Heads:
         others."""
         self._beside = {*side_by_side}
         self._names: dict[Order, str] = {}
-        self._entered: dict[Units, tuple[str, int]] = {}
+        self._entered: dict[Units | None, tuple[str, int]] = {}
         over: dict[Order, list[Units]] = {}
         for leaf in every:
             over.setdefault(leaf.order.root, []).append(leaf)
+        self._touched = over.keys()
         self._whole = {order for order, several in over.items() if len(several) == 1} - {
             leaf.order.root for leaf in self._beside
         }
@@ -38,7 +44,9 @@ class Heads:
         heads = {slow for order in self._grids if (slow := _heads_of(order)) in self._grids}
         self._heads = {order: self._grids.pop(order) for order in heads}
         for order, parts in list(self._grids.items()):
-            if not 2 <= len(parts) <= 3 or any(len(part.leaves) > 1 for part in parts):
+            for entry in parts[-1].leaves if len(parts[-1].leaves) > 1 else ():
+                entry.fix()
+            if not 2 <= len(parts) <= 3 or any(len(part.leaves) > 1 for part in parts[:-1]):
                 _give_up([order])
                 del self._grids[order]
         for order in self._turned():
@@ -106,34 +114,62 @@ class Heads:
     def _entries(
         self, leaf: Units, parts: Sequence[Units], name: str, charge: int, net: WiringBuilder
     ) -> Axis:
-        """An axis over the entries of heads."""
+        """An axis over the entries of heads: those of queries are mapped by the inverse of what maps the keys."""
         order, inner = parts[0].order.root, parts[-1].root
         heads, bundle = self._group(order, name, net), self._bundles.get(order, 1)
         mixed = self._may_mix(inner)
-        known = self._entered.get(inner) if mixed else None
-        dual = self._entered.get(inner.dual.root) if mixed and inner.dual else None
-        if known:
-            group, side = known
-        elif dual:
-            group, side = dual[0], -dual[1]
+        turned = None if mixed else self._turned_with(inner)
+        dual = inner.dual.root if mixed and inner.dual else turned
+        if inner in self._entered:
+            group, side = self._entered[inner]
+        elif dual in self._entered:
+            group, side = self._entered[dual][0], -self._entered[dual][1]
         else:
-            actions = (MIX,) if mixed else ()
+            actions = (MIX, FREE if dual else SHIFT) if mixed else (ROTATE,) if turned else ()
             shape = {"size": order.size * bundle, "bundle": bundle, "width": inner.size}
-            group, side = net.group(f"{name}.entries", *actions, along=heads, **shape), 1
-        if mixed:
-            self._entered[inner] = group, side
-        return Axis(group, charge=charge * side if mixed else 0, bundled=bundle > 1 and len(parts) == 2)
+            rotary = 2 * inner.leaves[0].size if turned else 0
+            group = net.group(f"{name}.entries", *actions, along=heads, rotary=rotary, **shape)
+            side = -1 if turned or (dual and inner.asks) else 1
+        if not (mixed or turned):
+            return Axis(group, charge=0, bundled=bundle > 1 and len(parts) == 2)
+        self._entered[inner] = group, side
+        return Axis(group, charge=charge * side, bundled=bundle > 1 and len(parts) == 2)
+
+    def _turned_with(self, inner: Units) -> Units | None:
+        """The keys' entries for those of queries, and the other way round, where rotary positions turn both: the two
+        halves of the entries, or of the first of them, are one."""
+        first, second, *rest = inner.leaves if len(inner.leaves) > 1 else (inner, None)
+        if first is not second or len(rest) > 1 or first in rest:
+            return None
+        both = [units for units in self._inner if units.leaves == inner.leaves]
+        others = [units for units in both if units is not inner]
+        touched = {leaf.order.root for leaf in inner.leaves} & self._touched
+        return others[0] if len(others) == 1 and not touched and self._are_alone(both) else None
+
+    def _are_alone(self, every: Iterable[Units]) -> bool:
+        """Whether all of these entries belong to the same heads, and to one layer each."""
+        grids = [order for units in every for order in self._inner.get(units, ())]
+        return len({self._grids[order][0].order.root for order in grids}) == 1 and all(
+            order in self._whole and not order.fixed for order in grids
+        )
 
     def _may_mix(self, inner: Units) -> bool:
         """Whether the entries of each head may be mapped."""
         both = [inner, inner.dual.root] if inner.dual else [inner]
-        grids = [order for units in both for order in self._inner.get(units, ())]
-        return len({self._grids[order][0].order.root for order in grids}) == 1 and all(
-            LINEAR in units.keeps
-            and not units.order.root.fixed
-            and all(order in self._whole and not order.fixed for order in self._inner.get(units, ()))
-            for units in both
+        are_linear = all(
+            len(units.leaves) == 1 and LINEAR in units.keeps and not units.order.root.fixed for units in both
         )
+        return are_linear and self._are_alone(both)
+
+
+def as_seen(wiring: Wiring) -> Wiring:
+    """The wiring of a module that can't be run: without the actions that only running it shows."""
+    groups = {
+        name: replace(group, actions=tuple(each for each in group.actions if each not in _PROPOSED))
+        for name, group in wiring.groups.items()
+        if group.width > 1
+    }
+    return replace(wiring, groups=wiring.groups | groups)
 
 
 def _give_up(orders: Iterable[Order]) -> None:

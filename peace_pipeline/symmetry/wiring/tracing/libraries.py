@@ -25,6 +25,7 @@ from torch.nn.modules.module import (
 )
 
 from peace_pipeline.symmetry.wiring.tracing.examples import examples, not_given
+from peace_pipeline.symmetry.wiring.tracing.heads import as_seen
 from peace_pipeline.symmetry.wiring.tracing.modules import Example, Shapes, wiring_of
 from peace_pipeline.symmetry.wiring.tracing.shrinking import smaller
 from peace_pipeline.symmetry.wiring.tracing.trying import LARGEST, UNTRIED, tried, without
@@ -118,7 +119,7 @@ def _tried(
     try:
         its, held = _smaller_tried(module)
     except Exception:
-        return replace(wiring, assumes=(*wiring.assumes, UNTRIED))
+        return replace(as_seen(wiring), assumes=(*wiring.assumes, UNTRIED))
     return without(replace(wiring, assumes=tuple(dict.fromkeys([*wiring.assumes, *held.assumes]))), its, held)
 
 

@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
 from peace_pipeline.symmetry.wiring.tracing.assembling import assemble, logical_axes
+from peace_pipeline.symmetry.wiring.tracing.heads import as_seen
 from peace_pipeline.symmetry.wiring.tracing.tracer import Tracer
 from peace_pipeline.symmetry.wiring.tracing.units import distinct
 from peace_pipeline.symmetry.wiring.tracing.values import Reading, Values
@@ -43,7 +44,7 @@ def trace(module: nn.Module, *args: Any, **kwargs: Any) -> Wiring:
         >>> [group.actions for group in wiring.groups.values() if group.actions]
         [('permute', 'sign')]
     """
-    return wiring_of(module, [Example(args, kwargs)], {})[0]
+    return as_seen(wiring_of(module, [Example(args, kwargs)], {})[0])
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map_only
 
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import Strength, Tensors, random_element
+from peace_pipeline.symmetry.wiring.tracing.heads import as_seen
 from peace_pipeline.symmetry.wiring.tracing.modules import Example, tensors_within
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.logical import views_of
@@ -44,10 +45,8 @@ def tried(
     try:
         return _tried(wiring, _Trial(build(), examples, config, names, seconds))
     except Exception as error:
-        return replace(
-            wiring,
-            assumes=(*wiring.assumes, f"the module does what it was seen to do ({type(error).__name__})"),
-        )
+        untried = f"the module does what it was seen to do ({type(error).__name__})"
+        return replace(as_seen(wiring), assumes=(*wiring.assumes, untried))
 
 
 def _tried(wiring: Wiring, trial: _Trial) -> Wiring:

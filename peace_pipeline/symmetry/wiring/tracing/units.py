@@ -58,7 +58,7 @@ class Units:
 
     ``keeps`` are the actions that commute with all that was seen to be done with them. They are no claim yet. Entries
     of heads have their heads ``beside`` them; those of queries and of keys are each other's ``dual``: they are summed
-    over together, so what maps the ones may be undone by the others.
+    over together, so what maps the ones may be undone by the others. Those of queries, the first of the two, ``ask``.
     """
 
     order: Order
@@ -67,6 +67,7 @@ class Units:
     above: Units | None = None
     beside: Units | None = None
     dual: Units | None = None
+    asks: bool = False
 
     @property
     def size(self) -> int:
@@ -148,6 +149,7 @@ class Units:
                 if mine.dual and its.dual and mine.dual.root is not its.dual.root:
                     mine.restrict(NOTHING)
                 mine.beside, mine.dual = mine.beside or its.beside, mine.dual or its.dual
+                mine.asks = mine.asks or its.asks
                 its.above = mine
 
     def pair(self, other: Units) -> None:
@@ -155,7 +157,7 @@ class Units:
         (mine, *more), (its, *others) = self.leaves, other.leaves
         duals = {unit.dual.root for unit in (mine, its) if unit.dual}
         if not (more or others or mine is its) and duals <= {mine, its} and LINEAR in mine.keeps & its.keeps:
-            mine.dual, its.dual = its, mine
+            mine.dual, its.dual, mine.asks = its, mine, True
             for units in (mine, its):
                 units.restrict(frozenset({LINEAR}))
             self.merge_order(other)

@@ -8,7 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from peace_pipeline.symmetry.wiring.symmetries import FLIP, GAIN, LINEAR, MIX, PERMUTE, SCALE, SHIFT, SIGN
+from peace_pipeline.symmetry.wiring.symmetries import (
+    FLIP,
+    FREE,
+    GAIN,
+    LINEAR,
+    MIX,
+    PERMUTE,
+    ROTATE,
+    SCALE,
+    SHIFT,
+    SIGN,
+)
 from peace_pipeline.symmetry.wiring.types import Wiring
 from tests.specimens import Specimen
 from tests.specimens.plain import LABELS
@@ -76,6 +87,9 @@ LIBRARY: dict[str, Specimen] = {
     "dinov2": of_library(images(12), "Dinov2ForImageClassification", VISION),
     "bloom": of_library(tokens, "BloomForCausalLM", TOKENS | {"hidden_size": 24, "n_layer": 2, "n_head": 4}),
     "stablelm": of_library(tokens, "StableLmForCausalLM", DECODER | {"num_key_value_heads": 2}),
+    "phi": of_library(tokens, "PhiForCausalLM", DECODER | {
+        "hidden_size": 32, "num_key_value_heads": 2, "partial_rotary_factor": 0.5,
+    }),
 }  # fmt: skip
 
 CLAIMS = {
@@ -91,9 +105,10 @@ CLAIMS = {
     "convnextv2": {PERMUTE, GAIN, SHIFT},
     "squeezebert": {PERMUTE, SIGN},
     "fnet": {PERMUTE, SIGN, GAIN, SHIFT},
-    "dinov2": {PERMUTE, MIX},
+    "dinov2": {PERMUTE, MIX, FREE, SHIFT},
     "bloom": {PERMUTE, GAIN, SHIFT},
     "stablelm": {PERMUTE, SCALE, SIGN, GAIN, MIX},
+    "phi": {PERMUTE, GAIN, SHIFT, MIX, ROTATE},
 }
 
 

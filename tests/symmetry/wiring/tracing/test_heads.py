@@ -14,6 +14,14 @@ from peace_pipeline.symmetry.wiring.types import Group, Wiring
 WIDTH, HEADS, HEAD = 10, 4, 3
 
 
+def turned(x: Tensor) -> Tensor:
+    """The first two entries turned by their position, as rotary positions are."""
+    (first, second), rest = x[..., :2].chunk(2, -1), x[..., 2:]
+    angle = torch.arange(x.shape[-2], dtype=x.dtype, device=x.device)[:, None]
+    pairs, swapped = torch.cat([first, second], -1), torch.cat([-second, first], -1)
+    return torch.cat([pairs * angle.cos() + swapped * angle.sin(), rest], -1)
+
+
 class Attention(nn.Module):
     """Attention of ``HEADS`` heads, ``keys`` of which have their own keys and values; what ``kind`` says is done to
     queries and keys, to scores, or to values."""
@@ -43,6 +51,8 @@ class Attention(nn.Module):
         if self.kind == "positions":
             places = torch.arange(1.0, HEAD + 1, dtype=q.dtype, device=q.device)
             q, k = q * places, k * places.reciprocal().sqrt()
+        if self.kind == "turned":
+            q, k = turned(q), turned(k)
         shared = HEADS // self.keys
         k, v = (each[:, :, None].expand(-1, -1, shared, -1, -1).flatten(1, 2) for each in (k, v))
         scores = q @ k.transpose(2, 3) * HEAD**-0.5
@@ -69,7 +79,7 @@ def of_heads(wiring: Wiring) -> tuple[list[Group], int]:
 
 CASES = {
     "plain": (True, 2), "normed": (True, 1), "positions": (True, 1), "slopes": (False, 2), "talking": (True, 2),
-    "relu": (True, 1), "meeting": (True, 1), "fused": (True, 0),
+    "relu": (True, 1), "meeting": (True, 1), "fused": (True, 0), "turned": (True, 1),
 }  # fmt: skip
 
 
@@ -81,6 +91,7 @@ def test_heads_have_what_is_done_to_each_alike(kind: str) -> None:
     heads, mixed = of_heads(wiring)
     assert (bool(heads), mixed) == CASES[kind]
     assert all((group.size, group.bundle) == (HEADS, 1) for group in heads)
+    assert all({*group.actions} <= {MIX} for group in wiring.groups.values() if group.width > 1)
     assert_module_invariant(module, wiring, inputs)
 
 
