@@ -97,6 +97,30 @@ def spared() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def forking() -> Iterator[None]:
+    """Around what forks processes: an interrupt waits until the block is over.
+
+    Raised within the hooks of a fork it would be lost, and locks that they take be held for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():  # handlers of signals are for that one
+        yield
+        return
+    received: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in LINES}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for first in received[:1]:
+        handler = before[signal.Signals(first)]
+        if callable(handler):
+            handler(first, None)
+        else:
+            signal.raise_signal(first)
+
+
 class _Watch:
     def __init__(self, grace: float) -> None:
         self.grace = grace
@@ -110,6 +134,7 @@ class _Watch:
         self.signals, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=_leave_to_the_parent)
         threading.Thread(target=self.run, daemon=True).start()
 
     def handle(self, number: int, frame: FrameType | None) -> None:
@@ -155,6 +180,13 @@ class _Watch:
         acts.start()
         acts.join(_LAST_SECONDS)
         os._exit(128 + (_received or 0))
+
+
+def _leave_to_the_parent() -> None:
+    """In a forked process: a terminal's Ctrl-C isn't for it, and what it hears the parent's thread shall not read."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _put_away() -> None:

@@ -228,9 +228,9 @@ from peace_pipeline.resources.instance import canceled_by_interrupts, open_insta
 
 @dg.op
 def step():
-    print("begun", flush=True)
     while True:
         try:
+            print("begun", flush=True)
             time.sleep(60)
         except BaseException:
             if sys.argv[2] == "1":

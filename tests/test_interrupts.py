@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -67,19 +68,39 @@ ASKS = """
     raise_if_received()
     time.sleep(60)
 """
+FORKS = """
+    import logging, multiprocessing, os, threading
+    os.register_at_fork(before=lambda: (print("forks", flush=True), time.sleep(1)))
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+    try:
+        with forking():
+            child.start()
+        time.sleep(60)
+    except KeyboardInterrupt:
+        other = threading.Thread(target=logging.getLogger, args=("other",), daemon=True)
+        other.start()
+        other.join(5)
+        time.sleep(1)
+        print("locks are free" if not other.is_alive() else "locks are held", child.is_alive())
+        raise
+"""
 
 
-def start(body: str, *, grace: float = 60) -> subprocess.Popen[str]:
+def start(body: str, *, grace: float = 60, start_new_session: bool = False) -> subprocess.Popen[str]:
     """A process that runs ``body`` while interrupts are answered."""
     script = f"""
 import atexit, signal, sys, time
-from peace_pipeline.interrupts import answered, before_the_end, raise_if_received
+from peace_pipeline.interrupts import answered, before_the_end, forking, raise_if_received
 with answered(grace={grace}):
     print("ready", flush=True)
 {body}
 """
     process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=start_new_session,
     )
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
@@ -178,3 +199,22 @@ def test_when_nobody_reads_what_it_says() -> None:
 def test_without_an_interrupt_nothing_is_said() -> None:
     assert end(start("    print('done', file=sys.stderr)")) == (0, "done\n")
     assert end(start("    sys.exit(3)")) == (3, "")
+
+
+def test_an_interrupt_waits_until_a_process_is_forked() -> None:
+    process = start(FORKS, start_new_session=True)
+    assert process.stdout
+    assert process.stdout.readline() == "forks\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "locks are free True\n", INTERRUPTED)
+
+
+def test_forked_processes_leave_a_terminals_interrupt_to_their_parent() -> None:
+    process = start(FORKS, start_new_session=True)
+    assert process.stdout
+    assert process.stdout.readline() == "forks\n"
+    time.sleep(2)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "locks are free True\n", INTERRUPTED)

@@ -22,6 +22,7 @@ from peace_pipeline.encoder.losses import LOSSES, MINERS, built, pair_loss, twin
 from peace_pipeline.encoder.model import WEIGHTS, Encoder
 from peace_pipeline.encoder.settings import Settings
 from peace_pipeline.encoder.validation import BOTH, Validation
+from peace_pipeline.interrupts import forking, raise_if_received
 from peace_pipeline.progress import Progress
 from peace_pipeline.threads import cores
 
@@ -129,6 +130,14 @@ def _packed(batch: Any) -> Any:
     return batch.packed()
 
 
+class _Loader(DataLoader[Any]):
+    """A loader whose processes begin undisturbed."""
+
+    def __iter__(self) -> Any:
+        with forking():
+            return super().__iter__()
+
+
 class _Steps(Sampler[int]):
     """The numbers of an epoch's steps, ``each`` so many, on from those that are ``done``."""
 
@@ -166,6 +175,7 @@ class _Pace(Callback):
         batch: Views,
         _: int,
     ) -> None:
+        raise_if_received()  # torch swallows what is raised while it puts away a process of its loader
         self.networks += len(batch.member.unique())
         words = [f"loss {outputs['loss'].item():.2f}"]
         if (found := trainer.callback_metrics.get(CHOICE)) is not None:
@@ -200,7 +210,7 @@ def fit(module: ContrastiveTraining, folder: Path, logger: Logger, progress: Pro
     gpu, last = torch.cuda.is_available(), folder / LAST
     # Lightning asks for the first steps before it reads how far the training was
     begun = torch.load(last, weights_only=False, mmap=True)["global_step"] if last.exists() else 0
-    loader: DataLoader[Any] = DataLoader(
+    loader = _Loader(
         data,
         batch_size=None,
         sampler=_Steps(len(data), lambda: max(begun, trainer.global_step)),
