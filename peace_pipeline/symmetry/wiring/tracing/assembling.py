@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.linking import Link
 from peace_pipeline.symmetry.wiring.symmetries import FLIP, GAIN, LINEAR, PERMUTE, SCALE, SHIFT, SIGN
 from peace_pipeline.symmetry.wiring.tracing.heads import Heads
 from peace_pipeline.symmetry.wiring.tracing.labels import ParameterAxis
-from peace_pipeline.symmetry.wiring.tracing.units import NOTHING, Order, Units, distinct, fixed
+from peace_pipeline.symmetry.wiring.tracing.units import NOTHING, Order, Units, distinct, fixed, joined
 from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Wiring
 from peace_pipeline.weights.layers import Layer
-from peace_pipeline.weights.views import Stored, Taken, Transposed, View, Views
+from peace_pipeline.weights.views import Rows, Stored, Taken, Transposed, View, Views
 
 Axes = Mapping[str, list[ParameterAxis]]
 
@@ -49,12 +50,41 @@ def _axes_of(view: View, axes: Axes) -> list[ParameterAxis]:
         return [second, first, *others]
     if isinstance(view, Taken):
         rows, *others = _axes_of(view.of, axes)
-        rows.fix()
-        return [_bare(view.info.shape[0]), *others]
+        return [_part(rows, view.rows), *others]
     for source in view.sources:
         for axis in axes[source]:
             axis.fix()
     return [_bare(size) for size in view.info.shape]
+
+
+def cut_as_taken(views: Views, axes: Axes) -> None:
+    """Cut the axes that are several layers' in one, before they are followed."""
+    for view in views.values():
+        if isinstance(view, Taken) and len(view.sources) == 1:
+            _part(_axes_of(view.of, axes)[0], view.rows)
+
+
+def _part(axis: ParameterAxis, rows: Rows) -> ParameterAxis:
+    """The axis of some rows: neighbours, or the same of each head."""
+    units, heads = axis.units, None
+    is_of_heads = rows.count > 1
+    if is_of_heads and rows.count * rows.period == units.size:
+        heads, units = units.grid(rows.count) or (None, units)
+    if axis.into or axis.inner or (is_of_heads and heads is None):
+        axis.fix()
+        return _bare(rows.size)
+    units.cut([rows.start, rows.start + rows.width])
+    found = _between(units, rows.start, rows.start + rows.width)
+    if heads:
+        found = Units(Order(rows.size, grid=(heads, found)))
+    return ParameterAxis(found, set(axis.charges))
+
+
+def _between(units: Units, start: int, stop: int) -> Units:
+    """The units from one place to another, at which they are cut."""
+    ends = list(accumulate((leaf.size for leaf in units.leaves), initial=0))
+    leaves = units.leaves[ends.index(start) : ends.index(stop)]
+    return leaves[0] if len(leaves) == 1 else joined(leaves)
 
 
 def _bare(size: int) -> ParameterAxis:

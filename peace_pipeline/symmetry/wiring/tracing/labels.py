@@ -46,7 +46,9 @@ class ParameterAxis:
 class Factor:
     """``size`` places. Over ``units`` if there are any; ``uniform``: all have the same value.
 
-    ``flipped``: they went through a sigmoid. ``axis``: they are a parameter's own, which nothing was done to.
+    ``flipped``: they went through a sigmoid. ``axis``: they are a parameter's own, which nothing was done to. Where
+    parts of an axis (queries, keys and values) stand one behind the other along a dimension, its ``stack`` is that of
+    the ``options``: the units that the others' places run over, by place along that dimension.
     """
 
     size: int
@@ -54,6 +56,8 @@ class Factor:
     flipped: bool = False
     uniform: bool = False
     axis: ParameterAxis | None = None
+    stack: object = None
+    options: tuple[Units, ...] = ()
 
 
 Dim = tuple[Factor, ...]
@@ -86,6 +90,8 @@ def factors_of(label: Label) -> Iterator[Factor]:
 
 def fix(label: Label) -> None:
     """Something unknown was done with it."""
+    for units in (units for dim in label for factor in dim for units in factor.options):
+        units.fix()
     for factor in factors_of(label):
         if factor.axis:
             factor.axis.fix()
@@ -141,6 +147,9 @@ def regrouped(label: Label, shape: Sequence[int]) -> Label:
 
 def _cut(factor: Factor, size: int) -> list[Factor]:
     """A factor as several: those whose places move slower come first, of ``size`` (or a part of that) the first."""
+    stacked = _stacked(factor, size)
+    if stacked:
+        return stacked
     if factor.axis:
         factor.axis.fix()
     elif factor.units and (grid := _grid(factor.units, size)):
@@ -149,6 +158,45 @@ def _cut(factor: Factor, size: int) -> list[Factor]:
         factor.units.fix()
     bare = Factor(size, uniform=factor.uniform)
     return [bare, replace(bare, size=factor.size // size)]
+
+
+def _stacked(factor: Factor, size: int) -> list[Factor] | None:
+    """Parts of one size as a stack of them; a factor of a stack as a grid of each of its options."""
+    if factor.options:
+        grids = [_grid(units, size) for units in factor.options]
+        if all(grid and grid[0].size == size for grid in grids):
+            options = zip(*(grid for grid in grids if grid), strict=True)
+            return [replace(factor, size=own[0].size, options=own) for own in options]
+        fix(((factor,),))
+        return None
+    if factor.axis or not factor.units or not 1 < size == len(factor.units.leaves):
+        return None
+    leaves = tuple(factor.units.leaves)
+    if len({leaf.size for leaf in leaves}) > 1 or factor.flipped:
+        return None
+    stack = object()
+    return [Factor(size, stack=stack), Factor(leaves[0].size, stack=stack, options=leaves)]
+
+
+def picked(label: Label, at: int, number: int) -> Label | None:
+    """What stands at a place of a stack's dimension; ``None`` where a dimension is none."""
+    dim = label[at]
+    if len(dim) != 1 or dim[0].stack is None or dim[0].options:
+        return None
+
+    def own(factor: Factor) -> Factor:
+        is_of = factor.stack is dim[0].stack
+        return Factor(factor.size, factor.options[number]) if is_of and factor.options else factor
+
+    return tuple(tuple(map(own, other)) for place, other in enumerate(label) if place != at)
+
+
+def settled(label: Label) -> Label:
+    """A label without stacks: what was in them has its places."""
+    if not any(factor.stack for dim in label for factor in dim):
+        return label
+    fix(label)
+    return plain(shape_of(label))
 
 
 def _grid(units: Units, size: int) -> tuple[Units, Units] | None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
-from peace_pipeline.symmetry.wiring.tracing.assembling import assemble, logical_axes
+from peace_pipeline.symmetry.wiring.tracing.assembling import assemble, cut_as_taken, logical_axes
 from peace_pipeline.symmetry.wiring.tracing.heads import as_seen
 from peace_pipeline.symmetry.wiring.tracing.tracer import Tracer
 from peace_pipeline.symmetry.wiring.tracing.units import distinct
@@ -94,7 +94,7 @@ def wiring_of(
     layers = layers_of(replace(view.info, name=name) for name, view in views.items())
     if not layers:
         raise WiringMismatch("no layers")
-    traced, taken = _run(module, state, saved, examples, values)
+    traced, taken = _run(module, state, saved, views, examples, values)
     last = len(traced.order)
     order = {
         name: min(traced.order.get(source, last) for source in view.sources) for name, view in views.items()
@@ -142,11 +142,12 @@ def _run(
     module: nn.Module,
     state: Mapping[str, Tensor],
     saved: Mapping[str, Tensor],
+    views: Views,
     examples: Sequence[Example],
     values: Values | None,
 ) -> tuple[Tracer, list[Example]]:
-    """Run a module in evaluation mode on its bare ``state``, of which ``saved`` is what a checkpoint has, on each of
-    the examples.
+    """Run a module in evaluation mode on its bare ``state``, of which ``saved`` is what a checkpoint has, and
+    ``views`` what its layers have of that, on each of the examples.
 
     Raises:
         WiringMismatch: where it takes none of them.
@@ -159,6 +160,7 @@ def _run(
     )
     bare = {name: state[name] for name in once if name in state}
     tracer = Tracer(saved, known)
+    cut_as_taken(views, tracer.axes)
     module.eval()
     errors = []
     waiting, taken = deque(examples), list[Example]()

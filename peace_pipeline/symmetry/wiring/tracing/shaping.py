@@ -15,16 +15,22 @@ from peace_pipeline.symmetry.wiring.tracing.labels import (
     Label,
     as_value,
     fix,
+    picked,
     plain,
     position,
     positions,
     regrouped,
     restrict,
+    settled,
     shape_of,
     together,
 )
 from peace_pipeline.symmetry.wiring.tracing.registry import Arguments, operation
 from peace_pipeline.symmetry.wiring.tracing.units import EVERYTHING, LINEAR_MAPS, NOTHING, Units, joined
+
+STACKS_STAY = {"view", "_unsafe_view", "reshape", "_reshape_alias", "unsqueeze", "squeeze", "transpose", "permute",
+               "select", "unbind", "clone", "contiguous", "detach", "alias"}  # fmt: skip
+"""Operations after which parts of an axis may still stand one behind the other along a dimension."""
 
 
 @operation(
@@ -78,6 +84,9 @@ def _repeated(given: Arguments, shape: Sequence[int]) -> Label:
 def _selected(given: Arguments, shape: Sequence[int]) -> Label:
     label: Label = given["self"]
     at = position(given["dim"], label)
+    if own := picked(label, at, given["index"]):
+        return own
+    label = settled(label)
     fix((label[at],))
     return as_value(label[:at]) + as_value(label[at + 1 :])
 
@@ -119,7 +128,8 @@ def _pieces(label: Label, at: int, sizes: Sequence[int]) -> list[Label]:
             while sum(leaf.size for leaf in taken) < size:
                 taken.append(leaves.pop(0))
             piece = taken[0] if len(taken) == 1 else joined(taken) if taken else None
-            own.append((replace(dim[0], size=size, units=piece),) if size > 1 and piece else ())
+            bare = () if size else plain([0])[0]
+            own.append((replace(dim[0], size=size, units=piece),) if size > 1 and piece else bare)
             if size == 1 and piece:
                 piece.fix()
     else:
@@ -134,7 +144,7 @@ def _unbound(given: Arguments, shape: Sequence[int]) -> list[Label]:
     label: Label = given["self"]
     at = position(given.get("dim", 0), label)
     count = math.prod(factor.size for factor in label[at])
-    return [_selected({"self": label, "dim": at}, shape)] * count
+    return [_selected({"self": label, "dim": at, "index": number}, shape) for number in range(count)]
 
 
 @operation("cat")

@@ -23,10 +23,11 @@ from peace_pipeline.symmetry.wiring.tracing.labels import (
     of_parameter,
     plain,
     restrict_without_heads,
+    settled,
     shape_of,
 )
 from peace_pipeline.symmetry.wiring.tracing.registry import CREATED, OPERATIONS, Arguments
-from peace_pipeline.symmetry.wiring.tracing.shaping import cuts_units
+from peace_pipeline.symmetry.wiring.tracing.shaping import STACKS_STAY, cuts_units
 from peace_pipeline.symmetry.wiring.tracing.values import Values
 from peace_pipeline.symmetry.wiring.tracing.writing import Shown, overwritten, written_at
 from peace_pipeline.symmetry.wiring.types import WiringMismatch
@@ -109,6 +110,8 @@ class Tracer(TorchDispatchMode):
             return [plain(tensor.shape) for tensor in made]
         if base not in OPERATIONS:
             return None
+        if base not in STACKS_STAY:
+            self._settle(tensors)
         named = {name: self._labelled(value) for name, value in given.items()} | {"name": base}
         if base == "index" and cuts_units(named):
             return None
@@ -131,6 +134,7 @@ class Tracer(TorchDispatchMode):
             for other in self._labels
             if isinstance(target, Tensor) and id(other) not in known and _storage(other) == _storage(target)
         ]
+        self._settle([*tensors, *chain, *others])
         written = None
         if chain and base.endswith("_") and not others and not any(tensor in self._names for tensor in chain):
             written = self._written(base, given, tensors, chain[0])
@@ -180,6 +184,9 @@ class Tracer(TorchDispatchMode):
             chain.append(shown.of)
         return chain
 
+    def _settle(self, tensors: list[Tensor]) -> None:
+        self._labels.update((tensor, settled(self._label(tensor))) for tensor in tensors)
+
     def _labelled(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             return self._label(value)
@@ -194,7 +201,7 @@ class Tracer(TorchDispatchMode):
 
 
 def _matters(label: Label) -> bool:
-    return is_parameter(label) or any(factor.units or factor.uniform for dim in label for factor in dim)
+    return is_parameter(label) or any(f.units or f.uniform or f.stack for dim in label for f in dim)
 
 
 def _tensors(values: Any) -> list[Tensor]:

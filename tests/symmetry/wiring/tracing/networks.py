@@ -87,6 +87,7 @@ LIBRARY: dict[str, Specimen] = {
     "dinov2": of_library(images(12), "Dinov2ForImageClassification", VISION),
     "bloom": of_library(tokens, "BloomForCausalLM", TOKENS | {"hidden_size": 24, "n_layer": 2, "n_head": 4}),
     "stablelm": of_library(tokens, "StableLmForCausalLM", DECODER | {"num_key_value_heads": 2}),
+    "glm": of_library(tokens, "GlmForCausalLM", DECODER | {"num_key_value_heads": 2, "head_dim": 8}),
     "phi": of_library(tokens, "PhiForCausalLM", DECODER | {
         "hidden_size": 32, "num_key_value_heads": 2, "partial_rotary_factor": 0.5,
     }),
@@ -98,7 +99,7 @@ CLAIMS = {
     "unet": {PERMUTE, SCALE, SIGN},
     "mixer": {PERMUTE, SCALE, SIGN, GAIN, SHIFT},
     "flattened": {PERMUTE, SCALE, SIGN, LINEAR, FLIP, GAIN, SHIFT},
-    "transformer": {PERMUTE, SCALE, GAIN, SHIFT},
+    "transformer": {PERMUTE, SCALE, GAIN, SHIFT, MIX},
     "regnet": {PERMUTE, SCALE, GAIN},
     "mobilenet_v1": {PERMUTE, GAIN},
     "poolformer": {PERMUTE, SCALE, SIGN, GAIN, SHIFT},
@@ -106,8 +107,9 @@ CLAIMS = {
     "squeezebert": {PERMUTE, SIGN},
     "fnet": {PERMUTE, SIGN, GAIN, SHIFT},
     "dinov2": {PERMUTE, MIX, FREE, SHIFT},
-    "bloom": {PERMUTE, GAIN, SHIFT},
+    "bloom": {PERMUTE, GAIN, SHIFT, MIX, FREE},
     "stablelm": {PERMUTE, SCALE, SIGN, GAIN, MIX},
+    "glm": {PERMUTE, SCALE, SIGN, GAIN, MIX},
     "phi": {PERMUTE, GAIN, SHIFT, MIX, ROTATE},
 }
 

@@ -11,7 +11,7 @@ from peace_pipeline.symmetry.wiring.symmetries import MIX, PERMUTE
 from peace_pipeline.symmetry.wiring.tracing import trace
 from peace_pipeline.symmetry.wiring.types import Group, Wiring
 
-WIDTH, HEADS, HEAD = 10, 4, 3
+WIDTH, HEADS, HEAD = 12, 4, 3
 
 
 def turned(x: Tensor) -> Tensor:
@@ -30,8 +30,8 @@ class Attention(nn.Module):
         super().__init__()
         self.kind, self.keys = kind, keys
         self.embed = nn.Linear(5, WIDTH)
-        if kind == "fused":
-            self.fused = nn.Linear(WIDTH, 3 * HEADS * HEAD)
+        if kind in ("fused", "stacked"):
+            self.qkv = nn.Linear(WIDTH, 3 * HEADS * HEAD)
         else:
             self.q, self.k = nn.Linear(WIDTH, HEADS * HEAD), nn.Linear(WIDTH, keys * HEAD)
             self.v = nn.Linear(WIDTH, keys * HEAD)
@@ -44,8 +44,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.embed(x)
-        q, k, v = self.fused(x).chunk(3, -1) if self.kind == "fused" else (self.q(x), self.k(x), self.v(x))
-        q, k, v = (each.unflatten(-1, (-1, HEAD)).transpose(1, 2) for each in (q, k, v))
+        if self.kind == "stacked":
+            q, k, v = self.qkv(x).unflatten(-1, (3, HEADS, HEAD)).permute(2, 0, 3, 1, 4)
+        else:
+            fused = self.kind == "fused"
+            q, k, v = self.qkv(x).chunk(3, -1) if fused else (self.q(x), self.k(x), self.v(x))
+            q, k, v = (each.unflatten(-1, (-1, HEAD)).transpose(1, 2) for each in (q, k, v))
         if self.kind == "normed":
             q, k = (each * each.square().mean(-1, keepdim=True).rsqrt() * self.gain for each in (q, k))
         if self.kind == "positions":
@@ -79,7 +83,7 @@ def of_heads(wiring: Wiring) -> tuple[list[Group], int]:
 
 CASES = {
     "plain": (True, 2), "normed": (True, 1), "positions": (True, 1), "slopes": (False, 2), "talking": (True, 2),
-    "relu": (True, 1), "meeting": (True, 1), "fused": (True, 0), "turned": (True, 1),
+    "relu": (True, 1), "meeting": (True, 1), "fused": (True, 2), "stacked": (True, 2), "turned": (True, 1),
 }  # fmt: skip
 
 
