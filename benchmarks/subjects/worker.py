@@ -139,11 +139,11 @@ def _trace_here() -> None:
     """Follow modules of transformers in this process, which has them, instead of in a new one for each."""
 
     @lru_cache(maxsize=8)
-    def asked(question: str) -> Wiring | None:
+    def asked(question: str) -> Wiring | WiringMismatch:
         config, shapes = json.loads(question)
         try:
             return libraries.wiring_in_library({name: tuple(shape) for name, shape in shapes.items()}, config)
-        except WiringMismatch:
-            return None
+        except WiringMismatch as error:
+            return error
 
     libraries._asked = asked

@@ -29,7 +29,8 @@ from peace_pipeline.zoo.source import AUTO
 class EmbeddedCheckpoint:
     """What embedding one path gave: a vector of unit norm (as Python floats), or the reason why there is none.
 
-    ``embedding`` is all that it gave; ``not_run`` says why it was embedded by its weights alone, where it was.
+    ``reason`` says why it was wired so; ``embedding`` is all that it gave; ``not_run`` says why it was embedded by its
+    weights alone, where it was.
     """
 
     path: str
@@ -37,6 +38,7 @@ class EmbeddedCheckpoint:
     parameters: int | None = None
     wiring: str | None = None
     assumes: tuple[str, ...] = ()
+    reason: str | None = None
     sampled: bool = False
     vector: list[float] | None = None
     error: str | None = None
@@ -109,6 +111,7 @@ def _embed(
             network.logical.parameters,
             network.wiring.method,
             network.wiring.assumes,
+            network.reason,
             network.logical.sampled,
             embedding.network.tolist(),
             embedding=embedding,
@@ -140,6 +143,7 @@ def write_embedded(rows: Iterable[EmbeddedCheckpoint], path: Path, dtype: str = 
             ("parameters", pa.int64()),
             ("wiring", pa.string()),
             ("assumes", pa.list_(pa.string())),
+            ("reason", pa.string()),
             pa.field("sampled", pa.bool_(), nullable=False),
             ("vector", pa.list_(pa.type_for_alias(dtype))),
             ("error", pa.string()),

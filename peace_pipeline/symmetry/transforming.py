@@ -101,7 +101,7 @@ def transform(
             raise RefusedTransformation(
                 f"nothing proves that {' and '.join(wiring.assumes)}: `--assume {CHAIN}` takes it as given"
             )
-        acting = _acting(wiring, network, wanted, lenient, is_short)
+        acting = _acting(opened, wanted, lenient, is_short)
         element = random_element(
             acting, 1, torch.Generator().manual_seed(seed), _joint(wanted.values()), dtype=torch.float64
         )
@@ -133,14 +133,11 @@ def _joint(strengths: Iterable[Strength]) -> Strength:
     return joint
 
 
-def _acting(
-    wiring: Wiring, network: LogicalTensors, wanted: Mapping[str, Strength], lenient: bool, is_short: bool
-) -> Wiring:
+def _acting(opened: OpenNetwork, wanted: Mapping[str, Strength], lenient: bool, is_short: bool) -> Wiring:
     """The wiring with those actions alone that an element is sampled from."""
+    wiring, network = opened.wiring, opened.logical
     if wanted and wiring.method == INDEPENDENT:
-        raise RefusedTransformation(
-            "how its layers are coupled is not known (`peace wiring` says why), so no symmetry is"
-        )
+        raise RefusedTransformation(opened.reason)
     possible = _unrounded(wiring, network) if is_short else wiring
     for name, strength in {} if lenient else wanted.items():
         if not _sampled(wiring, strength):
@@ -150,7 +147,7 @@ def _acting(
     actions = _sampled(possible, _joint(wanted.values()))
     if wanted and not actions:
         more = " that would not round its values" if is_short else ""
-        raise RefusedTransformation(f"no symmetry of this network is known{more}")
+        raise RefusedTransformation(f"no symmetry of this network is known{more}: {opened.reason}")
     groups = {name: replace(group, actions=actions.get(name, ())) for name, group in wiring.groups.items()}
     return replace(wiring, groups=groups)
 

@@ -254,7 +254,7 @@ def of(name: str, *flags: str) -> Callable[[Workplace], list[str]]:
         (of("bert", "--scale", "1"), "--scale applies to no group"),
         (independent, "not known"),
         (assumed, "tells units apart: `--assume chain` takes it as given"),
-        (undecided, "no symmetry of this network is known\n"),
+        (undecided, "no symmetry of this network is known: its config names no family"),
         (existing, "exists"),
         (within, "lies within"),
         (quantised, "can't be changed"),

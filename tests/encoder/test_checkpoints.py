@@ -46,6 +46,7 @@ def test_what_their_wirings_assume_is_said(lake: Lake, names: list[str], tmp_pat
     unnamed = write_model(tmp_path / "unnamed", module_of("cnn", 0, torch.float32).state_dict(), {})
     ours, guessed = embed_checkpoints(lake, [names[3], str(unnamed)])
     assert (ours.as_dict()["wiring"], ours.as_dict()["assumes"]) == ("chain", ())
+    assert "plain chain" in str(ours.reason)
     assert (guessed.wiring, guessed.assumes) == ("chain", (ONE_AFTER_THE_OTHER,))
     write_embedded([ours, guessed], tmp_path / "out.parquet")
     written = pq.read_table(tmp_path / "out.parquet")["assumes"].to_pylist()

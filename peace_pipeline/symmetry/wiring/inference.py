@@ -1,5 +1,5 @@
 """Which wiring a checkpoint has: by family, else by tracing the module that an installed library builds from the
-config, else a plain chain by names and shapes, else ``independent``."""
+config, else a plain chain by names and shapes where the config names no class, else ``independent``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from peace_pipeline.symmetry.wiring.chains import chain, partial
 from peace_pipeline.symmetry.wiring.declared import is_declared
 from peace_pipeline.symmetry.wiring.families import Family, family_of
 from peace_pipeline.symmetry.wiring.families.lora import adapter_of, wire_pairs
-from peace_pipeline.symmetry.wiring.tracing.libraries import traced
+from peace_pipeline.symmetry.wiring.tracing.libraries import UnknownClass, traced
 from peace_pipeline.symmetry.wiring.types import (
     FIXED,
     INDEPENDENT,
@@ -59,20 +59,34 @@ def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> t
     declared = family is None and is_declared(tensors, config)
     if declared and (known := chain(layers, config, declared=True)):
         return known, "its config is that of a plain chain, and all names and shapes fit"
-    if adapter is None and (seen := traced(tensors, config)):
-        return seen, (
-            f"{unfit}; {config['architectures'][0]} of transformers has the same tensors, and what it does with them"
-            " was followed"
-        )
+    unknown = "how its layers are coupled is not known, so no symmetry is claimed"
+    classes = config.get("architectures")
+    if adapter is None and isinstance(classes, list) and classes:
+        module = f"{classes[0]} of transformers"
+        try:
+            seen = traced(tensors, config)
+        except UnknownClass as mismatch:
+            unfit = f"{unfit}; {mismatch}"
+            if _is_of_code(config):
+                return independent(layers), f"{unfit}; {unknown}"
+        except WiringMismatch as mismatch:
+            return independent(layers), f"{unfit}; {module} was not followed: {mismatch}; {unknown}"
+        else:
+            followed = f"{module} has the same tensors, and what it does with them was followed"
+            return seen, "; ".join([unfit, followed, *seen.notes])
     if family is None and (in_chain := chain(layers, config)):
         return in_chain, (
             f"{unfit}; its layers make one plain chain by names and shapes, and in no other way"
         )
     if family is None and not declared and (in_part := partial(layers, config)):
         return in_part, f"{unfit}; of some layers names and shapes say which follow another"
-    return independent(layers), (
-        f"{unfit}; how its layers are coupled is not known, so no symmetry is claimed"
-    )
+    return independent(layers), f"{unfit}; {unknown}"
+
+
+def _is_of_code(config: dict[str, Any]) -> bool:
+    """Whether a config.json is that of a class of transformers, or of one like them that comes with its own code: such
+    a one is more than a chain."""
+    return bool(config.keys() & {"transformers_version", "auto_map"})
 
 
 def _by_family(family: Family, layers: list[Layer], config: dict[str, Any]) -> Wiring:

@@ -131,7 +131,7 @@ class Wiring:
     """Groups and layers of a network. Layers stand in an order in which data can flow through them.
 
     ``assumes`` is what its symmetries rest on, in plain words, where nothing proves it: empty means that they are
-    certain.
+    certain. ``notes`` are findings that cost it symmetries, in plain words.
     """
 
     method: str
@@ -139,6 +139,7 @@ class Wiring:
     layers: tuple[WiredLayer, ...]
     family: str | None = None
     assumes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def basis(self) -> str:
@@ -345,7 +346,8 @@ class Wiring:
         layers = tuple(_layer_from_json(layer) for layer in document["layers"])
         method = document["method"]
         assumes = document.get("assumes", [ONE_AFTER_THE_OTHER] if method == CHAIN else [])
-        return cls(method, groups, layers, document["family"], tuple(assumes))
+        notes = tuple(document.get("notes", ()))
+        return cls(method, groups, layers, document["family"], tuple(assumes), notes)
 
 
 def oriented(wired: WiredLayer) -> tuple[int, ...]:

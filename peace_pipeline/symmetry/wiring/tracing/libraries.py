@@ -42,8 +42,6 @@ _OFFLINE = {
     "CUDA_VISIBLE_DEVICES": "",
     "OMP_NUM_THREADS": "1",
 }
-_REFUSED = 3
-"""The helper's exit code where the library has no such module."""
 _SPARE = 64
 """Parameters that a module may register beyond twice the tensors of the checkpoint (tied and replaced ones)."""
 _MODULES_FOR_EACH = 32
@@ -52,25 +50,43 @@ _NUMBER = "__float__"
 _FOREIGN = ("auto_map", "quantization_config", "backbone", "backbone_config", "trust_remote_code")
 
 
-def traced(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> Wiring | None:
-    """The wiring of the class of transformers that a config.json names, for a checkpoint with these logical tensors;
-    ``None`` where the library isn't there, doesn't know it, or builds something with other tensors."""
+class UnknownClass(WiringMismatch):
+    """A class that is none of an installed library's."""
+
+
+_REFUSED: dict[int, type[WiringMismatch]] = {3: WiringMismatch, 4: UnknownClass}
+"""The helper's exit codes where it has no wiring."""
+
+
+def traced(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> Wiring:
+    """The wiring of the class of transformers that a config.json names, for a checkpoint with these logical tensors.
+
+    Raises:
+        UnknownClass: where the library isn't there, or doesn't have it.
+        WiringMismatch: where it can't be followed, or is something with other tensors.
+    """
     names = config.get("architectures")
-    if (
-        not (isinstance(names, list) and names and isinstance(names[0], str))
-        or find_spec("transformers") is None
-    ):
-        return None
+    if not (isinstance(names, list) and names and isinstance(names[0], str)):
+        raise UnknownClass("its config names no class")
+    if find_spec("transformers") is None:
+        raise UnknownClass("transformers, which may have its class, is not installed")
     shapes = {info.name: info.shape for info in tensors if info.is_floating}
     try:
-        return _asked(json.dumps([dict(config), shapes], sort_keys=True))
-    except (ValueError, RecursionError, OSError, subprocess.SubprocessError):
-        return None
+        found = _asked(json.dumps([dict(config), shapes], sort_keys=True))
+    except subprocess.TimeoutExpired as error:
+        raise WiringMismatch(f"{names[0]} of transformers takes too long to be followed") from error
+    except subprocess.CalledProcessError as error:
+        raise WiringMismatch(f"{names[0]} of transformers takes too much to be followed") from error
+    except (ValueError, RecursionError, OSError) as error:
+        raise WiringMismatch(f"its config can't be given to transformers ({type(error).__name__})") from error
+    if isinstance(found, WiringMismatch):
+        raise found
+    return found
 
 
 @lru_cache(maxsize=256)
-def _asked(question: str) -> Wiring | None:
-    """What the helper answers; ``None`` where it refuses.
+def _asked(question: str) -> Wiring | WiringMismatch:
+    """What the helper answers: a wiring, or why there is none.
 
     Raises:
         subprocess.SubprocessError: where it died or took too long, which another time it may not.
@@ -82,8 +98,9 @@ def _asked(question: str) -> Wiring | None:
         timeout=PATIENCE,
         env=os.environ | _OFFLINE,
     )
-    if answer.returncode == _REFUSED:
-        return None
+    if answer.returncode in _REFUSED:
+        why = " ".join(answer.stderr.decode(errors="replace").splitlines()[-1:])
+        return _REFUSED[answer.returncode](why)
     answer.check_returncode()
     return Wiring.from_json(answer.stdout.decode())
 
@@ -154,7 +171,7 @@ def _built(config: Mapping[str, Any], values: Values) -> nn.Module:
     kind, name = config.get("model_type"), config["architectures"][0]
     model = getattr(transformers, name, None)
     if not (isinstance(model, type) and issubclass(model, transformers.PreTrainedModel)):
-        raise WiringMismatch(f"{name} is no model of transformers")
+        raise UnknownClass(f"{name} is no model of the transformers that is installed")
     if (
         not isinstance(kind, str)
         or kind not in CONFIG_MAPPING
@@ -255,8 +272,8 @@ def _main() -> int:
     try:
         wiring = wiring_in_library({name: tuple(shape) for name, shape in shapes.items()}, config)
     except WiringMismatch as error:
-        print(error, file=sys.stderr)
-        return _REFUSED
+        print("", " ".join(str(error).split()), sep="\n", file=sys.stderr)
+        return next(code for code, kind in _REFUSED.items() if kind is type(error))
     sys.stdout.write(wiring.to_json())
     return 0
 

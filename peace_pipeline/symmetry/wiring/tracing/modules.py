@@ -102,8 +102,10 @@ def wiring_of(
     unseen = [name for name, used in order.items() if used == last]
     _fix_beside({size for name in unseen for size in views[name].info.shape}, traced)
     wiring = assemble(layers, logical_axes(views, traced.axes), order)
-    layers_unseen = [name for name in unseen if sum(size > 1 for size in views[name].info.shape) > 1]
-    return replace(wiring, assumes=(_unreached(layers_unseen),) if layers_unseen else ()), taken
+    maps = [name for name in unseen if sum(size > 1 for size in views[name].info.shape) > 1]
+    vectors = [name for name in unseen if name not in maps]
+    notes = (f"{_unreached(vectors)}: nothing of their size is claimed to move",) if vectors else ()
+    return replace(wiring, assumes=(_unreached(maps),) if maps else (), notes=notes), taken
 
 
 def _fix_beside(sizes: set[int], traced: Tracer) -> None:
@@ -116,7 +118,7 @@ def _fix_beside(sizes: set[int], traced: Tracer) -> None:
 
 
 def _unreached(names: Sequence[str]) -> str:
-    """The assumption that these parameters do nothing."""
+    """That these parameters do nothing, as far as is known."""
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return f"no input reaches {', '.join(names[:2])}{more}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -50,11 +51,33 @@ def tried(
 
 
 def _tried(wiring: Wiring, trial: _Trial) -> Wiring:
-    claims = [(group.name, action) for group in wiring.groups.values() for action in group.actions]
     if trial.holds(wiring):
         return wiring
-    found = _only(wiring, _holding(trial, wiring, claims))
-    return found if trial.holds(found) else _only(wiring, [])
+    found = _only(wiring, _holding(trial, wiring, _claims(wiring)))
+    return _noted(found if trial.holds(found) else _only(wiring, []), wiring)
+
+
+def _claims(wiring: Wiring) -> list[Claim]:
+    return [(group.name, action) for group in wiring.groups.values() for action in group.actions]
+
+
+def _noted(wiring: Wiring, before: Wiring) -> Wiring:
+    """The wiring with a note of the claims that another had ``before`` and it has not."""
+    kept, lost = set(_claims(wiring)), dict[str, Counter[str]]()
+    for claim in _claims(before):
+        if claim not in kept:
+            lost.setdefault(claim[1], Counter())[_anywhere(claim[0])] += 1
+    notes = (
+        f"“{action}” of {', '.join(f'{name} ({count})' for name, count in groups.items())} was tried and changed"
+        " what the module gives"
+        for action, groups in lost.items()
+    )
+    return replace(wiring, notes=tuple(dict.fromkeys([*wiring.notes, *notes])))
+
+
+def _anywhere(name: str) -> str:
+    """A group's name in any block."""
+    return re.sub(r"\d+", "#", name)
 
 
 def without(wiring: Wiring, before: Wiring, after: Wiring) -> Wiring:
@@ -62,17 +85,13 @@ def without(wiring: Wiring, before: Wiring, after: Wiring) -> Wiring:
     where it claims what the smaller one has not."""
 
     def anywhere(of: Wiring) -> set[Claim]:
-        return {
-            (re.sub(r"\d+", "#", group.name), each) for group in of.groups.values() for each in group.actions
-        }
+        return {(_anywhere(name), action) for name, action in _claims(of)}
 
     if anywhere(wiring) - anywhere(before):
         wiring = replace(wiring, assumes=tuple(dict.fromkeys([*wiring.assumes, UNTRIED])))
     lost = anywhere(before) - anywhere(after)
-    claims = [(group.name, each) for group in wiring.groups.values() for each in group.actions]
-    return _only(
-        wiring, [(name, each) for name, each in claims if (re.sub(r"\d+", "#", name), each) not in lost]
-    )
+    kept = [(name, action) for name, action in _claims(wiring) if (_anywhere(name), action) not in lost]
+    return _noted(_only(wiring, kept), wiring)
 
 
 class _Trial:

@@ -34,6 +34,8 @@ def test_what_a_module_refutes_is_dropped() -> None:
         name: group.actions for name, group in trace(module(), torch.zeros(1, 3)).groups.items()
     }
     assert not found.assumes
+    assert found.notes[1] == "“scale” of #.in (1), #.out (2) was tried and changed what the module gives"
+    assert Wiring.from_json(found.to_json()) == found
 
 
 def test_a_module_that_cannot_be_tried_is_assumed_to_hold() -> None:
@@ -62,6 +64,7 @@ def test_what_a_block_refutes_holds_in_none() -> None:
         PERMUTE,
         SCALE,
     )  # "2.out" has it, and is alike
+    assert without(more, more, less).notes != ()
 
 
 def test_smaller_configs_keep_kinds_of_blocks_and_tokens_apart() -> None:
