@@ -8,7 +8,8 @@ from itertools import accumulate
 
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.linking import Link
-from peace_pipeline.symmetry.wiring.symmetries import FLIP, GAIN, LINEAR, PERMUTE, SCALE, SHIFT, SIGN
+from peace_pipeline.symmetry.wiring.symmetries import FLIP, GAIN, LINEAR, PERMUTE, SCALE, SHIFT, SHUFFLE, SIGN
+from peace_pipeline.symmetry.wiring.tracing.experts import Experts, of_experts
 from peace_pipeline.symmetry.wiring.tracing.heads import Heads
 from peace_pipeline.symmetry.wiring.tracing.labels import ParameterAxis
 from peace_pipeline.symmetry.wiring.tracing.units import NOTHING, Order, Units, distinct, fixed, joined
@@ -39,7 +40,13 @@ class Use:
 
 def logical_axes(views: Views, axes: Axes) -> dict[str, list[ParameterAxis]]:
     """The axes of each logical tensor. What of a stored tensor is only a part of a logical one's axis is fixed."""
-    return {name: _axes_of(view, axes) for name, view in views.items()}
+    experts, found = Experts(), dict[str, list[ParameterAxis]]()
+    for name, view in views.items():
+        if several := of_experts(view):
+            found[name] = experts.axes(*several, axes[view.sources[0]])
+        else:
+            found[name] = _axes_of(view, axes)
+    return found
 
 
 def _axes_of(view: View, axes: Axes) -> list[ParameterAxis]:
@@ -60,7 +67,7 @@ def _axes_of(view: View, axes: Axes) -> list[ParameterAxis]:
 def cut_as_taken(views: Views, axes: Axes) -> None:
     """Cut the axes that are several layers' in one, before they are followed."""
     for view in views.values():
-        if isinstance(view, Taken) and len(view.sources) == 1:
+        if isinstance(view, Taken) and len(view.sources) == 1 and not of_experts(view):
             _part(_axes_of(view.of, axes)[0], view.rows)
 
 
@@ -301,6 +308,13 @@ class _TracedWiring(WiringBuilder):
             return self._names[leaf]
         if order.stays:
             group = self.group(name, size=leaf.size, kind=FIXED)
+        elif order.runs > 1:
+            along = self.group(f"{name}.experts", size=order.runs, kind=FIXED)
+            claims = _claimed(carrier) if carrier else ()
+            group = self._orders.get(order) or self.group(
+                name, SHUFFLE, *claims, size=order.runs, width=leaf.size // order.runs, along=along
+            )
+            self._orders[order] = group
         elif leaf is carrier:
             group = self._orders.get(order) or self.group(name, PERMUTE, *_claimed(leaf), size=leaf.size)
             self._orders[order] = group

@@ -47,6 +47,8 @@ _SPARE = 64
 _MODULES_FOR_EACH = 32
 _NUMBER = "__float__"
 """How transformers writes a number that JSON doesn't have: {"__float__": "Infinity"}."""
+_PLAIN = {"attn_implementation": "eager", "experts_implementation": "batched_mm"}
+"""How a module computes: in operations that are known, of which none depends on which experts are chosen."""
 _FOREIGN = ("auto_map", "quantization_config", "backbone", "backbone_config", "trust_remote_code")
 
 
@@ -186,13 +188,12 @@ def _of_settings(model: Any, settings: Any, values: Values) -> nn.Module:
     """The module of a class on the meta device, and the ``values`` of its constants."""
     _without_cache(settings)
     with torch.device("meta"), Reading(values), values:
-        return model._from_config(settings, attn_implementation="eager", dtype=torch.float32).eval()
+        return model._from_config(settings, **_PLAIN, dtype=torch.float32).eval()
 
 
 def _with_weights(module: Any) -> nn.Module:
     """The same module with random weights."""
-    settings = {"attn_implementation": "eager", "dtype": torch.float64}
-    return type(module)._from_config(module.config, **settings).double()
+    return type(module)._from_config(module.config, **_PLAIN, dtype=torch.float64).double()
 
 
 def _without_cache(settings: Any) -> None:
@@ -246,14 +247,18 @@ def _bounded(tensors: int) -> Iterator[None]:
 
 
 def _names_in_file(module: Any) -> dict[str, str]:
-    """The name that each tensor is saved by → its name in the module."""
+    """The name that each tensor is saved by → its name in the module. What is saved otherwise (experts apart) has its
+    name in the module."""
     from transformers.core_model_loading import revert_weight_conversion
 
     state = module.state_dict(keep_vars=True)
     own = {id(tensor): name for name, tensor in state.items()}
-    return {
-        name: own.get(id(tensor), name) for name, tensor in revert_weight_conversion(module, state).items()
+    saved = {
+        name: own[id(tensor)]
+        for name, tensor in revert_weight_conversion(module, state).items()
+        if id(tensor) in own
     }
+    return saved | {name: name for name in own.values() if name not in {*saved.values()}}
 
 
 def _bound_process() -> None:

@@ -15,6 +15,7 @@ from peace_pipeline.symmetry.wiring.tracing.labels import (
     Label,
     as_value,
     fix,
+    is_parameter,
     picked,
     plain,
     position,
@@ -209,8 +210,11 @@ def _moved(given: Arguments, shape: Sequence[int]) -> Label:
 
 @operation("index")
 def _indexed(given: Arguments, shape: Sequence[int]) -> Label:
-    """Some places along the first dimensions, or along others if they are given one after another."""
-    label = as_value(given["self"])
+    """Some places along the first dimensions, or along others if they are given one after another. The matrices of some
+    experts still are such as read and write."""
+    label: Label = given["self"]
+    is_of_experts = is_parameter(label) and len(label) > 2 and given["indices"][1:] in ([], [None])
+    label = label if is_of_experts else as_value(label)
     indices: list[Label | None] = given["indices"]
     at = [dim for dim, index in enumerate(indices) if index is not None]
     fix(tuple(label[dim] for dim in at))
@@ -227,7 +231,7 @@ def _indexed(given: Arguments, shape: Sequence[int]) -> Label:
 def cuts_units(given: Arguments) -> bool:
     """Whether places are looked up along a dimension that has units."""
     at = [dim for dim, index in enumerate(given["indices"]) if index is not None]
-    return any(factor.units for dim in at for factor in given["self"][dim])
+    return any(factor.units and not factor.axis for dim in at for factor in given["self"][dim])
 
 
 @operation("masked_scatter")

@@ -18,13 +18,15 @@ NOTHING: frozenset[str] = frozenset()
 class Order:
     """A set of places that a permutation rearranges, everywhere it appears; a union-find node. Where it was cut, its
     ``parts`` are rearranged each by itself. Where it was shaped into a ``grid`` (heads and their entries) the places
-    stay, but for what is done to the grid."""
+    stay, but for what is done to the grid. Where it is several ``runs`` of one length (experts), places stay within
+    their own."""
 
     size: int
     fixed: bool = False
     parts: list[Order] = field(default_factory=list)
     above: Order | None = None
     grid: tuple[Units, Units] | None = None
+    runs: int = 1
 
     @property
     def root(self) -> Order:
