@@ -141,6 +141,13 @@ SPELLINGS = (
         ),
         [(r"block_sparse_moe", "mlp")],
     ),
+    Spelling.of(
+        (
+            "model.layers.0.block_sparse_moe.gate.weight",
+            "model.layers.0.mlp.experts.gate_up_proj",
+        ),
+        [(r"block_sparse_moe", "mlp")],
+    ),
     Spelling.of(("token_embd.weight", "token_types.weight", "blk.0.attn_output_norm.weight"), _BERT),
     Spelling.of(("token_embd.weight", "position_embd.weight", "blk.0.attn_norm.bias"), _GPT2),
     Spelling.of(

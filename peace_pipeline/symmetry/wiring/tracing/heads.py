@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
-from peace_pipeline.symmetry.wiring.symmetries import FREE, LINEAR, MIX, PERMUTE, ROTATE, SHIFT
+from peace_pipeline.symmetry.wiring.symmetries import (
+    FREE,
+    LINEAR,
+    MIX,
+    PERMUTE,
+    ROTATE,
+    SHIFT,
+)
 from peace_pipeline.symmetry.wiring.tracing.units import Order, Units
 from peace_pipeline.symmetry.wiring.types import FIXED, Axis, Wiring
 
@@ -44,8 +51,9 @@ class Heads:
         heads = {slow for order in self._grids if (slow := _heads_of(order)) in self._grids}
         self._heads = {order: self._grids.pop(order) for order in heads}
         for order, parts in list(self._grids.items()):
-            for entry in parts[-1].leaves if len(parts[-1].leaves) > 1 else ():
-                entry.fix()
+            for entry in parts[-1].leaves:
+                if len(parts[-1].leaves) > 1 or entry.order.root.grid:
+                    entry.fix()
             if not 2 <= len(parts) <= 3 or any(len(part.leaves) > 1 for part in parts[:-1]):
                 _give_up([order])
                 del self._grids[order]
@@ -120,18 +128,19 @@ class Heads:
         mixed = self._may_mix(inner)
         turned = None if mixed else self._turned_with(inner)
         dual = inner.dual.root if mixed and inner.dual else turned
+        shape = {"size": order.size * bundle, "bundle": bundle, "width": inner.size, "along": heads}
+        if not (mixed or turned):
+            group = net.group(f"{name}.entries", **shape)
+            return Axis(group, charge=0, bundled=bundle > 1 and len(parts) == 2)
         if inner in self._entered:
             group, side = self._entered[inner]
         elif dual in self._entered:
             group, side = self._entered[dual][0], -self._entered[dual][1]
         else:
-            actions = (MIX, FREE if dual else SHIFT) if mixed else (ROTATE,) if turned else ()
-            shape = {"size": order.size * bundle, "bundle": bundle, "width": inner.size}
+            actions = (ROTATE,) if turned else (MIX, FREE if dual else SHIFT)
             rotary = 2 * inner.leaves[0].size if turned else 0
-            group = net.group(f"{name}.entries", *actions, along=heads, rotary=rotary, **shape)
+            group = net.group(f"{name}.entries", *actions, rotary=rotary, **shape)
             side = -1 if turned or (dual and inner.asks) else 1
-        if not (mixed or turned):
-            return Axis(group, charge=0, bundled=bundle > 1 and len(parts) == 2)
         self._entered[inner] = group, side
         return Axis(group, charge=charge * side, bundled=bundle > 1 and len(parts) == 2)
 
@@ -178,11 +187,13 @@ def _give_up(orders: Iterable[Order]) -> None:
 
 
 def _flat(order: Order) -> list[Units]:
-    """The parts of a grid, and of what in it is a grid itself."""
+    """The parts of a grid, and of what in it is a grid itself; but entries whose pairs stand beside one another are
+    one part, where each pair has its place (rotary positions)."""
     found: list[Units] = []
     for units in order.grid or ():
         inner = units.leaves[0].order.root
-        found += _flat(inner) if len(units.leaves) == 1 and inner.grid else [units]
+        are_pairs = bool(found) and inner.grid is not None and inner.grid[0].order.root.fixed
+        found += _flat(inner) if len(units.leaves) == 1 and inner.grid and not are_pairs else [units]
     return found
 
 

@@ -27,6 +27,7 @@ from torch.nn.modules.module import (
 from peace_pipeline.symmetry.wiring.tracing.examples import examples, not_given
 from peace_pipeline.symmetry.wiring.tracing.heads import as_seen
 from peace_pipeline.symmetry.wiring.tracing.modules import Example, Shapes, wiring_of
+from peace_pipeline.symmetry.wiring.tracing.routers import with_routers
 from peace_pipeline.symmetry.wiring.tracing.shrinking import smaller
 from peace_pipeline.symmetry.wiring.tracing.trying import LARGEST, UNTRIED, tried, without
 from peace_pipeline.symmetry.wiring.tracing.values import Reading, Values
@@ -139,7 +140,10 @@ def _tried(
         its, held = _smaller_tried(module)
     except Exception:
         return replace(as_seen(wiring), assumes=(*wiring.assumes, UNTRIED))
-    return without(replace(wiring, assumes=tuple(dict.fromkeys([*wiring.assumes, *held.assumes]))), its, held)
+    wiring = replace(
+        with_routers(wiring, config), assumes=tuple(dict.fromkeys([*wiring.assumes, *held.assumes]))
+    )
+    return without(wiring, its, held)
 
 
 def _smaller_tried(module: Any) -> tuple[Wiring, Wiring]:
@@ -154,7 +158,7 @@ def _smaller_tried(module: Any) -> tuple[Wiring, Wiring]:
         raise WiringMismatch("it is too large to be tried")
     names = _names_in_file(small)
     its, taken = wiring_of(small, examples(small), settings, None, names, values)
-    return its, tried(its, lambda: _with_weights(small), taken, settings, names)
+    return with_routers(its, settings), tried(its, lambda: _with_weights(small), taken, settings, names)
 
 
 def _size(module: nn.Module) -> int:

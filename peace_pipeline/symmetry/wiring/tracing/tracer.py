@@ -106,7 +106,7 @@ class Tracer(TorchDispatchMode):
         if base in CREATED:
             return [plain(tensor.shape, uniform=True) for tensor in made]
         labels = [self._label(tensor) for tensor in tensors]
-        if not any(_matters(label) for label in labels):
+        if base != "expand" and not any(_matters(label) for label in labels):
             return [plain(tensor.shape) for tensor in made]
         if base not in OPERATIONS:
             return None

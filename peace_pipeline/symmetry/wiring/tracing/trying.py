@@ -17,6 +17,7 @@ from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import Strength, Tensors, random_element
 from peace_pipeline.symmetry.wiring.tracing.heads import as_seen
 from peace_pipeline.symmetry.wiring.tracing.modules import Example, tensors_within
+from peace_pipeline.symmetry.wiring.tracing.routers import with_routers
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.logical import views_of
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
@@ -39,12 +40,12 @@ def tried(
     names: Mapping[str, str],
     seconds: float = 20.0,
 ) -> Wiring:
-    """The wiring without the claims that a module refutes which ``build`` gives in float64; ``names`` are those in the
-    file → those in the module. Where it can't be tried, in so many ``seconds`` of the processor's time, the wiring
-    says so.
+    """The wiring, with experts that are permuted, without the claims that a module refutes which ``build`` gives in
+    float64; ``names`` are those in the file → those in the module. Where it can't be tried, in so many ``seconds`` of
+    the processor's time, the wiring says so.
     """
     try:
-        return _tried(wiring, _Trial(build(), examples, config, names, seconds))
+        return _tried(with_routers(wiring, config), _Trial(build(), examples, config, names, seconds))
     except Exception as error:
         untried = f"the module does what it was seen to do ({type(error).__name__})"
         return replace(as_seen(wiring), assumes=(*wiring.assumes, untried))

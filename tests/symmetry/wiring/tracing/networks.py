@@ -18,6 +18,7 @@ from peace_pipeline.symmetry.wiring.symmetries import (
     ROTATE,
     SCALE,
     SHIFT,
+    SHUFFLE,
     SIGN,
 )
 from peace_pipeline.symmetry.wiring.types import Wiring
@@ -88,6 +89,12 @@ LIBRARY: dict[str, Specimen] = {
     "bloom": of_library(tokens, "BloomForCausalLM", TOKENS | {"hidden_size": 24, "n_layer": 2, "n_head": 4}),
     "stablelm": of_library(tokens, "StableLmForCausalLM", DECODER | {"num_key_value_heads": 2}),
     "glm": of_library(tokens, "GlmForCausalLM", DECODER | {"num_key_value_heads": 2, "head_dim": 8}),
+    "olmoe": of_library(tokens, "OlmoeForCausalLM", DECODER | {"num_experts": 3, "num_experts_per_tok": 2}),
+    "deepseek": of_library(tokens, "DeepseekV3ForCausalLM", DECODER | {
+        "q_lora_rank": 12, "kv_lora_rank": 10, "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 5,
+        "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 14, "first_k_dense_replace": 1,
+        "n_group": 2, "topk_group": 1, "num_key_value_heads": 4,
+    }),
     "phi": of_library(tokens, "PhiForCausalLM", DECODER | {
         "hidden_size": 32, "num_key_value_heads": 2, "partial_rotary_factor": 0.5,
     }),
@@ -110,6 +117,8 @@ CLAIMS = {
     "bloom": {PERMUTE, GAIN, SHIFT, MIX, FREE},
     "stablelm": {PERMUTE, SCALE, SIGN, GAIN, MIX},
     "glm": {PERMUTE, SCALE, SIGN, GAIN, MIX},
+    "olmoe": {PERMUTE, SCALE, SIGN, GAIN, MIX, SHUFFLE},
+    "deepseek": {PERMUTE, SCALE, SIGN, GAIN, SHUFFLE},
     "phi": {PERMUTE, GAIN, SHIFT, MIX, ROTATE},
 }
 
