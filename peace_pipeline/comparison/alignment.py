@@ -22,7 +22,9 @@ Layers = Callable[[int], Tensors]
 """Position of a layer → its folded tensors (``weight`` (out, in, *kernel), ``bias`` (out,)), without a batch."""
 
 WIDEST = 1024
-"""Columns that units are compared on: wider layers are projected to so many at random."""
+"""Columns that units are compared on: where there are more of both, layers are projected to so many at random."""
+_AT_ONCE = 4096
+"""Columns that are projected at once, so that the projection takes little memory."""
 
 _SMALLEST = 1e-6
 """Singular values of a product of factors, relative to the largest, below which they are taken to be this large."""
@@ -89,13 +91,18 @@ class RowPair:
     norms: float
 
     def projected(self) -> RowPair:
-        """The same in fewer columns, without those that the second network has not."""
+        """The same without the columns that the second network has not; where entries and columns are many, in fewer
+        columns."""
         a, columns = self.a * (self.b != 0).any(0), self.a.shape[1]
-        if columns <= WIDEST:
+        if min(len(a), columns) <= WIDEST:
             return replace(self, a=a)
         generator = torch.Generator().manual_seed(columns)
-        onto = torch.randn(columns, WIDEST, generator=generator, dtype=a.dtype) / WIDEST**0.5
-        return replace(self, a=a @ onto, b=self.b @ onto)
+        projected = [a.new_zeros(len(a), WIDEST), a.new_zeros(len(a), WIDEST)]
+        for one, other in zip(a.split(_AT_ONCE, 1), self.b.split(_AT_ONCE, 1), strict=True):
+            onto = torch.randn(one.shape[1], WIDEST, generator=generator, dtype=a.dtype) / WIDEST**0.5
+            projected[0] += one @ onto
+            projected[1] += other @ onto
+        return replace(self, a=projected[0], b=projected[1])
 
 
 def score(group: Group, pairs: list[RowPair]) -> torch.Tensor:

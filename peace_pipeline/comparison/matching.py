@@ -108,12 +108,18 @@ class _Matching:
 
     def _settle_along(self, name: str, *, is_last: bool = False) -> None:
         for order in self.wiring.orders(name):
-            if order not in self._settled:
+            if order not in self._settled and (is_last or self._can_be_told(order)):
                 self._settle(order)
         for part in self._parts(name):
             if part not in self._done and (is_last or self._is_ready(self.wiring.groups[part])):
                 self.scale(self.wiring.groups[part])
                 self._finish(self.wiring.groups[part])
+
+    def _can_be_told(self, order: str) -> bool:
+        """Whether anything that has the units of an order can be read."""
+        return any(
+            group.name in self._occurrences and self._is_ready(group) for group in self._members[order]
+        )
 
     def _settle(self, order: str) -> None:
         """Match the units of an order, and what is free beside their order in those groups that can be read."""

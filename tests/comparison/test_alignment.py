@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from peace_pipeline.comparison.alignment import assigned, mixings, procrustes, rotations
+from peace_pipeline.comparison.alignment import (
+    WIDEST,
+    RowPair,
+    assigned,
+    mixings,
+    procrustes,
+    rotations,
+)
 
 F64 = torch.float64
 
@@ -71,3 +79,13 @@ def test_units_of_zeros_are_left_as_they_are() -> None:
     a, b, *_ = mixings((written, read), (written, read))
     torch.testing.assert_close(a[1], torch.eye(4, dtype=F64))
     torch.testing.assert_close(a[0] @ written[0], b[0] @ written[0])
+
+
+@pytest.mark.parametrize(("entries", "columns"), [(3, 5 * WIDEST), (WIDEST + 1, WIDEST + 1)])
+def test_rows_keep_their_inner_products_where_they_are_projected(entries: int, columns: int) -> None:
+    torch.manual_seed(0)
+    rows = normal(entries, columns)
+    found = RowPair(rows, rows.flip(0), 1, False, 1.0, 1.0).projected()
+    assert found.a.shape[1] == (columns if entries <= WIDEST else WIDEST)
+    agreed, expected = (found.a[:50] @ found.b.mT) / columns, (rows[:50] @ rows.flip(0).mT) / columns
+    assert float((agreed - expected).abs().max()) < (1e-12 if entries <= WIDEST else 0.25)

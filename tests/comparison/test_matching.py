@@ -190,3 +190,30 @@ def test_experts_and_the_units_of_each_are_found() -> None:
         torch.testing.assert_close(back[name], tensor)
     found = match(wiring, layers(tensors, wiring), layers(acted, wiring))
     assert apart(found) < 1e-9
+
+
+def test_heads_are_matched_once_their_keys_can_be_read() -> None:
+    groups = [
+        Group("in", 5, "fixed"), Group("stream", 8, "permutable", ("permute",)),
+        Group("reduced", 8, "permutable", ("permute",)), Group("heads", 4, "permutable", ("permute",)),
+        Group("keys", 4, "permutable", ("mix",), width=2, along="heads"),
+        Group("values", 4, "permutable", ("mix",), width=2, along="heads"),
+    ]  # fmt: skip
+    axes = {
+        "words": (Axis("stream"), "in"), "query": (Axis("keys", charge=-1), "stream"),
+        "reduction": (Axis("reduced"), "stream"), "key": (Axis("keys"), "reduced"),
+        "value": (Axis("values"), "reduced"), "output": (Axis("stream"), "values"),
+    }  # fmt: skip
+    sizes = {"in": 5}
+    wired, tensors = [], {}
+    generator = torch.Generator().manual_seed(0)
+    for position, (name, (out, into)) in enumerate(axes.items()):
+        shape = (8, sizes.get(into, 8))
+        layer = Layer(name, "linear", shape, {"weight": f"{name}.weight"})
+        wired.append(WiredLayer(layer, out, Axis(into, dim=1, charge=-1)))
+        tensors[f"{position}.weight"] = torch.randn(1, *shape, generator=generator, dtype=torch.float64)
+    wiring = Wiring("traced", {group.name: group for group in groups}, tuple(wired))
+    element = element_of(wiring, 1)
+    found = match(wiring, layers(tensors, wiring), layers(act(wiring.folded, tensors, element), wiring))
+    assert apart(found) < 1e-9
+    assert torch.equal(found[0].permutations["heads"], element.permutations["heads"])
