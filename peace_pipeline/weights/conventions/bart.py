@@ -24,6 +24,7 @@ BART = declare(
                     "shared.weight",
                     "encoder.embed_positions.weight",
                     "decoder.embed_positions.weight",
+                    "encoder.layernorm_embedding.weight",
                     *_NAMES,
                 ),
                 _HEADS,
@@ -32,7 +33,18 @@ BART = declare(
         ),
     )
 )
-SINUSOIDAL = declare(Conventions(("marian", "pegasus", "m2m_100")))
+SINUSOIDAL = declare(
+    Conventions(
+        ("marian", "pegasus", "m2m_100"),
+        marks=(
+            Marks(
+                ("shared.weight", *_NAMES),
+                _HEADS,
+                language=("PegasusForConditionalGeneration", "model."),
+            ),
+        ),
+    )
+)
 OPT = declare(
     Conventions(
         ("opt",),

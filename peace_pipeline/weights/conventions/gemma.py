@@ -3,13 +3,17 @@
 import re
 
 from peace_pipeline.weights.conventions.facts import Conventions, Marks, declare
-from peace_pipeline.weights.conventions.llama import HEADS, KEYS, SIZES
+from peace_pipeline.weights.conventions.llama import HEADS, KEYS, NAMES, SIZES
 
 _NORMS = re.compile(
     r"(?:.*\.)?(?:(?:input|(?:pre|post)_(?:attention|feedforward))_layernorm|(?:[qk]_)?norm)\.weight"
 )
 
-_NAMES = ("layers.0.pre_feedforward_layernorm.weight", "layers.0.post_feedforward_layernorm.weight")
+_NAMES = (
+    *NAMES,
+    "layers.0.pre_feedforward_layernorm.weight",
+    "layers.0.post_feedforward_layernorm.weight",
+)
 
 GEMMA = declare(
     Conventions(

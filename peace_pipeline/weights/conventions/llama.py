@@ -12,6 +12,7 @@ SIZES = {
     "intermediate_size": ("layers.0.mlp.down_proj.weight", 1),
     "num_hidden_layers": ("layers.", 0),
 }
+NAMES = (_INPUT_NORM, _NORM, f"{_ATTENTION}.q_proj.weight", "layers.0.mlp.gate_proj.weight")
 _MODEL = "model."
 
 LLAMA = declare(
@@ -19,7 +20,7 @@ LLAMA = declare(
         ("llama", "mistral", "qwen2", "qwen3", "mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "phi3"),
         marks=(
             Marks(
-                (_INPUT_NORM, _NORM, f"{_ATTENTION}.q_proj.weight", "layers.0.mlp.gate_proj.weight"),
+                NAMES,
                 HEADS,
                 KEYS,
                 sizes=SIZES,

@@ -55,6 +55,21 @@ def test_heads_are_the_usual_ones_for_their_width(width: int, keys: int, heads: 
     )
 
 
+def test_of_two_families_the_one_whose_names_say_more() -> None:
+    norms = {f"model.layers.0.{at}_feedforward_layernorm.weight": (128,) for at in ("pre", "post")}
+    assert recognised(llama(128, **norms), {}).config["model_type"] == "gemma2"
+    both = {
+        f"model.{part}.layers.0.{at}.q_proj.weight": (128, 128)
+        for part, at in (("encoder", "self_attn"), ("decoder", "self_attn"), ("decoder", "encoder_attn"))
+    }
+    places = {f"model.{part}.embed_positions.weight": (20, 128) for part in ("encoder", "decoder")}
+    embedded = {"model.encoder.layernorm_embedding.weight": (128,)}
+    shared = {"model.shared.weight": (60, 128)}
+    assert recognised(infos(shared | both), {}).config["model_type"] == "marian"
+    assert recognised(infos(shared | both | places), {}).config["model_type"] == "marian"
+    assert recognised(infos(shared | both | places | embedded), {}).config["model_type"] == "bart"
+
+
 def test_heads_that_are_said_are_not_assumed() -> None:
     by_config = recognised(llama(128), {"num_attention_heads": 2})
     by_angles = recognised(llama(128, **{"model.layers.0.self_attn.rotary_emb.inv_freq": (32,)}), {})

@@ -54,8 +54,13 @@ def llama(net: WiringBuilder) -> None:
 
     Qwen3 and Gemma 3 also normalise queries and keys; Gemma 2 and 3 what a block adds to the stream. Mixtral (Jiang et
     al. 2024), the Qwens with experts and GPT-OSS choose among many layers of hidden units.
+
+    Raises:
+        WiringMismatch: where its norms subtract a mean, as their shifts say (StableLM): streams have no signs then.
     """
     at, stream, heads = decoder(net, "layers.0", SIGN, ORTHOGONAL)
+    if f"{at}norm" in net and "shift" in net.layers[f"{at}norm"].tensors:
+        raise WiringMismatch("its norms are no RMSNorms")
     embedded(net, at, stream, "embed_tokens")
     count, keys = net.number("num_attention_heads"), net.number("num_key_value_heads", "num_attention_heads")
     for layer in net.numbered(f"{at}layers."):

@@ -21,6 +21,7 @@ from peace_pipeline.symmetry.wiring.tracing.routers import with_routers
 from peace_pipeline.symmetry.wiring.types import Wiring
 from peace_pipeline.weights.logical import views_of
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
+from peace_pipeline.weights.views import Computed
 
 LARGEST = 20_000_000
 """Parameters, above which a module is not tried."""
@@ -127,14 +128,25 @@ class _Trial:
         if time.process_time() > self._deadline:
             raise TimeoutError
         views = {name: self._views[name] for layer in _layers(wiring) for name in layer}
-        tensors: Tensors = {
-            name: view.get(self._state[view.sources[0]])[None] for name, view in views.items()
+        computed = {
+            name: torch.rand(1, *view.info.shape)
+            for name, view in views.items()
+            if isinstance(view, Computed)
+        }
+        tensors: Tensors = computed | {
+            name: view.get(self._state[view.sources[0]])[None]
+            for name, view in views.items()
+            if name not in computed
         }
         element = random_element(
             wiring, 1, torch.Generator().manual_seed(seed), _EVERYTHING, dtype=torch.float64
         )
         new: dict[str, Tensor] = {}
         for name, tensor in act(wiring, tensors, element).items():
+            if name in computed and not tensor.equal(computed[name]):
+                return False  # of what it is computed from nothing moves
+            if name in computed:
+                continue
             source = views[name].sources[0]
             new[source] = views[name].put(new.get(source, self._state[source]), tensor[0])
         self._load(new)

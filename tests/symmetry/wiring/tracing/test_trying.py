@@ -84,3 +84,14 @@ def test_a_module_under_two_names_is_followed_and_left_as_it_was() -> None:
     wiring = trace(shared, inputs)
     assert {group.actions for group in wiring.groups.values()} == {(), (PERMUTE, SCALE)}
     assert shared(inputs).shape == (4, 2)
+
+
+def test_a_module_some_of_whose_weights_are_computed_is_tried() -> None:
+    def normed() -> nn.Sequential:
+        return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 8)), *module()[1:]).double()
+
+    inputs = torch.randn(4, 3).double()
+    wiring = trace(normed(), inputs)
+    found = tried(wiring, normed, [Example((inputs,))], {}, {name: name for name in normed().state_dict()})
+    assert found == wiring
+    assert [group.actions for group in found.groups.values() if group.actions] == [(PERMUTE, SCALE)]
