@@ -217,9 +217,9 @@ HEADS: dict[str, Specimen] = {
         (" untied", TransformersSpecimen(
             transcribed_sounds, "WhisperForConditionalGeneration", WHISPER | UNTIED)),
         ("", TransformersSpecimen(texts, "CLIPTextModel", TEXTS, (*STATES, "pooler_output"))),
-        ("", TransformersSpecimen(texts, "CLIPTextModelWithProjection", TEXTS, ("text_embeds",))),
+        ("", TransformersSpecimen(texts, "CLIPTextModelWithProjection", TEXTS, ("text_embeds", *STATES))),
         ("", TransformersSpecimen(images(12), "CLIPVisionModel", IMAGES, (*STATES, "pooler_output"))),
-        ("", TransformersSpecimen(images(12), "CLIPVisionModelWithProjection", IMAGES, ("image_embeds",))),
+        ("", TransformersSpecimen(images(12), "CLIPVisionModelWithProjection", IMAGES, ("image_embeds", *STATES))),
         ("", TransformersSpecimen(images(12), "CLIPForImageClassification", CLIP | LABELS)),
     ]
 }  # fmt: skip
