@@ -70,7 +70,8 @@ class _Examples:
         """Random tokens."""
         most = _of(self.config, "vocab_size")
         most = min(most, 60) if isinstance(most, int) else 60
-        return torch.randint(min(4, most - 1), most, (_BATCH, length), generator=self._generator)
+        words = torch.tensor([*({*range(min(4, most - 1), most)} - {*self._tokens()})] or [0])
+        return words[torch.randint(len(words), (_BATCH, length), generator=self._generator)]
 
     def _spoken(self) -> dict[str, Tensor]:
         """What a decoder has said."""

@@ -11,9 +11,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -28,7 +28,7 @@ from peace_pipeline.symmetry.wiring.tracing.examples import examples, not_given
 from peace_pipeline.symmetry.wiring.tracing.heads import as_seen
 from peace_pipeline.symmetry.wiring.tracing.modules import Example, Shapes, wiring_of
 from peace_pipeline.symmetry.wiring.tracing.routers import with_routers
-from peace_pipeline.symmetry.wiring.tracing.shrinking import smaller
+from peace_pipeline.symmetry.wiring.tracing.shrinking import narrower, smaller
 from peace_pipeline.symmetry.wiring.tracing.trying import LARGEST, UNTRIED, tried, without
 from peace_pipeline.symmetry.wiring.tracing.values import Reading, Values
 from peace_pipeline.symmetry.wiring.types import Wiring, WiringMismatch
@@ -131,7 +131,7 @@ def wiring_in_library(shapes: Shapes, config: Mapping[str, Any]) -> Wiring:
 def _tried(
     wiring: Wiring, module: Any, taken: Sequence[Example], config: Mapping[str, Any], names: Mapping[str, str]
 ) -> Wiring:
-    """The wiring without the claims that the module refutes, or one of the same class with fewer blocks."""
+    """The wiring without the claims that the module refutes, or a smaller one of the same class."""
     if not any(group.actions for group in wiring.groups.values()):
         return wiring
     if _size(module) <= LARGEST:
@@ -147,18 +147,23 @@ def _tried(
 
 
 def _smaller_tried(module: Any) -> tuple[Wiring, Wiring]:
-    """The wiring of a module of the same class with fewer blocks, before and after it was tried.
+    """The wiring of a module of the same class with fewer blocks, or narrower ones, before and after it was tried.
 
     Raises:
-        WiringMismatch: where it is still too large.
+        WiringMismatch: where none can be built that is small enough.
     """
-    settings, values = smaller(_own(json.loads(module.config.to_json_string(use_diff=False)))), Values()
-    small = _of_settings(type(module), type(module.config).from_dict(settings), values)
-    if _size(small) > LARGEST:
-        raise WiringMismatch("it is too large to be tried")
-    names = _names_in_file(small)
-    its, taken = wiring_of(small, examples(small), settings, None, names, values)
-    return with_routers(its, settings), tried(its, lambda: _with_weights(small), taken, settings, names)
+    settings = _own(json.loads(module.config.to_json_string(use_diff=False)))
+    for fewer in (smaller(settings), *narrower(settings)):
+        values = Values()
+        with suppress(Exception):
+            small = _of_settings(type(module), type(module.config).from_dict(fewer), values)
+            if _size(small) <= LARGEST:
+                names = _names_in_file(small)
+                its, taken = wiring_of(small, examples(small), fewer, None, names, values)
+                return with_routers(its, fewer), tried(
+                    its, partial(_with_weights, small), taken, fewer, names
+                )
+    raise WiringMismatch("none of its class is small enough to be tried")
 
 
 def _size(module: nn.Module) -> int:

@@ -26,7 +26,8 @@ from peace_pipeline.weights.views import Computed
 LARGEST = 20_000_000
 """Parameters, above which a module is not tried."""
 UNTRIED = "the module does what it was seen to do (it is too large to be tried)"
-_TOLERANCE, _ELEMENTS = 1e-6, 4
+_TOLERANCE, _ELEMENTS = 1e-5, 4
+"""Parts of some modules compute in float32, whatever their weights are."""
 _EVERYTHING = Strength(decades=0.5, signs=True, mix=True)
 
 Claim = tuple[str, str]

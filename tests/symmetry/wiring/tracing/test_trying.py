@@ -10,7 +10,7 @@ from torch import nn
 from peace_pipeline.symmetry.wiring.symmetries import PERMUTE, SCALE
 from peace_pipeline.symmetry.wiring.tracing import trace
 from peace_pipeline.symmetry.wiring.tracing.modules import Example
-from peace_pipeline.symmetry.wiring.tracing.shrinking import smaller
+from peace_pipeline.symmetry.wiring.tracing.shrinking import narrower, smaller
 from peace_pipeline.symmetry.wiring.tracing.trying import UNTRIED, tried, without
 from peace_pipeline.symmetry.wiring.types import Wiring
 
@@ -72,9 +72,29 @@ def test_smaller_configs_keep_kinds_of_blocks_and_tokens_apart() -> None:
     kinds = ["a", "b", "b", "b", "c"]
     settings = {"num_hidden_layers": 5, "layer_types": kinds, "vocab_size": 50_000, "text_config": inner}
     assert smaller(settings) == {
-        "num_hidden_layers": 2, "layer_types": ["a", "c"], "vocab_size": 1000,
+        "num_hidden_layers": 3, "layer_types": ["a", "b", "c"], "vocab_size": 1000,
         "text_config": {"bos_token_id": 999, "eos_token_id": [3, 998], "tie": True, "depth": 2},
     }  # fmt: skip
+    assert smaller({"n_layer": 32, "attn_layer_period": 4})["n_layer"] == 4
+    assert smaller({"n_layer": 32, "first_k_dense_replace": 3}) == {"n_layer": 2, "first_k_dense_replace": 1}
+
+
+def test_narrower_configs_keep_heads_where_there_are_several() -> None:
+    settings = {
+        "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
+        "hidden_sizes": [64, 128], "image_size": 224, "use": True, "intermediate_size": 11008,
+    }  # fmt: skip
+    found = list(narrower(settings))
+    assert found[0] == settings | {
+        "hidden_size": 2048, "num_attention_heads": 16, "num_key_value_heads": 4, "hidden_sizes": [32, 64],
+        "intermediate_size": 5504,
+    }  # fmt: skip
+    heads = [
+        (each["num_attention_heads"], each["num_key_value_heads"])
+        for each in found
+        if each["hidden_size"] == 256
+    ]
+    assert heads == [(8, 2), (2, 1), (32, 8)]
 
 
 def test_a_module_under_two_names_is_followed_and_left_as_it_was() -> None:
