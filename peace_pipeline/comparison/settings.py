@@ -18,9 +18,10 @@ _NO_MATTER = re.compile(
     | initializer_\w+ | init_\w+ | \w+_init(?:ializer)?(?:_\w+)? | use_cache | return_dict\w*
     | output_(?:attentions|hidden_states|scores|router_logits|loading_info)
     | gradient_checkpointing
-    | (?:bos|sep|cls|mask|unk|decoder_start|forced_\w+)_token_id | vocab_size | max_position_embeddings
-    | n_positions | n_ctx | id2label | label2id | num_labels | num_classes | problem_type | finetuning_task
-    | task_specific_params | tokenizer_class | torchscript | attn_implementation | pretrained_cfg | quantization_config
+    | (?:bos|sep|cls|mask|unk|decoder_start|forced_\w+)_token_id | vocab_size
+    | n_positions | n_ctx | id2label | label2id | num_labels | num_classes | num_features | problem_type
+    | finetuning_task | task_specific_params | tokenizer_class | torchscript | attn_implementation
+    | pretrained_cfg | quantization_config
     | hidden_size | intermediate_size | num_hidden_layers | pretraining_tp | head_dim | use_bfloat16 | license
     | language
     | do_sample | num_beams | num_return_sequences | (?:max|min)_length | top_[kp] | early_stopping | prefix
@@ -31,13 +32,23 @@ _NO_MATTER = re.compile(
     re.VERBOSE,
 )
 """Settings that no output depends on once the weights are there: for training, generating text and keeping books."""
+_OF_GGUF = re.compile(
+    r"general\.architecture|[\w-]+\.(?:rope|attention|ssm)\..*|[\w-]+\.(?:\w*scale|\w+_softcapping|expert_\w+)"
+)
+"""Metadata of a GGUF file that outputs depend on."""
 _OF_PLACES = re.compile(
     r".*(?:roberta|camembert|xlm|longformer|esm|luke|mpnet|data2vec|ibert|layoutlmv3|lilt|m2m_100|xglm|speech_to_text).*"
 )
 """Model types that count positions from the first word that is no padding."""
 _OF_ENDS = re.compile(r".*clip.*")
 """Model types that read a text where it ends."""
-_OF_ONE_CLASS = ("model_type", "architectures", "architecture")
+_KINDS = ("model_type", "architecture", "peft_type")
+"""What says of which class a network is: of transformers, timm or peft."""
+_CLASSES = ("architectures", "architecture")
+_ALIKE = (frozenset(("llama", "mistral")), frozenset(("roberta", "xlm-roberta", "camembert")))
+"""Model types that compute the same where all settings agree."""
+_SCALED_BY_LENGTH = ("dynamic", "longrope", "yarn")
+"""Kinds of rotary positions that depend on the greatest length that a model is made for."""
 _OF_SCALES = frozenset(("lora_alpha", "r", "alpha_pattern", "rank_pattern", "use_rslora", "lora_parameters"))
 _ENDS = ("pad_token_id", "eos_token_id")
 _HEADS = frozenset(("lm_head", "embed_out", "output", "decoder", "proj_out"))
@@ -52,15 +63,18 @@ def differences(a: OpenNetwork, b: OpenNetwork) -> list[str]:
     first, second = ({**adapter_config(each)} for each in (a, b))
     if first and second:
         found += [each for each in _differing(first, second) if each.split(" ")[0] not in _OF_SCALES]
+    found += _differing(_metadata(a), _metadata(b))
     return found + ([] if _is_tied_alike(a, b) else ["tie_word_embeddings"])
 
 
 def scale_differences(a: OpenNetwork, b: OpenNetwork) -> list[str]:
-    """Settings of the scales of adapters that differ."""
-    first, second = adapter_config(a), adapter_config(b)
-    if not (first and second):
-        return []
-    return [each for each in _differing(first, second) if each.split(" ")[0] in _OF_SCALES]
+    """Settings of the scales of adapters that differ, where the scales do."""
+    first, second = adapter_scales(a), adapter_scales(b)
+    pairs = ((scale, second.get(name)) for name, scale in first.items())
+    differing = {(x, y) for x, y in pairs if x is not None and y is not None and not _is_same(x, y)}
+    settings = _differing(adapter_config(a), adapter_config(b)) if differing else ()
+    found = [each for each in settings if each.split(" ")[0] in _OF_SCALES]
+    return found or [f"scale of adapters ({x:g}, {y:g})" for x, y in sorted(differing)]
 
 
 def adapter_config(network: OpenNetwork) -> dict[str, Any]:
@@ -100,6 +114,11 @@ def is_scale(name: str, network: OpenNetwork) -> bool:
     )
 
 
+def _metadata(network: OpenNetwork) -> dict[str, Any]:
+    """What a GGUF file says that outputs depend on."""
+    return {key: value for key, value in network.checkpoint.settings.items() if _OF_GGUF.fullmatch(key)}
+
+
 def _configured(config: Mapping[str, Any], base: str, rank: int) -> float | None:
     parameters = config.get("lora_parameters")
     if isinstance(parameters, Mapping) and _is_number(parameters.get("scale")):
@@ -121,30 +140,59 @@ def _is_number(value: object) -> TypeGuard[float]:
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config in which rotary positions are described in one way."""
     found = {**config}
-    rotary = found.pop("rope_parameters", None)
-    if isinstance(rotary, Mapping):
-        if "rope_theta" in rotary:
-            found.setdefault("rope_theta", rotary["rope_theta"])
-        if rotary.get("rope_type", "default") != "default":
-            found.setdefault("rope_scaling", {k: v for k, v in rotary.items() if k != "rope_theta"})
+    rotary = found.get("rope_parameters")
+    if isinstance(rotary, Mapping) and not any(isinstance(each, Mapping) for each in rotary.values()):
+        del found["rope_parameters"]
+        own = {key: rotary[key] for key in ("rope_theta", "partial_rotary_factor") if key in rotary}
+        found = own | found
+        found.setdefault("rope_scaling", {key: rotary[key] for key in rotary if key not in own})
+    scaling = found.get("rope_scaling")
+    if isinstance(scaling, Mapping):
+        scaling = {"rope_type": scaling.get("type"), **scaling}
+        is_default = scaling["rope_type"] in (None, "default")
+        found["rope_scaling"] = None if is_default else {k: v for k, v in scaling.items() if k != "type"}
     return found
 
 
-def _differing(a: Mapping[str, Any], b: Mapping[str, Any], place: str = "") -> Iterator[str]:
-    model_type = a.get("model_type")
-    is_one_class = model_type == b.get("model_type")
+def _differing(
+    a: Mapping[str, Any], b: Mapping[str, Any], place: str = "", *, is_one_class: bool = False
+) -> Iterator[str]:
+    """Settings that differ. One that only one config has is taken to be the other's default where both are of one
+    class, and is left out where they are not; ``is_one_class`` says so of what they are a part of."""
+    kinds = _kind(a), _kind(b)
+    if any(kinds):
+        is_one_class = kinds[0] == kinds[1] or any(kinds_alike.issuperset(kinds) for kinds_alike in _ALIKE)
     for key in dict.fromkeys([*a, *b]):
-        if _NO_MATTER.fullmatch(key) or (key in _OF_ONE_CLASS and not is_one_class):
+        if not _matters(key, a, b) or (key in _CLASSES and kinds[0] != kinds[1]):
             continue
-        if key in _ENDS and not (_heeds(a, key) or _heeds(b, key)):
+        if not (key in a and key in b) and not (is_one_class and key not in _CLASSES):
             continue
-        if not (key in a and key in b) and not (is_one_class and model_type and key not in _OF_ONE_CLASS):
+        if key == "model_type" and is_one_class:
             continue
-        first, second = (each[key] if key in each else _default(model_type, key) for each in (a, b))
+        first, second = (
+            each[key] if key in each else _default(kind, key)
+            for each, kind in zip((a, b), kinds, strict=True)
+        )
         if isinstance(first, Mapping) and isinstance(second, Mapping):
-            yield from _differing(first, second, f"{place}{key}.")
+            yield from _differing(first, second, f"{place}{key}.", is_one_class=is_one_class)
         elif not (_is_same(first, second) or (_is_nothing(first) and _is_nothing(second))):
             yield f"{place}{key} ({_short(first)}, {_short(second)})"
+
+
+def _kind(config: Mapping[str, Any]) -> str | None:
+    return next((str(config[key]) for key in _KINDS if config.get(key)), None)
+
+
+def _matters(key: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether outputs can depend on a setting."""
+    if key in _ENDS:
+        return _heeds(a, key) or _heeds(b, key)
+    if key == "max_position_embeddings":
+        scalings = [each.get("rope_scaling") for each in (a, b)]
+        return any(
+            isinstance(each, Mapping) and each.get("rope_type") in _SCALED_BY_LENGTH for each in scalings
+        )
+    return not _NO_MATTER.fullmatch(key)
 
 
 def _heeds(config: Mapping[str, Any], key: str) -> bool:

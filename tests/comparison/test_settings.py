@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from gguf import GGUFWriter
 from safetensors.torch import save_file
 
 from peace_pipeline.comparison.settings import adapter_scales, differences
@@ -92,6 +93,57 @@ def test_what_a_class_takes_by_default_is_no_difference(lake: Lake, tmp_path: Pa
         assert differences(a, b) == []
 
 
+LONG = {"model_type": "llama", "rope_scaling": {"type": "dynamic", "factor": 2.0}}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ({"model_type": "llama"}, {"model_type": "gemma"}, "model_type"),
+        ({"model_type": "llama"}, {"model_type": "mistral", "sliding_window": None}, ""),
+        ({"model_type": "llama"}, {"model_type": "mistral", "sliding_window": 4}, "sliding_window"),
+        ({"model_type": "llama"}, {"hidden_act": "silu"}, ""),
+        (
+            {"model_type": "llama", "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
+            {
+                "model_type": "llama",
+                "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5},
+            },
+            "partial_rotary_factor",
+        ),
+        (
+            {"model_type": "gemma3_text", "rope_parameters": {"full_attention": {"rope_theta": 1e4}}},
+            {"model_type": "gemma3_text", "rope_parameters": {"full_attention": {"rope_theta": 1e6}}},
+            "rope_parameters.full_attention.rope_theta",
+        ),
+        (LONG, {"model_type": "llama", "rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, ""),
+        (LONG | {"max_position_embeddings": 64}, LONG | {"max_position_embeddings": 128}, "max_position"),
+        (
+            {"model_type": "llama", "max_position_embeddings": 64},
+            {"model_type": "llama", "max_position_embeddings": 128},
+            "",
+        ),
+        (
+            {"architecture": "resnet18"},
+            {"architecture": "resnet18", "model_args": {"act": "silu"}},
+            "model_args",
+        ),
+        (
+            {"architecture": "resnet18", "model_args": {}},
+            {"architecture": "resnet18", "model_args": {"act": "silu"}},
+            "model_args.act",
+        ),
+    ],
+)
+def test_settings_of_one_class_and_of_others(
+    lake: Lake, tmp_path: Path, first: dict[str, Any], second: dict[str, Any], expected: str
+) -> None:
+    folders = [write_model(tmp_path / name, mlp(), each) for name, each in (("a", first), ("b", second))]
+    with open_network(lake, str(folders[0])) as a, open_network(lake, str(folders[1])) as b:
+        found = differences(a, b)
+    assert [each.startswith(expected) for each in found] == ([True] if expected else [])
+
+
 @pytest.mark.parametrize(
     ("config", "scale"),
     [
@@ -120,6 +172,9 @@ def test_adapters_are_compared_as_they_are_scaled(lake: Lake, tmp_path: Path) ->
         "derived",
         "weights identical, config differs: lora_alpha (4, 16)",
     )
+    stable = adapter(tmp_path / "stable", {"lora_alpha": 4, "use_rslora": True}, pair())
+    found = compare(lake, str(weak), str(stable))
+    assert (found["verdict"], found["reason"].split(": ")[1]) == ("derived", "scale of adapters (1, 2)")
     assert compare(lake, str(weak), str(same))["verdict"] == "equivalent"
     assert compare(lake, str(strong), str(same))["verdict"] == "derived"
     save_file(
@@ -161,3 +216,20 @@ def test_words_that_pad_or_end_matter_where_outputs_depend_on_them(
     folders = [write_model(tmp_path / str(value), mlp(), {**config, key: value}) for value in (1, 5)]
     with open_network(lake, str(folders[0])) as a, open_network(lake, str(folders[1])) as b:
         assert bool(differences(a, b)) is matters
+
+
+@pytest.mark.parametrize(("key", "matters"), [("rope.freq_base", True), ("context_length", False)])
+def test_metadata_of_gguf_files(lake: Lake, tmp_path: Path, key: str, matters: bool) -> None:
+    paths = [tmp_path / f"{value}.gguf" for value in (1000, 5000)]
+    for path, value in zip(paths, (1e3, 5e3), strict=True):
+        writer = GGUFWriter(path, "llama")
+        writer.add_float32(f"llama.{key}", value)
+        for name, tensor in mlp().items():
+            writer.add_tensor(name, tensor.numpy())
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    found = compare(lake, *map(str, paths))
+    assert found["verdict"] == ("derived" if matters else "identical")
+    assert (key in found["reason"]) is matters
