@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from peace_pipeline.symmetry.testing import TOLERANCE
+from peace_pipeline.symmetry.wiring.types import ONE_AFTER_THE_OTHER
 from tests.pipeline import Workplace, environment
 from tests.specimens import FAMILIES
 
@@ -253,8 +254,8 @@ def of(name: str, *flags: str) -> Callable[[Workplace], list[str]]:
         (of("cnn", "--mix"), "--mix applies to no group"),
         (of("bert", "--scale", "1"), "--scale applies to no group"),
         (independent, "not known"),
-        (assumed, "tells units apart: `--assume chain` takes it as given"),
-        (undecided, "no symmetry of this network is known: its config names no family"),
+        (assumed, "(groups, neighbours, positions): `--assume chain` takes it as given"),
+        (undecided, "no symmetry of this network is known: no config says what it is"),
         (existing, "exists"),
         (within, "lies within"),
         (quantised, "can't be changed"),
@@ -282,9 +283,7 @@ def test_an_assumption_may_be_taken_as_given(here: Workplace) -> None:
     assert change("cnn", here.root / "a", here.root / "b") < TOLERANCE[torch.float64]
     found = here.peace("compare", "unnamed.safetensors", "new.safetensors", "--json").json
     assert found["verdict"] == "equivalent"
-    assert found["assumes"] == [
-        "its layers are applied one after the other, and nothing between them tells units apart"
-    ]
+    assert found["assumes"] == [ONE_AFTER_THE_OTHER]
     assert "assuming that its layers are applied one after the other" in found["reason"]
     assert "assumes" not in here.peace("compare", "a", "b", "--json").json
 

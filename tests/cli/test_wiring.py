@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from peace_pipeline.symmetry.wiring.types import ONE_AFTER_THE_OTHER
 from tests.pipeline import Workplace, place
 from tests.specimens import FAMILIES
 
@@ -96,9 +97,7 @@ def test_wiring_tells_what_it_rests_on(here: Workplace) -> None:
     ours, unnamed = (here.peace("wiring", name, "--json").json for name in ("ours", "unnamed"))
     assert (ours["method"], ours["basis"], ours["assumes"]) == ("chain", "certain", [])
     assert (unnamed["method"], unnamed["basis"]) == ("chain", "assumed")
-    assert unnamed["assumes"] == [
-        "its layers are applied one after the other, and nothing between them tells units apart"
-    ]
+    assert unnamed["assumes"] == [ONE_AFTER_THE_OTHER]
     assert "chain, which is certain" in here.peace("wiring", "ours").out
     text = here.peace("wiring", "unnamed").out.replace("\n", " ")
     assert "assuming that its layers are applied one after the other" in text

@@ -214,11 +214,17 @@ def _between(
                 writer
             )  # what a bias would do, a norm that follows at once does
             norm, later = (vector.name, None) if is_next else (None, vector.name)
-        elif "shift" in vector.tensors and len(writer.shape) > 2:
+        elif "shift" in vector.tensors and (len(writer.shape) > 2 or _is_of_groups(vector)):
             return None  # a norm of groups of channels, or of single ones
         else:
             others.append(vector.name)
     return Coupling(writer.name, reader.name, norm, later, tuple(others))
+
+
+def _is_of_groups(layer: Layer) -> bool:
+    """Whether a norm is named as one of groups (``gn1``, ``group_norm``)."""
+    own = layer.name.rpartition(".")[2].lower()
+    return "group" in own or own.rstrip("0123456789") in ("gn", "gnorm")
 
 
 def _is_batch_norm(layer: Layer) -> bool:

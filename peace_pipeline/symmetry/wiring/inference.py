@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from peace_pipeline.symmetry.wiring.ambiguities import left_open
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.chains import chain, partial
+from peace_pipeline.symmetry.wiring.couplings import Couplings
 from peace_pipeline.symmetry.wiring.declared import is_declared
 from peace_pipeline.symmetry.wiring.families import Family, family_of
 from peace_pipeline.symmetry.wiring.families.lora import adapter_of, wire_pairs
@@ -48,7 +50,7 @@ def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> t
     adapter = adapter_of({layer.name for layer in layers})
     family = adapter or family_of(config)
     found = "its parameters are" if adapter else "its config names"
-    unfit = "its config names no family whose wiring is known"
+    unfit = "its config names no family whose wiring is known" if config else "no config says what it is"
     if family:
         try:
             return _by_family(family, layers, config), (
@@ -74,13 +76,16 @@ def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> t
         else:
             followed = f"{module} has the same tensors, and what it does with them was followed"
             return seen, "; ".join([unfit, followed, *seen.notes])
-    if family is None and (in_chain := chain(layers, config)):
-        return in_chain, (
-            f"{unfit}; its layers make one plain chain by names and shapes, and in no other way"
-        )
-    if family is None and not declared and (in_part := partial(layers, config)):
-        return in_part, f"{unfit}; of some layers names and shapes say which follow another"
-    return independent(layers), f"{unfit}; {unknown}"
+    if family is not None:
+        return independent(layers), f"{unfit}; {unknown}"
+    left = left_open(layers, Couplings(layer for layer in layers if layer.kind not in ("lora_a", "lora_b")))
+    but = f", but {left}" if left else ""
+    if in_chain := chain(layers, config):
+        only = "its layers make one plain chain by names and shapes, and in no other way"
+        return in_chain, f"{unfit}; {only}{but}"
+    if not declared and (in_part := partial(layers, config)):
+        return in_part, f"{unfit}; of some layers names and shapes say which follow another{but}"
+    return independent(layers), f"{unfit}; {unknown}{f': {left}' if left else ''}"
 
 
 def _is_of_code(config: dict[str, Any]) -> bool:

@@ -18,7 +18,10 @@ from peace_pipeline.weights.layers import Layer
 PERMUTABLE, FIXED, INDEPENDENT = "permutable", "fixed", "independent"
 CHAIN = "chain"
 
-ONE_AFTER_THE_OTHER = "its layers are applied one after the other, and nothing between them tells units apart"
+ONE_AFTER_THE_OTHER = (
+    "its layers are applied one after the other, only the next one reads their units, and nothing there tells units "
+    "apart by their place (groups, neighbours, positions)"
+)
 """What a chain assumes, where nothing but names and shapes says so."""
 
 EPSILON = 1e-5
