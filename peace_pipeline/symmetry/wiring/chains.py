@@ -43,7 +43,7 @@ def chain(layers: list[Layer], config: Mapping[str, Any], *, declared: bool = Fa
     """
     named = {layer.name: layer for layer in layers if layer.kind not in ("lora_a", "lora_b")}
     maps = [name for name, layer in named.items() if not layer.is_norm]
-    start = _common(maps)
+    start = ["", *wrappers(maps)][-1]
     if len(maps) < 2 or not _numbered_below([name[len(start) :] for name in maps]):
         return None
     parts = segments(named, len(start))
@@ -95,15 +95,17 @@ def segments(names: Iterable[str], start: int = 0) -> list[list[str]]:
     return [list(part) for _, part in groupby(ordered, key=lambda name: name[start:].split(".")[0])]
 
 
-def _common(names: Sequence[str]) -> str:
-    """What stands before all names (``model.``): modules that have but one."""
+def wrappers(names: Sequence[str]) -> list[str]:
+    """What stands before all names (``model.``, ``model.backbone.``): modules that have but one, outermost first."""
+    found: list[str] = []
     start = ""
     while len(firsts := {name[len(start) :].split(".")[0] for name in names}) == 1:
         following = f"{start}{firsts.pop()}."
         if not all(name.startswith(following) for name in names):
             break
         start = following
-    return start
+        found.append(start)
+    return found
 
 
 def _stem(component: str) -> str:

@@ -3,12 +3,13 @@ config, else a plain chain by names and shapes where the config names no class, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from peace_pipeline.symmetry.wiring.ambiguities import left_open
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
-from peace_pipeline.symmetry.wiring.chains import chain, partial
+from peace_pipeline.symmetry.wiring.chains import chain, partial, wrappers
 from peace_pipeline.symmetry.wiring.couplings import Couplings
 from peace_pipeline.symmetry.wiring.declared import is_declared
 from peace_pipeline.symmetry.wiring.families import Family, family_of
@@ -95,10 +96,42 @@ def _is_of_code(config: dict[str, Any]) -> bool:
 
 
 def _by_family(family: Family, layers: list[Layer], config: dict[str, Any]) -> Wiring:
+    """The wiring of a family's network, which may be a part of a module (``model.``, ``backbone.``) that has no other.
+
+    Raises:
+        WiringMismatch: where names or shapes don't fit.
+    """
+    try:
+        return _as_named(family, layers, config)
+    except WiringMismatch as mismatch:
+        for start in wrappers([layer.name for layer in layers]):
+            inner = {layer.name.removeprefix(start): layer for layer in layers}
+            bare = [replace(layer, name=name) for name, layer in inner.items()]
+            try:
+                return _renamed(_as_named(family, bare, config), inner)
+            except WiringMismatch:
+                continue
+        raise mismatch
+
+
+def _as_named(family: Family, layers: list[Layer], config: dict[str, Any]) -> Wiring:
     builder = WiringBuilder(layers, config)
     family.wire(builder)
     wire_pairs(builder)
     return builder.wiring("family", family.name)
+
+
+def _renamed(wiring: Wiring, layers: Mapping[str, Layer]) -> Wiring:
+    """The same wiring of layers that have other names."""
+
+    def other(layer: Layer | None) -> Layer | None:
+        return layer and layers[layer.name]
+
+    wired = (
+        replace(each, layer=layers[each.layer.name], norm=other(each.norm), before=other(each.before))
+        for each in wiring.layers
+    )
+    return replace(wiring, layers=tuple(wired))
 
 
 def independent(layers: list[Layer]) -> Wiring:

@@ -231,3 +231,18 @@ def test_the_time_to_wire_a_network_grows_as_its_layers() -> None:
         return process_time() - begun
 
     assert min(seconds(800) for _ in range(3)) < 30 * min(seconds(80) for _ in range(3))
+
+
+@pytest.mark.parametrize("start", ["model.", "net.backbone."])
+def test_a_family_within_a_module_that_has_no_other(start: str) -> None:
+    """Its layers keep their names in the file; what stands beside the wrapper is no family's."""
+    config, state = config_of("resnet"), module_of("resnet").state_dict()
+    wrapped = infos(**{start + name: tuple(value.shape) for name, value in state.items()})
+    plain = infer_wiring(infos_of(state), config)
+    found = infer_wiring(wrapped, config)
+    assert found.method == "family"
+    assert found.signature == plain.signature
+    assert [wired.layer.name for wired in found.layers] == [
+        start + wired.layer.name for wired in plain.layers
+    ]
+    assert infer_wiring([*wrapped, *infos(**{"loss.weight": (3, 5)})], config).method != "family"
