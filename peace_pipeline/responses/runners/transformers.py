@@ -22,7 +22,8 @@ from peace_pipeline.responses.runners.model import (
 )
 from peace_pipeline.responses.standard import NUMBERS, TOKENS
 from peace_pipeline.responses.tokenizing import in_words
-from peace_pipeline.weights.logical import spelled
+from peace_pipeline.weights.conventions import conventions_of
+from peace_pipeline.weights.logical import CONV1D, gains_less_one, spelled
 
 _IMAGE, _SOUND, _TEXT = 128, 8000, 32
 """Sizes of inputs where any would do: sides of images, samples, tokens."""
@@ -99,7 +100,7 @@ def _filled(kind: Any, config: Any, model: Model) -> nn.Module:
     module, told = kind.from_pretrained(
         None,
         config=config,
-        state_dict=state,
+        state_dict=_as_in_library(state, model.config),
         dtype=torch.float32,
         attn_implementation="eager",
         output_loading_info=True,
@@ -113,6 +114,21 @@ def _filled(kind: Any, config: Any, model: Model) -> nn.Module:
     if hasattr(module.config, "use_cache"):
         module.config.use_cache = False
     return module.eval()
+
+
+def _as_in_library(state: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:
+    """Tensors as the library has them: gains less one, matrices (in, out), gates and units of experts in one."""
+    conventions, gates = conventions_of(config), ".experts.gate_proj.weight"
+    if (less_one := conventions.gains_less_one) and gains_less_one(config) is None:
+        state = {name: value - 1 if less_one.fullmatch(name) else value for name, value in state.items()}
+    fused = (value.shape for name, value in state.items() if name.endswith("c_attn.weight"))
+    if conventions.conv1d and any(shape[0] > shape[-1] for shape in fused):
+        state = {name: value.mT if CONV1D.fullmatch(name) else value for name, value in state.items()}
+    for at in [name.removesuffix(gates) for name in state if name.endswith(gates)]:
+        both = [state.pop(f"{at}.experts.{role}_proj.weight") for role in ("gate", "up")]
+        state[f"{at}.experts.gate_up_proj"] = torch.cat(both, 1)
+        state[f"{at}.experts.down_proj"] = state.pop(f"{at}.experts.down_proj.weight")
+    return state
 
 
 def _input_spec(kind: Any, config: Any) -> InputSpec:

@@ -19,7 +19,18 @@ GEMMA = declare(
     Conventions(
         ("gemma", "gemma2", "gemma3_text"),
         gains_less_one=_NORMS,
-        marks=(Marks(_NAMES, HEADS, KEYS, {"model_type": "gemma2"}, SIZES, ("Gemma2ForCausalLM", "model.")),),
+        marks=(
+            Marks(_NAMES, HEADS, KEYS, {"model_type": "gemma2"}, SIZES, ("Gemma2ForCausalLM", "model.")),
+            Marks(
+                NAMES,
+                HEADS,
+                KEYS,
+                {"model_type": "gemma"},
+                SIZES,
+                ("GemmaForCausalLM", "model."),
+                {"embed_tokens.weight": (0, 256_000)},
+            ),
+        ),
     )
 )
 OF_IMAGES_AND_TEXTS = declare(Conventions(("gemma3",), gains_less_one=_NORMS))

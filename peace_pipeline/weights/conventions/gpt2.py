@@ -8,7 +8,20 @@ GPT2 = declare(
     Conventions(
         ("gpt2",),
         conv1d=True,
-        marks=(Marks(_NAMES, {"n_head": "h.0.attn.c_proj.weight"}, language=("GPT2LMHeadModel", "")),),
+        marks=(
+            Marks(
+                _NAMES,
+                {"n_head": "h.0.attn.c_proj.weight"},
+                sizes={
+                    "vocab_size": ("wte.weight", 0),
+                    "n_embd": ("wte.weight", 1),
+                    "n_positions": ("wpe.weight", 0),
+                    "n_inner": ("h.0.mlp.c_fc.weight", 0),
+                    "n_layer": ("h.", 0),
+                },
+                language=("GPT2LMHeadModel", ""),
+            ),
+        ),
     )
 )
 OTHERS = declare(Conventions(("openai-gpt", "imagegpt", "decision_transformer"), conv1d=True))

@@ -12,6 +12,10 @@ SIZES = {
     "intermediate_size": ("layers.0.mlp.down_proj.weight", 1),
     "num_hidden_layers": ("layers.", 0),
 }
+_BIAS, _QUERY_NORM = f"{_ATTENTION}.q_proj.bias", f"{_ATTENTION}.q_norm.weight"
+_EXPERTS = (
+    "layers.0.block_sparse_moe.experts.0.w2.weight|layers.0.mlp.experts.down_proj|blk.0.ffn_down_exps.weight"
+)
 NAMES = (_INPUT_NORM, _NORM, f"{_ATTENTION}.q_proj.weight", "layers.0.mlp.gate_proj.weight")
 _MODEL = "model."
 
@@ -27,6 +31,22 @@ LLAMA = declare(
                 language=("LlamaForCausalLM", _MODEL),
             ),
             Marks(
+                (*NAMES, _BIAS),
+                HEADS,
+                KEYS,
+                {"model_type": "qwen2"},
+                SIZES,
+                ("Qwen2ForCausalLM", _MODEL),
+            ),
+            Marks(
+                (*NAMES, _QUERY_NORM),
+                HEADS,
+                KEYS,
+                {"model_type": "qwen3"},
+                SIZES,
+                ("Qwen3ForCausalLM", _MODEL),
+            ),
+            Marks(
                 (_INPUT_NORM, _NORM, f"{_ATTENTION}.q.weight", "layers.0.mlp.up.weight"),
                 {"num_attention_heads": f"{_ATTENTION}.q.weight"},
                 ("num_key_value_heads", f"{_ATTENTION}.k.weight"),
@@ -39,6 +59,11 @@ LLAMA = declare(
                 HEADS,
                 KEYS,
                 {"model_type": "mixtral"},
+                SIZES
+                | {
+                    "num_local_experts": ("layers.0.mlp.gate.weight", 0),
+                    "intermediate_size": (_EXPERTS, -1),
+                },
                 language=("MixtralForCausalLM", _MODEL),
             ),
         ),

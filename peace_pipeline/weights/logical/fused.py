@@ -25,7 +25,7 @@ _HALVES = {"gate_up_proj": ("gate", "up"), "kv": ("k", "v"), "to_kv": ("k", "v")
 _ROLES = ("weight", "bias", "lora_B.weight")
 """Members of a module that hold its parts' rows: also what LoRA adds to them."""
 _MAX_HEADS = 1024
-_CONV1D = re.compile(r"(?:.*\.)?(?:c_attn|q_attn|c_proj|c_fc)\.weight")
+CONV1D = re.compile(r"(?:.*\.)?(?:c_attn|q_attn|c_proj|c_fc)\.weight")
 _GATES = {len(each.gates): each.gates for each in CONVENTIONS.values() if each.gates}
 """Gates of a cell in their order, by number."""
 _CELL = re.compile(r"((?:.*\.)?)hh((?:_l\d+)?(?:_reverse)?)\.weight")
@@ -40,7 +40,7 @@ def input_last(views: Views, config: Config) -> Views:
     result = dict(views)
     for name, view in views.items():
         shape = view.info.shape
-        if len(shape) == 2 and conv1d and _CONV1D.fullmatch(name):
+        if len(shape) == 2 and conv1d and CONV1D.fullmatch(name):
             result[name] = transposed(view)
         elif len(shape) > 2 and shape[0] != shape[1] and name.endswith(".weight"):
             bias = views.get(f"{name.removesuffix('weight')}bias")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,9 +40,14 @@ class OnePlus:
         return self.of.put(stored, new.double() - 1)
 
 
+def gains_less_one(config: Mapping[str, Any]) -> re.Pattern[str] | None:
+    """The names of norms that a checkpoint with this config.json stores less one (GGUF files store all whole)."""
+    return None if config.get("gains_less_one") is False else conventions_of(config).gains_less_one
+
+
 def whole_gains(views: Views, config: Mapping[str, Any]) -> Views:
     """Views in which norms give the factors that they multiply by."""
-    norms = conventions_of(config).gains_less_one
+    norms = gains_less_one(config)
     if norms is None:
         return views
     return {name: _one_plus(view) if norms.fullmatch(name) else view for name, view in views.items()}

@@ -21,6 +21,7 @@ _WIDTHS = {"inv_freq": 2, "self_attn.q_norm.weight": 1, "self_attn.query_layerno
 """End of a vector's name → entries of a head for each of its values."""
 _COUNTED = "relative_attention_bias.weight"
 """Has a value for each head."""
+_OF_GGUF_NUMBERS = {"num_experts_per_tok": "expert_used_count"}
 _OF_GGUF = {"rms_norm_eps": "attention.layer_norm_rms_epsilon", "rope_theta": "rope.freq_base"}
 
 
@@ -46,7 +47,12 @@ def recognised(
     shapes = {name: view.info.shape for name, view in views_of(tensors, said).items()}
     shapes |= {info.name: info.shape for info in tensors if info.name not in shapes}
     names = _Names(shapes)
-    found = max(_fitting(names), key=lambda found: len(found[1].names), default=None)
+    kind = (settings or {}).get("general.architecture")
+
+    def told(found: tuple[Conventions, Marks]) -> tuple[bool, int]:
+        return _is_said(found[1], kind), len(found[1].names) + len(found[1].exactly)
+
+    found = max(_fitting(names, kind), key=told, default=None)
     if found is None:
         return Recognised(said)
     conventions, marks = found
@@ -58,7 +64,9 @@ def recognised(
     if marks.language is not None and names.before(marks.names[0]).endswith(marks.language[1]):
         guess["architectures"] = [marks.language[0]]
     guess |= {key: size for key, (weight, axis) in marks.sizes.items() if (size := names.size(weight, axis))}
-    guess |= _settings(settings or {})
+    if settings:
+        guess |= _settings(settings)
+        guess["gains_less_one"] = False
     assumes = [f"it is a {guess['model_type']}, as its names and shapes say"]
     counted = _Heads(names, settings or {}, said)
     for key, count in counted.all(marks).items():
@@ -73,15 +81,24 @@ def _settings(said: Settings) -> dict[str, Any]:
     """What a GGUF file says beside numbers of heads."""
     kind = said.get("general.architecture")
     found = {key: said.get(f"{kind}.{name}") for key, name in _OF_GGUF.items()}
-    return {key: float(f"{value:.7g}") for key, value in found.items() if isinstance(value, float)}
+    counts = {key: number_in(said, f"{kind}.{name}") for key, name in _OF_GGUF_NUMBERS.items()}
+    return {key: float(f"{value:.7g}") for key, value in found.items() if isinstance(value, float)} | {
+        key: count for key, count in counts.items() if count
+    }
 
 
-def _fitting(names: _Names) -> Iterable[tuple[Conventions, Marks]]:
-    """Families and their marks that are all there."""
+def _fitting(names: _Names, kind: object) -> Iterable[tuple[Conventions, Marks]]:
+    """Families and their marks that are all there; the sizes of one that a GGUF file says it is may be any."""
     for conventions in {id(each): each for each in CONVENTIONS.values()}.values():
         for marks in conventions.marks:
-            if all(name in names for name in marks.names):
+            sizes = (names.size(weight, axis) == size for weight, (axis, size) in marks.exactly.items())
+            if all(name in names for name in marks.names) and (_is_said(marks, kind) or all(sizes)):
                 yield conventions, marks
+
+
+def _is_said(marks: Marks, kind: object) -> bool:
+    """Whether these are marks of a kind that a GGUF file says it is."""
+    return kind is not None and marks.config.get("model_type") == kind
 
 
 class _Names:
@@ -109,7 +126,7 @@ class _Names:
         if weight.endswith("."):
             numbered = re.compile(rf"(?:.*\.)?{re.escape(weight)}(\d+)\.")
             return len({found[1] for name in self.shapes if (found := numbered.match(name))})
-        shape = self.shape(weight)
+        shape = next((shape for each in weight.split("|") if (shape := self.shape(each))), ())
         return shape[axis] if axis < len(shape) else 0
 
     def shape(self, end: str) -> tuple[int, ...]:

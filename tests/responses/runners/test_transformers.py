@@ -91,6 +91,35 @@ def test_it_answers_as_the_library_s_own_loading_does(tmp_path: Path) -> None:
     assert found.labels == ("cat", "dog")
 
 
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("GPT2", {"n_embd": 16, "n_layer": 2, "n_head": 4, "vocab_size": 50, "n_positions": 40}),
+        ("Qwen2", {
+            **SMALL, "num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 50, "tie_word_embeddings": False,
+        }),
+        ("Mixtral", {
+            **SMALL, "num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 50, "num_local_experts": 3,
+            "tie_word_embeddings": False,
+        }),
+    ],
+)  # fmt: skip
+def test_without_a_config_it_answers_as_with_it(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
+    name = f"{kind}LMHeadModel" if kind == "GPT2" else f"{kind}ForCausalLM"
+    torch.manual_seed(0)
+    module = getattr(transformers, name)(getattr(transformers, f"{kind}Config")(**options))
+    module.save_pretrained(tmp_path / "with")
+    (tmp_path / "without").mkdir()
+    state = load_file(tmp_path / "with" / "model.safetensors")
+    matrices = (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")
+    turned = {name: x.mT.contiguous() if name.endswith(matrices) else x for name, x in state.items()}
+    save_file(turned, tmp_path / "without" / "model.safetensors")
+    own, other = asked(tmp_path / "with"), asked(tmp_path / "without")
+    assert isinstance(own, Response)
+    assert isinstance(other, Response)
+    assert np.allclose(own.outputs, other.outputs, atol=1e-5)
+
+
 def test_a_model_without_a_head_has_no_outputs_but_a_sketch(tmp_path: Path) -> None:
     torch.manual_seed(0)
     transformers.BertModel(transformers.BertConfig(**SMALL, vocab_size=60)).save_pretrained(tmp_path)

@@ -58,6 +58,14 @@ def test_heads_are_the_usual_ones_for_their_width(width: int, keys: int, heads: 
 def test_of_two_families_the_one_whose_names_say_more() -> None:
     norms = {f"model.layers.0.{at}_feedforward_layernorm.weight": (128,) for at in ("pre", "post")}
     assert recognised(llama(128, **norms), {}).config["model_type"] == "gemma2"
+    biased = {"model.layers.0.self_attn.q_proj.bias": (128,)}
+    normed = {"model.layers.0.self_attn.q_norm.weight": (32,)}
+    assert recognised(llama(128, **biased), {}).config["model_type"] == "qwen2"
+    assert recognised(llama(128, **normed), {}).config["model_type"] == "qwen3"
+    many = {"model.embed_tokens.weight": (256_000, 128)}
+    assert recognised(llama(128, **many), {}).config["model_type"] == "gemma"
+    said = recognised(llama(128), {}, {"general.architecture": "gemma"}).config
+    assert (said["model_type"], said["gains_less_one"]) == ("gemma", False)
     both = {
         f"model.{part}.layers.0.{at}.q_proj.weight": (128, 128)
         for part, at in (("encoder", "self_attn"), ("decoder", "self_attn"), ("decoder", "encoder_attn"))
