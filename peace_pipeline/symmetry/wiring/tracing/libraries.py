@@ -27,6 +27,7 @@ from torch.nn.modules.module import (
 from peace_pipeline.symmetry.wiring.tracing.examples import examples, not_given
 from peace_pipeline.symmetry.wiring.tracing.heads import as_seen
 from peace_pipeline.symmetry.wiring.tracing.modules import Example, Shapes, wiring_of
+from peace_pipeline.symmetry.wiring.tracing.naming import names_in_file
 from peace_pipeline.symmetry.wiring.tracing.routers import with_routers
 from peace_pipeline.symmetry.wiring.tracing.shrinking import narrower, smaller
 from peace_pipeline.symmetry.wiring.tracing.trying import LARGEST, UNTRIED, tried, without
@@ -118,7 +119,7 @@ def wiring_in_library(shapes: Shapes, config: Mapping[str, Any]) -> Wiring:
         values = Values()
         with _bounded(len(shapes)):
             module = _built(config, values)
-        names = _names_in_file(module)
+        names = names_in_file(module, config)
         wiring, taken = wiring_of(module, examples(module), config, shapes, names, values)
         wiring = replace(wiring, assumes=(*wiring.assumes, *not_given(module, taken)))
         return _tried(wiring, module, taken, config, names)
@@ -158,7 +159,7 @@ def _smaller_tried(module: Any) -> tuple[Wiring, Wiring]:
         with suppress(Exception):
             small = _of_settings(type(module), type(module.config).from_dict(fewer), values)
             if _size(small) <= LARGEST:
-                names = _names_in_file(small)
+                names = names_in_file(small, fewer)
                 its, taken = wiring_of(small, examples(small), fewer, None, names, values)
                 return with_routers(its, fewer), tried(
                     its, partial(_with_weights, small), taken, fewer, names
@@ -224,8 +225,15 @@ def _own(config: Any) -> Any:
     return {
         key: _own(value)
         for key, value in config.items()
-        if key not in _FOREIGN and not key.startswith("_") and "implementation" not in key
+        if (key not in _FOREIGN or _is_own_backbone(key, value))
+        and not key.startswith("_")
+        and "implementation" not in key
     }
+
+
+def _is_own_backbone(key: str, value: Any) -> bool:
+    """Whether a part of a config describes a backbone of the library's own, to be built without weights."""
+    return key == "backbone_config" and isinstance(value, dict) and "timm" not in str(value.get("model_type"))
 
 
 @contextmanager
@@ -253,21 +261,6 @@ def _bounded(tensors: int) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _names_in_file(module: Any) -> dict[str, str]:
-    """The name that each tensor is saved by → its name in the module. What is saved otherwise (experts apart) has its
-    name in the module."""
-    from transformers.core_model_loading import revert_weight_conversion
-
-    state = module.state_dict(keep_vars=True)
-    own = {id(tensor): name for name, tensor in state.items()}
-    saved = {
-        name: own[id(tensor)]
-        for name, tensor in revert_weight_conversion(module, state).items()
-        if id(tensor) in own
-    }
-    return saved | {name: name for name in own.values() if name not in {*saved.values()}}
 
 
 def _bound_process() -> None:

@@ -95,6 +95,7 @@ LIBRARY: dict[str, Specimen] = {
         "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 14, "first_k_dense_replace": 1,
         "n_group": 2, "topk_group": 1, "num_key_value_heads": 4,
     }),
+    "nomic_bert": of_library(typed_tokens, "NomicBertForMaskedLM", ENCODER),
     "phi": of_library(tokens, "PhiForCausalLM", DECODER | {
         "hidden_size": 32, "num_key_value_heads": 2, "partial_rotary_factor": 0.5,
     }),
@@ -119,6 +120,7 @@ CLAIMS = {
     "glm": {PERMUTE, SCALE, SIGN, GAIN, MIX},
     "olmoe": {PERMUTE, SCALE, SIGN, GAIN, MIX, SHUFFLE},
     "deepseek": {PERMUTE, SCALE, SIGN, GAIN, SHUFFLE},
+    "nomic_bert": {PERMUTE, SCALE, SIGN, GAIN, SHIFT, MIX, ROTATE},
     "phi": {PERMUTE, GAIN, SHIFT, MIX, ROTATE},
 }
 
