@@ -60,11 +60,11 @@ class OpenNetwork:
         known = recognised(checkpoint.tensors.values(), config, checkpoint.settings)
         try:
             found = logical(checkpoint, known.config)
-            wiring, reason = explained_wiring(found.tensors.values(), known.config)
+            wiring, reason = explained_wiring(found.tensors.values(), known.config, checkpoint.passages)
             if known.assumes and wiring.method != "family":
                 known = Recognised(config)
                 found = logical(checkpoint, config)
-                wiring, reason = explained_wiring(found.tensors.values(), config)
+                wiring, reason = explained_wiring(found.tensors.values(), config, checkpoint.passages)
         except WiringMismatch as error:
             raise UnreadableCheckpoint(str(error)) from error
         if known.assumes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os.path
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -28,7 +28,9 @@ from peace_pipeline.weights.tensors import (
     MAX_NAME,
     MAX_TENSORS,
     Described,
+    Flowing,
     InPieces,
+    Passage,
     Settings,
     TensorFile,
     TensorInfo,
@@ -40,7 +42,8 @@ from peace_pipeline.zoo import files
 class Checkpoint:
     """The tensors of a model, which may be spread over several ``files`` (shards), by their names.
 
-    ``settings`` is what they say of the network, where their format is one that does.
+    ``settings`` is what they say of the network, and ``passages`` how data flows in it, where their format is one that
+    says so.
 
     Raises:
         UnreadableCheckpoint: where two have one name, there are too many, or none is floating-point.
@@ -50,6 +53,8 @@ class Checkpoint:
         self.files = parts
         described = (part.settings for part in parts.values() if isinstance(part, Described))
         self.settings = next(described, {}) if settings is None else settings
+        flowing = (part.passages for part in parts.values() if isinstance(part, Flowing))
+        self.passages: Sequence[Passage] = next(flowing, ()) if len(parts) == 1 else ()
         self.tensors: dict[str, TensorInfo] = {}
         self._owner: dict[str, TensorFile] = {}
         for path, part in parts.items():

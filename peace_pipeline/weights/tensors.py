@@ -101,6 +101,34 @@ class Described(Protocol):
         """What it says."""
 
 
+@dataclass(frozen=True)
+class Passage:
+    """Units that go from one layer to another, by their names, and nowhere else; nothing on the way tells one from
+    another by its place. Where something does, or they come out of the network, ``reader`` is empty and ``end`` says
+    what it is.
+
+    ``activations`` act on them, in this order; ``norm`` is the BatchNorm that comes before these; ``is_pooled``:
+    channels are pooled over their places. Layers that are ``turned`` are transposed convolutions (in, out, *kernel).
+    """
+
+    writer: str
+    reader: str
+    activations: tuple[str, ...] = ()
+    norm: str | None = None
+    is_pooled: bool = False
+    turned: tuple[str, ...] = ()
+    end: str = ""
+
+
+@runtime_checkable
+class Flowing(Protocol):
+    """A weight file that holds what is computed with its weights."""
+
+    @property
+    def passages(self) -> Sequence[Passage]:
+        """What of the flow of data is certain."""
+
+
 @runtime_checkable
 class ByPosition(TensorFile, Protocol):
     """A weight file that keeps tensors as plain numbers, which can be overwritten where they lie."""

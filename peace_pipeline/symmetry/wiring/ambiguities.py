@@ -32,7 +32,7 @@ def left_open(layers: Iterable[Layer], couplings: Couplings) -> str:
         if layer.name not in couplings.of_reader and not is_table:
             readers.setdefault(layer.shape[1], []).append(layer.name)
     found = _several(writers, readers) + _recurrent(layers)
-    if not found and not couplings.of_writer:
+    if not found and not couplings.of_writer and writers:
         found = _one(writers, readers)
     more = [f"so it is of {len(found) - _MOST} more widths"] if len(found) > _MOST else []
     return "; ".join([*found[:_MOST], *more])
@@ -80,7 +80,7 @@ def _one(writers: _ByWidth, readers: _ByWidth) -> list[str]:
                 f"the {width} inputs of {_listed(names)} may be {width // size} times the {size} units of "
                 f"{_listed(writers[size], 'or')}, in which order is not known"
             )
-    return found or ["no layer reads as many units as another writes"]
+    return found or ["no layer is seen to read as many units as another writes"]
 
 
 def _listed(names: Sequence[str], last: str = "and") -> str:

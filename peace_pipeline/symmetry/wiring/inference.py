@@ -3,7 +3,7 @@ config, else a plain chain by names and shapes where the config names no class, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from peace_pipeline.symmetry.wiring.couplings import Couplings
 from peace_pipeline.symmetry.wiring.declared import is_declared
 from peace_pipeline.symmetry.wiring.families import Family, family_of
 from peace_pipeline.symmetry.wiring.families.lora import adapter_of, wire_pairs
+from peace_pipeline.symmetry.wiring.flows import confirmed, flow, parts
 from peace_pipeline.symmetry.wiring.tracing.libraries import UnknownClass, traced
 from peace_pipeline.symmetry.wiring.types import (
     FIXED,
@@ -26,7 +27,7 @@ from peace_pipeline.symmetry.wiring.types import (
     epsilon,
 )
 from peace_pipeline.weights.layers import Layer, layers_of
-from peace_pipeline.weights.tensors import TensorInfo
+from peace_pipeline.weights.tensors import Passage, TensorInfo
 
 
 def infer_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> Wiring:
@@ -38,8 +39,11 @@ def infer_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> Wirin
     return explained_wiring(tensors, config)[0]
 
 
-def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> tuple[Wiring, str]:
-    """The wiring of a checkpoint, and in words why it is this one.
+def explained_wiring(
+    tensors: Iterable[TensorInfo], config: dict[str, Any], passages: Sequence[Passage] = ()
+) -> tuple[Wiring, str]:
+    """The wiring of a checkpoint, and in words why it is this one; ``passages`` are what its file says of the flow of
+    data.
 
     Raises:
         WiringMismatch: where no tensor belongs to a layer.
@@ -62,6 +66,11 @@ def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> t
     declared = family is None and is_declared(tensors, config)
     if declared and (known := chain(layers, config, declared=True)):
         return known, "its config is that of a plain chain, and all names and shapes fit"
+    if family is None and passages and (in_flow := flow(layers, config, passages)):
+        return (
+            in_flow,
+            f"{unfit}; its file holds what is computed: each layer passes its units to the next alone",
+        )
     unknown = "how its layers are coupled is not known, so no symmetry is claimed"
     classes = config.get("architectures")
     if adapter is None and isinstance(classes, list) and classes:
@@ -82,10 +91,18 @@ def explained_wiring(tensors: Iterable[TensorInfo], config: dict[str, Any]) -> t
     left = left_open(layers, Couplings(layer for layer in layers if layer.kind not in ("lora_a", "lora_b")))
     but = f", but {left}" if left else ""
     if in_chain := chain(layers, config):
+        known = confirmed(in_chain, passages)
         only = "its layers make one plain chain by names and shapes, and in no other way"
-        return in_chain, f"{unfit}; {only}{but}"
+        return known, "; ".join([unfit, f"{only}{but}", *known.notes])
     if not declared and (in_part := partial(layers, config)):
-        return in_part, f"{unfit}; of some layers names and shapes say which follow another{but}"
+        known = confirmed(in_part, passages)
+        some = "of some layers names and shapes say which follow another"
+        return known, "; ".join([unfit, f"{some}{but}", *known.notes])
+    if in_flow := parts(layers, config, passages):
+        return (
+            in_flow,
+            f"{unfit}; its file holds what is computed: of some layers one other reads the units alone",
+        )
     return independent(layers), f"{unfit}; {unknown}{f': {left}' if left else ''}"
 
 

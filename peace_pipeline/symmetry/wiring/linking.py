@@ -65,7 +65,7 @@ def linked(
     }
     with_blocks = tuple(_with_blocks(layer, groups, may_flatten=family is None) for layer in wired)
     found = Wiring(method, groups, with_blocks, family, assumes)
-    return replace(found, groups={name: _allowed(found, group) for name, group in groups.items()})
+    return replace(found, groups={name: allowed(found, group) for name, group in groups.items()})
 
 
 def named(layers: Mapping[str, Layer], name: str) -> Layer:
@@ -157,7 +157,7 @@ def _with_blocks(wired: WiredLayer, groups: Mapping[str, Group], *, may_flatten:
     return replace(wired, out=fitted(wired.out, False), into=into)
 
 
-def _allowed(wiring: Wiring, group: Group) -> Group:
+def allowed(wiring: Wiring, group: Group) -> Group:
     """The group with the actions that its layers allow."""
     touching = wiring.touching(group.name)
     writers, readers = wiring.writers(group.name), wiring.readers(group.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -16,12 +16,13 @@ import torch
 
 from peace_pipeline.weights.errors import CorruptFile, ForbiddenPath, UnsupportedFormat
 from peace_pipeline.weights.extents import Place, contiguous
+from peace_pipeline.weights.formats.onnx_flow import passages
 from peace_pipeline.weights.formats.onnx_layers import Weight
 from peace_pipeline.weights.formats.onnx_layout import weights_of
 from peace_pipeline.weights.formats.onnx_model import Beside, ModelParser, StoredTensor
 from peace_pipeline.weights.formats.protobuf import varints
 from peace_pipeline.weights.local_blob import Blob, local_blob
-from peace_pipeline.weights.tensors import TensorInfo, dtype_name
+from peace_pipeline.weights.tensors import Passage, TensorInfo, dtype_name
 
 BLOCK = 4 << 20
 
@@ -33,13 +34,18 @@ class OnnxFile:
     def __init__(self, blob: Blob, beside: Beside, block: int = BLOCK) -> None:
         self.blob, self.beside, self._block = blob, beside, block
         self.graph = ModelParser(blob, beside).parse()
-        self.weights = weights_of(self.graph, blob.name)
+        self.weights, self._layers = weights_of(self.graph, blob.name)
 
     def inventory(self) -> Iterable[TensorInfo]:
         """See :class:`TensorFile`."""
         for name, weight in self.weights.items():
             stored = weight.stored.type.name if weight.scale else None
             yield TensorInfo(name, weight.shape, dtype_name(_dtype(weight)), stored, weight.eps)
+
+    @cached_property
+    def passages(self) -> list[Passage]:
+        """See :class:`Flowing`."""
+        return passages(self.graph, self.weights, self._layers)
 
     def read(self, name: str, rows: tuple[int, int] | None = None) -> torch.Tensor:
         """See :class:`TensorFile`."""

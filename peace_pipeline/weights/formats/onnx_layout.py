@@ -32,8 +32,10 @@ _INDICES = {"int32", "int64", "bool", "string"}
 """Types of shapes, axes, flags and labels."""
 
 
-def weights_of(graph: Graph, file: str, max_copied: int = MAX_COPIED) -> dict[str, Weight]:
-    """Name → weight, in the order in which the tensors stand in the file.
+def weights_of(
+    graph: Graph, file: str, max_copied: int = MAX_COPIED
+) -> tuple[dict[str, Weight], list[Layer]]:
+    """Name → weight, in the order in which the tensors stand in the file; and the nodes that read them.
 
     All tensors that are copies of others have at most ``max_copied`` values: a small file must not claim large
     networks.
@@ -47,7 +49,7 @@ def weights_of(graph: Graph, file: str, max_copied: int = MAX_COPIED) -> dict[st
     weights = constants.named()
     for name, weight in weights.items():
         _check(file, name, weight)
-    return weights
+    return weights, constants.layers
 
 
 def _check(file: str, name: str, weight: Weight) -> None:

@@ -40,7 +40,13 @@ Beside = Callable[[str], AbstractContextManager[Blob]]
 """Opens the file that has a relative path beside the model."""
 
 _MODEL = {7: ("graph", (LENGTH,))}
-_GRAPH = {1: ("node", (LENGTH,)), 5: ("initializer", (LENGTH,)), 15: ("sparse_initializer", (LENGTH,))}
+_GRAPH = {
+    1: ("node", (LENGTH,)),
+    5: ("initializer", (LENGTH,)),
+    12: ("output", (LENGTH,)),
+    15: ("sparse_initializer", (LENGTH,)),
+}
+_VALUE = {1: ("name", (LENGTH,))}
 _NODE = {
     1: ("input", (LENGTH,)),
     2: ("output", (LENGTH,)),
@@ -162,10 +168,12 @@ class Node:
 
 @dataclass(eq=False)
 class Graph:
-    """Nodes, and by name the constant tensors that they read: initialisers and values of ``Constant`` nodes."""
+    """Nodes, and by name the constant tensors that they read: initialisers and values of ``Constant`` nodes; the names
+    of what it gives."""
 
     nodes: list[Node] = field(default_factory=list)
     tensors: dict[str, StoredTensor] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
 
 
 class ModelParser:
@@ -207,6 +215,9 @@ class ModelParser:
                     graph.nodes.append(node)
             elif part.name == "initializer":
                 self._add(graph, *self._tensor(part))
+            elif part.name == "output":
+                fields = self.walker.fields(part.start, part.stop, _VALUE)
+                graph.outputs += [self.walker.text(name) for name in fields]
             else:
                 self._refuse("sparse tensors")
         return graph

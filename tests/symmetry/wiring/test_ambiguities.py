@@ -28,7 +28,7 @@ CASES = {
         {"left": (8, 6), "right": (8, 7), "out": (3, 16)},
         "the 16 inputs of out may be 2 times the 8 units of left or right, in which order is not known",
     ),
-    "alone": ({"a": (5, 7), "b": (3, 4)}, "no layer reads as many units as another writes"),
+    "alone": ({"a": (5, 7), "b": (3, 4)}, "no layer is seen to read as many units as another writes"),
     "known": ({"fc1": (16, 6), "fc2": (3, 16)}, ""),
 }
 

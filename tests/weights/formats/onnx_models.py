@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import torch
 from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 ROBUST = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -30,6 +33,15 @@ def model(nodes: list[Any], tensors: list[TensorProto], inputs: Any = (), output
 def save(path: Path, content: Any) -> Path:
     path.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
     return path
+
+
+def exported(module: nn.Module, *examples: torch.Tensor, path: Path, **options: Any) -> Path:
+    """What PyTorch's exporter makes of a module, saved."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module.eval(), examples, buffer, dynamo=False, opset_version=17, **options)
+    return save(path, buffer.getvalue())
 
 
 def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import struct
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,16 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from peace_pipeline.weights.checkpoint import open_checkpoint
-from tests.weights.formats.onnx_models import PRODUCTS, ROBUST, branch, initialiser, model, same, save
+from tests.weights.formats.onnx_models import (
+    PRODUCTS,
+    ROBUST,
+    branch,
+    exported,
+    initialiser,
+    model,
+    same,
+    save,
+)
 from tests.weights.reading import read_all
 
 FLOATING = {
@@ -31,14 +38,6 @@ FLOATING = {
 
 def output(content: Any, **inputs: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(ReferenceEvaluator(content).run(None, inputs)[0]))
-
-
-def exported(module: nn.Module, example: torch.Tensor, path: Path, **options: Any) -> Path:
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(module.eval(), (example,), buffer, dynamo=False, opset_version=17, **options)
-    return save(path, buffer.getvalue())
 
 
 class Sequences(nn.Module):
@@ -76,7 +75,7 @@ def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
 
 def test_pytorchs_exporter_leads_back_to_the_state_dictionary(tmp_path: Path) -> None:
     module = Sequences()
-    path = exported(module, torch.arange(8).view(2, 4), tmp_path / "m.onnx")
+    path = exported(module, torch.arange(8).view(2, 4), path=tmp_path / "m.onnx")
     state = state_of(module)
     state["head.1.weight"] = state["head.1.weight"].view(-1)
     assert same(read_all(path), state)
@@ -88,7 +87,7 @@ def test_a_norm_keeps_its_parameters_and_its_epsilon(tmp_path: Path) -> None:
     module = Images()
     nn.init.uniform_(module.bn.running_var)
     options = {"training": torch.onnx.TrainingMode.PRESERVE, "do_constant_folding": False}
-    path = exported(module, torch.ones(1, 3, 8, 8), tmp_path / "m.onnx", **options)
+    path = exported(module, torch.ones(1, 3, 8, 8), path=tmp_path / "m.onnx", **options)
     assert same(read_all(path), state_of(module))
     with open_checkpoint([path]) as checkpoint:
         eps = {name: info.eps for name, info in checkpoint.tensors.items() if info.eps is not None}
@@ -97,7 +96,7 @@ def test_a_norm_keeps_its_parameters_and_its_epsilon(tmp_path: Path) -> None:
 
 def test_what_the_exporter_folds_is_named_after_its_module(tmp_path: Path) -> None:
     module = Images()
-    path = exported(module, torch.ones(1, 3, 8, 8), tmp_path / "m.onnx")
+    path = exported(module, torch.ones(1, 3, 8, 8), path=tmp_path / "m.onnx")
     state = state_of(module)
     found = read_all(path)
     assert found.keys() == {name for name in state if not name.startswith("bn.")} | {"conv.bias"}

@@ -1,0 +1,173 @@
+"""Which layer's units another layer of an ONNX graph reads, and nothing else does."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from peace_pipeline.weights.formats.onnx_layers import Layer, Weight
+from peace_pipeline.weights.formats.onnx_model import Graph, Node, StoredTensor
+from peace_pipeline.weights.tensors import Passage
+
+_PRODUCTS, _CONVOLUTIONS, _TURNED = ("Gemm", "MatMul"), ("Conv", "ConvTranspose"), "ConvTranspose"
+_ACTIVATIONS = {
+    **{
+        op: op.lower()
+        for op in ("Relu", "Tanh", "Sigmoid", "Sin", "Softsign", "HardSigmoid", "Elu", "Selu", "Celu")
+    },
+    **{
+        op: op.lower()
+        for op in ("Gelu", "Mish", "Softmax", "HardSwish", "Softplus", "Erf", "Abs", "Exp", "Clip")
+    },
+    "LeakyRelu": "leaky_relu",
+}
+"""What acts on each value alone, and its name in config.json."""
+_SAME = ("Identity", "Dropout", "Cast")
+_POOLING = ("MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+"""Over the places of each channel alone."""
+_TELLING = {
+    "CumSum", "TopK", "Gather", "GatherElements", "GatherND", "LRN", "Slice", "Split", "Concat", "DepthToSpace",
+    "SpaceToDepth", "GroupNormalization",
+}  # fmt: skip
+"""What tells units apart by their place."""
+
+
+def passages(graph: Graph, weights: Mapping[str, Weight], layers: Sequence[Layer]) -> list[Passage]:
+    """The passages between layers whose parameters nothing else reads; none where the graph holds others."""
+    return [found for found in _Flow(graph, weights, layers).found() if found]
+
+
+@dataclass
+class _Way:
+    """What units have met behind their layer."""
+
+    activations: list[str] = field(default_factory=list)
+    norm: str | None = None
+    is_pooled: bool = False
+    is_flat: bool = False
+
+    @property
+    def is_at_start(self) -> bool:
+        return not (self.activations or self.norm or self.is_pooled or self.is_flat)
+
+
+class _Flow:
+    def __init__(self, graph: Graph, weights: Mapping[str, Weight], layers: Sequence[Layer]) -> None:
+        self._graph = graph
+        self._readers: dict[str, list[Node]] = defaultdict(list)
+        for node in graph.nodes:
+            for name in node.inputs if node.op != "Shape" else ():
+                self._readers[name].append(node)
+        self._places = Counter(map(_place, graph.tensors.values()))
+        self._constants = self._known()
+        names = {weight.stored: name for name, weight in weights.items() if name.endswith(".weight")}
+        self._names = {
+            layer.node: names[layer.weights["weight"].stored].removesuffix(".weight")
+            for layer in layers
+            if "weight" in layer.weights and layer.weights["weight"].stored in names
+        }
+        """Node → its layer."""
+        self._own = {
+            layer.node
+            for layer in layers
+            if all(
+                self._places[_place(weight.stored)] == len(self._readers[weight.stored.name]) == 1
+                for weight in layer.weights.values()
+            )
+        }
+        """Nodes that alone read their parameters."""
+        self._biases = {
+            layer.weights["bias"].stored.name: layer.node for layer in layers if "bias" in layer.weights
+        }
+
+    def found(self) -> Iterator[Passage | None]:
+        inner = (value for node in self._graph.nodes for value in node.attributes.values())
+        if any(isinstance(value, Graph) for value in inner):
+            return
+        for node in self._graph.nodes:
+            if node in self._names and self._is_map(node):
+                found = self._from(node)
+                yield found if node in self._own or (found and found.end) else None
+
+    def _known(self) -> set[str]:
+        """Names of constants, and of what is computed from constants alone."""
+        known = {"", *self._graph.tensors}
+        for node in self._graph.nodes:
+            if node.inputs and known.issuperset(node.inputs):
+                known.update(node.outputs)
+        return known
+
+    def _is_map(self, node: Node) -> bool:
+        """Whether a node maps the values of its first input by weights, and those of no other."""
+        if (
+            not node.inputs
+            or node.inputs[0] in self._constants
+            or not self._constants.issuperset(node.inputs[1:])
+        ):
+            return False
+        if node.op in _PRODUCTS:
+            return not node.attribute("transA", 0)
+        return node.op in _CONVOLUTIONS and node.attribute("group", 1) == 1
+
+    def _from(self, writer: Node) -> Passage | None:
+        """The passage that begins at a layer; none where its units branch, are mixed, or come out of the network."""
+        way, node = _Way(), writer
+        while node.outputs:
+            value, *others = node.outputs
+            if any(self._readers[other] or other in self._graph.outputs for other in others if other):
+                return None
+            if value in self._graph.outputs:
+                return Passage(self._names[writer], "", end="they come out of the network")
+            if telling := [node.op for node in self._readers[value] if node.op in _TELLING]:
+                return Passage(self._names[writer], "", end=f"{telling[0]} tells them apart by their place")
+            if len(self._readers[value]) != 1:
+                return None
+            [node] = self._readers[value]
+            if node.op == "Reshape" and writer.op in _PRODUCTS:
+                return Passage(self._names[writer], "", end="they are reshaped")
+            if node in self._names and self._is_map(node):
+                return self._passage(writer, way, node, value)
+            if not self._goes_on(writer, way, node):
+                return None
+        return None
+
+    def _passage(self, writer: Node, way: _Way, reader: Node, value: str) -> Passage | None:
+        if reader not in self._own:
+            return None
+        is_conv, reads_channels = writer.op in _CONVOLUTIONS, reader.op in _CONVOLUTIONS
+        if (
+            reader.inputs[0] != value
+            or is_conv != (reads_channels or way.is_flat)
+            or (reads_channels and way.is_flat)
+        ):
+            return None
+        turned = tuple(self._names[node] for node in (writer, reader) if node.op == _TURNED)
+        return Passage(
+            self._names[writer], self._names[reader], tuple(way.activations), way.norm, way.is_pooled, turned
+        )
+
+    def _goes_on(self, writer: Node, way: _Way, node: Node) -> bool:
+        """Whether a node leaves units what they are; ``way`` is told what it does."""
+        is_conv = writer.op in _CONVOLUTIONS
+        if node.op == "Add":
+            return way.is_at_start and any(self._biases.get(name) is writer for name in node.inputs)
+        if not self._constants.issuperset(node.inputs[1:]):
+            return False
+        if node.op in _ACTIVATIONS:
+            way.activations.append(_ACTIVATIONS[node.op])
+        elif node.op == "BatchNormalization":
+            if not way.is_at_start or writer.op == "MatMul" or node not in self._names.keys() & self._own:
+                return False
+            way.norm = self._names[node]
+        elif node.op in _POOLING and is_conv and not way.is_flat:
+            way.is_pooled = True
+        elif node.op == "Flatten" and is_conv and not way.is_flat and node.attribute("axis", 1) == 1:
+            way.is_flat = True
+        else:
+            return node.op in _SAME
+        return True
+
+
+def _place(tensor: StoredTensor) -> tuple[str | None, tuple[tuple[int, int], ...]]:
+    return tensor.location, tensor.spans

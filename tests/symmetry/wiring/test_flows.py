@@ -1,0 +1,150 @@
+"""Networks whose file holds what is computed with their weights: what is certain of them, and that it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
+
+from benchmarks.subjects import PLAIN
+from peace_pipeline.symmetry.opening import LocalModel, OpenNetwork
+from peace_pipeline.symmetry.transforming import strengths, transform
+from peace_pipeline.symmetry.wiring.inference import infer_wiring
+from peace_pipeline.symmetry.wiring.types import Wiring
+from peace_pipeline.weights.checkpoint import open_checkpoint
+from tests.networks import infos_of
+from tests.weights.formats.onnx_models import exported, initialiser, model, save
+
+CERTAIN = {
+    "relu_chain": 2, "numbered_layers": 2, "square_all_through": 2, "deep_linear": 2, "flattened": 3, "max_pooling": 2,
+    "convolutional_autoencoder": 3, "square_transposed": 2, "residual_mlp_flat_names": 1, "u_net_that_adds": 1,
+    "resnet_nine": 3, "variational_autoencoder": 1, "actor_critic": 4, "nerf_skip": 2,
+}  # fmt: skip
+"""Modules, and how many of their groups their graph shows to be passed on."""
+
+REFUTED = {
+    "positions_of_units": "Slice", "cumulative_units": "CumSum", "hidden_is_output": "come out",
+    "group_norm_between": "reshaped",
+}  # fmt: skip
+"""Modules whose units names and shapes would take for hidden ones, and what the graph shows."""
+
+UNSAID = """
+    repeated_layer shared_under_two_names deep_equilibrium highway halves_for_two_layers flattened_channels_last
+    average_and_maximum_joined grouped_transposed depthwise_multiplied
+"""
+"""Modules in which nothing passes from one layer to one other alone."""
+
+
+def graph_of(name: str, path: Path) -> tuple[Path, list[torch.Tensor]]:
+    """A plain module as an ONNX graph, and its inputs."""
+    subject = PLAIN[name]
+    module = subject.build()
+    inputs = [x.float() if x.is_floating_point() else x for x in subject.inputs(module)[0].values()]
+    return exported(module.float(), *inputs, path=path), inputs
+
+
+def opened(path: Path) -> OpenNetwork:
+    with open_checkpoint([path]) as checkpoint:
+        return OpenNetwork.of(checkpoint, {})
+
+
+def acting(wiring: Wiring) -> int:
+    return sum("permute" in group.actions for group in wiring.groups.values())
+
+
+def moved(path: Path, inputs: list[torch.Tensor]) -> float:
+    """How far all that is claimed moves the outputs, relative to their largest."""
+    new = path.with_name("new.onnx")
+    transform(
+        LocalModel(path, [path]), new, strengths((), everything=True, decades=None), lenient=True, seed=0
+    )
+    own, other = (ReferenceEvaluator(str(each)) for each in (path, new))
+    fed = dict(zip(own.input_names, (x.numpy() for x in inputs), strict=True))
+    pairs = zip(own.run(None, fed), other.run(None, fed), strict=True)
+    return max(float(np.abs(x - y).max() / np.abs(x).max()) for x, y in pairs)
+
+
+@pytest.mark.parametrize("name", CERTAIN)
+def test_what_a_graph_shows_is_certain_and_holds(name: str, tmp_path: Path) -> None:
+    path, inputs = graph_of(name, tmp_path / "model.onnx")
+    wiring = opened(path).wiring
+    assert wiring.basis == "certain"
+    assert acting(wiring) == CERTAIN[name]
+    assert moved(path, inputs) < 1e-4
+
+
+@pytest.mark.parametrize("name", REFUTED)
+def test_what_a_graph_refutes_is_not_claimed(name: str, tmp_path: Path) -> None:
+    path, _ = graph_of(name, tmp_path / "model.onnx")
+    found = opened(path)
+    assert acting(found.wiring) == 0
+    assert REFUTED[name] in found.reason
+
+
+@pytest.mark.parametrize("name", UNSAID.split())
+def test_of_what_a_graph_does_not_show_nothing_is_claimed(name: str, tmp_path: Path) -> None:
+    path, _ = graph_of(name, tmp_path / "model.onnx")
+    assert acting(opened(path).wiring) == 0
+
+
+def test_a_graph_says_what_a_config_would(tmp_path: Path) -> None:
+    path, _ = graph_of("numbered_layers", tmp_path / "a.onnx")
+    state = PLAIN["numbered_layers"].build().state_dict()
+    assert opened(path).wiring.groups.keys() == infer_wiring(infos_of(state), {}).groups.keys()
+    path, _ = graph_of("relu_chain", tmp_path / "b.onnx")
+    state = PLAIN["relu_chain"].build().state_dict()
+    assert opened(path).wiring == infer_wiring(infos_of(state), {"hidden_act": "relu"})
+
+
+def test_the_bias_of_a_transposed_convolution_goes_with_its_units(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ConvTranspose", ["x", "a.weight", "a.bias"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("ConvTranspose", ["r", "b.weight"], ["q"]),
+        helper.make_node("Add", ["q", "q"], ["y"]),
+    ]
+    shapes = {"a.weight": (3, 8, 2, 2), "a.bias": (8,), "b.weight": (8, 5, 2, 2)}
+    weights = [initialiser(name, torch.randn(shape)) for name, shape in shapes.items()]
+    path = save(tmp_path / "m.onnx", model(nodes, weights, inputs=["x"]))
+    assert opened(path).wiring.groups["a"].actions == ("permute", "scale")
+    assert moved(path, [torch.randn(2, 3, 4, 4)]) < 1e-4
+
+
+def test_units_that_are_pooled_have_no_signs(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "a.weight"], ["h"]),
+        helper.make_node("Tanh", ["h"], ["t"]),
+        helper.make_node("MaxPool", ["t"], ["p"], kernel_shape=[2, 2]),
+        helper.make_node("Conv", ["p", "b.weight"], ["y"]),
+    ]
+    weights = [
+        initialiser("a.weight", torch.randn(8, 3, 3, 3)),
+        initialiser("b.weight", torch.randn(5, 8, 3, 3)),
+    ]
+    path = save(tmp_path / "m.onnx", model(nodes, weights, inputs=["x"]))
+    assert opened(path).wiring.groups["a"].actions == ("permute",)
+
+
+@pytest.mark.parametrize("other", ["scales", "shift"])
+def test_what_else_reads_or_changes_units(other: str, tmp_path: Path) -> None:
+    """A constant that is added to units, or weights that another node reads."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["h"]),
+        helper.make_node("Add", ["h", "shift"], ["s"])
+        if other == "shift"
+        else helper.make_node("Mul", ["h", "h"], ["s"]),
+        helper.make_node("Relu", ["s"], ["r"]),
+        helper.make_node("Add", ["r", "shift"], ["q"]),
+        helper.make_node("MatMul", ["q", "b"], ["y"]),
+    ]
+    weights = [
+        initialiser(name, torch.randn(shape))
+        for name, shape in (("a", (6, 16)), ("b", (16, 3)), ("shift", (16,)))
+    ]
+    path = save(tmp_path / "m.onnx", model(nodes, weights, inputs=["x"]))
+    with open_checkpoint([path]) as checkpoint:
+        assert not [passage for passage in checkpoint.passages if passage.reader]
