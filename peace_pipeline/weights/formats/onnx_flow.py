@@ -61,25 +61,46 @@ class _Flow:
                 self._readers[name].append(node)
         self._places = Counter(map(_place, graph.tensors.values()))
         self._constants = self._known()
-        names = {weight.stored: name for name, weight in weights.items() if name.endswith(".weight")}
-        self._names = {
-            layer.node: names[layer.weights["weight"].stored].removesuffix(".weight")
+        names = {weight.stored: name for name, weight in weights.items()}
+        placed = {
+            layer.node: {role: names.get(weight.stored, "") for role, weight in layer.weights.items()}
             for layer in layers
-            if "weight" in layer.weights and layer.weights["weight"].stored in names
+        }
+        self._names = {
+            node: found["weight"].removesuffix(".weight")
+            for node, found in placed.items()
+            if found.get("weight")
         }
         """Node → its layer."""
-        self._own = {
-            layer.node
-            for layer in layers
-            if all(
-                self._places[_place(weight.stored)] == len(self._readers[weight.stored.name]) == 1
-                for weight in layer.weights.values()
-            )
-        }
-        """Nodes that alone read their parameters."""
+        self._own = {layer.node for layer in layers if self._is_own(layer, placed[layer.node])}
+        """Nodes that alone read their parameters, which are all of one layer."""
         self._biases = {
             layer.weights["bias"].stored.name: layer.node for layer in layers if "bias" in layer.weights
         }
+
+    def _is_own(self, layer: Layer, names: Mapping[str, str]) -> bool:
+        weights, place = layer.weights, names.get("weight", "").removesuffix(".weight")
+        if len(weights) > 1 and any(name != f"{place}.{role}" for role, name in names.items()):
+            return False
+        if sum(map(bool, layer.node.inputs[1:])) > len(weights):
+            return False
+        return all(
+            self._places[_place(weight.stored)] == len(self._uses(weight.stored.name)) == 1
+            for weight in weights.values()
+        )
+
+    def _uses(self, name: str) -> set[Node]:
+        """The nodes that read a constant, or what is computed from constants with it, beside something else."""
+        found: set[Node] = set()
+        waiting, seen = [name], {name}
+        while waiting:
+            for node in self._readers[waiting.pop()]:
+                if not self._constants.issuperset(node.outputs):
+                    found.add(node)
+                    continue
+                waiting += [output for output in node.outputs if output not in seen]
+                seen.update(node.outputs)
+        return found
 
     def found(self) -> Iterator[Passage | None]:
         inner = (value for node in self._graph.nodes for value in node.attributes.values())

@@ -129,22 +129,45 @@ def test_units_that_are_pooled_have_no_signs(tmp_path: Path) -> None:
     assert opened(path).wiring.groups["a"].actions == ("permute",)
 
 
-@pytest.mark.parametrize("other", ["scales", "shift"])
-def test_what_else_reads_or_changes_units(other: str, tmp_path: Path) -> None:
-    """A constant that is added to units, or weights that another node reads."""
-    nodes = [
-        helper.make_node("MatMul", ["x", "a"], ["h"]),
-        helper.make_node("Add", ["h", "shift"], ["s"])
-        if other == "shift"
-        else helper.make_node("Mul", ["h", "h"], ["s"]),
-        helper.make_node("Relu", ["s"], ["r"]),
-        helper.make_node("Add", ["r", "shift"], ["q"]),
-        helper.make_node("MatMul", ["q", "b"], ["y"]),
-    ]
-    weights = [
-        initialiser(name, torch.randn(shape))
-        for name, shape in (("a", (6, 16)), ("b", (16, 3)), ("shift", (16,)))
-    ]
-    path = save(tmp_path / "m.onnx", model(nodes, weights, inputs=["x"]))
+SHARED = {
+    "a constant is added to units": [("MatMul", "x a h"), ("Relu", "h r"), ("Add", "r shift q"), ("MatMul", "q b y")],
+    "units are multiplied by themselves": [("MatMul", "x a h"), ("Mul", "h h q"), ("MatMul", "q b y")],
+    "weights are read twice": [("MatMul", "x a h"), ("MatMul", "h b y"), ("MatMul", "x a z")],
+    "what is made of weights is read twice": [
+        ("Identity", "a c"), ("MatMul", "x c h"), ("MatMul", "h b y"), ("MatMul", "x c z"),
+    ],
+    "a bias of another name": [("Gemm", "x a.weight other.bias h"), ("Gemm", "h b y")],
+    "a bias that is spread": [("Gemm", "x a.weight row h"), ("Gemm", "h b y")],
+}  # fmt: skip
+"""Operators with their inputs and outputs."""
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_what_else_reads_or_changes_units(case: str, tmp_path: Path) -> None:
+    nodes = [helper.make_node(op, names.split()[:-1], names.split()[-1:]) for op, names in SHARED[case]]
+    shapes = {
+        "a": (6, 16),
+        "a.weight": (6, 16),
+        "b": (16, 3),
+        "shift": (16,),
+        "other.bias": (16,),
+        "row": (1, 16),
+    }
+    used = {name for node in nodes for name in node.input}
+    weights = [initialiser(name, torch.randn(shape)) for name, shape in shapes.items() if name in used]
+    outputs = [name for name in ("y", "z") if any(name in node.output for node in nodes)]
+    path = save(tmp_path / "m.onnx", model(nodes, weights, inputs=["x"], outputs=outputs))
     with open_checkpoint([path]) as checkpoint:
         assert not [passage for passage in checkpoint.passages if passage.reader]
+
+
+def test_weights_that_have_no_modules(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("MatMul", ["r", "b"], ["y"]),
+    ]
+    weights = [initialiser(name, torch.randn(8, 8)) for name in "ab"]
+    path = save(tmp_path / "m.onnx", model(nodes, weights, inputs=["x"]))
+    assert opened(path).wiring.groups["a"].actions == ("permute", "scale")
+    assert moved(path, [torch.randn(5, 8)]) < 1e-4
