@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from peace_pipeline.symmetry.wiring.tracing.modules import Example
 
 _LENGTH, _SHORT, _BATCH, _SAMPLES, _SIDE = 7, 5, 2, 16_000, 224
+_MOST_TILES, _MOST_PLACES, _LARGE_SIDE = 256, 10_000, 448
 _CONTENTS = (
     "input_ids",
     "pixel_values",
@@ -44,12 +45,11 @@ class _Examples:
             if not tokens:
                 yield Example(kwargs=inputs)
                 continue
-            width = _of(self.config, "hidden_size")
             yield WithPlaces(
                 kwargs=inputs,
                 token=tokens[0],
-                width=width if isinstance(width, int) else 1,
-                is_typed="mm_token_type_ids" in self.takes,
+                widths=tuple({1, *_every(self.config, "hidden_size")}),
+                kind=self._kind(tokens[0]) if "mm_token_type_ids" in self.takes else None,
             )
 
     def _inputs(self) -> Iterator[dict[str, Tensor]]:
@@ -74,8 +74,14 @@ class _Examples:
         return words[torch.randint(len(words), (_BATCH, length), generator=self._generator)]
 
     def _spoken(self) -> dict[str, Tensor]:
-        """What a decoder has said."""
-        return {"decoder_input_ids": self.ids(_SHORT)} if "decoder_input_ids" in self.takes else {}
+        """What a decoder has said, in words or in sounds of a voice."""
+        found = {"decoder_input_ids": self.ids(_SHORT)} if "decoder_input_ids" in self.takes else {}
+        bands, voice = (_of(self.config, name) for name in ("num_mel_bins", "speaker_embedding_dim"))
+        if "decoder_input_values" in self.takes and isinstance(bands, int):
+            found["decoder_input_values"] = self.normal(2 * _SHORT, bands)
+            if "speaker_embeddings" in self.takes and isinstance(voice, int):
+                found["speaker_embeddings"] = self.normal(voice)
+        return found
 
     def _texts(self) -> Iterator[dict[str, Tensor]]:
         text = {"input_ids": self.ids(_LENGTH)} | self._spoken()
@@ -122,8 +128,14 @@ class _Examples:
         channels = channels if isinstance(channels, int) else 3
         size = _of(self.config, "image_size") or _of(self.config, "input_size") or _SIDE
         height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
+        patch = _of(self.config, "patch_size")
+        if height > _LARGE_SIDE and isinstance(patch, int) and not self._has_places(height // patch):
+            height = width = 16 * patch
         if "image_grid_thw" in self.takes:
             yield from self._patches()
+            return
+        if "spatial_shapes" in self.takes:
+            yield from self._ragged(channels)
             return
         image = self.normal(channels, height, width)
         frames = _of(self.config, "num_frames")
@@ -134,8 +146,19 @@ class _Examples:
             yield {"pixel_values": image, "image_sizes": sizes}
             tiles = image[:, None].expand(-1, 2, -1, -1, -1)
             yield {"pixel_values": tiles, "image_sizes": sizes}
+        if "pixel_mask" in self.takes:
+            mask = torch.ones(_BATCH, height, width, dtype=torch.long)
+            yield {"pixel_values": image, "pixel_mask": mask}
         yield {"pixel_values": image}
         yield {"pixel_values": image[:, None]}
+
+    def _has_places(self, side: int) -> bool:
+        """Whether there is a position for each patch of an image with so many at a side, and perhaps for tokens."""
+        counts = {side**2 + more for more in range(3)}
+        return any(
+            "position" in name and counts & {*tensor.shape}
+            for name, tensor in self.module.state_dict().items()
+        )
 
     def _patches(self) -> Iterator[dict[str, Tensor]]:
         """Images that were cut into patches before."""
@@ -143,10 +166,20 @@ class _Examples:
         size = getattr(vision, "in_channels", 3)
         size = (size if isinstance(size, int) else 3) * getattr(vision, "temporal_patch_size", 1)
         size *= vision.patch_size**2
-        yield {
-            "pixel_values": self.normal(16, size).flatten(0, 1),
-            "image_grid_thw": torch.tensor([[1, 4, 4]] * _BATCH),
-        }
+        patches, grid = self.normal(16, size).flatten(0, 1), torch.tensor([[1, 4, 4]] * _BATCH)
+        yield {"pixel_values": patches, "image_grid_thw": grid}
+        if "pixel_values_videos" in self.takes:
+            yield {"pixel_values_videos": patches, "video_grid_thw": grid}
+
+    def _ragged(self, channels: int) -> Iterator[dict[str, Tensor]]:
+        """Images of several sizes, cut into patches before."""
+        patch, count = _of(self.config, "patch_size"), _of(self.config, "num_patches")
+        if isinstance(patch, int):
+            yield {
+                "pixel_values": self.normal(min(count or 16, 16), channels * patch**2),
+                "pixel_attention_mask": torch.ones(_BATCH, min(count or 16, 16), dtype=torch.long),
+                "spatial_shapes": torch.tensor([[2, 2]] * _BATCH),
+            }
 
     def _sounds(self) -> Iterator[dict[str, Tensor]]:
         bands = [_of(self.config, key) for key in ("num_mel_bins", "feature_size", "input_feat_per_channel")]
@@ -159,6 +192,12 @@ class _Examples:
         if "input_features" in self.takes:
             yield {"input_features": self.normal(bands[0], frames)}
             yield {"input_features": self.normal(frames, bands[0])}
+            side = _of(self.config, "spec_size")
+            if "is_longer" in self.takes and isinstance(side, int):
+                longer = torch.arange(_BATCH)[:, None] > 0
+                for channels in (1, 4):
+                    sound = self.normal(channels, side * side // bands[0], bands[0])
+                    yield {"input_features": sound, "is_longer": longer}
 
     def _vectors(self) -> Iterator[dict[str, Tensor]]:
         """Regions of images, as vectors."""
@@ -184,6 +223,10 @@ class _Examples:
         yield {}
         yield from ({"input_ids": _placed(self.ids(_LENGTH), token, 1)} for token in self._tokens())
 
+    def _kind(self, token: int) -> int:
+        """What a token stands for: an image, or a video."""
+        return 2 if token == getattr(self.config, "video_token_id", None) else 1
+
     def _tokens(self) -> Iterator[int]:
         """The tokens that may stand for an image or a sound."""
         found = (getattr(self.config, name, None) for name in _PLACES)
@@ -197,22 +240,30 @@ def _placed(ids: Tensor, token: int, count: int) -> Tensor:
 
 @dataclass(frozen=True)
 class WithPlaces(Example):
-    """A text with an image or a sound. Where too few tokens stand for it, the library's error says how many should."""
+    """A text with an image or a sound. Where too few tokens stand for it, or an image has too few tiles, the library's
+    error says how many it should be."""
 
     token: int = 0
-    width: int = 1
-    is_typed: bool = False
+    widths: tuple[int, ...] = (1,)
+    kind: int | None = None
 
     def instead(self, error: Exception) -> Sequence[Example]:
         """See :class:`Example`. The library counts places, or places times their width."""
+        tiles = re.search(r"split_sizes=\[(\d+)", str(error))
+        image = self.kwargs.get("pixel_values")
+        if tiles and image is not None and image.dim() == 4 and int(tiles[1]) <= _MOST_TILES:
+            tiled = image[:, None].expand(-1, int(tiles[1]), -1, -1, -1)
+            return [replace(self, kwargs={**self.kwargs, "pixel_values": tiled})]
         ids = self.kwargs["input_ids"]
         text = ids[ids != self.token].view(_BATCH, -1)
         numbers = {int(number) for number in re.findall(r"\d+", str(error)) if len(number) < 8}
-        counts = {n // each for n in numbers for each in (_BATCH, _BATCH * self.width) if n % each == 0}
+        counts = {
+            n // (_BATCH * width) for n in numbers for width in self.widths if n % (_BATCH * width) == 0
+        }
         found = []
-        for count in sorted(counts - {0, 1}):
+        for count in sorted(count for count in counts if 1 < count <= _MOST_PLACES):
             ids = _placed(text, self.token, count)
-            types = {"mm_token_type_ids": (ids == self.token).long()} if self.is_typed else {}
+            types = {"mm_token_type_ids": (ids == self.token).long() * self.kind} if self.kind else {}
             found.append(Example(kwargs={**self.kwargs, "input_ids": ids, **types}))
         return found
 
@@ -228,6 +279,15 @@ def not_given(module: nn.Module, taken: Sequence[Example]) -> tuple[str, ...]:
     given = {name for example in taken for name in example.kwargs}
     missing = [name for name in _CONTENTS if name in takes and name not in given]
     return (f"{', '.join(missing)} change nothing",) if missing else ()
+
+
+def _every(config: Any, name: str) -> Iterator[int]:
+    """A setting of a config and of all parts of it, where it is a whole number."""
+    if isinstance(own := getattr(config, name, None), int):
+        yield own
+    for part in getattr(config, "sub_configs", ()):
+        if (inner := getattr(config, part, None)) is not None:
+            yield from _every(inner, name)
 
 
 def _of(config: Any, name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -105,6 +105,8 @@ def wiring_of(
     maps = [name for name in unseen if sum(size > 1 for size in views[name].info.shape) > 1]
     vectors = [name for name in unseen if name not in maps]
     notes = (f"{_unreached(vectors)}: nothing of their size is claimed to move",) if vectors else ()
+    if not any(group.actions for group in wiring.groups.values()):
+        notes = (*notes, *_why_fixed(traced))
     return replace(wiring, assumes=(_unreached(maps),) if maps else (), notes=notes), taken
 
 
@@ -115,6 +117,14 @@ def _fix_beside(sizes: set[int], traced: Tracer) -> None:
     for leaf in distinct(every) if sizes else ():
         if leaf.size in sizes and not leaf.order.root.grid:
             leaf.fix()
+
+
+def _why_fixed(traced: Tracer) -> Iterator[str]:
+    """Which operations show that units have their places."""
+    every = distinct(axis.units for axes in traced.axes.values() for axis in axes if axis.units.size > 1)
+    shown = Counter(leaf.order.root.fixed_by for leaf in every)
+    if operations := [f"{name} ({count})" for name, count in shown.most_common(4) if name]:
+        yield f"units have their places, as these operations of PyTorch show: {', '.join(operations)}"
 
 
 def _unreached(names: Sequence[str]) -> str:

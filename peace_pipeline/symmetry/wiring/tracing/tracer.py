@@ -28,6 +28,7 @@ from peace_pipeline.symmetry.wiring.tracing.labels import (
 )
 from peace_pipeline.symmetry.wiring.tracing.registry import CREATED, OPERATIONS, Arguments
 from peace_pipeline.symmetry.wiring.tracing.shaping import STACKS_STAY, cuts_units
+from peace_pipeline.symmetry.wiring.tracing.units import FOLLOWED
 from peace_pipeline.symmetry.wiring.tracing.values import Values
 from peace_pipeline.symmetry.wiring.tracing.writing import Shown, overwritten, written_at
 from peace_pipeline.symmetry.wiring.types import WiringMismatch
@@ -62,6 +63,7 @@ class Tracer(TorchDispatchMode):
 
     def fix(self, output: Tensor) -> None:
         """The places of a result of the module have a meaning."""
+        FOLLOWED.set("")
         fix(self._label(output))
 
     def __torch_dispatch__(
@@ -80,6 +82,7 @@ class Tracer(TorchDispatchMode):
                 self.order.setdefault(name, len(self.order))
         results = self._values.run(func, args, kwargs)
         base = schema.name.removeprefix("aten::")
+        FOLLOWED.set(base)
         if schema.is_mutable and not base.startswith("native_"):
             self._change(base, given, tensors, results)
         else:
@@ -127,6 +130,8 @@ class Tracer(TorchDispatchMode):
         """An operation that writes into a tensor, and so into those of which it shows a part. Where others show the
         same memory, or it is a parameter's, all are fixed."""
         target = given.get("self")
+        if base in ("mul_", "div_") and target in self._names and not isinstance(given["other"], Tensor):
+            return  # a parameter that is rescaled stays what it is
         chain = self._shown_by(target) if isinstance(target, Tensor) else []
         known = {id(tensor) for tensor in chain}
         others = [

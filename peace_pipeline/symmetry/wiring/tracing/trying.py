@@ -23,7 +23,7 @@ from peace_pipeline.weights.logical import views_of
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 from peace_pipeline.weights.views import Computed
 
-LARGEST = 20_000_000
+LARGEST = 40_000_000
 """Parameters, above which a module is not tried."""
 UNTRIED = "the module does what it was seen to do (it is too large to be tried)"
 _TOLERANCE, _ELEMENTS = 1e-5, 4
@@ -84,17 +84,23 @@ def _anywhere(name: str) -> str:
 
 
 def without(wiring: Wiring, before: Wiring, after: Wiring) -> Wiring:
-    """A wiring without the claims that a smaller network's has only ``before`` it was tried, in any block; it says so
-    where it claims what the smaller one has not."""
+    """A wiring without the claims that a smaller network's has only ``before`` it was tried, in any block, and without
+    those that must be tried and the smaller one has not. It says so where it claims others that the smaller has not."""
 
     def anywhere(of: Wiring) -> set[Claim]:
         return {(_anywhere(name), action) for name, action in _claims(of)}
 
-    if anywhere(wiring) - anywhere(before):
+    untried = anywhere(wiring) - anywhere(before)
+    seen = anywhere(as_seen(wiring))
+    if untried & seen:
         wiring = replace(wiring, assumes=tuple(dict.fromkeys([*wiring.assumes, UNTRIED])))
-    lost = anywhere(before) - anywhere(after)
-    kept = [(name, action) for name, action in _claims(wiring) if (_anywhere(name), action) not in lost]
-    return _noted(_only(wiring, kept), wiring)
+    wiring = _except(wiring, untried - seen)
+    return _noted(_except(wiring, anywhere(before) - anywhere(after)), wiring)
+
+
+def _except(wiring: Wiring, claims: set[Claim]) -> Wiring:
+    """A wiring without some claims, in any block."""
+    return _only(wiring, [each for each in _claims(wiring) if (_anywhere(each[0]), each[1]) not in claims])
 
 
 class _Trial:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
@@ -14,15 +15,19 @@ EVERYTHING = LINEAR_MAPS | {FLIP, SHIFT}
 NOTHING: frozenset[str] = frozenset()
 
 
+FOLLOWED: ContextVar[str] = ContextVar("the operation that is followed", default="")
+
+
 @dataclass(eq=False)
 class Order:
     """A set of places that a permutation rearranges, everywhere it appears; a union-find node. Where it was cut, its
     ``parts`` are rearranged each by itself. Where it was shaped into a ``grid`` (heads and their entries) the places
     stay, but for what is done to the grid. Where it is several ``runs`` of one length (experts), places stay within
-    their own."""
+    their own. ``fixed_by`` is the operation that showed that places have a meaning."""
 
     size: int
     fixed: bool = False
+    fixed_by: str = ""
     parts: list[Order] = field(default_factory=list)
     above: Order | None = None
     grid: tuple[Units, Units] | None = None
@@ -50,6 +55,7 @@ class Order:
     def fix(self) -> None:
         """Every place has a meaning."""
         self.root.fixed = True
+        self.root.fixed_by = self.root.fixed_by or FOLLOWED.get()
         for units in self.root.grid or ():
             units.fix()
 
@@ -200,6 +206,7 @@ def merge_orders(one: Order, other: Order) -> None:
     grids = [order.grid for order in (one, other) if order.grid]
     is_fixed = one.fixed or other.fixed or len({slow.size for slow, _ in grids}) > 1
     other.above = one
+    one.fixed_by = one.fixed_by or other.fixed_by
     one.grid = next(iter(grids), None)
     if is_fixed:
         one.fix()
