@@ -6,7 +6,7 @@ where the second network's values are shuffled within each layer and matched lik
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
@@ -16,7 +16,7 @@ from peace_pipeline.comparison.alignment import Aligned, Layers
 from peace_pipeline.comparison.evidence import ROUNDINGS, distance, dot
 from peace_pipeline.comparison.matching import like, match
 from peace_pipeline.comparison.names import Places
-from peace_pipeline.comparison.pairing import Counterparts, counterparts
+from peace_pipeline.comparison.pairing import NAMES, NORMS, VALUES, Counterparts, counterparts
 from peace_pipeline.comparison.settings import adapter_scales, is_scale
 from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.symmetry.form.folding import folded_layer
@@ -159,22 +159,35 @@ def measure(
     """Two networks in one form, and how near they are to each other there.
 
     What chance gives is only measured where they are not equal up to symmetry. Where they are not near by names or
-    order, their values are asked which layers stand for each other.
+    order, they are compared as they stand, and their values and norms are asked which layers stand for each other.
     """
-    parts = counterparts(a, b, thresholds.derived)
-    found = _measured(a, b, parts, thresholds, seed)
-    if found[0].is_equal or found[0].similarity >= _NEAR:
-        return found
-    others = counterparts(a, b, thresholds.derived, by_values=True)
-    if others is None or (parts is not None and others.names == parts.names):
-        return found
-    again = _measured(a, b, others, thresholds, seed)
-    return max(found, again, key=lambda each: each[0].similarity)
+    best: tuple[Measured, Form | None] | None = None
+    tried: list[Mapping[str, str]] = []
+    for by in (NAMES, VALUES, NORMS):
+        parts = counterparts(a, b, thresholds.derived, by)
+        names = parts.names if parts else {}
+        if best and names in [{}, *tried]:
+            continue
+        tried.append(names)
+        for is_matched in (True, False) if parts else (True,):
+            found = _measured(a, b, parts, thresholds, seed, is_matched=is_matched)
+            best = max(best or found, found, key=lambda each: each[0].similarity)
+            if best[0].is_equal or best[0].similarity >= _NEAR:
+                return best
+    assert best is not None
+    return best
 
 
 def _measured(
-    a: OpenNetwork, b: OpenNetwork, parts: Counterparts | None, thresholds: Thresholds, seed: int
+    a: OpenNetwork,
+    b: OpenNetwork,
+    parts: Counterparts | None,
+    thresholds: Thresholds,
+    seed: int,
+    *,
+    is_matched: bool,
 ) -> tuple[Measured, Form | None]:
+    """Two networks by these counterparts, their units matched or as they stand."""
     whole = min(sum(map(each.size, each.wiring.layers)) for each in (a, b))
     if parts is None:
         missing = (len(a.wiring.layers), len(b.wiring.layers))
@@ -186,7 +199,7 @@ def _measured(
     reads = [side.layers(dtype) for side in sides]
     if dtype == torch.float64:  # small: every layer is asked for several times
         reads = [cache(read) for read in reads]
-    form = Form(sides, parts, _match(parts, *reads))
+    form = Form(sides, parts, _aligned(parts, *reads, is_matched=is_matched))
     pairs = tuple(
         LayerPair(x.layer.name, y.layer.name, a.size(x), *_apart(form, position))
         for position, (x, y) in enumerate(zip(parts.a.layers, parts.b.layers, strict=True))
@@ -205,14 +218,18 @@ def _measured(
         assumed,
     )
     if found.verdict(thresholds) != EQUIVALENT:
-        by_chance = Form(sides, parts, _match(parts, reads[0], _shuffled(reads[1], seed)))
+        by_chance = Form(
+            sides, parts, _aligned(parts, reads[0], _shuffled(reads[1], seed), is_matched=is_matched)
+        )
         chances = [max(0.0, _apart(by_chance, position)[0]) for position in range(len(pairs))]
         pairs = tuple(replace(pair, chance=chance) for pair, chance in zip(pairs, chances, strict=True))
     return replace(found, pairs=pairs), form
 
 
-def _match(parts: Counterparts, a: Layers, b: Layers) -> tuple[Aligned, Aligned]:
-    """Both in one form, in which the smaller one keeps the order of its units."""
+def _aligned(parts: Counterparts, a: Layers, b: Layers, *, is_matched: bool) -> tuple[Aligned, Aligned]:
+    """Both in one form, in which the smaller one keeps the order of its units; or as they stand."""
+    if not is_matched:
+        return Aligned(parts.a.folded, a), Aligned(parts.a.folded, b)
     if parts.grown.is_first_smaller:
         second, first = match(parts.a, b, a)
         return first, second

@@ -37,11 +37,14 @@ class Places:
 
     def of(self, name: str) -> str:
         """The name that a tensor would have in the other network; its own where nothing is known of its place."""
+        parts, length = name.split("."), self.known(name)
+        return name if length < 0 else ".".join([*self._places[tuple(parts[:length])], *parts[length:]])
+
+    def known(self, name: str) -> int:
+        """How many parts of a name are those of the smallest place that is known; −1 where none is."""
         parts = name.split(".")
-        for length in range(len(parts) - 1, -1, -1):
-            if (found := self._places.get(tuple(parts[:length]))) is not None:
-                return ".".join([*found, *parts[length:]])
-        return name
+        lengths = range(len(parts) - 1, -1, -1)
+        return next((length for length in lengths if tuple(parts[:length]) in self._places), -1)
 
 
 def alike(first: Sequence[str], second: Sequence[str]) -> torch.Tensor:
@@ -64,11 +67,25 @@ def in_order(pairs: Names, shapes: tuple[Mapping[str, object], Mapping[str, obje
     for found in series.values():
         if any(second >= third for (_, second), (_, third) in pairwise(sorted(found))):
             return False
+    if exchanged(pairs, shapes):
+        return False
     places = Places(pairs.items())
     namesakes, taken = ((a, b, places.of(a)) for a, b in pairs.items()), set(pairs.values())
     return not any(
         namesake != b and shapes[0][a] == shapes[1].get(namesake) and namesake in taken
         for a, b, namesake in namesakes
+    )
+
+
+def exchanged(pairs: Names, shapes: tuple[Mapping[str, object], Mapping[str, object]]) -> bool:
+    """Whether tensors stand for others whose names, apart from numbers, both networks have for tensors of these shapes:
+    an actor for a critic."""
+    kinds = [{(_NUMBER.sub("#", name), shape) for name, shape in own.items()} for own in shapes]
+    both = kinds[0] & kinds[1]
+    return any(
+        _NUMBER.sub("#", a) != _NUMBER.sub("#", b)
+        and {(_NUMBER.sub("#", a), shapes[0][a]), (_NUMBER.sub("#", b), shapes[0][a])} <= both
+        for a, b in pairs.items()
     )
 
 

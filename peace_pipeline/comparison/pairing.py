@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from peace_pipeline.comparison.fingerprints import (
+    DEVIATIONS,
+    LEAST,
+    MOST,
+    ByShape,
+    Shape,
+    is_wired,
+    of_norms,
+    of_values,
+    paired_by_norms,
+    paired_by_values,
+)
 from peace_pipeline.comparison.growing import Grown, grown, is_hidden
-from peace_pipeline.comparison.names import Names, Places, alike, in_order
+from peace_pipeline.comparison.names import Names, Places, alike, exchanged, in_order
 from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.symmetry.wiring.types import INDEPENDENT, WiredLayer, Wiring
 from peace_pipeline.weights.layers import Layer
 from peace_pipeline.weights.logical.names import may_be_tied
 
-_FINGERPRINT = 4096
-"""Values of a tensor that tell which other tensor it is."""
-_ALIKE, _DEVIATIONS = 0.5, 4.0
-"""Correlation from which on values tell that, and how many standard deviations of chance it must be above it."""
-_MOST = 2048
-"""Tensors of one shape: of more, names alone tell which is which."""
+NAMES, VALUES, NORMS = "names", "values", "norms"
+"""What is asked first which tensors stand for each other."""
+CARRIED = "the layers of both are coupled alike, as equal weights suggest"
+"""What is assumed where one network's names say nothing of how its layers are coupled."""
 
-_Shapes = dict[str, tuple[int, ...]]
-_Prints = Mapping[str, torch.Tensor | None]
+_Shapes = dict[str, Shape]
 
 
 @dataclass(frozen=True)
@@ -62,23 +71,21 @@ class Counterparts:
         }
 
 
-def counterparts(
-    a: OpenNetwork, b: OpenNetwork, least: float, *, by_values: bool = False
-) -> Counterparts | None:
+def counterparts(a: OpenNetwork, b: OpenNetwork, least: float, by: str = NAMES) -> Counterparts | None:
     """What can be compared of two networks: all of it in the order of data flow where they are wired alike, else the
     tensors of the same names and shapes, of most similar values, or of the same place.
 
-    ``by_values``: where they have the same names, too, values come first. ``None`` where even equal layers would make
-    less than ``least`` of the smaller network.
+    ``by``: with ``VALUES`` these come first where names are the same, too; with ``NORMS`` those of rows and columns.
+    ``None`` where even equal layers would make less than ``least`` of the smaller network.
     """
-    are_known = INDEPENDENT not in (a.wiring.method, b.wiring.method)
-    if are_known and not by_values and a.wiring.signature == b.wiring.signature:
-        return Counterparts(a.wiring, b.wiring)
     shapes = _shapes(a), _shapes(b)
-    if shapes[0] == shapes[1] and not by_values:
+    if by == NAMES and is_wired(a) and is_wired(b) and a.wiring.signature == b.wiring.signature:
+        found = Counterparts(a.wiring, b.wiring)
+        return replace(found, in_order=not exchanged(found.names, shapes))
+    if shapes[0] == shapes[1] and by == NAMES:
         pairs, distinct = {name: name for name in shapes[0]}, set[str]()
     else:
-        pairs, distinct = _paired(a, b, shapes)
+        pairs, distinct = _paired(a, b, shapes, by)
     found = _counterparts(a, b, shapes, pairs)
     named = {x: y for x, y in found.names.items() if x in distinct}
     found = replace(found, in_order=in_order(named, shapes))
@@ -104,40 +111,62 @@ def _missing(left: Iterable[str], wiring: Wiring) -> int:
 
 
 def _paired(
-    a: OpenNetwork, b: OpenNetwork, shapes: tuple[_Shapes, _Shapes]
+    a: OpenNetwork, b: OpenNetwork, shapes: tuple[_Shapes, _Shapes], by: str
 ) -> tuple[dict[str, str], set[str]]:
-    """Tensors that stand for each other: by their values where these tell, then those of the same name in the same
-    place, then the others of one shape by names and position, then those of other sizes; and which tensors of the
+    """Tensors that stand for each other: by their values or norms where these tell, then those of the same name in the
+    same place, then the others of one shape by names and position, then those of other sizes; and which tensors of the
     first network differ from what else has their shape."""
-    alike_in_shape = _by_shape(shapes)
-    prints = [_fingerprints(each, own) for each, own in zip((a, b), alike_in_shape, strict=True)]
-    pairs: dict[str, str] = {}
-    for shape, first in alike_in_shape[0].items():
-        if second := alike_in_shape[1].get(shape):
-            pairs |= _by_values(first, second, *prints)
+    groups = _by_shape(shapes)
+    pairs, distinct = _by_norms(a, b, shapes, groups) if by == NORMS else _by_values(a, b, groups)
+    _place(pairs, shapes, groups)
+    return pairs, distinct & pairs.keys()
+
+
+def _place(pairs: dict[str, str], shapes: tuple[_Shapes, _Shapes], groups: list[ByShape]) -> None:
+    """Add to pairs of tensors those that names and places tell, the ones whose places are known first."""
+    _add(pairs, shapes, is_equal=True)
     places = Places(pairs.items(), 1)
-    _add(pairs, [(name, places.of(name)) for name in shapes[0]], shapes, is_equal=True)
-    for shape, first in alike_in_shape[0].items():
+    for shape, first in groups[0].items():
         taken = set(pairs.values())
         rest = [name for name in first if name not in pairs]
-        others = [name for name in alike_in_shape[1].get(shape, ()) if name not in taken]
+        others = [name for name in groups[1].get(shape, ()) if name not in taken]
         if rest and others:
-            pairs |= _by_names(rest, others)
-    places = Places(pairs.items(), 1)
-    _add(pairs, [(name, places.of(name)) for name in shapes[0]], shapes, is_equal=False)
-    return pairs, {name for name, found in prints[0].items() if found is not None} & pairs.keys()
+            pairs |= _by_names(rest, others, places)
+    _add(pairs, shapes, is_equal=False)
 
 
-def _add(
-    pairs: dict[str, str],
-    found: Iterable[tuple[str, str]],
-    shapes: tuple[_Shapes, _Shapes],
-    *,
-    is_equal: bool,
-) -> None:
-    """Add pairs of tensors that have none yet, of equal shapes or of equally many dimensions."""
-    taken = set(pairs.values())
-    for name, other in found:
+def _by_values(a: OpenNetwork, b: OpenNetwork, groups: list[ByShape]) -> tuple[dict[str, str], set[str]]:
+    prints = [of_values(each, own) for each, own in zip((a, b), groups, strict=True)]
+    pairs: dict[str, str] = {}
+    for shape, first in groups[0].items():
+        pairs |= paired_by_values(first, groups[1].get(shape, ()), *prints)
+    return pairs, {name for name, found in prints[0].items() if found is not None}
+
+
+def _by_norms(
+    a: OpenNetwork, b: OpenNetwork, shapes: tuple[_Shapes, _Shapes], groups: list[ByShape]
+) -> tuple[dict[str, str], set[str]]:
+    """Norms are folded in first, in a network that isn't wired as in the layers that have its places; then not."""
+    placed: dict[str, str] = {}
+    _place(placed, shapes, groups)
+    parts = _counterparts(a, b, shapes, placed)
+    wirings = tuple(each.wiring if is_wired(each) else part for each, part in ((a, parts.a), (b, parts.b)))
+    pairs: dict[str, str] = {}
+    for folding in (wirings, (None, None)):
+        for dim in (0, 1):
+            prints = [of_norms(*each, dim) for each in zip((a, b), folding, groups, strict=True)]
+            for shape, first in groups[0].items():
+                found = paired_by_norms(first, groups[1].get(shape, ()), *prints)
+                taken = set(pairs.values())
+                pairs |= {x: y for x, y in found.items() if x not in pairs and y not in taken}
+    return pairs, set(pairs)
+
+
+def _add(pairs: dict[str, str], shapes: tuple[_Shapes, _Shapes], *, is_equal: bool) -> None:
+    """Add pairs of tensors that have none yet, of equal shapes or of equally many dimensions, by their places."""
+    taken, places = set(pairs.values()), Places(pairs.items(), 1)
+    for name in sorted(shapes[0], key=places.known, reverse=True):
+        other = places.of(name)
         if name not in pairs and other not in taken and other in shapes[1]:
             first, second = shapes[0][name], shapes[1][other]
             if first == second if is_equal else len(first) == len(second):
@@ -145,85 +174,60 @@ def _add(
                 taken.add(other)
 
 
-def _by_shape(shapes: tuple[_Shapes, _Shapes]) -> list[dict[tuple[int, ...], list[str]]]:
-    found = []
+def _by_shape(shapes: tuple[_Shapes, _Shapes]) -> list[ByShape]:
+    found: list[ByShape] = []
     for own in shapes:
-        groups: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
+        groups: defaultdict[Shape, list[str]] = defaultdict(list)
         for name, shape in own.items():
             groups[shape].append(name)
         found.append(dict(groups))
     return found
 
 
-def _fingerprints(
-    network: OpenNetwork, groups: Mapping[tuple[int, ...], list[str]]
-) -> dict[str, torch.Tensor | None]:
-    """Evenly spaced values of each tensor, of mean 0 and unit norm; ``None`` where all are the same, or it is not
-    read."""
-    return {
-        name: _fingerprint(network, name)
-        for names in groups.values()
-        if len(names) <= _MOST
-        for name in names
-    }
-
-
-def _fingerprint(network: OpenNetwork, name: str) -> torch.Tensor | None:
-    values = network.logical.read(name).flatten()
-    chosen = values[:: -(-len(values) // _FINGERPRINT)].double()
-    spread = chosen - chosen.mean()
-    norm = spread.norm()
-    return spread / norm if float(norm) > 1e-6 * float(chosen.norm()) else None
-
-
-def _by_values(
-    first: list[str],
-    second: list[str],
-    one: Mapping[str, torch.Tensor | None],
-    other: Mapping[str, torch.Tensor | None],
-) -> dict[str, str]:
-    """Tensors of one shape whose values are so much alike that it is no chance."""
-    first = [name for name in first if one.get(name) is not None]
-    second = [name for name in second if other.get(name) is not None]
-    if not (first and second):
-        return {}
-    a, b = (
-        torch.stack([found for name in names if (found := prints[name]) is not None])
-        for names, prints in ((first, one), (second, other))
-    )
-    agreed = a @ b.mT
-    least = max(_ALIKE, _DEVIATIONS / a.shape[1] ** 0.5)
-    chosen = linear_sum_assignment((agreed + 1e-3 * alike(first, second)).numpy(), maximize=True)
-    return {first[i]: second[j] for i, j in zip(*chosen, strict=True) if float(agreed[i, j]) >= least}
-
-
-def _by_names(first: list[str], second: list[str]) -> dict[str, str]:
-    """Tensors of one shape by how their names end and where they stand among the others."""
-    if len(first) * len(second) > _MOST**2:
+def _by_names(first: list[str], second: list[str], places: Places) -> dict[str, str]:
+    """Tensors of one shape by how their names end, what their places are, and where they stand among the others."""
+    if len(first) * len(second) > MOST**2:
         return {}
     a, b = (torch.linspace(0, 1, len(names), dtype=torch.float64) for names in (first, second))
-    score = alike(first, second) - 0.1 * (a[:, None] - b[None]).abs()
+    begun = alike(*([_reversed(name) for name in names] for names in (map(places.of, first), second)))
+    score = alike(first, second) + begun - 0.1 * (a[:, None] - b[None]).abs()
     return {
         first[i]: second[j] for i, j in zip(*linear_sum_assignment(score.numpy(), maximize=True), strict=True)
     }
 
 
+def _reversed(name: str) -> str:
+    return ".".join(reversed(name.split(".")))
+
+
 def _counterparts(
     a: OpenNetwork, b: OpenNetwork, shapes: tuple[_Shapes, _Shapes], pairs: Names
 ) -> Counterparts:
-    """The part of the better known wiring whose tensors have counterparts, once for each network."""
-    is_second = _how_well_known(b.wiring) > _how_well_known(a.wiring)
-    own, other = (b, a) if is_second else (a, b)
-    names = {y: x for x, y in pairs.items()} if is_second else dict(pairs)
-    sizes = (shapes[1], shapes[0]) if is_second else shapes
+    """The part of the better known wiring whose tensors have counterparts, once for each network; of two that are known
+    as well the one that leaves less over."""
+    known = [_how_well_known(each.wiring) for each in (a, b)]
+    found = []
+    if known[0] >= known[1]:
+        found.append(_as_wired(a, b, shapes, pairs))
+    if known[1] >= known[0] and not (found and not any(found[0].left)):
+        turned = _as_wired(b, a, shapes[::-1], {y: x for x, y in pairs.items()})
+        left = turned.left[1], turned.left[0]
+        found.append(replace(turned, a=turned.b, b=turned.a, left=left, grown=turned.grown.swapped))
+    return min(found, key=lambda each: sum(map(len, each.left)))
+
+
+def _as_wired(
+    own: OpenNetwork, other: OpenNetwork, shapes: tuple[_Shapes, _Shapes], names: Names
+) -> Counterparts:
+    """The part of the first one's wiring whose tensors have counterparts, once for each network."""
     fitted = (found for wired in own.wiring.layers if (found := _fitted(wired, names)))
-    same = tuple(wired for wired in fitted if _is_same(wired, own, other, names, sizes))
-    wiring, more = grown(replace(own.wiring, layers=same), names, sizes)
+    same = tuple(wired for wired in fitted if _is_same(wired, own, other, names, shapes))
+    wiring, more = grown(replace(own.wiring, layers=same), names, shapes)
     layers = {name: layer.name for layer in _layers_of(other.wiring) for name in layer.tensors.values()}
     twin = replace(wiring, layers=tuple(_renamed(wired, names, layers) for wired in wiring.layers))
-    parts = (twin, wiring) if is_second else (wiring, twin)
-    left = tuple(_left(network, part) for network, part in zip((a, b), parts, strict=True))
-    return Counterparts(*parts, (left[0], left[1]), grown=more.swapped if is_second else more)
+    if other.wiring.method == INDEPENDENT and any(x != y for x, y in names.items()):
+        twin = replace(twin, assumes=(*twin.assumes, CARRIED))
+    return Counterparts(wiring, twin, (_left(own, wiring), _left(other, twin)), grown=more)
 
 
 def _how_well_known(wiring: Wiring) -> tuple[bool, bool]:
@@ -255,7 +259,7 @@ def _is_same(
         for network, tensor in ((own, name), (other, names[name]))
     )
     agreed = torch.corrcoef(torch.stack([a, b]))[0, 1] if len(a) > 1 else torch.zeros(())
-    return float(agreed.nan_to_num()) >= max(_ALIKE, _DEVIATIONS / len(a) ** 0.5)
+    return float(agreed.nan_to_num()) >= max(LEAST, DEVIATIONS / len(a) ** 0.5)
 
 
 def _renamed(wired: WiredLayer, names: Names, layers: Names) -> WiredLayer:

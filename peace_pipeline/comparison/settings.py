@@ -45,10 +45,11 @@ _OF_ENDS = re.compile(r".*clip.*")
 _KINDS = ("model_type", "architecture", "peft_type")
 """What says of which class a network is: of transformers, timm or peft."""
 _CLASSES = ("architectures", "architecture")
-_ALIKE = (frozenset(("llama", "mistral")), frozenset(("roberta", "xlm-roberta", "camembert")))
+_ALIKE = (frozenset(("llama", "mistral", "phi3")), frozenset(("roberta", "xlm-roberta", "camembert")))
 """Model types that compute the same where all settings agree."""
 _SCALED_BY_LENGTH = ("dynamic", "longrope", "yarn")
 """Kinds of rotary positions that depend on the greatest length that a model is made for."""
+_LENGTHS = ("max_position_embeddings", "original_max_position_embeddings")
 _OF_SCALES = frozenset(("lora_alpha", "r", "alpha_pattern", "rank_pattern", "use_rslora", "lora_parameters"))
 _ENDS = ("pad_token_id", "eos_token_id")
 _HEADS = frozenset(("lm_head", "embed_out", "output", "decoder", "proj_out"))
@@ -187,7 +188,7 @@ def _matters(key: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Whether outputs can depend on a setting."""
     if key in _ENDS:
         return _heeds(a, key) or _heeds(b, key)
-    if key == "max_position_embeddings":
+    if key in _LENGTHS:
         scalings = [each.get("rope_scaling") for each in (a, b)]
         return any(
             isinstance(each, Mapping) and each.get("rope_type") in _SCALED_BY_LENGTH for each in scalings
