@@ -57,8 +57,9 @@ class LayerPair:
 @dataclass(frozen=True)
 class Measured:
     """Two networks against each other. ``whole`` is the smaller one's number of values; ``missing`` is how many layers
-    of each have no counterpart. ``scalars`` are compared as they are. ``is_whole`` says whether the layers that they
-    have in common have all their units in both, ``in_order`` whether data flows through them in one order."""
+    and scalars of each have no counterpart. ``scalars`` are compared as they are; ``lonely`` are those without one.
+    ``is_whole`` says whether the layers that they have in common have all their units in both, ``in_order`` whether
+    data flows through them in one order."""
 
     pairs: tuple[LayerPair, ...]
     whole: int
@@ -69,6 +70,7 @@ class Measured:
     is_whole: bool = True
     in_order: bool = True
     assumes: tuple[str, ...] = ()
+    lonely: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     @property
     def distance(self) -> float:
@@ -209,13 +211,14 @@ def _measured(
     found = Measured(
         pairs,
         whole,
-        (missing[0] + lonely[0], missing[1] + lonely[1]),
+        (missing[0] + len(lonely[0]), missing[1] + len(lonely[1])),
         thresholds.tolerance,
         {} if parts.grown else {n: order[0].tolist() for n, order in form.aligned[0].permutations.items()},
         scalars,
         not parts.grown,
         parts.in_order,
         assumed,
+        lonely,
     )
     if found.verdict(thresholds) != EQUIVALENT:
         by_chance = Form(
@@ -264,8 +267,8 @@ def _scales(
 
 def _scalars(
     a: OpenNetwork, b: OpenNetwork, parts: Counterparts
-) -> tuple[tuple[LayerPair, ...], tuple[int, int]]:
-    """Tensors of no dimension, which no layer has, and how many of each network have no counterpart."""
+) -> tuple[tuple[LayerPair, ...], tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Tensors of no dimension, which no layer has, and those of each network that have no counterpart."""
     places = Places(parts.names.items())
     first, second = (
         {name: float(each.logical.read(name, torch.float64)) for name in _of_no_dimension(each)}
@@ -274,7 +277,11 @@ def _scalars(
     pairs = [
         (name, other) for name in first if (other := name if name in second else places.of(name)) in second
     ]
-    left = len(first) - len(pairs), len(second) - len(pairs)
+    had, theirs = dict(pairs), {other for _, other in pairs}
+    left = (
+        tuple(name for name in first if name not in had),
+        tuple(name for name in second if name not in theirs),
+    )
     return tuple(_scalar(x, y, first[x], second[y]) for x, y in pairs), left
 
 

@@ -95,14 +95,17 @@ def _numbers(name: str) -> list[int]:
 
 def without(left: Sequence[str], every: Iterable[str]) -> str:
     """Of a network's tensors ``every``, what those that are ``left`` make: ``its first two blocks, lm_head``."""
-    blocks, rest = _blocks(every), set(left)
+    every, rest = list(every), set(left)
+    blocks = _blocks(every)
+    kept = {name.rpartition(".")[0] for name in every if name not in rest}
     found = []
     for place, members in blocks.items():
         gone = [number for number, names in sorted(members.items()) if names <= rest]
         if gone and len(gone) < len(members):
             rest -= {name for number in gone for name in members[number]}
             found.append(_named(place, gone, sorted(members)))
-    modules = list(dict.fromkeys(name.rpartition(".")[0] or name for name in left if name in rest))
+    parents = ((name, name.rpartition(".")[0]) for name in left if name in rest)
+    modules = list(dict.fromkeys(name if parent in kept else parent or name for name, parent in parents))
     return ", ".join([*found, *modules[:3], *([f"{len(modules) - 3} more"] if len(modules) > 3 else [])])
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import torch
+
 from peace_pipeline.symmetry.opening import OpenNetwork
 
 _NO_MATTER = re.compile(
@@ -22,7 +24,7 @@ _NO_MATTER = re.compile(
     | n_positions | n_ctx | id2label | label2id | num_labels | num_classes | num_features | problem_type
     | finetuning_task | task_specific_params | tokenizer_class | torchscript | attn_implementation
     | pretrained_cfg | quantization_config
-    | hidden_size | intermediate_size | num_hidden_layers | pretraining_tp | head_dim | use_bfloat16 | license
+    | pretraining_tp | use_bfloat16 | license
     | language
     | do_sample | num_beams | num_return_sequences | (?:max|min)_length | top_[kp] | early_stopping | prefix
     | tie_word_embeddings | \w*loss\w* | library(?:_name)?
@@ -42,6 +44,13 @@ _OF_PLACES = re.compile(
 """Model types that count positions from the first word that is no padding."""
 _OF_ENDS = re.compile(r".*clip.*")
 """Model types that read a text where it ends."""
+_SIZES = re.compile(
+    r"(?:hidden|intermediate)_size|head_dim|layer_types|num_(?:hidden_)?layers|n_(?:layers?|embd|inner)|d_(?:model|ff|kv)"
+    r"|(?:en|de)coder_(?:layers|ffn_dim)"
+)
+"""Settings that shapes and names of tensors show: where these differ they say nothing more."""
+_UNHEEDED = re.compile(r"(?:.*\.)?(?:num_batches_tracked|position_ids|token_type_ids)")
+"""Tensors of whole numbers that no output depends on, or that are the same in every network."""
 _KINDS = ("model_type", "architecture", "peft_type")
 """What says of which class a network is: of transformers, timm or peft."""
 _CLASSES = ("architectures", "architecture")
@@ -61,11 +70,26 @@ def differences(a: OpenNetwork, b: OpenNetwork) -> list[str]:
     """Settings of config.json that the function depends on and that differ, with both values; none where a network has
     no config.json."""
     found = list(_differing(_plain(a.config), _plain(b.config))) if a.config and b.config else []
+    if not _has_shapes_of(a, b):
+        found = [each for each in found if not _SIZES.fullmatch(each.split(" ")[0].rpartition(".")[2])]
     first, second = ({**adapter_config(each)} for each in (a, b))
     if first and second:
         found += [each for each in _differing(first, second) if each.split(" ")[0] not in _OF_SCALES]
     found += _differing(_metadata(a), _metadata(b))
     return found + ([] if _is_tied_alike(a, b) else ["tie_word_embeddings"])
+
+
+def buffer_differences(a: OpenNetwork, b: OpenNetwork) -> list[str]:
+    """Tensors of one name in both networks that are no floating-point numbers (masks, indices) and differ."""
+    others = b.logical.tensors
+    return [
+        name
+        for name, info in a.logical.tensors.items()
+        if not (info.is_floating or _UNHEEDED.fullmatch(name))
+        and name in others
+        and not others[name].is_floating
+        and not torch.equal(a.logical.read(name, None), b.logical.read(name, None))
+    ]
 
 
 def scale_differences(a: OpenNetwork, b: OpenNetwork) -> list[str]:
@@ -113,6 +137,11 @@ def is_scale(name: str, network: OpenNetwork) -> bool:
     return base != name and any(
         f"{base}.{second}.weight" in network.logical.tensors for second in ("lora_B", "lora_up")
     )
+
+
+def _has_shapes_of(a: OpenNetwork, b: OpenNetwork) -> bool:
+    first, second = (sorted(info.shape for info in each.logical.tensors.values()) for each in (a, b))
+    return first == second
 
 
 def _metadata(network: OpenNetwork) -> dict[str, Any]:

@@ -31,7 +31,11 @@ from peace_pipeline.comparison.measuring import (
     measure,
 )
 from peace_pipeline.comparison.names import without
-from peace_pipeline.comparison.settings import differences, scale_differences
+from peace_pipeline.comparison.settings import (
+    buffer_differences,
+    differences,
+    scale_differences,
+)
 from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.opening import OpenNetwork, open_network
@@ -63,12 +67,13 @@ def compare(lake: Lake, a: str, b: str, fetcher: Fetcher | None = None) -> dict[
 def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str, Any]:
     """The verdict on two open networks, with its reasons."""
     settings = differences(a, b)
+    buffers = buffer_differences(a, b)
     if is_identical(a.checkpoint, b.checkpoint):
         return _of_equal_files([*settings, *scale_differences(a, b)])
     measured, form = measure(a, b, thresholds)
     verdict = measured.verdict(thresholds)
     document: dict[str, Any] = {
-        "verdict": DERIVED if verdict == EQUIVALENT and settings else verdict,
+        "verdict": DERIVED if verdict == EQUIVALENT and (settings or buffers) else verdict,
         "similarity": round(measured.similarity, 6),
         "tolerance": measured.tolerance,
     }
@@ -79,7 +84,7 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     assumes = (*form.parts.assumes, *measured.assumes) if form and verdict == EQUIVALENT else ()
     if assumes:
         document["assumes"] = list(assumes)
-    document["reason"] = _reason(a, b, measured, form, document, thresholds, settings)
+    document["reason"] = _reason(a, b, measured, form, document, thresholds, _beside(settings, buffers))
     document["layers"] = [
         {"a": pair.a, "b": pair.b, "similarity": round(pair.similarity, 6)}
         for pair in (*measured.pairs, *measured.scalars)
@@ -210,9 +215,9 @@ def _reason(
     form: Form | None,
     document: dict[str, Any],
     thresholds: Thresholds,
-    settings: list[str],
+    beside: list[str],
 ) -> str:
-    """The verdict in one line."""
+    """The verdict in one line; ``beside`` says what differs beside weights."""
     if not (measured.pairs and form):
         return "too few layers of one have the shape of layers of the other"
     similarity, bound = measured.similarity, thresholds.derived
@@ -224,14 +229,13 @@ def _reason(
         assumes = document.get("assumes")
         return f"{equal}, {how}" + (f"; assuming that {' and '.join(assumes)}" if assumes else "")
     if relation == RECONFIGURED:
-        return f"{equal}, but the config differs: {', '.join(settings)}"
+        return f"{equal}, but {'; '.join(beside)}"
     if relation == REORDERED:
         return f"{equal}, but layers stand in another order"
-    left = _left(a, b, form)
+    left = _left(a, b, measured, form)
     if relation == PART_OF:
-        return f"{left}; else {equal}"
-    more = f"; {left}" if left else ""
-    more += f"; the config differs: {', '.join(settings)}" if settings and verdict == DERIVED else ""
+        return "; ".join([left, f"else {equal}", *beside])
+    more = "".join(f"; {each}" for each in ([left] if left else []) + beside)
     if verdict == DERIVED:
         return (
             f"{relation}: matched layers are {similarity:.3f} of the way from chance to equality "
@@ -240,13 +244,20 @@ def _reason(
     return f"matched layers are only {similarity:.3f} of the way from chance to equality (< {bound:.3f})"
 
 
-def _left(a: OpenNetwork, b: OpenNetwork, form: Form) -> str:
-    """Which layers of each network the other has not."""
+def _beside(settings: list[str], buffers: list[str]) -> list[str]:
+    """What differs beside weights, in words."""
+    named = {"the config differs": settings, "buffers differ": buffers}
+    return [f"{what}: {', '.join(found)}" for what, found in named.items() if found]
+
+
+def _left(a: OpenNetwork, b: OpenNetwork, measured: Measured, form: Form) -> str:
+    """Which layers and scalars of each network the other has not."""
     found = []
-    for own, other, network, left in zip("AB", "BA", (a, b), form.parts.left, strict=True):
+    every = [(*tensors, *own) for tensors, own in zip(form.parts.left, measured.lonely, strict=True)]
+    for own, other, network, left in zip("AB", "BA", (a, b), every, strict=True):
         if left:
-            names = [n for n, info in network.logical.tensors.items() if info.is_floating and info.shape]
-            is_part = not form.parts.left["BA".index(own)]
+            names = [name for name, info in network.logical.tensors.items() if info.is_floating]
+            is_part = not every["BA".index(own)]
             found.append(
                 f"{other} is {'part of ' if is_part else ''}{own} without {without(left, names)}"
                 if is_part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from peace_pipeline.comparison.names import Places, alike, in_order, without
+from peace_pipeline.comparison.names import Places, alike, exchanged, in_order, without
 
 
 def blocks(place: str, numbers: list[int], *names: str) -> list[str]:
@@ -63,3 +63,25 @@ def test_blocks_that_are_missing_are_told(gone: list[int], text: str) -> None:
     left = blocks("layers", gone, "q", "k")
     assert without(left, every) == text
     assert without([*left, "head.weight"], every) == f"{text}, head"
+
+
+def test_networks_of_one_file_may_be_exchanged() -> None:
+    names = [f"{role}.{number}.weight" for role in ("actor", "critic") for number in (0, 2)]
+    shapes = dict.fromkeys(names, (4, 4))
+    turned = dict(zip(names, names[2:] + names[:2], strict=True))
+    assert exchanged(turned, (shapes, shapes))
+    assert not in_order(turned, (shapes, shapes))
+    assert not exchanged({name: name for name in names}, (shapes, shapes))
+    moved = {f"net.{number}.weight": f"net.{number + 1}.weight" for number in range(3)}
+    both = dict.fromkeys(moved, (4, 4)), dict.fromkeys(moved.values(), (4, 4))
+    assert not exchanged(moved, both)
+
+
+def test_a_part_of_a_layer_is_called_by_its_name() -> None:
+    every = ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]
+    assert without(["fc1.weight", "fc1.bias", "fc2.bias"], every) == "fc1, fc2.bias"
+
+
+def test_the_smallest_place_that_is_known_counts() -> None:
+    found = Places([("layers.2.up.weight", "layers.0.up.weight")], 1)
+    assert found.known("layers.2.down.weight") > found.known("layers.0.down.weight")

@@ -172,3 +172,90 @@ def test_a_small_change_in_half_precision_is_no_symmetry(
     }
     paths = [write_model(tmp_path / name, each, RELU) for name, each in (("a", state), ("b", tuned))]
     assert compare(lake, *map(str, paths))["verdict"] == "derived"
+
+
+def mlp(*names: str) -> State:
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"weight": (16, 16), "bias": (16,)}
+    return {f"{n}.{role}": torch.randn(s, generator=generator) for n in names for role, s in shapes.items()}
+
+
+@pytest.mark.parametrize("changed", ["first", "last", "inputs"])
+def test_what_stands_where_it_stood_is_seen_whatever_became_of_the_first_and_last_layer(
+    lake: Lake, tmp_path: Path, changed: str
+) -> None:
+    state = mlp("fc1", "fc2", "fc3", "fc4", "fc5")
+    other = dict(state)
+    if changed == "first":
+        other["fc1.weight"] = torch.randn(16, 16)
+    elif changed == "last":
+        other["fc5.weight"] = -state["fc5.weight"]
+    else:
+        other["fc1.weight"] = state["fc1.weight"].flip(1)
+    paths = [write_model(tmp_path / name, each, RELU) for name, each in (("a", state), ("b", other))]
+    found = compare(lake, *map(str, paths))
+    assert found["verdict"] == DERIVED
+    assert found["similarity"] > 0.6
+
+
+def test_networks_of_one_file_that_are_exchanged_are_in_another_order(lake: Lake, tmp_path: Path) -> None:
+    names = [f"{role}.{number}" for role in ("actor", "critic") for number in (0, 2)]
+    state = mlp(*names)
+    swap = {"actor": "critic", "critic": "actor"}
+    turned = {f"{swap[(parts := name.split('.', 1))[0]]}.{parts[1]}": x for name, x in state.items()}
+    paths = [write_model(tmp_path / name, each, RELU) for name, each in (("a", state), ("b", turned))]
+    found = compare(lake, *map(str, paths))
+    assert (found["verdict"], found["relation"]) == (DERIVED, "reordered")
+
+
+def test_buffers_belong_to_the_function(lake: Lake, tmp_path: Path) -> None:
+    state = mlp("fc1", "fc2")
+    masks = [torch.eye(4, dtype=torch.bool), torch.ones(4, 4, dtype=torch.bool)]
+    a, b = (write_model(tmp_path / str(i), state | {"mask": mask}, RELU) for i, mask in enumerate(masks))
+    found = compare(lake, str(a), str(b))
+    assert found["verdict"] == DERIVED
+    assert found["reason"].endswith("buffers differ: mask")
+    counts = [torch.tensor(1), torch.tensor(2)]
+    a, b = (
+        write_model(tmp_path / f"c{i}", state | {"bn.num_batches_tracked": count}, RELU)
+        for i, count in enumerate(counts)
+    )
+    assert compare(lake, str(a), str(b))["verdict"] == EQUIVALENT
+
+
+def test_a_scalar_that_is_missing_is_named(lake: Lake, tmp_path: Path) -> None:
+    state = mlp("fc1", "fc2")
+    paths = (
+        write_model(tmp_path / "a", state | {"logit_scale": torch.tensor(2.0)}, RELU),
+        write_model(tmp_path / "b", state, RELU),
+    )
+    found = compare(lake, *map(str, paths))
+    assert (found["verdict"], found["relation"]) == (DERIVED, "part of")
+    assert found["reason"].startswith("B is part of A without logit_scale; else ")
+
+
+def test_what_is_carried_over_to_other_names_is_assumed(lake: Lake, tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    FAMILIES["llama"].save(FAMILIES["llama"].build(0), folder)
+    state = load_file(folder / "model.safetensors")
+    renamed = write_model(tmp_path / "b", {f"t{i}": x for i, x in enumerate(state.values())}, {})
+    found = compare(lake, str(folder), str(renamed))
+    assert found["verdict"] == EQUIVALENT, (found["relation"], found["reason"])
+    assert any("coupled alike" in each for each in found["assumes"])
+
+
+@pytest.mark.parametrize("prefix", ["model.layers", "transformer.h"])
+def test_blocks_of_a_disguised_copy_in_another_order(lake: Lake, tmp_path: Path, prefix: str) -> None:
+    saved = Saved.build(FAMILIES["llama"], tmp_path / "a")
+    saved.acted(saved.element(ALL), tmp_path / "b")
+    state = load_file(tmp_path / "b" / "model.safetensors")
+    turned = {
+        name.replace("layers.0", "layers.x")
+        .replace("layers.1", "layers.0")
+        .replace("layers.x", "layers.1"): x
+        for name, x in state.items()
+    }
+    config = json.loads((tmp_path / "a" / "config.json").read_text()) if prefix == "model.layers" else {}
+    other = {name.replace("model.layers", prefix): x for name, x in turned.items()}
+    found = compare(lake, str(tmp_path / "a"), str(write_model(tmp_path / "c", other, config)))
+    assert (found["verdict"], found["relation"]) == (DERIVED, "reordered"), found["reason"]
