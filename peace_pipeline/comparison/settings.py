@@ -54,7 +54,10 @@ _UNHEEDED = re.compile(r"(?:.*\.)?(?:num_batches_tracked|position_ids|token_type
 _KINDS = ("model_type", "architecture", "peft_type")
 """What says of which class a network is: of transformers, timm or peft."""
 _CLASSES = ("architectures", "architecture")
-_ALIKE = (frozenset(("llama", "mistral", "phi3")), frozenset(("roberta", "xlm-roberta", "camembert")))
+_ALIKE = (
+    frozenset(("llama", "mistral", "phi3", "qwen2")),
+    frozenset(("roberta", "xlm-roberta", "camembert")),
+)
 """Model types that compute the same where all settings agree."""
 _SCALED_BY_LENGTH = ("dynamic", "longrope", "yarn")
 """Kinds of rotary positions that depend on the greatest length that a model is made for."""
