@@ -11,6 +11,7 @@ import torch
 
 from peace_pipeline.weights.formats.hdf5_process import BFLOAT16, Hdf5Reader, open_reader
 from peace_pipeline.weights.formats.keras_config import Node, configuration
+from peace_pipeline.weights.formats.keras_flow import passages
 from peace_pipeline.weights.formats.keras_layout import Source, sources
 from peace_pipeline.weights.local_blob import local_blob
 from peace_pipeline.weights.tensors import TensorInfo
@@ -22,6 +23,8 @@ class Hdf5File:
     def __init__(self, reader: Hdf5Reader, network: Node | None) -> None:
         self._reader = reader
         self._sources = sources(reader.name, reader.datasets, reader.texts, network)
+        self.passages = passages(network) if network else []
+        """See :class:`Flowing`."""
 
     def inventory(self) -> Iterable[TensorInfo]:
         """See :class:`TensorFile`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,8 @@ class Node:
     """A layer as the configuration describes it; ``kind`` is its class in snake case.
 
     ``inner`` is the layer that it wraps, ``layers`` those that it holds by their names in the files: their own, and in
-    Keras 3 their class, numbered.
+    Keras 3 their class, numbered. ``sources`` are the layers whose outputs it reads, in all its calls, and ``outputs``
+    those that give the network's, where it isn't sequential.
     """
 
     kind: str
@@ -26,6 +27,8 @@ class Node:
     inner: Node | None = None
     layers: Mapping[str, Node] = field(default_factory=dict)
     numbered: Mapping[str, Node] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 def configuration(file: str, text: str | bytes) -> Node | None:
@@ -62,6 +65,8 @@ def _node(document: Any) -> Node | None:
         _node(config.get("layer") or config.get("cell")),
         {child.name: child for child in children},
         numbered,
+        tuple(_sources(document.get("inbound_nodes"))),
+        tuple(_sources(config.get("output_layers"))),
     )
 
 
@@ -69,3 +74,21 @@ def _snake_case(name: str) -> str:
     """A class's name as Keras writes it in a file's paths: ``Conv2DTranspose`` → ``conv2d_transpose``."""
     parted = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", parted).lower()
+
+
+def _sources(inbound: object) -> Iterator[str]:
+    """The layers that ``inbound_nodes`` or ``output_layers`` name: by Keras 3's tensors with a history, or by lists of
+    a name and two numbers."""
+    if isinstance(inbound, dict):
+        history = inbound.get("keras_history")
+        if isinstance(history, list) and history and isinstance(history[0], str):
+            yield history[0]
+        else:
+            for value in inbound.values():
+                yield from _sources(value)
+    elif isinstance(inbound, list):
+        if len(inbound) >= 3 and isinstance(inbound[0], str) and isinstance(inbound[1], int):
+            yield inbound[0]
+        else:
+            for value in inbound:
+                yield from _sources(value)
