@@ -82,12 +82,16 @@ def confirmed(wiring: Wiring, passages: Sequence[Passage]) -> Wiring:
     ends = {passage.writer: passage.end for passage in passages if passage.end}
     groups, is_open, notes = dict(wiring.groups), False, list[str]()
     for group in wiring.groups.values():
-        end = next((f"{name}: {ends[name]}" for name in _writers(wiring, group) if name in ends), None)
+        readers = {wired.layer.name for wired in wiring.readers(group.name)}
+        end = next((f"{each}: {ends[each]}" for each in _writers(wiring, group) if each in ends), None)
+        is_elsewhere = any(
+            each.writer in _writers(wiring, group) and each.reader not in readers for each in passages
+        )
         if passage := _of_group(wiring, group, passages):
             groups[group.name] = allowed(wiring, replace(group, actions=_actions(passage)))
-        elif group.actions and end:
+        elif group.actions and readers and (end or is_elsewhere):
             groups[group.name] = replace(group, actions=())
-            notes.append(f"the file shows that nothing may be done to the units of {end}")
+            notes += [f"by what is computed, nothing is claimed of the units of {end}"] if end else []
         elif group.actions and group.name not in norms:
             is_open = True
     assumes = wiring.assumes if is_open else ()
@@ -99,11 +103,15 @@ def _writers(wiring: Wiring, group: Group) -> list[str]:
 
 
 def _of_group(wiring: Wiring, group: Group, passages: Sequence[Passage]) -> Passage | None:
-    """The passage that all is about that touches a group."""
+    """The passage that all is about that touches a group, on the axes that it is about."""
+    touching = wiring.touching(group.name)
     ends = [*_writers(wiring, group), *(wired.layer.name for wired in wiring.readers(group.name))]
-    if len(wiring.touching(group.name)) != 2:
+    found = next((each for each in passages if [each.writer, each.reader] == ends), None)
+    if found is None or len(touching) != 2:
         return None
-    return next((each for each in passages if [each.writer, each.reader] == ends), None)
+    turned = _turned([wired.layer for wired, _ in touching], [found])
+    sides = [(axis is wired.out) != (axis.dim == 0) for wired, axis in touching]
+    return found if sides == [wired.layer.name in turned for wired, _ in touching] else None
 
 
 def _actions(passage: Passage) -> tuple[str, ...]:

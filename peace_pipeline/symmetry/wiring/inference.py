@@ -15,6 +15,7 @@ from peace_pipeline.symmetry.wiring.declared import is_declared
 from peace_pipeline.symmetry.wiring.families import Family, family_of
 from peace_pipeline.symmetry.wiring.families.lora import adapter_of, wire_pairs
 from peace_pipeline.symmetry.wiring.flows import confirmed, flow, parts
+from peace_pipeline.symmetry.wiring.symmetries import GAIN
 from peace_pipeline.symmetry.wiring.tracing.libraries import UnknownClass, traced
 from peace_pipeline.symmetry.wiring.types import (
     FIXED,
@@ -66,11 +67,6 @@ def explained_wiring(
     declared = family is None and is_declared(tensors, config)
     if declared and (known := chain(layers, config, declared=True)):
         return known, "its config is that of a plain chain, and all names and shapes fit"
-    if family is None and passages and (in_flow := flow(layers, config, passages)):
-        return (
-            in_flow,
-            f"{unfit}; its file holds what is computed: each layer passes its units to the next alone",
-        )
     unknown = "how its layers are coupled is not known, so no symmetry is claimed"
     classes = config.get("architectures")
     if adapter is None and isinstance(classes, list) and classes:
@@ -90,20 +86,34 @@ def explained_wiring(
         return independent(layers), f"{unfit}; {unknown}"
     left = left_open(layers, Couplings(layer for layer in layers if layer.kind not in ("lora_a", "lora_b")))
     but = f", but {left}" if left else ""
-    if in_chain := chain(layers, config):
-        known = confirmed(in_chain, passages)
-        only = "its layers make one plain chain by names and shapes, and in no other way"
-        return known, "; ".join([unfit, f"{only}{but}", *known.notes])
-    if not declared and (in_part := partial(layers, config)):
-        known = confirmed(in_part, passages)
-        some = "of some layers names and shapes say which follow another"
-        return known, "; ".join([unfit, f"{some}{but}", *known.notes])
-    if in_flow := parts(layers, config, passages):
-        return (
-            in_flow,
-            f"{unfit}; its file holds what is computed: of some layers one other reads the units alone",
-        )
+    known = chain(layers, config)
+    how = "its layers make one plain chain by names and shapes, and in no other way"
+    is_chain = known is not None
+    if known is None and not declared:
+        known = partial(layers, config)
+        how = "of some layers names and shapes say which follow another"
+    guess = known and confirmed(known, passages)
+    passed = [passage for passage in passages if passage.reader]
+    is_less = guess is None or (not is_chain and _acting(guess) < len(passed))
+    if is_less or any(passage.turned for passage in passed):
+        if in_flow := flow(layers, config, passages):
+            return (
+                in_flow,
+                f"{unfit}; its file holds what is computed: each layer passes its units to the next alone",
+            )
+        if in_flow := parts(layers, config, passages):
+            return (
+                in_flow,
+                f"{unfit}; its file holds what is computed: of some layers one other reads the units alone",
+            )
+    if guess:
+        return guess, "; ".join([unfit, f"{how}{but}", *guess.notes])
     return independent(layers), f"{unfit}; {unknown}{f': {left}' if left else ''}"
+
+
+def _acting(wiring: Wiring) -> int:
+    """How many groups something may be done to, beside the gains of norms."""
+    return sum(any(action != GAIN for action in group.actions) for group in wiring.groups.values())
 
 
 def _is_of_code(config: dict[str, Any]) -> bool:

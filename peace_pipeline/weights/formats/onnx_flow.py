@@ -12,25 +12,37 @@ from peace_pipeline.weights.tensors import Passage
 
 _PRODUCTS, _CONVOLUTIONS, _TURNED = ("Gemm", "MatMul"), ("Conv", "ConvTranspose"), "ConvTranspose"
 _ACTIVATIONS = {
-    **{
-        op: op.lower()
-        for op in ("Relu", "Tanh", "Sigmoid", "Sin", "Softsign", "HardSigmoid", "Elu", "Selu", "Celu")
-    },
+    **{op: op.lower() for op in ("Relu", "Tanh", "Sin", "Softsign", "Elu", "Selu", "Celu")},
     **{
         op: op.lower()
         for op in ("Gelu", "Mish", "Softmax", "HardSwish", "Softplus", "Erf", "Abs", "Exp", "Clip")
     },
     "LeakyRelu": "leaky_relu",
+    "Sigmoid": "logistic",
+    "HardSigmoid": "hard logistic",
 }
-"""What acts on each value alone, and its name in config.json."""
-_SAME = ("Identity", "Dropout", "Cast")
+"""What acts on each value alone, and its name in config.json; where that would say more than is certain of the graph
+(σ(−x) = 1 − σ(x) needs a reader without padding and factors of its own), another."""
+_SAME = ("Identity", "Dropout")
 _POOLING = ("MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
 """Over the places of each channel alone."""
-_TELLING = {
-    "CumSum", "TopK", "Gather", "GatherElements", "GatherND", "LRN", "Slice", "Split", "Concat", "DepthToSpace",
-    "SpaceToDepth", "GroupNormalization",
-}  # fmt: skip
-"""What tells units apart by their place."""
+_MAYBE = {
+    "PRelu",
+    "LayerNormalization",
+    "BatchNormalization",
+    "Reshape",
+    "Flatten",
+    "Transpose",
+    "Squeeze",
+    *_POOLING,
+}
+"""What may leave units what they are, which isn't followed."""
+_POINTWISE = {
+    *_ACTIVATIONS, *_SAME, "Cast", "Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Neg", "Reciprocal", "Min", "Max",
+} - {"Softmax"}  # fmt: skip
+"""What treats all numbers alike, each alone."""
+_WHOLE = (1, 11)
+"""Types of as many numbers, to which a Cast changes nothing."""
 
 
 def passages(graph: Graph, weights: Mapping[str, Weight], layers: Sequence[Layer]) -> list[Passage]:
@@ -72,6 +84,9 @@ class _Flow:
             if found.get("weight")
         }
         """Node → its layer."""
+        self._ranks = {
+            layer.node: len(layer.weights["weight"].shape) for layer in layers if "weight" in layer.weights
+        }
         self._own = {layer.node for layer in layers if self._is_own(layer, placed[layer.node])}
         """Nodes that alone read their parameters, which are all of one layer."""
         self._biases = {
@@ -128,30 +143,60 @@ class _Flow:
         ):
             return False
         if node.op in _PRODUCTS:
-            return not node.attribute("transA", 0)
+            return not node.attribute("transA", 0) and self._ranks.get(node) == 2
         return node.op in _CONVOLUTIONS and node.attribute("group", 1) == 1
 
     def _from(self, writer: Node) -> Passage | None:
-        """The passage that begins at a layer; none where its units branch, are mixed, or come out of the network."""
-        way, node = _Way(), writer
-        while node.outputs:
-            value, *others = node.outputs
-            if any(self._readers[other] or other in self._graph.outputs for other in others if other):
-                return None
-            if value in self._graph.outputs:
-                return Passage(self._names[writer], "", end="they come out of the network")
-            if telling := [node.op for node in self._readers[value] if node.op in _TELLING]:
-                return Passage(self._names[writer], "", end=f"{telling[0]} tells them apart by their place")
-            if len(self._readers[value]) != 1:
-                return None
-            [node] = self._readers[value]
-            if node.op == "Reshape" and writer.op in _PRODUCTS:
-                return Passage(self._names[writer], "", end="they are reshaped")
-            if node in self._names and self._is_map(node):
-                return self._passage(writer, way, node, value)
-            if not self._goes_on(writer, way, node):
-                return None
-        return None
+        """The passage that begins at a layer, which ends where its units are mixed, branch, or come out of the network;
+        none where what is done with them isn't followed."""
+        way, value, name = _Way(), self._only(writer), self._names[writer]
+        while value and value not in self._graph.outputs:
+            readers = self._readers[value]
+            if len(readers) == 1 and readers[0] in self._names and self._is_map(readers[0]):
+                return self._passage(writer, way, readers[0], value)
+            if len(readers) == 1 and self._goes_on(writer, way, readers[0]):
+                value = self._only(readers[0])
+            elif alike := self._alike(value):
+                way.activations.append("several")
+                value = alike
+            elif len(readers) == 1:
+                [node] = readers
+                is_open = node.op in _MAYBE and not (node.op == "Reshape" and writer.op in _PRODUCTS)
+                return (
+                    None if is_open else Passage(name, "", end=f"what {node.op} does with them is not known")
+                )
+            else:
+                return Passage(name, "", end="several nodes read them") if readers else None
+        return Passage(name, "", end="they come out of the network") if value else None
+
+    def _only(self, node: Node) -> str:
+        """The only value that a node gives to others; empty where it gives several."""
+        value, *others = node.outputs or [""]
+        used = [other for other in others if other and (self._readers[other] or other in self._graph.outputs)]
+        return "" if used else value
+
+    def _alike(self, value: str) -> str:
+        """The one value that is made of another by operators that treat all numbers alike (SiLU, GELU in parts); empty
+        where there is none."""
+        made, inside = {value: None}, set[Node]()
+        waiting = [value]
+        while waiting:
+            for node in self._readers[waiting.pop()]:
+                inputs = [name for name in node.inputs if name]
+                is_alike = node.op in _POINTWISE and all(
+                    name in made or self._is_number(name) for name in inputs
+                )
+                if is_alike and node not in inside and len(node.outputs) == 1:
+                    inside.add(node)
+                    made[node.outputs[0]] = None
+                    waiting += made
+        ends = [
+            name for name in made if name in self._graph.outputs or not inside.issuperset(self._readers[name])
+        ]
+        return ends[0] if len(ends) == 1 and ends[0] != value else ""
+
+    def _is_number(self, name: str) -> bool:
+        return name in self._graph.tensors and self._graph.tensors[name].size == 1
 
     def _passage(self, writer: Node, way: _Way, reader: Node, value: str) -> Passage | None:
         if reader not in self._own:
@@ -177,6 +222,9 @@ class _Flow:
             return False
         if node.op in _ACTIVATIONS:
             way.activations.append(_ACTIVATIONS[node.op])
+        elif node.op == "Cast":
+            if node.attribute("to", 0) not in _WHOLE:
+                way.activations.append("cast")
         elif node.op == "BatchNormalization":
             if not way.is_at_start or writer.op == "MatMul" or node not in self._names.keys() & self._own:
                 return False

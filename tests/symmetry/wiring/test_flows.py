@@ -27,8 +27,8 @@ CERTAIN = {
 """Modules, and how many of their groups their graph shows to be passed on."""
 
 REFUTED = {
-    "positions_of_units": "Slice", "cumulative_units": "CumSum", "hidden_is_output": "come out",
-    "group_norm_between": "reshaped",
+    "positions_of_units": "several nodes", "cumulative_units": "CumSum", "hidden_is_output": "come out",
+    "group_norm_between": "Reshape",
 }  # fmt: skip
 """Modules whose units names and shapes would take for hidden ones, and what the graph shows."""
 
@@ -131,12 +131,13 @@ def test_units_that_are_pooled_have_no_signs(tmp_path: Path) -> None:
 
 SHARED = {
     "a constant is added to units": [("MatMul", "x a h"), ("Relu", "h r"), ("Add", "r shift q"), ("MatMul", "q b y")],
-    "units are multiplied by themselves": [("MatMul", "x a h"), ("Mul", "h h q"), ("MatMul", "q b y")],
+    "units meet what isn't known": [("MatMul", "x a h"), ("CumSum", "h axis q"), ("MatMul", "q b y")],
     "weights are read twice": [("MatMul", "x a h"), ("MatMul", "h b y"), ("MatMul", "x a z")],
     "what is made of weights is read twice": [
         ("Identity", "a c"), ("MatMul", "x c h"), ("MatMul", "h b y"), ("MatMul", "x c z"),
     ],
     "a bias of another name": [("Gemm", "x a.weight other.bias h"), ("Gemm", "h b y")],
+    "a product for each of a batch": [("MatMul", "x batch h"), ("MatMul", "h b y")],
     "a bias that is spread": [("Gemm", "x a.weight row h"), ("Gemm", "h b y")],
 }  # fmt: skip
 """Operators with their inputs and outputs."""
@@ -159,6 +160,45 @@ def test_what_else_reads_or_changes_units(case: str, tmp_path: Path) -> None:
     path = save(tmp_path / "m.onnx", model(nodes, weights, inputs=["x"], outputs=outputs))
     with open_checkpoint([path]) as checkpoint:
         assert not [passage for passage in checkpoint.passages if passage.reader]
+
+
+ALIKE = {
+    "SiLU": [("Sigmoid", "h s"), ("Mul", "h s q")],
+    "GELU": [("Div", "h two d"), ("Erf", "d e"), ("Add", "e two f"), ("Mul", "h f g"), ("Mul", "g two q")],
+    "a square": [("Mul", "h h q")],
+    "Relu": [("Relu", "h q")],
+    "Sigmoid": [("Sigmoid", "h q")],
+}
+"""Operators between two products that treat all units alike."""
+
+
+@pytest.mark.parametrize("case", ALIKE)
+def test_what_treats_units_alike(case: str, tmp_path: Path) -> None:
+    steps = [("MatMul", "x a h"), *ALIKE[case], ("MatMul", "q b y")]
+    nodes = [helper.make_node(op, names.split()[:-1], names.split()[-1:]) for op, names in steps]
+    weights = [
+        initialiser(name, torch.randn(shape)) for name, shape in (("a", (6, 16)), ("b", (16, 3)), ("two", ()))
+    ]
+    path = save(tmp_path / "m.onnx", model(nodes, weights, inputs=["x"]))
+    wiring = opened(path).wiring
+    assert wiring.basis == "certain"
+    assert wiring.groups["a"].actions == (("permute", "scale") if case == "Relu" else ("permute",))
+    assert moved(path, [torch.randn(5, 6)]) < 1e-4
+
+
+@pytest.mark.parametrize(("kind", "actions"), [(1, {"permute", "scale", "sign", "linear"}), (6, {"permute"})])
+def test_what_a_cast_leaves(kind: int, actions: set[str], tmp_path: Path) -> None:
+    """Whole numbers have no scale."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["h"]),
+        helper.make_node("Cast", ["h"], ["i"], to=kind),
+        helper.make_node("Cast", ["i"], ["q"], to=1),
+        helper.make_node("MatMul", ["q", "b"], ["y"]),
+    ]
+    weights = [initialiser(name, torch.randn(shape)) for name, shape in (("a", (6, 16)), ("b", (16, 3)))]
+    path = save(tmp_path / "m.onnx", model(nodes, weights, inputs=["x"]))
+    assert set(opened(path).wiring.groups["a"].actions) == actions
+    assert moved(path, [torch.randn(5, 6)]) < 1e-4
 
 
 def test_weights_that_have_no_modules(tmp_path: Path) -> None:
