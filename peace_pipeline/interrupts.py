@@ -112,13 +112,13 @@ def forking() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
-    for first in received[:1]:
-        handler = before[signal.Signals(first)]
-        if callable(handler):
-            handler(first, None)
-        else:
-            signal.raise_signal(first)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for first in received[:1]:
+            handler = before[signal.Signals(first)]
+            if callable(handler):
+                handler(first, None)
+            else:
+                signal.raise_signal(first)
 
 
 class _Watch:
@@ -134,7 +134,7 @@ class _Watch:
         self.signals, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        os.register_at_fork(after_in_child=_leave_to_the_parent)
+        os.register_at_fork(after_in_child=self.leave_to_the_parent)
         threading.Thread(target=self.run, daemon=True).start()
 
     def handle(self, number: int, frame: FrameType | None) -> None:
@@ -165,6 +165,13 @@ class _Watch:
             _received = number
             os.dup2(self.nowhere, 2)
 
+    def leave_to_the_parent(self) -> None:
+        """In a forked process: a terminal's Ctrl-C isn't for it, and what it hears the thread here shall not read."""
+        if not self.over.is_set():
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
     def say(self) -> None:
         with self.lock:
             if _received is None or self.said:
@@ -180,13 +187,6 @@ class _Watch:
         acts.start()
         acts.join(_LAST_SECONDS)
         os._exit(128 + (_received or 0))
-
-
-def _leave_to_the_parent() -> None:
-    """In a forked process: a terminal's Ctrl-C isn't for it, and what it hears the parent's thread shall not read."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _put_away() -> None:

@@ -218,3 +218,22 @@ def test_forked_processes_leave_a_terminals_interrupt_to_their_parent() -> None:
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, "locks are free True\n", INTERRUPTED)
+
+
+def test_an_interrupt_is_not_lost_where_no_process_can_be_forked() -> None:
+    process = start(
+        """
+    try:
+        with forking():
+            print("forks", flush=True)
+            time.sleep(1)
+            raise OSError("no more processes")
+    except OSError:
+        print("lost")
+"""
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "forks\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "", INTERRUPTED)
