@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 from importlib.util import find_spec
@@ -80,12 +81,21 @@ def traced(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> Wiring:
     except subprocess.TimeoutExpired as error:
         raise WiringMismatch(f"{names[0]} of transformers takes too long to be followed") from error
     except subprocess.CalledProcessError as error:
-        raise WiringMismatch(f"{names[0]} of transformers takes too much to be followed") from error
+        raise WiringMismatch(f"the process that follows {names[0]} {_death(error)}") from error
     except (ValueError, RecursionError, OSError) as error:
         raise WiringMismatch(f"its config can't be given to transformers ({type(error).__name__})") from error
     if isinstance(found, WiringMismatch):
-        raise found
+        raise type(found)(*found.args)
     return found
+
+
+def _death(error: subprocess.CalledProcessError) -> str:
+    """How the helper ended."""
+    lines = error.stderr.decode(errors="replace").split("\n") if error.stderr else []
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "no word")
+    if error.returncode < 0:
+        return f"was ended by {signal.Signals(-error.returncode).name}: it may compute {SECONDS} seconds"
+    return f"failed: {last[:200]}"
 
 
 @lru_cache(maxsize=256)
@@ -115,18 +125,29 @@ def wiring_in_library(shapes: Shapes, config: Mapping[str, Any]) -> Wiring:
     Raises:
         WiringMismatch: where the module isn't in the library, or is another.
     """
-    try:
-        values = Values()
+    values = Values()
+    with _saying("transformers can't build it"):
         with _bounded(len(shapes)):
             module = _built(config, values)
         names = names_in_file(module, config)
+    with _saying("it can't be followed"):
         wiring, taken = wiring_of(module, examples(module), config, shapes, names, values)
-        wiring = replace(wiring, assumes=(*wiring.assumes, *not_given(module, taken)))
+        if missing := not_given(module, taken):
+            wiring = replace(wiring, assumes=(*wiring.assumes, *missing))
+        else:
+            wiring = replace(wiring, assumes=(), notes=(*wiring.notes, *wiring.assumes))
         return _tried(wiring, module, taken, config, names)
+
+
+@contextmanager
+def _saying(what: str) -> Iterator[None]:
+    """Refuse with these words where anything fails."""
+    try:
+        yield
     except WiringMismatch:
         raise
     except Exception as error:
-        raise WiringMismatch(f"transformers can't build it: {error}") from error
+        raise WiringMismatch(f"{what}: {error or type(error).__name__}") from error
 
 
 def _tried(
@@ -139,8 +160,9 @@ def _tried(
         return tried(wiring, lambda: _with_weights(module), taken, config, names)
     try:
         its, held = _smaller_tried(module)
-    except Exception:
-        return replace(as_seen(wiring), assumes=(*wiring.assumes, UNTRIED))
+    except Exception as error:
+        why = f"{UNTRIED}: {str(error)[:200] or type(error).__name__}"
+        return replace(as_seen(wiring), assumes=(*wiring.assumes, why))
     wiring = replace(
         with_routers(wiring, config), assumes=tuple(dict.fromkeys([*wiring.assumes, *held.assumes]))
     )
@@ -154,9 +176,10 @@ def _smaller_tried(module: Any) -> tuple[Wiring, Wiring]:
         WiringMismatch: where none can be built that is small enough.
     """
     settings = _own(json.loads(module.config.to_json_string(use_diff=False)))
+    failure: Exception = WiringMismatch("none of its class is small enough")
     for fewer in (smaller(settings), *narrower(settings)):
         values = Values()
-        with suppress(Exception):
+        try:
             small = _of_settings(type(module), type(module.config).from_dict(fewer), values)
             if _size(small) <= LARGEST:
                 names = names_in_file(small, fewer)
@@ -164,7 +187,9 @@ def _smaller_tried(module: Any) -> tuple[Wiring, Wiring]:
                 return with_routers(its, fewer), tried(
                     its, partial(_with_weights, small), taken, fewer, names
                 )
-    raise WiringMismatch("none of its class is small enough to be tried")
+        except Exception as error:
+            failure = error
+    raise failure
 
 
 def _size(module: nn.Module) -> int:

@@ -199,6 +199,8 @@ def _run(
                 tracer.fix(tensor)
     finally:
         module.train(was_training)
+    if not taken and not errors:
+        raise WiringMismatch(f"no inputs are known that {type(module).__name__} takes")
     if not taken:
         raise WiringMismatch(f"{type(module).__name__} can't be traced: {errors[0]}") from errors[0]
     return tracer, taken

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from peace_pipeline.symmetry.wiring.types import WiringMismatch
+
 _BLOCKS = re.compile(r"num_hidden_layers|n_layers?|num_layers|depth|(num_)?(en|de)coder_layers|num_blocks")
 _PERIOD = re.compile(r".*(period|interval|pattern|freq|_step)")
 """Every so many blocks one is of another kind."""
@@ -97,8 +99,10 @@ def _kept(settings: dict[str, Any], depth: int) -> list[int]:
     first: dict[str, int] = {}
     for block, kind in enumerate(zip(*lists, strict=True)):
         first.setdefault(repr(kind), block)
-    if len(first) > 1:
-        return [*first.values()][:_MOST]
     periods = [value for key, value in settings.items() if _PERIOD.fullmatch(key) and isinstance(value, int)]
-    count = min(depth, max([_FEWEST, *(period for period in periods if period <= _MOST)]))
-    return [*range(count - 1), depth - 1] if depth > 0 else []
+    kinds = len(first) if len(first) > 1 else min(depth, max([_FEWEST, *periods]))
+    if kinds > _MOST:
+        raise WiringMismatch(f"its blocks are of more than {_MOST} kinds")
+    if len(first) > 1:
+        return [*first.values()]
+    return [*range(kinds - 1), depth - 1] if depth > 0 else []

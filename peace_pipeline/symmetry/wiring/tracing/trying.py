@@ -25,7 +25,7 @@ from peace_pipeline.weights.views import Computed
 
 LARGEST = 40_000_000
 """Parameters, above which a module is not tried."""
-UNTRIED = "the module does what it was seen to do (it is too large to be tried)"
+UNTRIED = "the module does what it was seen to do, which a smaller one could not be tried for"
 _TOLERANCE, _ELEMENTS = 1e-5, 4
 """Parts of some modules compute in float32, whatever their weights are."""
 _EVERYTHING = Strength(decades=0.5, signs=True, mix=True)
@@ -49,7 +49,8 @@ def tried(
     try:
         return _tried(with_routers(wiring, config), _Trial(build(), examples, config, names, seconds))
     except Exception as error:
-        untried = f"the module does what it was seen to do ({type(error).__name__})"
+        why = str(error)[:200] or type(error).__name__
+        untried = f"the module does what it was seen to do, which could not be tried: {why}"
         return replace(as_seen(wiring), assumes=(*wiring.assumes, untried))
 
 
@@ -57,7 +58,10 @@ def _tried(wiring: Wiring, trial: _Trial) -> Wiring:
     if trial.holds(wiring):
         return wiring
     found = _only(wiring, _holding(trial, wiring, _claims(wiring)))
-    return _noted(found if trial.holds(found) else _only(wiring, []), wiring)
+    if trial.holds(found):
+        return _noted(found, wiring)
+    apart = "its symmetries hold alone, but not together, so none is claimed"
+    return replace(_only(wiring, []), notes=(*wiring.notes, apart))
 
 
 def _claims(wiring: Wiring) -> list[Claim]:
@@ -92,10 +96,18 @@ def without(wiring: Wiring, before: Wiring, after: Wiring) -> Wiring:
 
     untried = anywhere(wiring) - anywhere(before)
     seen = anywhere(as_seen(wiring))
-    if untried & seen:
+    if untried & seen or _axes(wiring) - _axes(before):
         wiring = replace(wiring, assumes=tuple(dict.fromkeys([*wiring.assumes, UNTRIED])))
     wiring = _except(wiring, untried - seen)
     return _noted(_except(wiring, anywhere(before) - anywhere(after)), wiring)
+
+
+def _axes(wiring: Wiring) -> set[tuple[str, ...]]:
+    """Layers and the groups that they are between, in any block."""
+    return {
+        (_anywhere(wired.layer.name), *(_anywhere(axis.group) for axis in wired.axes))
+        for wired in wiring.layers
+    }
 
 
 def _except(wiring: Wiring, claims: set[Claim]) -> Wiring:

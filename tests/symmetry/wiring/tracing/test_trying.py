@@ -48,7 +48,9 @@ def test_a_claim_that_takes_too_long_to_try_is_no_refuted_one() -> None:
     names = {name: name for name in module().state_dict()}
     found = tried(claiming_more(), module, [Example((torch.randn(4, 3),))], {}, names, seconds=0)
     assert found.groups == claiming_more().groups
-    assert found.assumes == ("the module does what it was seen to do (TimeoutError)",)
+    assert found.assumes == (
+        "the module does what it was seen to do, which could not be tried: TimeoutError",
+    )
 
 
 def test_a_claim_that_the_smaller_network_lacks_is_assumed() -> None:
