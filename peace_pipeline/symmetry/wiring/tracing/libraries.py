@@ -36,7 +36,7 @@ from peace_pipeline.symmetry.wiring.tracing.values import Reading, Values
 from peace_pipeline.symmetry.wiring.types import Wiring, WiringMismatch
 from peace_pipeline.weights.tensors import TensorInfo
 
-SECONDS, PATIENCE = 60, 180
+SECONDS, PATIENCE = 60, 300
 """How long the helper may compute, and how long it is waited for; PyTorch and transformers load in 10 seconds."""
 MEMORY = 2 << 30
 _OFFLINE = {
