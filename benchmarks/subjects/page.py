@@ -67,15 +67,15 @@ def _plain(outcomes: Sequence[Outcome]) -> str:
 
 
 def _library(outcomes: Sequence[Outcome]) -> str:
-    """Right and assumed ones by what they are read as, all others one by one."""
+    """Right ones by what they are read as, all others by the reason."""
     parts = []
     by_wiring: dict[str, list[str]] = {}
     for each in outcomes:
-        if each.verdict in (RIGHT, ASSUMED):
+        if each.verdict == RIGHT:
             by_wiring.setdefault(each.wiring, []).append(each.name)
     rows = [[how, str(len(names)), ", ".join(names)] for how, names in by_wiring.items()]
-    parts.append(_table(["right or assumed, read as", "classes", ""], rows))
-    for verdict in (WRONG, ASSUMED_WRONG, REFUSED, UNTRIED):
+    parts.append(_table(["right, read as", "classes", ""], rows))
+    for verdict in (WRONG, ASSUMED_WRONG, ASSUMED, REFUSED, UNTRIED):
         by_reason: dict[str, list[str]] = {}
         for each in outcomes:
             if each.verdict == verdict:
