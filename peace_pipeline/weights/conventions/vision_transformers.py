@@ -7,7 +7,7 @@ _BLOCK, _WINDOWS = "encoder.layer.0.attention", "layers.0.blocks.0"
 VIT = declare(
     Conventions(
         ("vit",),
-        timm=r"vit_(tiny|small|base|large|huge|giant|gigantic)_patch(?!\w*_rpn)",
+        timm=r"vit_(tiny|small|base|large|so400m|huge|giant|gigantic)_patch(?!\w*_rpn)",
         marks=(
             Marks(
                 (

@@ -25,6 +25,7 @@ from peace_pipeline.weights.logical import views_of
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo.card import read_config
 from tests.specimens import FAMILIES, REPRESENTATIVES, Specimen
+from tests.specimens.definitions import FeedForward
 from tests.specimens.lora import LoraSpecimen
 from tests.specimens.plain import LABELS, RESNET, VGG, normal, timm, zoo
 from tests.specimens.pretrained import VISION, images
@@ -76,6 +77,32 @@ class DistilledViT(ViT):
         return self.head(x[:, 0]) + self.head_dist(x[:, 1])
 
 
+class PooledViT(ViT):
+    """timm's, with registers, a norm before the blocks, and a learned query that attends to what they give."""
+
+    def __init__(self, size: int, heads: int, hidden: int, is_classifier: bool = True) -> None:
+        super().__init__(12, 4, size, heads, hidden, 2, LABELS)
+        self.reg_token, self.norm_pre = nn.Parameter(torch.zeros(1, 3, size)), nn.LayerNorm(size)
+        self.attn_pool = nn.Module()
+        self.attn_pool.latent = nn.Parameter(torch.zeros(1, 1, size))
+        self.attn_pool.q, self.attn_pool.kv = nn.Linear(size, size), nn.Linear(size, 2 * size)
+        self.attn_pool.proj, self.attn_pool.norm = nn.Linear(size, size), nn.LayerNorm(size)
+        self.attn_pool.mlp = FeedForward(size, hidden)
+        self.heads = heads
+        if not is_classifier:
+            self.head = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), self.patch_embed(x)], 1) + self.pos_embed
+        x = torch.cat([self.reg_token.expand(len(x), -1, -1), x], 1)
+        x, pool = self.norm(self.blocks(self.norm_pre(x))), self.attn_pool
+        q = pool.q(pool.latent.expand(len(x), -1, -1)).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        k, v = pool.kv(x).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        scores = (q @ k.transpose(2, 3) / q.shape[3] ** 0.5).softmax(3)
+        pooled = pool.proj((scores @ v).transpose(1, 2).flatten(2))
+        return self.head((pooled + pool.mlp(pool.norm(pooled)))[:, 0])
+
+
 def with_lora(name: str, *targets: str) -> Specimen:
     """Another specimen with LoRA, in one file."""
     return LoraSpecimen(FAMILIES[name].feed, FAMILIES[name], targets)
@@ -102,6 +129,16 @@ SPECIMENS = FAMILIES | {
         normal(3, 12, 12),
         partial(DistilledViT, 12, 4, 128, 2, 20, 2),
         timm("deit_tiny_distilled_patch16_224"),
+    ),
+    "vit_pooled": TorchSpecimen(
+        normal(3, 12, 12),
+        partial(PooledViT, 128, 2, 20),
+        timm("vit_base_patch16_siglip_224"),
+    ),
+    "vit_pooled_bare": TorchSpecimen(
+        normal(3, 12, 12),
+        partial(PooledViT, 128, 2, 20, False),
+        timm("vit_base_patch16_siglip_224"),
     ),
     "resnet_bare": bare("ResNetModel", "resnet_basic_hf"),
     "mobilenet_v2_bare": bare("MobileNetV2Model", "mobilenet_v2_hf"),
@@ -175,6 +212,8 @@ CLAIMS = {
     "mobilenet_v2_bare": ("mobilenet_v2", "52 gain, 17 permute, 5 permute scale sign linear"),
     "efficientnet_bare": ("efficientnet", "13 gain, 8 permute, 3 permute scale sign linear"),
     "convnext_bare": ("convnext", "3 gain, 4 gain shift, 4 permute"),
+    "vit_pooled": ("vit", "6 gain shift, 3 mix free, 3 mix shift, 9 permute"),
+    "vit_pooled_bare": ("vit", "6 gain shift, 3 mix free, 3 mix shift, 8 permute"),
     "vit_bare": ("vit", "4 gain shift, 2 mix free, 2 mix shift, 4 permute"),
     "swin_bare": ("swin", "5 gain, 4 gain shift, 4 mix free, 4 mix shift, 9 permute"),
     "resnet_tanh_hf": ("resnet", "12 gain, 1 permute, 6 permute scale, 2 permute sign"),
@@ -197,6 +236,7 @@ FREE = re.compile(r".*\bk(ey|_proj)\.bias")
 
 
 ALWAYS = {*REPRESENTATIVES} & CLAIMS.keys() | {
+    "vit_pooled", "vit_pooled_bare",
     "vit_bare", "vgg_tanh", "resnet_tanh", "lstm_projected", "deit_timm", "resnet_bare", "swin_bare", "resnet_tanh_hf",
     "efficientnet_max_pooled", "swin_padded", "vit_lora", "gpt_neox_lora", "mlp_tanh_lora",
 }  # fmt: skip

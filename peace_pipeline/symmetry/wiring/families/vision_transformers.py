@@ -40,33 +40,52 @@ _TIMM = _Names(
     "attn.q", "attn.k", "attn.v", "attn.proj", "norm1", "norm2", "mlp.fc1", "mlp.fc2",
     "attn.relative_position_bias_table",
 )  # fmt: skip
-_HEAD_WIDTHS = {"huge": 80, "giant": 88, "gigantic": 104}
+_HEAD_WIDTHS = {"so400m": 72, "huge": 80, "giant": 88, "gigantic": 104}
 """Of timm's architectures, where it is not 64."""
 
 
 @family(VIT, DEIT)
 def vit(net: WiringBuilder) -> None:
     """Vision Transformers (Dosovitskiy et al. 2021), and DeiT with a second token and classifier (Touvron et al.
-    2021). The norms of timm's ``rpn`` stand after what they norm."""
+    2021); timm's may have registers (Darcet et al. 2023), a norm before their blocks, and attention that pools (Zhai et
+    al. 2022). The norms of timm's ``rpn`` stand after what they norm."""
     at = net.prefix("embeddings.patch_embeddings.projection")
     is_timm = "patch_embed.proj" in net
     patches = "patch_embed.proj" if is_timm else f"{at}embeddings.patch_embeddings.projection"
     tokens = (
-        ("cls_token", "dist_token", "pos_embed")
+        ("cls_token", "dist_token", "reg_token", "pos_embed")
         if is_timm
         else (f"{at}embeddings.{name}" for name in ("cls_token", "distillation_token", "position_embeddings"))
     )
     stream = net.group("stream", PERMUTE)
     net.dense(patches, stream, "input")
     _tables(net, tokens, stream)
+    if is_timm and "norm_pre" in net:
+        net.vector("norm_pre", Axis(stream, charge=0))
     heads = _heads(net, net.rows(patches))
     for block in net.numbered("blocks." if is_timm else f"{at}encoder.layer."):
         _block(net, stream, block, _TIMM if is_timm else _VIT, heads)
     norm = next((name for name in ("norm", "fc_norm") if name in net), f"{at}layernorm")
     classifiers = ("classifier", "cls_classifier", "distillation_classifier", "head", "head_dist")
-    read_out(net, stream, *classifiers, norm=norm)
+    if is_timm and "attn_pool.q" in net:
+        read_out(
+            net, _attended(net, stream, heads), *classifiers, norm="fc_norm" if "fc_norm" in net else None
+        )
+    else:
+        read_out(net, stream, *classifiers, norm=norm)
     if f"{at}pooler.dense" in net:
         net.dense(f"{at}pooler.dense", "pooled", stream)
+
+
+def _attended(net: WiringBuilder, stream: str, heads: int) -> str:
+    """What timm's attention of a learned query to all positions gives."""
+    at, query, pooled = "attn_pool", "attn_pool.query", net.group("attn_pool.pooled", PERMUTE)
+    net.table(f"{at}.latent", f"{at}.latents", net.group(query, PERMUTE))
+    names = (f"{at}.q", f"{at}.k", f"{at}.v", f"{at}.proj")
+    net.attention(names, query, pooled, heads, memory=net.normed(stream, "norm"))
+    hidden = net.normed(pooled, f"{at}.norm")
+    net.mlp(f"{at}.mlp.fc1", f"{at}.mlp.fc2", hidden, pooled, activation(net.config))
+    return pooled
 
 
 def _tables(net: WiringBuilder, names: Iterable[str], stream: str) -> None:
