@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -230,7 +231,9 @@ class _Examples:
     def _tokens(self) -> Iterator[int]:
         """The tokens that may stand for an image or a sound."""
         found = (getattr(self.config, name, None) for name in _PLACES)
-        yield from dict.fromkeys(token for token in found if isinstance(token, int))
+        most = _of(self.config, "vocab_size")
+        most = most if isinstance(most, int) else math.inf
+        yield from dict.fromkeys(token for token in found if isinstance(token, int) and token < most)
 
 
 def _placed(ids: Tensor, token: int, count: int) -> Tensor:

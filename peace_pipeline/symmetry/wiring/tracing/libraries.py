@@ -94,7 +94,8 @@ def _death(error: subprocess.CalledProcessError) -> str:
     lines = error.stderr.decode(errors="replace").split("\n") if error.stderr else []
     last = next((line.strip() for line in reversed(lines) if line.strip()), "no word")
     if error.returncode < 0:
-        return f"was ended by {signal.Signals(-error.returncode).name}: it may compute {SECONDS} seconds"
+        name = signal.Signals(-error.returncode).name
+        return f"computes for more than {SECONDS} seconds" if name == "SIGXCPU" else f"was ended by {name}"
     return f"failed: {last[:200]}"
 
 

@@ -130,7 +130,8 @@ class Tracer(TorchDispatchMode):
         """An operation that writes into a tensor, and so into those of which it shows a part. Where others show the
         same memory, or it is a parameter's, all are fixed."""
         target = given.get("self")
-        if base in ("mul_", "div_") and target in self._names and not isinstance(given["other"], Tensor):
+        is_scaled = base in ("mul_", "div_") and not given.get("rounding_mode")
+        if is_scaled and target in self._names and not isinstance(given["other"], Tensor):
             return  # a parameter that is rescaled stays what it is
         chain = self._shown_by(target) if isinstance(target, Tensor) else []
         known = {id(tensor) for tensor in chain}

@@ -137,6 +137,10 @@ class _Trial:
         infos = [TensorInfo(name, tuple(x.shape), dtype_name(x.dtype)) for name, x in self._state.items()]
         self._views = views_of(infos, config)
         self._before = self._outputs()
+        if not any(x.isfinite().any() for x in self._before):
+            raise ValueError("its outputs are no numbers")
+        if any(_moved(*both) > _TOLERANCE for both in zip(self._outputs(), self._before, strict=True)):
+            raise ValueError("its outputs are others each time that it is run")
 
     def holds(self, wiring: Wiring) -> bool:
         """Whether the module gives the same after random elements of all that a wiring claims: several, as one may
@@ -188,8 +192,6 @@ class _Trial:
             torch.manual_seed(0)
             found = self._module(*args, **{name: _cloned(value) for name, value in kwargs.items()})
             outputs += [x.double() for x in tensors_within(found) if x.is_floating_point() and x.numel()]
-        if not any(x.isfinite().any() for x in outputs):
-            raise ValueError("its outputs are no numbers")
         return outputs
 
 
@@ -225,6 +227,7 @@ def _randomised(module: nn.Module) -> nn.Module:
     def normal(like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=generator, dtype=torch.float64)
 
+    saved = module.state_dict()
     with torch.no_grad():
         for tensor in module.parameters():
             fan = max(tensor[0].numel(), 1) if tensor.dim() > 1 else 1
@@ -234,6 +237,8 @@ def _randomised(module: nn.Module) -> nn.Module:
                 buffer.copy_(0.2 * normal(buffer))
             elif name.endswith("running_var"):
                 buffer.copy_(torch.exp(0.4 * normal(buffer)))
+            elif name in saved and buffer.is_floating_point():
+                buffer.add_(0.3 * normal(buffer))
     return module
 
 
