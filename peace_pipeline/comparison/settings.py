@@ -79,7 +79,19 @@ def differences(a: OpenNetwork, b: OpenNetwork) -> list[str]:
     if first and second:
         found += [each for each in _differing(first, second) if each.split(" ")[0] not in _OF_SCALES]
     found += _differing(_metadata(a), _metadata(b))
+    found += _other_activations(a, b)
     return found + ([] if _is_tied_alike(a, b) else ["tie_word_embeddings"])
+
+
+def _other_activations(a: OpenNetwork, b: OpenNetwork) -> list[str]:
+    """Activations that differ between layers of two networks whose files hold what is computed; those in parts (GELU as
+    Erf and products) count as any."""
+    passed = [[each.activations for each in network.checkpoint.passages if each.reader] for network in (a, b)]
+    if len(passed[0]) != len(passed[1]):
+        return []
+    pairs = zip(*passed, strict=True)
+    others = [(x, y) for x, y in pairs if x != y and not {"several", "any"} & {*x, *y}]
+    return [f"activation ({' '.join(x) or 'none'}, {' '.join(y) or 'none'})" for x, y in others[:1]]
 
 
 def buffer_differences(a: OpenNetwork, b: OpenNetwork) -> list[str]:

@@ -74,26 +74,24 @@ def _turned(layers: Iterable[Layer], passages: Iterable[Passage]) -> set[str]:
 
 
 def confirmed(wiring: Wiring, passages: Sequence[Passage]) -> Wiring:
-    """A wiring by names and shapes with what passages say of its groups; it assumes nothing where that is all that it
-    claims."""
+    """A wiring by names and shapes with what passages say of its groups; it assumes nothing where they say it
+    all."""
     if not passages:
         return wiring
     norms = {passage.norm for passage in passages}
-    ends = {passage.writer: passage.end for passage in passages if passage.end}
     groups, is_open, notes = dict(wiring.groups), False, list[str]()
     for group in wiring.groups.values():
+        writers = _writers(wiring, group)
         readers = {wired.layer.name for wired in wiring.readers(group.name)}
-        end = next((f"{each}: {ends[each]}" for each in _writers(wiring, group) if each in ends), None)
-        is_elsewhere = any(
-            each.writer in _writers(wiring, group) and each.reader not in readers for each in passages
-        )
+        own = [each for each in passages if each.writer in writers]
         if passage := _of_group(wiring, group, passages):
             groups[group.name] = allowed(wiring, replace(group, actions=_actions(passage)))
-        elif group.actions and readers and (end or is_elsewhere):
-            groups[group.name] = replace(group, actions=())
-            notes += [f"by what is computed, nothing is claimed of the units of {end}"] if end else []
-        elif group.actions and group.name not in norms:
-            is_open = True
+        elif writers and readers and group.name not in norms:
+            end = next((f"{each.writer}: {each.end}" for each in own if each.end), "")
+            is_open |= not end
+            if end or any(each.reader not in readers or each.turned for each in own):
+                groups[group.name] = replace(group, actions=())
+                notes += [f"by what is computed, nothing is claimed of the units of {end}"] if end else []
     assumes = wiring.assumes if is_open else ()
     return replace(wiring, groups=groups, assumes=assumes, notes=(*wiring.notes, *notes))
 

@@ -66,7 +66,9 @@ def explained_wiring(
             unfit = f"{found} {family.name}, but {mismatch}"
     declared = family is None and is_declared(tensors, config)
     if declared and (known := chain(layers, config, declared=True)):
-        return known, "its config is that of a plain chain, and all names and shapes fit"
+        said = "its config is that of a plain chain, and all names and shapes fit"
+        known = confirmed(known, passages)
+        return known, "; ".join([said, *known.notes])
     unknown = "how its layers are coupled is not known, so no symmetry is claimed"
     classes = config.get("architectures")
     if adapter is None and isinstance(classes, list) and classes:
@@ -87,7 +89,7 @@ def explained_wiring(
     left = left_open(layers, Couplings(layer for layer in layers if layer.kind not in ("lora_a", "lora_b")))
     but = f", but {left}" if left else ""
     known = chain(layers, config)
-    how = "its layers make one plain chain by names and shapes, and in no other way"
+    how = f"its layers make one plain chain by names and shapes{'' if left else ', and in no other way'}"
     is_chain = known is not None
     if known is None and not declared:
         known = partial(layers, config)

@@ -11,6 +11,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from benchmarks.subjects import PLAIN
+from peace_pipeline.comparison.settings import differences
 from peace_pipeline.symmetry.opening import LocalModel, OpenNetwork
 from peace_pipeline.symmetry.transforming import strengths, transform
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
@@ -112,6 +113,23 @@ def test_the_bias_of_a_transposed_convolution_goes_with_its_units(tmp_path: Path
     path = save(tmp_path / "m.onnx", model(nodes, weights, inputs=["x"]))
     assert opened(path).wiring.groups["a"].actions == ("permute", "scale")
     assert moved(path, [torch.randn(2, 3, 4, 4)]) < 1e-4
+
+
+def test_a_graph_that_refutes_its_config(tmp_path: Path) -> None:
+    path, _ = graph_of("cumulative_units", tmp_path / "model.onnx")
+    with open_checkpoint([path]) as checkpoint:
+        assert acting(OpenNetwork.of(checkpoint, {"hidden_act": "relu"}).wiring) == 0
+
+
+def test_other_activations_are_another_function(tmp_path: Path) -> None:
+    for name in ("Relu", "Tanh"):
+        steps = [("MatMul", "x a h"), (name, "h q"), ("MatMul", "q b y")]
+        nodes = [helper.make_node(op, names.split()[:-1], names.split()[-1:]) for op, names in steps]
+        weights = [initialiser(each, torch.ones(shape)) for each, shape in (("a", (6, 16)), ("b", (16, 3)))]
+        save(tmp_path / f"{name}.onnx", model(nodes, weights, inputs=["x"]))
+    with open_checkpoint([tmp_path / "Relu.onnx"]) as a, open_checkpoint([tmp_path / "Tanh.onnx"]) as b:
+        assert differences(OpenNetwork.of(a, {}), OpenNetwork.of(b, {})) == ["activation (relu, tanh)"]
+        assert differences(OpenNetwork.of(a, {}), OpenNetwork.of(a, {})) == []
 
 
 def test_units_that_are_pooled_have_no_signs(tmp_path: Path) -> None:

@@ -91,5 +91,5 @@ def test_what_the_configuration_of_a_keras_network_says(case: str, suffix: str, 
         wiring = OpenNetwork.of(checkpoint, {}).wiring
     assert sum("permute" in group.actions for group in wiring.groups.values()) == len(found)
     assert sorted(found) == expected.split()
-    if found:
+    if found and case != "flattened":
         assert wiring.basis == "certain"
