@@ -27,7 +27,7 @@ from peace_pipeline.symmetry.wiring.types import Wiring
 EQUIVALENT, DERIVED, UNRELATED = "equivalent", "derived", "unrelated"
 _SMALL_NETWORK = 1 << 25
 """Values. Larger networks are compared in float32."""
-_SCALE_UNKNOWN = "an adapter whose scale no file says has that of the other"
+SCALE_UNKNOWN = "an adapter whose scale no file says has that of the other"
 
 _NEAR = 0.95
 """Similarity below which other pairs of layers are tried."""
@@ -262,7 +262,7 @@ def _scales(
         if x is not None and y is not None and x != y:
             scales[0][name], scales[1][other] = x, y
         is_assumed |= (x is None) != (y is None)
-    return scales, ((_SCALE_UNKNOWN,) if is_assumed else ())
+    return scales, ((SCALE_UNKNOWN,) if is_assumed else ())
 
 
 def _scalars(

@@ -6,12 +6,14 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
 
 from peace_pipeline.symmetry.opening import OpenNetwork
+from peace_pipeline.weights.logical.recognition import said_in_gguf
 
 _NO_MATTER = re.compile(
     r"""
@@ -35,9 +37,14 @@ _NO_MATTER = re.compile(
 )
 """Settings that no output depends on once the weights are there: for training, generating text and keeping books."""
 _OF_GGUF = re.compile(
-    r"general\.architecture|[\w-]+\.(?:rope|attention|ssm)\..*|[\w-]+\.(?:\w*scale|\w+_softcapping|expert_\w+)"
+    r"general\.architecture|[\w-]+\.(?:rope\.(?:freq_base|scaling\.\w+)|attention\.(?!key_length|value_length)\w+"
+    r"|ssm\.\w+|\w*scale|\w+_softcapping|expert_(?:used_count|weights_\w+|gating_\w+))"
 )
 """Metadata of a GGUF file that outputs depend on."""
+_ROPE_BASE = 10000.0
+"""Of rotary positions where a GGUF file doesn't say it."""
+_ACTING = re.compile(r"(?:hidden_)?act(?:ivation)?(?:_\w+)?|\w*(?:eps|epsilon|scale|temperature|slope)")
+"""Settings of which a config that says nothing leaves the value open, whatever the network is."""
 _OF_PLACES = re.compile(
     r".*(?:roberta|camembert|xlm|longformer|esm|luke|mpnet|data2vec|ibert|layoutlmv3|lilt|m2m_100|xglm|speech_to_text).*"
 )
@@ -78,7 +85,7 @@ def differences(a: OpenNetwork, b: OpenNetwork) -> list[str]:
     first, second = ({**adapter_config(each)} for each in (a, b))
     if first and second:
         found += [each for each in _differing(first, second) if each.split(" ")[0] not in _OF_SCALES]
-    found += _differing(_metadata(a), _metadata(b))
+    found += _of_files(a, b)
     found += _other_activations(a, b)
     return found + ([] if _is_tied_alike(a, b) else ["tie_word_embeddings"])
 
@@ -105,6 +112,15 @@ def buffer_differences(a: OpenNetwork, b: OpenNetwork) -> list[str]:
         and not others[name].is_floating
         and not torch.equal(a.logical.read(name, None), b.logical.read(name, None))
     ]
+
+
+def has_unknown_scale(a: OpenNetwork, b: OpenNetwork) -> bool:
+    """Whether the scale of an adapter that both have is known of one alone."""
+    second = adapter_scales(b)
+    return any(
+        name in second and (scale is None) != (second[name] is None)
+        for name, scale in adapter_scales(a).items()
+    )
 
 
 def scale_differences(a: OpenNetwork, b: OpenNetwork) -> list[str]:
@@ -159,9 +175,27 @@ def _has_shapes_of(a: OpenNetwork, b: OpenNetwork) -> bool:
     return first == second
 
 
-def _metadata(network: OpenNetwork) -> dict[str, Any]:
+def _of_files(a: OpenNetwork, b: OpenNetwork) -> Iterator[str]:
+    """What GGUF files and ONNX graphs say that outputs depend on, where the other file or its config says otherwise."""
+    said = [each.checkpoint.settings for each in (a, b)]
+    if all(said):
+        yield from _differing(_metadata(said[0]), _metadata(said[1]), is_one_class=True)
+    elif any(said):
+        configs = [
+            said_in_gguf(own) if own else _plain(each.config) for own, each in zip(said, (a, b), strict=True)
+        ]
+        yield from _differing(configs[0], configs[1])
+    graphs = [each.checkpoint.functions for each in (a, b)]
+    for function in sorted(graphs[0].keys() | graphs[1].keys()) if all(graphs) else ():
+        counts = [graph.get(function, 0) for graph in graphs]
+        if counts[0] != counts[1]:
+            yield f"{function} ({counts[0]} times, {counts[1]} times)"
+
+
+def _metadata(said: Mapping[str, Any]) -> dict[str, Any]:
     """What a GGUF file says that outputs depend on."""
-    return {key: value for key, value in network.checkpoint.settings.items() if _OF_GGUF.fullmatch(key)}
+    base = f"{said.get('general.architecture')}.rope.freq_base"
+    return {base: _ROPE_BASE} | {key: value for key, value in said.items() if _OF_GGUF.fullmatch(key)}
 
 
 def _configured(config: Mapping[str, Any], base: str, rank: int) -> float | None:
@@ -207,15 +241,17 @@ def _differing(
     kinds = _kind(a), _kind(b)
     if any(kinds):
         is_one_class = kinds[0] == kinds[1] or any(kinds_alike.issuperset(kinds) for kinds_alike in _ALIKE)
-    for key in dict.fromkeys([*a, *b]):
+    windows = ["sliding_window"] if is_one_class and kinds[0] != kinds[1] else []
+    for key in dict.fromkeys([*a, *b, *windows]):
         if not _matters(key, a, b) or (key in _CLASSES and kinds[0] != kinds[1]):
             continue
-        if not (key in a and key in b) and not (is_one_class and key not in _CLASSES):
+        is_open = key not in _CLASSES if is_one_class else not any(kinds) and _ACTING.fullmatch(key)
+        if not (key in a and key in b) and not is_open:
             continue
         if key == "model_type" and is_one_class:
             continue
         first, second = (
-            each[key] if key in each else _default(kind, key)
+            each[key] if key in each else _defaults(kind).get(key)
             for each, kind in zip((a, b), kinds, strict=True)
         )
         if isinstance(first, Mapping) and isinstance(second, Mapping):
@@ -233,11 +269,18 @@ def _matters(key: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     if key in _ENDS:
         return _heeds(a, key) or _heeds(b, key)
     if key in _LENGTHS:
-        scalings = [each.get("rope_scaling") for each in (a, b)]
-        return any(
-            isinstance(each, Mapping) and each.get("rope_type") in _SCALED_BY_LENGTH for each in scalings
-        )
+        return any(map(_is_scaled_by_length, (a, b)))
     return not _NO_MATTER.fullmatch(key)
+
+
+def _is_scaled_by_length(config: Mapping[str, Any]) -> bool:
+    """Whether positions depend on the greatest length that a model is made for."""
+    parameters = config.get("rope_parameters")
+    ropes = [config.get("rope_scaling"), *(parameters.values() if isinstance(parameters, Mapping) else ())]
+    kinds = [each.get("rope_type") for each in ropes if isinstance(each, Mapping)]
+    return any(kind in _SCALED_BY_LENGTH for kind in kinds) or str(config.get("model_type")).startswith(
+        "deberta"
+    )
 
 
 def _heeds(config: Mapping[str, Any], key: str) -> bool:
@@ -263,14 +306,15 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:37]}…"
 
 
-def _default(model_type: object, key: str) -> Any:
-    """What a setting is that a config leaves out, where the transformers library is there to say so."""
+@cache
+def _defaults(model_type: str | None) -> dict[str, Any]:
+    """What the settings are that a config leaves out, where the transformers library is there to say so."""
     try:
         from transformers import AutoConfig
 
-        return _plain(AutoConfig.for_model(str(model_type)).to_dict()).get(key)
+        return _plain(AutoConfig.for_model(str(model_type)).to_dict())
     except Exception:
-        return None
+        return {}
 
 
 def _is_tied_alike(a: OpenNetwork, b: OpenNetwork) -> bool:

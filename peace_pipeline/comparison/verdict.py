@@ -24,6 +24,7 @@ from peace_pipeline.comparison.evidence import (
 from peace_pipeline.comparison.measuring import (
     DERIVED,
     EQUIVALENT,
+    SCALE_UNKNOWN,
     UNRELATED,
     Form,
     LayerPair,
@@ -34,6 +35,7 @@ from peace_pipeline.comparison.names import without
 from peace_pipeline.comparison.settings import (
     buffer_differences,
     differences,
+    has_unknown_scale,
     scale_differences,
 )
 from peace_pipeline.comparison.thresholds import Thresholds
@@ -69,10 +71,11 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     settings = differences(a, b)
     buffers = buffer_differences(a, b)
     if is_identical(a.checkpoint, b.checkpoint):
-        return _of_equal_files([*settings, *scale_differences(a, b)])
+        document = _of_equal_files([*settings, *scale_differences(a, b)])
+        return document | ({"assumes": [SCALE_UNKNOWN]} if has_unknown_scale(a, b) else {})
     measured, form = measure(a, b, thresholds)
     verdict = measured.verdict(thresholds)
-    document: dict[str, Any] = {
+    document = {
         "verdict": DERIVED if verdict == EQUIVALENT and (settings or buffers) else verdict,
         "similarity": round(measured.similarity, 6),
         "tolerance": measured.tolerance,
@@ -98,7 +101,7 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
 
 def _of_equal_files(settings: list[str]) -> dict[str, Any]:
     """What is said of files with the same tensors."""
-    document = {"verdict": IDENTICAL, "similarity": 1.0, "tolerance": 0.0}
+    document: dict[str, Any] = {"verdict": IDENTICAL, "similarity": 1.0, "tolerance": 0.0}
     if settings:
         reason = f"weights identical, config differs: {', '.join(settings)}"
         return document | {

@@ -42,8 +42,8 @@ from peace_pipeline.zoo import files
 class Checkpoint:
     """The tensors of a model, which may be spread over several ``files`` (shards), by their names.
 
-    ``settings`` is what they say of the network, and ``passages`` how data flows in it, where their format is one that
-    says so.
+    ``settings`` is what they say of the network, ``passages`` how data flows in it, and ``functions`` what is computed
+    beside layers, where their format is one that says so.
 
     Raises:
         UnreadableCheckpoint: where two have one name, there are too many, or none is floating-point.
@@ -53,8 +53,9 @@ class Checkpoint:
         self.files = parts
         described = (part.settings for part in parts.values() if isinstance(part, Described))
         self.settings = next(described, {}) if settings is None else settings
-        flowing = (part.passages for part in parts.values() if isinstance(part, Flowing))
-        self.passages: Sequence[Passage] = next(flowing, ()) if len(parts) == 1 else ()
+        flowing = next((part for part in parts.values() if isinstance(part, Flowing)), None)
+        self.passages: Sequence[Passage] = flowing.passages if flowing and len(parts) == 1 else ()
+        self.functions: Mapping[str, int] = flowing.functions if flowing and len(parts) == 1 else {}
         self.tensors: dict[str, TensorInfo] = {}
         self._owner: dict[str, TensorFile] = {}
         for path, part in parts.items():

@@ -128,6 +128,10 @@ class Flowing(Protocol):
     def passages(self) -> Sequence[Passage]:
         """What of the flow of data is certain."""
 
+    @property
+    def functions(self) -> Mapping[str, int]:
+        """How often each function of single units, or of their places, is computed."""
+
 
 @runtime_checkable
 class ByPosition(TensorFile, Protocol):

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from gguf import GGUFWriter
+from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 
 from peace_pipeline.comparison.settings import adapter_scales, differences
@@ -93,6 +95,8 @@ def test_what_a_class_takes_by_default_is_no_difference(lake: Lake, tmp_path: Pa
         assert differences(a, b) == []
 
 
+SHORT, LENGTH = {"max_position_embeddings": 64}, {"max_position_embeddings": 128}
+YARN = {"model_type": "gemma3_text", "rope_parameters": {"full_attention": {"rope_type": "yarn"}}}
 LONG = {"model_type": "llama", "rope_scaling": {"type": "dynamic", "factor": 2.0}}
 
 
@@ -117,12 +121,12 @@ LONG = {"model_type": "llama", "rope_scaling": {"type": "dynamic", "factor": 2.0
             "rope_parameters.full_attention.rope_theta",
         ),
         (LONG, {"model_type": "llama", "rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, ""),
-        (LONG | {"max_position_embeddings": 64}, LONG | {"max_position_embeddings": 128}, "max_position"),
-        (
-            {"model_type": "llama", "max_position_embeddings": 64},
-            {"model_type": "llama", "max_position_embeddings": 128},
-            "",
-        ),
+        ({"model_type": "llama"}, {"model_type": "mistral"}, "sliding_window (null, 4096)"),
+        ({"dataset": "a"}, {"hidden_act": "tanh"}, "hidden_act"),
+        ({"dataset": "a"}, {"dataset": "a", "library": "b"}, ""),
+        (YARN | SHORT, YARN | LENGTH, "max_position_embeddings"),
+        (LONG | SHORT, LONG | LENGTH, "max_position"),
+        ({"model_type": "llama"} | SHORT, {"model_type": "llama"} | LENGTH, ""),
         (
             {"architecture": "resnet18"},
             {"architecture": "resnet18", "model_args": {"act": "silu"}},
@@ -172,6 +176,9 @@ def test_adapters_are_compared_as_they_are_scaled(lake: Lake, tmp_path: Path) ->
         "derived",
         "weights identical, config differs: lora_alpha (4, 16)",
     )
+    silent = adapter(tmp_path / "silent", None, pair())
+    found = compare(lake, str(weak), str(silent))
+    assert (found["verdict"], "scale" in found["assumes"][0]) == ("identical", True)
     stable = adapter(tmp_path / "stable", {"lora_alpha": 4, "use_rslora": True}, pair())
     found = compare(lake, str(weak), str(stable))
     assert (found["verdict"], found["reason"].split(": ")[1]) == ("derived", "scale of adapters (1, 2)")
@@ -233,3 +240,26 @@ def test_metadata_of_gguf_files(lake: Lake, tmp_path: Path, key: str, matters: b
     found = compare(lake, *map(str, paths))
     assert found["verdict"] == ("derived" if matters else "identical")
     assert (key in found["reason"]) is matters
+
+
+@pytest.mark.parametrize(("activation", "matters"), [("Relu", False), ("Tanh", True)])
+def test_the_graph_of_onnx_files_belongs_to_the_function(
+    lake: Lake, tmp_path: Path, activation: str, matters: bool
+) -> None:
+    paths = []
+    for name, function in (("a", "Relu"), ("b", activation)):
+        nodes = [
+            helper.make_node("Gemm", ["x", "fc1.weight", "fc1.bias"], ["h"], transB=1),
+            helper.make_node(function, ["h"], ["r"]),
+            helper.make_node("Gemm", ["r", "fc2.weight", "fc2.bias"], ["y"], transB=1),
+        ]
+        ends = [
+            [helper.make_tensor_value_info(end, TensorProto.FLOAT, [1, size])]
+            for end, size in (("x", 8), ("y", 4))
+        ]
+        tensors = [numpy_helper.from_array(tensor.numpy(), key) for key, tensor in mlp().items()]
+        paths.append(tmp_path / f"{name}.onnx")
+        onnx.save(helper.make_model(helper.make_graph(nodes, "g", *ends, tensors)), paths[-1])
+    found = compare(lake, *map(str, paths))
+    assert found["verdict"] == ("derived" if matters else "identical")
+    assert ("Relu (1 times, 0 times)" in found["reason"]) is matters

@@ -6,6 +6,7 @@ integers. Sparse tensors are refused; what a model's own functions hold is not r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -16,7 +17,7 @@ import torch
 
 from peace_pipeline.weights.errors import CorruptFile, ForbiddenPath, UnsupportedFormat
 from peace_pipeline.weights.extents import Place, contiguous
-from peace_pipeline.weights.formats.onnx_flow import passages
+from peace_pipeline.weights.formats.onnx_flow import functions, passages
 from peace_pipeline.weights.formats.onnx_layers import Weight
 from peace_pipeline.weights.formats.onnx_layout import weights_of
 from peace_pipeline.weights.formats.onnx_model import Beside, ModelParser, StoredTensor
@@ -46,6 +47,11 @@ class OnnxFile:
     def passages(self) -> list[Passage]:
         """See :class:`Flowing`."""
         return passages(self.graph, self.weights, self._layers)
+
+    @cached_property
+    def functions(self) -> Counter[str]:
+        """See :class:`Flowing`."""
+        return functions(self.graph)
 
     def read(self, name: str, rows: tuple[int, int] | None = None) -> torch.Tensor:
         """See :class:`TensorFile`."""

@@ -24,6 +24,21 @@ _ACTIVATIONS = {
 """What acts on each value alone, and its name in config.json; where that would say more than is certain of the graph
 (σ(−x) = 1 − σ(x) needs a reader without padding and factors of its own), another."""
 _SAME = ("Identity", "Dropout")
+_COUNTED = (
+    "Relu",
+    "Tanh",
+    "Sigmoid",
+    "Sin",
+    "Softsign",
+    "Elu",
+    "Selu",
+    "Celu",
+    "LeakyRelu",
+    "MaxPool",
+    "AveragePool",
+)
+"""What exporters don't take apart: the same network has each of them as often, whatever made the file."""
+_SLOPES = {"LeakyRelu": 0.01, "Elu": 1.0, "Celu": 1.0}
 _POOLING = ("MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
 """Over the places of each channel alone."""
 _MAYBE = {
@@ -43,6 +58,19 @@ _POINTWISE = {
 """What treats all numbers alike, each alone."""
 _WHOLE = (1, 11)
 """Types of as many numbers, to which a Cast changes nothing."""
+
+
+def functions(graph: Graph) -> Counter[str]:
+    """How often a graph computes each function that every exporter writes alike, with its slope."""
+    found = Counter[str]()
+    for node in graph.nodes:
+        if node.op in _COUNTED:
+            slope = _SLOPES.get(node.op)
+            found[node.op if slope is None else f"{node.op} {node.attribute('alpha', slope):g}"] += 1
+        for value in node.attributes.values():
+            if isinstance(value, Graph):
+                found.update(functions(value))
+    return found
 
 
 def passages(graph: Graph, weights: Mapping[str, Weight], layers: Sequence[Layer]) -> list[Passage]:

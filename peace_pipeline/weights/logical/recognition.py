@@ -65,7 +65,7 @@ def recognised(
         guess["architectures"] = [marks.language[0]]
     guess |= {key: size for key, (weight, axis) in marks.sizes.items() if (size := names.size(weight, axis))}
     if settings:
-        guess |= _settings(settings)
+        guess |= said_in_gguf(settings)
         guess["gains_less_one"] = False
     assumes = [f"it is a {guess['model_type']}, as its names and shapes say"]
     counted = _Heads(names, settings or {}, said)
@@ -77,7 +77,7 @@ def recognised(
     return Recognised(guess | said, tuple(assumes))
 
 
-def _settings(said: Settings) -> dict[str, Any]:
+def said_in_gguf(said: Settings) -> dict[str, Any]:
     """What a GGUF file says beside numbers of heads."""
     kind = said.get("general.architecture")
     found = {key: said.get(f"{kind}.{name}") for key, name in _OF_GGUF.items()}
