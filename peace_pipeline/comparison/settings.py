@@ -245,7 +245,11 @@ def _differing(
     for key in dict.fromkeys([*a, *b, *windows]):
         if not _matters(key, a, b) or (key in _CLASSES and kinds[0] != kinds[1]):
             continue
-        is_open = key not in _CLASSES if is_one_class else not any(kinds) and _ACTING.fullmatch(key)
+        is_open = (
+            key not in _CLASSES and not _SIZES.fullmatch(key)
+            if is_one_class
+            else not any(kinds) and _ACTING.fullmatch(key)
+        )
         if not (key in a and key in b) and not is_open:
             continue
         if key == "model_type" and is_one_class:

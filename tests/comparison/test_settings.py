@@ -122,6 +122,7 @@ LONG = {"model_type": "llama", "rope_scaling": {"type": "dynamic", "factor": 2.0
         ),
         (LONG, {"model_type": "llama", "rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, ""),
         ({"model_type": "llama"}, {"model_type": "mistral"}, "sliding_window (null, 4096)"),
+        ({"model_type": "llama", "hidden_size": 64}, {"model_type": "llama", "head_dim": 16}, ""),
         ({"dataset": "a"}, {"hidden_act": "tanh"}, "hidden_act"),
         ({"dataset": "a"}, {"dataset": "a", "library": "b"}, ""),
         (YARN | SHORT, YARN | LENGTH, "max_position_embeddings"),
