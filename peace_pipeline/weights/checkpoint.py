@@ -27,6 +27,7 @@ from peace_pipeline.weights.tensors import (
     MAX_DIMENSIONS,
     MAX_NAME,
     MAX_TENSORS,
+    Computing,
     Described,
     Flowing,
     InPieces,
@@ -53,9 +54,10 @@ class Checkpoint:
         self.files = parts
         described = (part.settings for part in parts.values() if isinstance(part, Described))
         self.settings = next(described, {}) if settings is None else settings
-        flowing = next((part for part in parts.values() if isinstance(part, Flowing)), None)
-        self.passages: Sequence[Passage] = flowing.passages if flowing and len(parts) == 1 else ()
-        self.functions: Mapping[str, int] = flowing.functions if flowing and len(parts) == 1 else {}
+        flowing = (part.passages for part in parts.values() if isinstance(part, Flowing))
+        self.passages: Sequence[Passage] = next(flowing, ()) if len(parts) == 1 else ()
+        computing = (part.functions for part in parts.values() if isinstance(part, Computing))
+        self.functions: Mapping[str, int] = next(computing, {}) if len(parts) == 1 else {}
         self.tensors: dict[str, TensorInfo] = {}
         self._owner: dict[str, TensorFile] = {}
         for path, part in parts.items():

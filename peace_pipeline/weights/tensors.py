@@ -128,6 +128,11 @@ class Flowing(Protocol):
     def passages(self) -> Sequence[Passage]:
         """What of the flow of data is certain."""
 
+
+@runtime_checkable
+class Computing(Protocol):
+    """A weight file that holds what is computed beside layers."""
+
     @property
     def functions(self) -> Mapping[str, int]:
         """How often each function of single units, or of their places, is computed."""

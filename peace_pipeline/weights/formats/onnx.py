@@ -50,7 +50,7 @@ class OnnxFile:
 
     @cached_property
     def functions(self) -> Counter[str]:
-        """See :class:`Flowing`."""
+        """See :class:`Computing`."""
         return functions(self.graph)
 
     def read(self, name: str, rows: tuple[int, int] | None = None) -> torch.Tensor:
