@@ -100,7 +100,7 @@ def _filled(kind: Any, config: Any, model: Model) -> nn.Module:
     module, told = kind.from_pretrained(
         None,
         config=config,
-        state_dict=_as_in_library(state, model.config),
+        state_dict=_as_in_library(state, model),
         dtype=torch.float32,
         attn_implementation="eager",
         output_loading_info=True,
@@ -116,10 +116,12 @@ def _filled(kind: Any, config: Any, model: Model) -> nn.Module:
     return module.eval()
 
 
-def _as_in_library(state: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:
+def _as_in_library(state: dict[str, Tensor], model: Model) -> dict[str, Tensor]:
     """Tensors as the library has them: gains less one, matrices (in, out), gates and units of experts in one."""
-    conventions, gates = conventions_of(config), ".experts.gate_proj.weight"
-    if (less_one := conventions.gains_less_one) and gains_less_one(config) is None:
+    conventions, gates = conventions_of(model.config), ".experts.gate_proj.weight"
+    if (less_one := conventions.gains_less_one) and not gains_less_one(
+        model.config, model.checkpoint.settings
+    ):
         state = {name: value - 1 if less_one.fullmatch(name) else value for name, value in state.items()}
     fused = (value.shape for name, value in state.items() if name.endswith("c_attn.weight"))
     if conventions.conv1d and any(shape[0] > shape[-1] for shape in fused):

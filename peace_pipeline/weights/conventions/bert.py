@@ -44,7 +44,10 @@ BERT = declare(
                 None,
                 _OF_ROBERTA,
                 _SIZES,
-                exactly={"embeddings.token_type_embeddings.weight": (0, 1)},
+                exactly={
+                    "embeddings.token_type_embeddings.weight": (0, 1),
+                    "embeddings.position_embeddings.weight": (0, 514),
+                },
             ),
         ),
     )

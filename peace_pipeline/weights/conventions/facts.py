@@ -19,7 +19,8 @@ class Marks:
     ``heads`` is a config's key for a number of heads → the weight whose rows are the entries of all of them; ``keys``
     the key, and the weight, of heads of keys, where these may be fewer. ``config`` is what else a config would say.
     ``sizes`` are more keys → a weight, or several of which one is there, with "|" between, and the axis that is so
-    long (or a name up to a number: how many there are). ``exactly`` is a weight → an axis, and how long it must be.
+    long (or a name up to a number: how many there are). ``exactly`` is a weight → an axis, and how long it must
+    be; then none of the weights ``without`` may be there.
     ``language`` is a class of language models, whose head may be tied, and what stands before the names in it.
     """
 
@@ -30,6 +31,7 @@ class Marks:
     sizes: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     language: tuple[str, str] | None = None
     exactly: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

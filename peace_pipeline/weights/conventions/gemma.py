@@ -29,6 +29,7 @@ GEMMA = declare(
                 SIZES,
                 ("GemmaForCausalLM", "model."),
                 {"embed_tokens.weight": (0, 256_000)},
+                ("lm_head.weight",),
             ),
         ),
     )

@@ -11,7 +11,7 @@ import torch
 
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.conventions import conventions_of
-from peace_pipeline.weights.tensors import TensorInfo, dtype_name
+from peace_pipeline.weights.tensors import Settings, TensorInfo, dtype_name
 from peace_pipeline.weights.views import View, Views, finished
 
 
@@ -40,14 +40,15 @@ class OnePlus:
         return self.of.put(stored, new.double() - 1)
 
 
-def gains_less_one(config: Mapping[str, Any]) -> re.Pattern[str] | None:
-    """The names of norms that a checkpoint with this config.json stores less one (GGUF files store all whole)."""
-    return None if config.get("gains_less_one") is False else conventions_of(config).gains_less_one
+def gains_less_one(config: Mapping[str, Any], settings: Settings) -> re.Pattern[str] | None:
+    """The names of norms that a checkpoint with this config.json stores less one; a GGUF file, as its ``settings``
+    say it is, stores all whole."""
+    return None if "general.architecture" in settings else conventions_of(config).gains_less_one
 
 
-def whole_gains(views: Views, config: Mapping[str, Any]) -> Views:
+def whole_gains(views: Views, config: Mapping[str, Any], settings: Settings) -> Views:
     """Views in which norms give the factors that they multiply by."""
-    norms = gains_less_one(config)
+    norms = gains_less_one(config, settings)
     if norms is None:
         return views
     return {name: _one_plus(view) if norms.fullmatch(name) else view for name, view in views.items()}

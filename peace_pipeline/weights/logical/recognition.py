@@ -50,7 +50,7 @@ def recognised(
     kind = (settings or {}).get("general.architecture")
 
     def told(found: tuple[Conventions, Marks]) -> tuple[bool, int]:
-        return _is_said(found[1], kind), len(found[1].names) + len(found[1].exactly)
+        return _is_said(*found, kind), len(found[1].names) + len(found[1].exactly)
 
     found = max(_fitting(names, kind), key=told, default=None)
     if found is None:
@@ -64,9 +64,7 @@ def recognised(
     if marks.language is not None and names.before(marks.names[0]).endswith(marks.language[1]):
         guess["architectures"] = [marks.language[0]]
     guess |= {key: size for key, (weight, axis) in marks.sizes.items() if (size := names.size(weight, axis))}
-    if settings:
-        guess |= said_in_gguf(settings)
-        guess["gains_less_one"] = False
+    guess |= said_in_gguf(settings or {})
     assumes = [f"it is a {guess['model_type']}, as its names and shapes say"]
     counted = _Heads(names, settings or {}, said)
     for key, count in counted.all(marks).items():
@@ -88,17 +86,24 @@ def said_in_gguf(said: Settings) -> dict[str, Any]:
 
 
 def _fitting(names: _Names, kind: object) -> Iterable[tuple[Conventions, Marks]]:
-    """Families and their marks that are all there; the sizes of one that a GGUF file says it is may be any."""
-    for conventions in {id(each): each for each in CONVENTIONS.values()}.values():
+    """Families and their marks that are all there: of the family that a GGUF file says it is, if that has marks. What
+    sizes alone tell counts where no file says it."""
+    said = CONVENTIONS.get(kind) if isinstance(kind, str) else None
+    every = [said] if said and said.marks else {id(each): each for each in CONVENTIONS.values()}.values()
+    for conventions in every:
         for marks in conventions.marks:
             sizes = (names.size(weight, axis) == size for weight, (axis, size) in marks.exactly.items())
-            if all(name in names for name in marks.names) and (_is_said(marks, kind) or all(sizes)):
+            is_it = _is_said(conventions, marks, kind)
+            are_its = all(sizes) and not any(name in names for name in marks.without)
+            if all(name in names for name in marks.names) and (
+                is_it or not marks.exactly or (are_its and kind is None)
+            ):
                 yield conventions, marks
 
 
-def _is_said(marks: Marks, kind: object) -> bool:
+def _is_said(conventions: Conventions, marks: Marks, kind: object) -> bool:
     """Whether these are marks of a kind that a GGUF file says it is."""
-    return kind is not None and marks.config.get("model_type") == kind
+    return marks.config.get("model_type", conventions.model_types[0]) == kind
 
 
 class _Names:

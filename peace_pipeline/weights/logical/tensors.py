@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from peace_pipeline.weights.logical.gains import whole_gains
 from peace_pipeline.weights.logical.names import parameters, respelled, tied
 from peace_pipeline.weights.logical.quantised import unscaled
 from peace_pipeline.weights.logical.reparametrised import computed
-from peace_pipeline.weights.tensors import TensorInfo
+from peace_pipeline.weights.tensors import Settings, TensorInfo
 from peace_pipeline.weights.views import Stored, View, Views, consecutive, taken
 
 NewValues = Callable[[str, torch.Tensor], torch.Tensor | None]
@@ -95,7 +96,7 @@ def logical(checkpoint: Checkpoint, config: Mapping[str, Any]) -> LogicalTensors
         UnsupportedFormat: where weights are quantised in a way that is not read.
         UnreadableCheckpoint: where copies can't be compared.
     """
-    views = views_of(checkpoint.tensors.values(), config)
+    views = views_of(checkpoint.tensors.values(), config, checkpoint.settings)
     copies = {
         copy: other
         for copy, other in tied(views).items()
@@ -125,9 +126,12 @@ def _blocks(view: View) -> list[View]:
     return [block for own in rows if (block := taken(view, own))]
 
 
-def views_of(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> Views:
-    """Logical name → how that tensor is had from the stored ones, in the order of the latter; without buffers."""
+def views_of(
+    tensors: Iterable[TensorInfo], config: Mapping[str, Any], settings: Settings = MappingProxyType({})
+) -> Views:
+    """Logical name → how that tensor is had from the stored ones, in the order of the latter; without buffers.
+    ``settings`` are those that a file says itself."""
     views = parameters({info.name: Stored(info) for info in tensors})
     views = computed(unscaled(views, config))
-    views = whole_gains(respelled(views), config)
+    views = whole_gains(respelled(views), config, settings)
     return split(input_last(with_experts(views), config), config)

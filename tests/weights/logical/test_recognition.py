@@ -64,8 +64,13 @@ def test_of_two_families_the_one_whose_names_say_more() -> None:
     assert recognised(llama(128, **normed), {}).config["model_type"] == "qwen3"
     many = {"model.embed_tokens.weight": (256_000, 128)}
     assert recognised(llama(128, **many), {}).config["model_type"] == "gemma"
-    said = recognised(llama(128), {}, {"general.architecture": "gemma"}).config
-    assert (said["model_type"], said["gains_less_one"]) == ("gemma", False)
+    untied = many | {"lm_head.weight": (256_000, 128)}
+    assert recognised(llama(128, **untied), {}).config["model_type"] == "llama"
+    for kind, more in (("gemma", {}), ("llama", many), ("llama", biased), ("qwen2", biased)):
+        said = recognised(llama(128, **more), {}, {"general.architecture": kind})
+        assert said.config["model_type"] == kind
+    other = recognised(llama(128, **many), {}, {"general.architecture": "nemotron"})
+    assert other.config["model_type"] == "llama"
     both = {
         f"model.{part}.layers.0.{at}.q_proj.weight": (128, 128)
         for part, at in (("encoder", "self_attn"), ("decoder", "self_attn"), ("decoder", "encoder_attn"))
