@@ -133,10 +133,7 @@ def wiring_in_library(shapes: Shapes, config: Mapping[str, Any]) -> Wiring:
         names = names_in_file(module, config)
     with _saying("it can't be followed"):
         wiring, taken = wiring_of(module, examples(module), config, shapes, names, values)
-        if missing := not_given(module, taken):
-            wiring = replace(wiring, assumes=(*wiring.assumes, *missing))
-        else:
-            wiring = replace(wiring, assumes=(), notes=(*wiring.notes, *wiring.assumes))
+        wiring = replace(wiring, assumes=(*wiring.assumes, *not_given(module, taken)))
         return _tried(wiring, module, taken, config, names)
 
 

@@ -100,22 +100,25 @@ def wiring_of(
         name: min(traced.order.get(source, last) for source in view.sources) for name, view in views.items()
     }
     unseen = [name for name, used in order.items() if used == last]
-    _fix_beside({size for name in unseen for size in views[name].info.shape}, traced)
-    wiring = assemble(layers, logical_axes(views, traced.axes), order)
     maps = [name for name in unseen if sum(size > 1 for size in views[name].info.shape) > 1]
     vectors = [name for name in unseen if name not in maps]
+    read, beside = ({size for name in names for size in views[name].info.shape} for names in (maps, vectors))
+    _fix_beside(read, beside, traced)
+    wiring = assemble(layers, logical_axes(views, traced.axes), order)
     notes = (f"{_unreached(vectors)}: nothing of their size is claimed to move",) if vectors else ()
     if not any(group.actions for group in wiring.groups.values()):
         notes = (*notes, *_why_fixed(traced))
     return replace(wiring, assumes=(_unreached(maps),) if maps else (), notes=notes), taken
 
 
-def _fix_beside(sizes: set[int], traced: Tracer) -> None:
-    """Fix all units that a parameter of these sizes may touch, which no input reached: but not those of heads, between
-    which and their readers nothing else stands."""
+def _fix_beside(read: set[int], beside: set[int], traced: Tracer) -> None:
+    """Fix all units that parameters may touch which no input reached: maps, that ``read`` so many (or several such side
+    by side), and what stands ``beside`` so many. But not those of heads, between which and their readers nothing else
+    stands."""
     every = (axis.units for axes in traced.axes.values() for axis in axes)
-    for leaf in distinct(every) if sizes else ():
-        if leaf.size in sizes and not leaf.order.root.grid:
+    for leaf in distinct(every) if read | beside else ():
+        is_read = leaf.size > 1 and any(size % leaf.size == 0 for size in read)
+        if (is_read or leaf.size in beside) and not leaf.order.root.grid:
             leaf.fix()
 
 

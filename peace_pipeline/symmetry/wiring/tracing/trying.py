@@ -23,7 +23,7 @@ from peace_pipeline.weights.logical import views_of
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 from peace_pipeline.weights.views import Computed
 
-LARGEST = 40_000_000
+LARGEST = 20_000_000
 """Parameters, above which a module is not tried."""
 UNTRIED = "the module does what it was seen to do, which a smaller one could not be tried for"
 _TOLERANCE, _ELEMENTS = 1e-5, 4
@@ -180,7 +180,7 @@ class _Trial:
         return all(_moved(a, b) <= _TOLERANCE for a, b in zip(after, self._before, strict=True))
 
     def _load(self, state: Mapping[str, Tensor]) -> None:
-        own = {self._names[name]: value.clone() for name, value in state.items()}
+        own = {self._names[name]: value for name, value in state.items()}
         for name, tensor in self._module.state_dict(keep_vars=True).items():
             if name in own:
                 tensor.data = own[name]
