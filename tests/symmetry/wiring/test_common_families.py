@@ -122,3 +122,13 @@ def test_a_common_family_is_wired_and_computes_the_same(name: str, tmp_path: Pat
     assert found.keys() >= {"permutation", "all"}
     assert max(found.values()) <= (IN_SINGLE if name in ROUTED else TOLERANCE[torch.float64]), found
     check_left_out(saved, saved.acted(saved.element(ALL), tmp_path / "all"))
+
+
+@pytest.mark.parametrize("model", ["BartForCausalLM", "MBartForCausalLM"])
+def test_a_decoder_whose_encoder_is_elsewhere_is_not_wired_as_both(model: str, tmp_path: Path) -> None:
+    saved = Saved.build(TransformersSpecimen(tokens, model, BART), tmp_path / "original")
+    keys = next(each for each in saved.wiring.layers if each.layer.name.endswith("encoder_attn.k_proj"))
+    assert keys.into
+    assert not saved.wiring.groups[keys.into.group].actions
+    embedded = next(each for each in saved.wiring.layers if each.layer.name.endswith("embed_tokens"))
+    assert embedded.out.group != keys.into.group

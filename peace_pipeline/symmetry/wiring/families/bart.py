@@ -43,10 +43,15 @@ def marian(net: WiringBuilder) -> None:
 
 
 def _both(net: WiringBuilder, *, has_places: bool) -> None:
-    """One embedding serves encoder and decoder, so they have one stream. A last norm tells that norms stand before."""
+    """One embedding serves encoder and decoder, so they have one stream. A last norm tells that norms stand before.
+
+    Raises:
+        WiringMismatch: where one of the two is missing: what a decoder alone reads has its places elsewhere.
+    """
     at = net.prefix("encoder.layers.0")
-    if not net.numbered(f"{at}decoder.layers."):
-        raise WiringMismatch("no decoder")
+    for part in ("encoder", "decoder"):
+        if not net.numbered(f"{at}{part}.layers."):
+            raise WiringMismatch(f"no {part}")
     heads = heads_of(net, "lm_head", "classification_head.dense", "qa_outputs")
     is_inner = bool(heads) or is_language_model(net)
     stream = residual(net, "stream", is_inner and not has_places)
