@@ -176,7 +176,7 @@ def _has_shapes_of(a: OpenNetwork, b: OpenNetwork) -> bool:
 
 
 def _of_files(a: OpenNetwork, b: OpenNetwork) -> Iterator[str]:
-    """What GGUF files and ONNX graphs say that outputs depend on, where the other file or its config says otherwise."""
+    """What files say that outputs depend on (GGUF, ONNX, Keras), where the other file or its config says otherwise."""
     said = [each.checkpoint.settings for each in (a, b)]
     if all(said):
         yield from _differing(_metadata(said[0]), _metadata(said[1]), is_one_class=True)
@@ -186,7 +186,8 @@ def _of_files(a: OpenNetwork, b: OpenNetwork) -> Iterator[str]:
         ]
         yield from _differing(configs[0], configs[1])
     graphs = [each.checkpoint.functions for each in (a, b)]
-    for function in sorted(graphs[0].keys() | graphs[1].keys()) if all(graphs) else ():
+    is_one_format = len({type(file) for each in (a, b) for file in each.checkpoint.files.values()}) == 1
+    for function in sorted(graphs[0].keys() | graphs[1].keys()) if is_one_format and all(graphs) else ():
         counts = [graph.get(function, 0) for graph in graphs]
         if counts[0] != counts[1]:
             yield f"{function} ({counts[0]} times, {counts[1]} times)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 
 from peace_pipeline.weights.formats.hdf5_process import BFLOAT16, Hdf5Reader, open_reader
 from peace_pipeline.weights.formats.keras_config import Node, configuration
-from peace_pipeline.weights.formats.keras_flow import passages
+from peace_pipeline.weights.formats.keras_flow import functions, passages
 from peace_pipeline.weights.formats.keras_layout import Source, sources
 from peace_pipeline.weights.local_blob import local_blob
 from peace_pipeline.weights.tensors import TensorInfo
@@ -25,6 +26,8 @@ class Hdf5File:
         self._sources = sources(reader.name, reader.datasets, reader.texts, network)
         self.passages = passages(network) if network else []
         """See :class:`Flowing`."""
+        self.functions = functions(network) if network else Counter[str]()
+        """See :class:`Computing`."""
 
     def inventory(self) -> Iterable[TensorInfo]:
         """See :class:`TensorFile`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from peace_pipeline.weights.formats.keras_config import Node
 from peace_pipeline.weights.tensors import Passage
@@ -22,6 +22,24 @@ _SAME = {
     *(f"{kind}_pooling{n}d" for kind in ("max", "average", "global_max", "global_average") for n in (1, 2, 3)),
 }  # fmt: skip
 """Layers that treat all units alike, each alone or over its places."""
+
+_FUNCTIONS = {"re_lu": "relu", "leaky_re_lu": "leaky_relu", "elu": "elu", "softmax": "softmax"}
+"""Layers that are activations, and their names as one within a layer."""
+
+
+def functions(network: Node) -> Counter[str]:
+    """How often a network has each activation, within a layer or as one, and each way of pooling."""
+    found = Counter[str]()
+    for node in (*network.layers.values(), *([network.inner] if network.inner else ())):
+        found.update(functions(node))
+    said = network.config.get("activation")
+    if isinstance(said, str) and said != "linear":
+        found[said] += 1
+    elif network.kind in _FUNCTIONS or "pooling" in network.kind:
+        slopes = [network.config.get(key) for key in ("negative_slope", "alpha")]
+        named = (f" {slope:g}" for slope in slopes if isinstance(slope, int | float) and slope)
+        found[_FUNCTIONS.get(network.kind, network.kind) + next(named, "")] += 1
+    return found
 
 
 def passages(network: Node) -> list[Passage]:

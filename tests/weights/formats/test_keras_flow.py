@@ -93,3 +93,16 @@ def test_what_the_configuration_of_a_keras_network_says(case: str, suffix: str, 
     assert sorted(found) == expected.split()
     if found and case != "flattened":
         assert wiring.basis == "certain"
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_activations_and_pooling_of_a_keras_network(suffix: str, tmp_path: Path) -> None:
+    within = sequential(
+        IMAGE, conv("a", activation="relu"), layers.MaxPooling2D(), conv("b", activation="tanh")
+    )
+    apart = sequential(
+        IMAGE, conv("a"), layers.ReLU(), layers.MaxPooling2D(), conv("b"), layers.Activation("tanh")
+    )
+    for number, network in enumerate((within, apart)):
+        with open_checkpoint([saved(network, tmp_path / f"{number}{suffix}")]) as checkpoint:
+            assert checkpoint.functions == {"relu": 1, "max_pooling2d": 1, "tanh": 1}
