@@ -43,7 +43,8 @@ def _several(writers: _ByWidth, readers: _ByWidth) -> list[str]:
     found = []
     for size, written in writers.items():
         read = readers.get(size, [])
-        if both := [name for name in written if name in read]:
+        also = set(read)
+        if both := [name for name in written if name in also]:
             has = "has" if len(both) == 1 else "have"
             place = " and may stand one after the other or side by side"
             if len({*written, *read}) == 1:

@@ -222,9 +222,9 @@ def _between(
 
 
 def _is_of_groups(layer: Layer) -> bool:
-    """Whether a norm is named as one of groups (``gn1``, ``group_norm``)."""
-    own = layer.name.rpartition(".")[2].lower()
-    return "group" in own or own.rstrip("0123456789") in ("gn", "gnorm")
+    """Whether a norm is named as one of groups (``gn1``, ``group_norm``, ``gn.0``)."""
+    parts = layer.name.lower().split(".")
+    return any("group" in part or part.rstrip("0123456789_") in ("gn", "gnorm") for part in parts)
 
 
 def _is_batch_norm(layer: Layer) -> bool:

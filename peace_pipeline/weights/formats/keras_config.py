@@ -89,6 +89,7 @@ def _sources(inbound: object) -> Iterator[str]:
     elif isinstance(inbound, list):
         if len(inbound) >= 3 and isinstance(inbound[0], str) and isinstance(inbound[1], int):
             yield inbound[0]
+            yield from _sources(inbound[3:])  # tensors that Keras 2 gives by keyword
         else:
             for value in inbound:
                 yield from _sources(value)

@@ -17,7 +17,7 @@ _ALIKE = {
 """Activations under which all units are alike."""
 _SAME = {
     "activation", "re_lu", "leaky_re_lu", "elu", "softmax", "dropout", "alpha_dropout", "gaussian_dropout",
-    "gaussian_noise", "activity_regularization", "rescaling",
+    "gaussian_noise", "activity_regularization",
     *(f"{kind}{n}d" for kind in ("spatial_dropout", "zero_padding", "cropping", "up_sampling") for n in (1, 2, 3)),
     *(f"{kind}_pooling{n}d" for kind in ("max", "average", "global_max", "global_average") for n in (1, 2, 3)),
 }  # fmt: skip

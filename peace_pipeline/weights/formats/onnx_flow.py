@@ -118,7 +118,7 @@ class _Flow:
         self._own = {layer.node for layer in layers if self._is_own(layer, placed[layer.node])}
         """Nodes that alone read their parameters, which are all of one layer."""
         self._biases = {
-            layer.weights["bias"].stored.name: layer.node for layer in layers if "bias" in layer.weights
+            layer.node: layer.weights["bias"].stored.name for layer in layers if "bias" in layer.weights
         }
 
     def _is_own(self, layer: Layer, names: Mapping[str, str]) -> bool:
@@ -189,13 +189,18 @@ class _Flow:
                 value = alike
             elif len(readers) == 1:
                 [node] = readers
-                is_open = node.op in _MAYBE and not (node.op == "Reshape" and writer.op in _PRODUCTS)
+                is_open = node.op in _MAYBE and (node.op != "Reshape" or self._may_flatten(writer, node))
                 return (
                     None if is_open else Passage(name, "", end=f"what {node.op} does with them is not known")
                 )
             else:
                 return Passage(name, "", end="several nodes read them") if readers else None
         return Passage(name, "", end="they come out of the network") if value else None
+
+    def _may_flatten(self, writer: Node, node: Node) -> bool:
+        """Whether a Reshape may be that of channels with their places, for a product."""
+        readers = self._readers[self._only(node)]
+        return writer.op in _CONVOLUTIONS and bool(readers) and all(each.op in _PRODUCTS for each in readers)
 
     def _only(self, node: Node) -> str:
         """The only value that a node gives to others; empty where it gives several."""
@@ -217,7 +222,7 @@ class _Flow:
                 if is_alike and node not in inside and len(node.outputs) == 1:
                     inside.add(node)
                     made[node.outputs[0]] = None
-                    waiting += made
+                    waiting.append(node.outputs[0])
         ends = [
             name for name in made if name in self._graph.outputs or not inside.issuperset(self._readers[name])
         ]
@@ -245,7 +250,7 @@ class _Flow:
         """Whether a node leaves units what they are; ``way`` is told what it does."""
         is_conv = writer.op in _CONVOLUTIONS
         if node.op == "Add":
-            return way.is_at_start and any(self._biases.get(name) is writer for name in node.inputs)
+            return way.is_at_start and node in self._uses(self._biases.get(writer, ""))
         if not self._constants.issuperset(node.inputs[1:]):
             return False
         if node.op in _ACTIVATIONS:

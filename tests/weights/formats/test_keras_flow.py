@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from keras import layers
 
 from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.weights.checkpoint import open_checkpoint
+from peace_pipeline.weights.formats.keras_config import configuration
+from peace_pipeline.weights.formats.keras_flow import passages
 from tests.weights.formats.keras_models import saved
 
 IMAGE, VECTOR = (8, 8, 3), (6,)
@@ -106,3 +109,27 @@ def test_activations_and_pooling_of_a_keras_network(suffix: str, tmp_path: Path)
     for number, network in enumerate((within, apart)):
         with open_checkpoint([saved(network, tmp_path / f"{number}{suffix}")]) as checkpoint:
             assert checkpoint.functions == {"relu": 1, "max_pooling2d": 1, "tanh": 1}
+
+
+def test_tensors_that_keras_2_gives_by_keyword_are_read() -> None:
+    """A sum's second term: the units branch."""
+
+    def layer(kind: str, name: str, inbound: list[Any], **settings: Any) -> dict[str, Any]:
+        return {
+            "class_name": kind,
+            "name": name,
+            "config": {"name": name, **settings},
+            "inbound_nodes": inbound,
+        }
+
+    held = [
+        layer("InputLayer", "in", []),
+        layer("Dense", "a", [[["in", 0, 0, {}]]], activation="relu"),
+        layer("Dense", "b", [[["a", 0, 0, {}]]], activation="relu"),
+        layer("TFOpLambda", "add", [["b", 0, 0, {"y": ["a", 0, 0], "name": None}]], function="math.add"),
+        layer("Dense", "c", [[["add", 0, 0, {}]]]),
+    ]
+    config = {"name": "m", "layers": held, "output_layers": [["c", 0, 0]]}
+    network = configuration("m", json.dumps({"class_name": "Functional", "config": config}))
+    assert network is not None
+    assert [passage for passage in passages(network) if passage.reader] == []
