@@ -128,7 +128,7 @@ def test_other_activations_are_another_function(tmp_path: Path) -> None:
         weights = [initialiser(each, torch.ones(shape)) for each, shape in (("a", (6, 16)), ("b", (16, 3)))]
         save(tmp_path / f"{name}.onnx", model(nodes, weights, inputs=["x"]))
     with open_checkpoint([tmp_path / "Relu.onnx"]) as a, open_checkpoint([tmp_path / "Tanh.onnx"]) as b:
-        assert differences(OpenNetwork.of(a, {}), OpenNetwork.of(b, {})) == ["activation (relu, tanh)"]
+        assert "activation (relu, tanh)" in differences(OpenNetwork.of(a, {}), OpenNetwork.of(b, {}))
         assert differences(OpenNetwork.of(a, {}), OpenNetwork.of(a, {})) == []
 
 
