@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any, TypeGuard
 import torch
 
 from peace_pipeline.symmetry.opening import OpenNetwork
+from peace_pipeline.weights.formats.onnx import OnnxFile
 from peace_pipeline.weights.logical.recognition import said_in_gguf
 
+GRAPHS_ALIKE = "graphs of other operators compute the same"
 _NO_MATTER = re.compile(
     r"""
     _.* | (?:transformers|timm|peft|unsloth|diffusers|keras)_version | (?:torch_)?dtype | name_or_path | auto_map
@@ -43,7 +46,7 @@ _OF_GGUF = re.compile(
 """Metadata of a GGUF file that outputs depend on."""
 _ROPE_BASE = 10000.0
 """Of rotary positions where a GGUF file doesn't say it."""
-_ACTING = re.compile(r"(?:hidden_)?act(?:ivation)?(?:_\w+)?|\w*(?:eps|epsilon|scale|temperature|slope)")
+_ACTING = re.compile(r"(?:hidden_)?act(?:ivation)?(?:_\w+)?|(?:\w*_)?(?:eps|epsilon|scale|temperature|slope)")
 """Settings of which a config that says nothing leaves the value open, whatever the network is."""
 _OF_PLACES = re.compile(
     r".*(?:roberta|camembert|xlm|longformer|esm|luke|mpnet|data2vec|ibert|layoutlmv3|lilt|m2m_100|xglm|speech_to_text).*"
@@ -170,6 +173,15 @@ def is_scale(name: str, network: OpenNetwork) -> bool:
     )
 
 
+def has_other_operators(a: OpenNetwork, b: OpenNetwork) -> bool:
+    """Whether both networks are ONNX graphs, and not of the same operators."""
+    files = [
+        [file for file in each.checkpoint.files.values() if isinstance(file, OnnxFile)] for each in (a, b)
+    ]
+    found = [Counter(node.op for file in own for node in file.graph.nodes) for own in files]
+    return all(files) and found[0] != found[1]
+
+
 def _has_shapes_of(a: OpenNetwork, b: OpenNetwork) -> bool:
     first, second = (sorted(info.shape for info in each.logical.tensors.values()) for each in (a, b))
     return first == second
@@ -187,10 +199,12 @@ def _of_files(a: OpenNetwork, b: OpenNetwork) -> Iterator[str]:
         yield from _differing(configs[0], configs[1])
     graphs = [each.checkpoint.functions for each in (a, b)]
     is_one_format = len({type(file) for each in (a, b) for file in each.checkpoint.files.values()}) == 1
-    for function in sorted(graphs[0].keys() | graphs[1].keys()) if is_one_format and all(graphs) else ():
-        counts = [graph.get(function, 0) for graph in graphs]
-        if counts[0] != counts[1]:
-            yield f"{function} ({counts[0]} times, {counts[1]} times)"
+    first, second = graphs
+    if first is None or second is None or not is_one_format:
+        return
+    for function in sorted(first.keys() | second.keys()):
+        if (often := first.get(function, 0)) != (other := second.get(function, 0)):
+            yield f"{function} ({often} times, {other} times)"
 
 
 def _metadata(said: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,8 +256,8 @@ def _differing(
     kinds = _kind(a), _kind(b)
     if any(kinds):
         is_one_class = kinds[0] == kinds[1] or any(kinds_alike.issuperset(kinds) for kinds_alike in _ALIKE)
-    windows = ["sliding_window"] if is_one_class and kinds[0] != kinds[1] else []
-    for key in dict.fromkeys([*a, *b, *windows]):
+    defaults = ["sliding_window", "rms_norm_eps"] if is_one_class and kinds[0] != kinds[1] else []
+    for key in dict.fromkeys([*a, *b, *defaults]):
         if not _matters(key, a, b) or (key in _CLASSES and kinds[0] != kinds[1]):
             continue
         is_open = (

@@ -33,8 +33,10 @@ from peace_pipeline.comparison.measuring import (
 )
 from peace_pipeline.comparison.names import without
 from peace_pipeline.comparison.settings import (
+    GRAPHS_ALIKE,
     buffer_differences,
     differences,
+    has_other_operators,
     has_unknown_scale,
     scale_differences,
 )
@@ -70,9 +72,11 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     """The verdict on two open networks, with its reasons."""
     settings = differences(a, b)
     buffers = buffer_differences(a, b)
+    graphs = [GRAPHS_ALIKE] * has_other_operators(a, b)
     if is_identical(a.checkpoint, b.checkpoint):
         document = _of_equal_files([*settings, *scale_differences(a, b)])
-        return document | ({"assumes": [SCALE_UNKNOWN]} if has_unknown_scale(a, b) else {})
+        unproven = [SCALE_UNKNOWN] * has_unknown_scale(a, b) + graphs
+        return document | ({"assumes": unproven} if unproven else {})
     measured, form = measure(a, b, thresholds)
     verdict = measured.verdict(thresholds)
     document = {
@@ -84,7 +88,7 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     if document["verdict"] == DERIVED and form:
         found, relation = evidence(measured, form)
         document["relation"] = relation if verdict == DERIVED else RECONFIGURED
-    assumes = (*form.parts.assumes, *measured.assumes) if form and verdict == EQUIVALENT else ()
+    assumes = (*form.parts.assumes, *measured.assumes, *graphs) if form and verdict == EQUIVALENT else ()
     if assumes:
         document["assumes"] = list(assumes)
     document["reason"] = _reason(a, b, measured, form, document, thresholds, _beside(settings, buffers))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from peace_pipeline.interrupts import before_the_end, this_process
+from peace_pipeline.interrupts import before_the_end, is_received, this_process
 from peace_pipeline.lake.root import Lake
 
 RUNNING, FAILED, KILLED = "RUNNING", "FAILED", "KILLED"
@@ -57,7 +57,8 @@ def recorded(
             begun = []
             mlflow.end_run()
         except BaseException as error:
-            mlflow.end_run(FAILED if isinstance(error, Exception) else KILLED)
+            is_failure = isinstance(error, Exception) and not is_received()
+            mlflow.end_run(FAILED if is_failure else KILLED)
             raise
 
 

@@ -57,7 +57,7 @@ class Checkpoint:
         flowing = (part.passages for part in parts.values() if isinstance(part, Flowing))
         self.passages: Sequence[Passage] = next(flowing, ()) if len(parts) == 1 else ()
         computing = (part.functions for part in parts.values() if isinstance(part, Computing))
-        self.functions: Mapping[str, int] = next(computing, {}) if len(parts) == 1 else {}
+        self.functions: Mapping[str, int] | None = next(computing, None) if len(parts) == 1 else None
         self.tensors: dict[str, TensorInfo] = {}
         self._owner: dict[str, TensorFile] = {}
         for path, part in parts.items():

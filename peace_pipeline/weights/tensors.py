@@ -134,8 +134,9 @@ class Computing(Protocol):
     """A weight file that holds what is computed beside layers."""
 
     @property
-    def functions(self) -> Mapping[str, int]:
-        """How often each function of single units, or of their places, is computed."""
+    def functions(self) -> Mapping[str, int] | None:
+        """How often each function of single units, or of their places, is computed; ``None`` where this file doesn't
+        say it."""
 
 
 @runtime_checkable

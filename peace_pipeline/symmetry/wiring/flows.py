@@ -89,6 +89,8 @@ def confirmed(wiring: Wiring, passages: Sequence[Passage]) -> Wiring:
         elif writers and readers and group.name not in norms:
             end = next((f"{each.writer}: {each.end}" for each in own if each.end), "")
             is_open |= not end
+            if not (end or own or wiring.assumes):
+                end = f"{writers[0]}: what becomes of them is not followed"
             if end or any(each.reader not in readers or each.turned for each in own):
                 groups[group.name] = replace(group, actions=())
                 notes += [f"by what is computed, nothing is claimed of the units of {end}"] if end else []

@@ -59,7 +59,7 @@ def explained_wiring(
     unfit = "its config names no family whose wiring is known" if config else "no config says what it is"
     if family:
         try:
-            return _by_family(family, layers, config), (
+            return (_as_named if adapter else _by_family)(family, layers, config), (
                 f"{found} {family.name}, a family whose wiring is known, and all names and shapes fit"
             )
         except WiringMismatch as mismatch:

@@ -33,7 +33,7 @@ def recurrence(layers: Iterable[Layer]) -> Recurrence | None:
     found = {name: match for name in named if (match := _CELL.fullmatch(name))}
     first = [name for name, match in found.items() if match[2] == "hh" and match[3] == "_l0"]
     starts = {match[1] for match in found.values()}
-    if len(starts) != 1 or not first:
+    if len(starts) != 1 or not first or len(named[first[0]].shape) != 2:
         return None
     at = starts.pop()
     depth = len({match[4] for match in found.values()})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +25,7 @@ class Hdf5File:
         self._sources = sources(reader.name, reader.datasets, reader.texts, network)
         self.passages = passages(network) if network else []
         """See :class:`Flowing`."""
-        self.functions = functions(network) if network else Counter[str]()
+        self.functions = functions(network) if network else None
         """See :class:`Computing`."""
 
     def inventory(self) -> Iterable[TensorInfo]:

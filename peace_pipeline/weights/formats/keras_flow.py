@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 
 from peace_pipeline.weights.formats.keras_config import Node
@@ -25,10 +26,16 @@ _SAME = {
 
 _FUNCTIONS = {"re_lu": "relu", "leaky_re_lu": "leaky_relu", "elu": "elu", "softmax": "softmax"}
 """Layers that are activations, and their names as one within a layer."""
+_SETTINGS = ("strides", "padding", "dilation_rate", "pool_size", "max_value", "recurrent_activation")
+"""What else of a layer outputs depend on, and no shape tells."""
+_USUAL = (None, 1, [1], [1, 1], [1, 1, 1], "valid", "sigmoid")
+_LONGEST = 60
+"""Characters of a setting."""
 
 
 def functions(network: Node) -> Counter[str]:
-    """How often a network has each activation, within a layer or as one, and each way of pooling."""
+    """How often a network has each activation, within a layer or as one, each way of pooling, and each setting of
+    layers that outputs depend on."""
     found = Counter[str]()
     for node in (*network.layers.values(), *([network.inner] if network.inner else ())):
         found.update(functions(node))
@@ -37,8 +44,11 @@ def functions(network: Node) -> Counter[str]:
         found[said] += 1
     elif network.kind in _FUNCTIONS or "pooling" in network.kind:
         slopes = [network.config.get(key) for key in ("negative_slope", "alpha")]
-        named = (f" {slope:g}" for slope in slopes if isinstance(slope, int | float) and slope)
+        named = (f" {slope:g}" for slope in slopes if isinstance(slope, float) and slope)
         found[_FUNCTIONS.get(network.kind, network.kind) + next(named, "")] += 1
+    for key in _SETTINGS:
+        if network.config.get(key) not in _USUAL:
+            found[f"{key} {json.dumps(network.config[key], sort_keys=True)[:_LONGEST]}"] += 1
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ _COUNTED = (
     "MaxPool",
     "AveragePool",
 )
-"""What exporters don't take apart: the same network has each of them as often, whatever made the file."""
+"""What exporters don't take apart; what they do (GELU, SiLU) may hold a Tanh or a Sigmoid."""
 _SLOPES = {"LeakyRelu": 0.01, "Elu": 1.0, "Celu": 1.0}
 _POOLING = ("MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
 """Over the places of each channel alone."""
@@ -250,7 +251,7 @@ class _Flow:
         """Whether a node leaves units what they are; ``way`` is told what it does."""
         is_conv = writer.op in _CONVOLUTIONS
         if node.op == "Add":
-            return way.is_at_start and node in self._uses(self._biases.get(writer, ""))
+            return way.is_at_start and self._adds_bias(writer, node)
         if not self._constants.issuperset(node.inputs[1:]):
             return False
         if node.op in _ACTIVATIONS:
@@ -269,6 +270,15 @@ class _Flow:
         else:
             return node.op in _SAME
         return True
+
+    def _adds_bias(self, writer: Node, node: Node) -> bool:
+        """Whether a node adds a number to each unit: along the last axis of a product, the second of a convolution."""
+        added = next((name for name in node.inputs if name in self._graph.tensors), None)
+        if added is None or self._biases.get(writer) != added:
+            return False
+        behind = self._ranks[writer] - 2 if writer.op in _CONVOLUTIONS else 0
+        shape = self._graph.tensors[added].shape
+        return len(shape) > behind and shape[len(shape) - 1 - behind] == math.prod(shape)
 
 
 def _place(tensor: StoredTensor) -> tuple[str | None, tuple[tuple[int, int], ...]]:

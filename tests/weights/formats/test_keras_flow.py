@@ -108,7 +108,13 @@ def test_activations_and_pooling_of_a_keras_network(suffix: str, tmp_path: Path)
     )
     for number, network in enumerate((within, apart)):
         with open_checkpoint([saved(network, tmp_path / f"{number}{suffix}")]) as checkpoint:
-            assert checkpoint.functions == {"relu": 1, "max_pooling2d": 1, "tanh": 1}
+            assert checkpoint.functions == {
+                "relu": 1,
+                "max_pooling2d": 1,
+                "tanh": 1,
+                "pool_size [2, 2]": 1,
+                "strides [2, 2]": 1,
+            }
 
 
 def test_tensors_that_keras_2_gives_by_keyword_are_read() -> None:
