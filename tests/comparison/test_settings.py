@@ -13,7 +13,7 @@ from gguf import GGUFWriter
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 
-from peace_pipeline.comparison.settings import adapter_scales, differences
+from peace_pipeline.comparison.settings import GRAPHS_ALIKE, adapter_scales, differences
 from peace_pipeline.comparison.verdict import compare
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.opening import open_network
@@ -264,3 +264,30 @@ def test_the_graph_of_onnx_files_belongs_to_the_function(
     found = compare(lake, *map(str, paths))
     assert found["verdict"] == ("derived" if matters else "identical")
     assert ("Relu (1 times, 0 times)" in found["reason"]) is matters
+
+
+def test_onnx_files_of_other_operators_are_alike_only_by_assumption(lake: Lake, tmp_path: Path) -> None:
+    """Whether outputs are scaled, say, no tensor of a layer tells."""
+    paths = []
+    for name, scale in (("a", None), ("b", 3.0), ("c", 3.0)):
+        nodes = [
+            helper.make_node("Gemm", ["x", "fc1.weight", "fc1.bias"], ["h"], transB=1),
+            helper.make_node("Relu", ["h"], ["r"]),
+            helper.make_node(
+                "Gemm", ["r", "fc2.weight", "fc2.bias"], ["y" if scale is None else "s"], transB=1
+            ),
+        ]
+        tensors = [numpy_helper.from_array(tensor.numpy(), key) for key, tensor in mlp().items()]
+        if scale is not None:
+            nodes += [
+                helper.make_node("Constant", [], ["k"], value_float=scale),
+                helper.make_node("Mul", ["s", "k"], ["y"]),
+            ]
+        ends = [
+            [helper.make_tensor_value_info(end, TensorProto.FLOAT, [1, size])]
+            for end, size in (("x", 8), ("y", 4))
+        ]
+        paths.append(str(tmp_path / f"{name}.onnx"))
+        onnx.save(helper.make_model(helper.make_graph(nodes, "g", *ends, tensors)), paths[-1])
+    assert compare(lake, *paths[:2])["assumes"] == [GRAPHS_ALIKE]
+    assert "assumes" not in compare(lake, *paths[1:])

@@ -121,6 +121,43 @@ def test_a_graph_that_refutes_its_config(tmp_path: Path) -> None:
         assert acting(OpenNetwork.of(checkpoint, {"hidden_act": "relu"}).wiring) == 0
 
 
+def test_of_what_is_not_followed_a_config_says_nothing(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Gemm", ["x", "layers.0.weight"], ["h"], transB=1),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["t"], perm=[0, 1]),
+        helper.make_node("Gemm", ["t", "layers.1.weight"], ["m"], transB=1),
+        helper.make_node("Relu", ["m"], ["q"]),
+        helper.make_node("Gemm", ["q", "layers.2.weight"], ["y"], transB=1),
+    ]
+    shapes = {"layers.0.weight": (16, 6), "layers.1.weight": (12, 16), "layers.2.weight": (3, 12)}
+    weights = [initialiser(name, torch.randn(shape)) for name, shape in shapes.items()]
+    path = save(tmp_path / "m.onnx", model(nodes, weights, inputs=["x"]))
+    with open_checkpoint([path]) as checkpoint:
+        found = OpenNetwork.of(checkpoint, {"hidden_act": "relu"})
+    assert acting(found.wiring) == 1
+    assert "layers.0: what becomes of them is not followed" in found.reason
+
+
+@pytest.mark.parametrize("op", ["Reshape", "Clip"])
+def test_what_is_computed_of_constants_is_no_bias(op: str, tmp_path: Path) -> None:
+    """It may lie along another axis."""
+    inputs = {"Reshape": ["c", "shape"], "Clip": ["c", "", "most"]}[op]
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["h"]),
+        helper.make_node(op, inputs, ["k"]),
+        helper.make_node("Add", ["h", "k"], ["q"]),
+        helper.make_node("MatMul", ["q", "b"], ["y"]),
+    ]
+    weights = [
+        initialiser(name, torch.randn(shape))
+        for name, shape in (("a", (6, 16)), ("b", (16, 3)), ("c", (16,)))
+    ]
+    weights += [initialiser("shape", np.array([16, 1])), initialiser("most", torch.tensor(0.5))]
+    path = save(tmp_path / "m.onnx", model(nodes, weights, inputs=["x"]))
+    assert acting(opened(path).wiring) == 0
+
+
 def test_other_activations_are_another_function(tmp_path: Path) -> None:
     for name in ("Relu", "Tanh"):
         steps = [("MatMul", "x a h"), (name, "h q"), ("MatMul", "q b y")]
