@@ -18,6 +18,7 @@ from peace_pipeline.weights.formats.onnx import OnnxFile
 from peace_pipeline.weights.logical.recognition import said_in_gguf
 
 GRAPHS_ALIKE = "graphs of other operators compute the same"
+SETTINGS_ALIKE = "the network that nothing but weights describes has the settings of the other"
 _NO_MATTER = re.compile(
     r"""
     _.* | (?:transformers|timm|peft|unsloth|diffusers|keras)_version | (?:torch_)?dtype | name_or_path | auto_map
@@ -173,7 +174,16 @@ def is_scale(name: str, network: OpenNetwork) -> bool:
     )
 
 
-def has_other_operators(a: OpenNetwork, b: OpenNetwork) -> bool:
+def unproven(a: OpenNetwork, b: OpenNetwork) -> list[str]:
+    """What nothing beside the weights proves, of two networks whose weights are of one function."""
+    described = {
+        bool(each.config or each.checkpoint.settings) or each.checkpoint.functions is not None
+        for each in (a, b)
+    }
+    return [SETTINGS_ALIKE] * (len(described) == 2) + [GRAPHS_ALIKE] * _has_other_operators(a, b)
+
+
+def _has_other_operators(a: OpenNetwork, b: OpenNetwork) -> bool:
     """Whether both networks are ONNX graphs, and not of the same operators."""
     files = [
         [file for file in each.checkpoint.files.values() if isinstance(file, OnnxFile)] for each in (a, b)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -33,12 +33,11 @@ from peace_pipeline.comparison.measuring import (
 )
 from peace_pipeline.comparison.names import without
 from peace_pipeline.comparison.settings import (
-    GRAPHS_ALIKE,
     buffer_differences,
     differences,
-    has_other_operators,
     has_unknown_scale,
     scale_differences,
+    unproven,
 )
 from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.lake import Lake
@@ -72,14 +71,13 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     """The verdict on two open networks, with its reasons."""
     settings = differences(a, b)
     buffers = buffer_differences(a, b)
-    graphs = [GRAPHS_ALIKE] * has_other_operators(a, b)
+    beside = unproven(a, b)
     if is_identical(a.checkpoint, b.checkpoint):
-        document = _of_equal_files([*settings, *scale_differences(a, b)])
-        unproven = [SCALE_UNKNOWN] * has_unknown_scale(a, b) + graphs
-        return document | ({"assumes": unproven} if unproven else {})
+        assumes = (*[SCALE_UNKNOWN] * has_unknown_scale(a, b), *beside)
+        return _of_equal_files([*settings, *scale_differences(a, b)], assumes)
     measured, form = measure(a, b, thresholds)
     verdict = measured.verdict(thresholds)
-    document = {
+    document: dict[str, Any] = {
         "verdict": DERIVED if verdict == EQUIVALENT and (settings or buffers) else verdict,
         "similarity": round(measured.similarity, 6),
         "tolerance": measured.tolerance,
@@ -88,7 +86,7 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     if document["verdict"] == DERIVED and form:
         found, relation = evidence(measured, form)
         document["relation"] = relation if verdict == DERIVED else RECONFIGURED
-    assumes = (*form.parts.assumes, *measured.assumes, *graphs) if form and verdict == EQUIVALENT else ()
+    assumes = (*form.parts.assumes, *measured.assumes, *beside) if form and verdict == EQUIVALENT else ()
     if assumes:
         document["assumes"] = list(assumes)
     document["reason"] = _reason(a, b, measured, form, document, thresholds, _beside(settings, buffers))
@@ -103,7 +101,7 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     return document
 
 
-def _of_equal_files(settings: list[str]) -> dict[str, Any]:
+def _of_equal_files(settings: list[str], assumes: Sequence[str]) -> dict[str, Any]:
     """What is said of files with the same tensors."""
     document: dict[str, Any] = {"verdict": IDENTICAL, "similarity": 1.0, "tolerance": 0.0}
     if settings:
@@ -114,7 +112,12 @@ def _of_equal_files(settings: list[str]) -> dict[str, Any]:
             "reason": reason,
             "layers": [],
         }
-    return document | {"reason": "all tensors have the same names and bytes", "layers": []}
+    reason = f"all tensors have the same names and bytes{_assuming(assumes)}"
+    return document | {"reason": reason, "layers": []} | ({"assumes": list(assumes)} if assumes else {})
+
+
+def _assuming(assumes: Sequence[str]) -> str:
+    return f"; assuming that {' and '.join(assumes)}" if assumes else ""
 
 
 @contextmanager
@@ -233,8 +236,7 @@ def _reason(
     if verdict == EQUIVALENT:
         moved = sum(order != sorted(order) for order in measured.permutations.values())
         how = f"with {moved} groups of units in another order" if moved else "with all units in place"
-        assumes = document.get("assumes")
-        return f"{equal}, {how}" + (f"; assuming that {' and '.join(assumes)}" if assumes else "")
+        return f"{equal}, {how}{_assuming(document.get('assumes', ()))}"
     if relation == RECONFIGURED:
         return f"{equal}, but {'; '.join(beside)}"
     if relation == REORDERED:

@@ -13,7 +13,7 @@ from gguf import GGUFWriter
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 
-from peace_pipeline.comparison.settings import GRAPHS_ALIKE, adapter_scales, differences
+from peace_pipeline.comparison.settings import GRAPHS_ALIKE, SETTINGS_ALIKE, adapter_scales, differences
 from peace_pipeline.comparison.verdict import compare
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.opening import open_network
@@ -291,3 +291,13 @@ def test_onnx_files_of_other_operators_are_alike_only_by_assumption(lake: Lake, 
         onnx.save(helper.make_model(helper.make_graph(nodes, "g", *ends, tensors)), paths[-1])
     assert compare(lake, *paths[:2])["assumes"] == [GRAPHS_ALIKE]
     assert "assumes" not in compare(lake, *paths[1:])
+
+
+def test_weights_alone_have_the_settings_of_the_other_by_assumption(lake: Lake, tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "a", mlp(), {"hidden_act": "relu"})
+    bare = tmp_path / "bare.safetensors"
+    bare.write_bytes((folder / "model.safetensors").read_bytes())
+    found = compare(lake, str(folder), str(bare))
+    assert (found["verdict"], found["assumes"]) == ("identical", [SETTINGS_ALIKE])
+    assert SETTINGS_ALIKE in found["reason"]
+    assert "assumes" not in compare(lake, str(bare), str(bare))
