@@ -25,7 +25,8 @@ _CLEARED = b"\r\x1b[K\x1b[?25h"
 
 _received: int | None = None
 _last_acts: list[Callable[[], None]] = []
-_LAST_SECONDS = 10.0
+_acting = threading.Lock()
+_LAST_SECONDS = 20.0
 """For all of them together."""
 
 
@@ -50,21 +51,23 @@ def answered(grace: float = 10.0) -> Iterator[None]:
 
 @contextmanager
 def before_the_end(act: Callable[[], None]) -> Iterator[None]:
-    """Where an interrupt ends this process within the block, or the block alone, ``act`` is done first: once or twice,
-    and in another thread, where no handler of signals raises (that of torch's loaders does, when their workers die of
-    the same Ctrl-C) and while the main one may be anywhere.
+    """Where an interrupt ends this process within the block, or the block alone, ``act`` is done first: once, and in
+    another thread, where no handler of signals raises (that of torch's loaders does, when their workers die of the same
+    Ctrl-C) and while the main one may be anywhere.
     """
     _last_acts.append(act)
     try:
         yield
     except BaseException as error:
         if is_received() or not isinstance(error, Exception):
-            thread = threading.Thread(target=_quietly, args=(act,))
+            thread = threading.Thread(target=_do, args=(act,))
             thread.start()
             thread.join()
+        else:
+            _forget(act)
         raise
-    finally:
-        _last_acts.remove(act)
+    else:
+        _forget(act)
 
 
 def this_process() -> str:
@@ -125,7 +128,8 @@ class _Watch:
     def __init__(self, grace: float) -> None:
         self.grace = grace
         self.over = threading.Event()
-        self.lock, self.said = threading.RLock(), False
+        self.lock, self.said, self.raised = threading.RLock(), False, False
+        self.mask: set[int] = set()
         self.nowhere = os.open(os.devnull, os.O_WRONLY)
         try:
             self.terminal = os.dup(2)
@@ -134,15 +138,23 @@ class _Watch:
         self.signals, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        os.register_at_fork(after_in_child=self.leave_to_the_parent)
+        os.register_at_fork(
+            before=self.hold, after_in_parent=self.hold_no_longer, after_in_child=self.leave_to_the_parent
+        )
         threading.Thread(target=self.run, daemon=True).start()
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """The handler of signals, but while Dagster has its own."""
+        """The handler of signals, but while Dagster has its own.
+
+        It raises once: what puts things away after the first signal is not to be stopped by the second, at which the
+        thread ends the process.
+        """
         self.note(number)
         if self.over.is_set():
             self.end()
-        raise KeyboardInterrupt
+        if not self.raised:
+            self.raised = True
+            raise KeyboardInterrupt
 
     def run(self) -> None:
         """The thread: whoever else handles a signal, its number comes through the pipe."""
@@ -165,12 +177,20 @@ class _Watch:
             _received = number
             os.dup2(self.nowhere, 2)
 
+    def hold(self) -> None:
+        """Before a fork: what a forked process hears until it leaves the pipe alone would count as a second signal."""
+        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, LINES)
+
+    def hold_no_longer(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+
     def leave_to_the_parent(self) -> None:
         """In a forked process: a terminal's Ctrl-C isn't for it, and what it hears the thread here shall not read."""
         if not self.over.is_set():
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self.hold_no_longer()
 
     def say(self) -> None:
         with self.lock:
@@ -190,10 +210,19 @@ class _Watch:
 
 
 def _put_away() -> None:
-    for act in reversed(_last_acts):
-        _quietly(act)
+    for act in reversed(_last_acts.copy()):
+        _do(act)
 
 
-def _quietly(act: Callable[[], None]) -> None:
-    with suppress(Exception):
-        act()
+def _do(act: Callable[[], None]) -> None:
+    """At most one at a time, and none twice."""
+    with _acting:
+        if act in _last_acts:
+            with suppress(Exception):
+                act()
+            _last_acts.remove(act)
+
+
+def _forget(act: Callable[[], None]) -> None:
+    with _acting, suppress(ValueError):  # it was done already
+        _last_acts.remove(act)

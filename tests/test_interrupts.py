@@ -86,11 +86,28 @@ FORKS = """
 """
 
 
-def start(body: str, *, grace: float = 60, start_new_session: bool = False) -> subprocess.Popen[str]:
+FORKS_SLOWLY = """
+import os
+os.register_at_fork(after_in_child=lambda: (print("forked", flush=True), time.sleep(1)))
+"""
+ACTS_SLOWLY = """
+    def act():
+        print("begun", flush=True)
+        time.sleep(1)
+        print("done", flush=True)
+    with before_the_end(act):
+        time.sleep(60)
+"""
+
+
+def start(
+    body: str, *, before: str = "", grace: float = 60, start_new_session: bool = False
+) -> subprocess.Popen[str]:
     """A process that runs ``body`` while interrupts are answered."""
     script = f"""
 import atexit, signal, sys, time
 from peace_pipeline.interrupts import answered, before_the_end, forking, raise_if_received
+{before}
 with answered(grace={grace}):
     print("ready", flush=True)
 {body}
@@ -146,6 +163,16 @@ def test_what_is_to_be_done_before_the_end_is_done(stubborn: bool, signals: int,
         time.sleep(0.3)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, set(out.splitlines()), err) == (130, {"put away"}, INTERRUPTED)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.5])
+def test_what_is_done_before_the_end_is_done_once_and_wholly(pause: float) -> None:
+    process = start(ACTS_SLOWLY)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(pause)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "begun\ndone\n", INTERRUPTED)
 
 
 def test_nothing_is_put_away_by_a_process_that_goes_on() -> None:
@@ -218,6 +245,26 @@ def test_forked_processes_leave_a_terminals_interrupt_to_their_parent() -> None:
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, "locks are free True\n", INTERRUPTED)
+
+
+def test_what_a_process_hears_while_it_is_forked_is_no_second_interrupt() -> None:
+    body = """
+    if os.fork() == 0:
+        os._exit(0)
+    with before_the_end(lambda: time.sleep(0.5)):
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            time.sleep(1)
+            print("was not hurried", flush=True)
+            raise
+"""
+    process = start(body, before=FORKS_SLOWLY, start_new_session=True)
+    assert process.stdout
+    assert process.stdout.readline() == "forked\n"
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "was not hurried\n", INTERRUPTED)
 
 
 def test_an_interrupt_is_not_lost_where_no_process_can_be_forked() -> None:

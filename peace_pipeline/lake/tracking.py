@@ -49,17 +49,17 @@ def recorded(
         for each in begun or _running(lake, name, own):
             client.set_terminated(each, KILLED)
 
-    with before_the_end(kill):
-        try:
+    try:
+        with before_the_end(kill):
             run = mlflow.start_run(run_id, number, run_name, tags={**(tags or {}), _PROCESS: own})
             begun = [run.info.run_id]
             yield run.info.run_id
             begun = []
             mlflow.end_run()
-        except BaseException as error:
-            is_failure = isinstance(error, Exception) and not is_received()
-            mlflow.end_run(FAILED if is_failure else KILLED)
-            raise
+    except BaseException as error:
+        is_failure = isinstance(error, Exception) and not is_received()
+        mlflow.end_run(FAILED if is_failure else KILLED)
+        raise
 
 
 def bury_dead_runs(lake: Lake, name: str) -> None:

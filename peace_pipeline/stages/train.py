@@ -116,7 +116,7 @@ def train(
         )
         module = ContrastiveTraining(encoder.train(), training, validation, settings)
         with _recorded(lake, settings, start, folder) as run_id:
-            logger = MLFlowLogger(tracking_uri=lake.mlflow_uri, run_id=run_id)
+            logger = _Logger(tracking_uri=lake.mlflow_uri, run_id=run_id)
             logger.log_hyperparams(settings.model_dump() | {"pairs": pairs.model_dump()})
             fitted = fit(module, folder, logger, progress)
             details = _details(settings, pairs, fitted, [listed[key] for key in networks.keys])
@@ -126,6 +126,13 @@ def train(
         shutil.rmtree(folder)
     best = fitted.senses.get(BOTH, 0.0)
     return Trained(version, fitted.epochs, best, fitted.senses, time.monotonic() - started)
+
+
+class _Logger(MLFlowLogger):
+    """Lightning's, but how the run ended is for `recorded` to say: a KILLED one is not FAILED a moment later."""
+
+    def finalize(self, status: str = "success") -> None:
+        pass
 
 
 def _unheard(done: int, total: int, note: str = "") -> None:
