@@ -55,6 +55,7 @@ TESTED_BY = {
     "symmetry/form/test_reduction": "symmetry/form/available symmetry/form/reduction_limits symmetry/form/selection",
     "symmetry/group/test_actions": "symmetry/group/perturbations",
     "cli/test_transform": "symmetry/transforming",
+    "weights/logical/packing/test_affine": "weights/logical/packing/view",
     "symmetry/wiring/test_chains": "symmetry/wiring/couplings symmetry/wiring/recurrences",
     "symmetry/wiring/test_builder": "symmetry/wiring/activations symmetry/wiring/linking symmetry/wiring/symmetries",
     "symmetry/wiring/test_text_families": "symmetry/wiring/families/*",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os.path
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +65,7 @@ class Checkpoint:
         for path, part in parts.items():
             for info in part.inventory():
                 self._check(path, info)
-                self.tensors[info.name] = info
+                self.tensors[info.name] = _noted(info, part)
                 self._owner[info.name] = part
         if not self.parameters:
             raise NoTensors("no floating-point tensors")
@@ -118,6 +120,22 @@ class Checkpoint:
     def sampled(self) -> bool:
         """Whether a byte budget left something out."""
         return any(info.part for info in self.tensors.values())
+
+
+_NOTES = re.compile(
+    r"(?:.*\.)?(?:quant_state\.bitsandbytes__(?:nf4|fp4)|(?:weight_)?shape|nbits|axis|group_size)"
+)
+"""Names of small tensors that say how others are packed."""
+_LONGEST_NOTE = 4096
+_NOTE_TYPES = ("uint8", "int16", "int32", "int64")
+
+
+def _noted(info: TensorInfo, file: TensorFile) -> TensorInfo:
+    """The tensor with its values, where these say how others are packed."""
+    is_note = info.dtype in _NOTE_TYPES and info.size <= _LONGEST_NOTE and info.part is None
+    if not is_note or not _NOTES.fullmatch(info.name):
+        return info
+    return replace(info, note=tuple(file.read(info.name).flatten().tolist()))
 
 
 def weight_files(place: Path) -> list[Path]:

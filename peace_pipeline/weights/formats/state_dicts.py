@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from peace_pipeline.weights.errors import DuplicateTensor, ExcessiveSize
 from peace_pipeline.weights.formats.pickles import MAX_OPCODES, Global, Items, Object
 from peace_pipeline.weights.formats.storages import Quantised, Tensor, Unreadable, View
+from peace_pipeline.weights.wrapper_names import unwrapped
 
 MAX_NAME = 1000
 """Characters of a tensor's name."""
@@ -86,8 +87,8 @@ def network(content: Any, tensor_of: TensorOf, module_of: ModuleOf, limits: Limi
     """The network's tensors, of a state dictionary, a training checkpoint around one, or a whole module.
 
     A dictionary that holds several networks, or some beside tensors, gives them all, each under its key. What
-    optimisers and the like keep is left out, ``module.`` before every name and ``_orig_mod.`` in any are taken away,
-    and a tensor that is there under several names is listed under the first.
+    optimisers and the like keep is left out, what wrappers put into names is taken away, and a tensor that is there
+    under several names is listed under the first.
 
     Raises:
         DuplicateTensor: where two tensors have one name.
@@ -251,14 +252,9 @@ def _joined(prefix: str, name: str) -> str:
 
 
 def _short_names(found: Named) -> Named:
-    """Without what ``torch.compile`` and data parallelism put into names."""
-    names = {name: re.sub(r"(^|\.)_orig_mod\.", r"\1", name) for name in found}
-    if all(name.startswith("module.") for name in names.values()):
-        names = {name: short.removeprefix("module.") for name, short in names.items()}
-    result = {names[name]: tensor for name, tensor in found.items()}
-    if len(result) < len(found):
-        raise DuplicateTensor("two tensors have one name without _orig_mod.")
-    return result
+    """Without what wrappers put into names."""
+    names = unwrapped(list(found))
+    return dict(zip(names, found.values(), strict=True))
 
 
 def _first_names(found: Named) -> Named:

@@ -6,9 +6,11 @@ import re
 from bisect import bisect
 from collections import defaultdict
 
+from peace_pipeline.weights.errors import UnsupportedFormat
 from peace_pipeline.weights.logical.spellings import spelled
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.weights.views import Views, transposed
+from peace_pipeline.weights.wrapper_names import averages, is_flat, unwrapped
 
 _BUFFERS = re.compile(
     r"""
@@ -16,7 +18,7 @@ _BUFFERS = re.compile(
     | position_ids | token_type_ids | relative_position_index | relative_coords_table
     | masked_bias | attn_mask | causal_mask
     | num_batches_tracked | n_averaged | total_ops | total_params | _extra_state | _float_tensor
-    | (?:input|output)_scale
+    | (?:input|output)_scale | (?:input|output)_(?:global_scale|zero_point) | scale_input | scaled_fp8 | weight_format
     | betas | (?:\w+_)?alphas_cumprod(?:_prev)? | lvlb_weights
     | posterior_(?:variance | log_variance_clipped | mean_coef[12])
     """,
@@ -70,12 +72,26 @@ _TIED = dict.fromkeys(
 """Module that may repeat the input embedding → the embeddings that it would repeat."""
 
 
-def parameters(views: Views) -> Views:
-    """The views that are no buffers."""
-    return {name: view for name, view in views.items() if not _is_buffer(name, view.info)}
+def bare(views: Views) -> Views:
+    """The views that are no buffers and no averages of others, under names without those of wrappers.
+
+    Raises:
+        UnsupportedFormat: where there are FSDP's flat parameters.
+    """
+    flat = next(filter(is_flat, views), None)
+    if flat is not None:
+        raise UnsupportedFormat(f"tensor {flat!r}: a flat parameter of FSDP, which holds many tensors in one")
+    names = unwrapped(list(views))
+    copies = averages(names)
+    return {
+        name: view
+        for name, view in zip(names, views.values(), strict=True)
+        if name not in copies and not is_buffer(name, view.info)
+    }
 
 
-def _is_buffer(name: str, info: TensorInfo) -> bool:
+def is_buffer(name: str, info: TensorInfo) -> bool:
+    """Whether a tensor is one that a module keeps beside its parameters, by its name and shape."""
     shape = info.shape
     if len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3] and name.endswith("attn.bias"):
         return True  # GPT-2's causal mask

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from peace_pipeline.weights.checkpoint import Checkpoint
+from peace_pipeline.weights.logical.coverage import coverage_of
 from peace_pipeline.weights.logical.experts import Joined, Within, with_experts
 from peace_pipeline.weights.logical.fused import input_last, split
 from peace_pipeline.weights.logical.gains import whole_gains
-from peace_pipeline.weights.logical.names import parameters, respelled, tied
+from peace_pipeline.weights.logical.names import bare, respelled, tied
 from peace_pipeline.weights.logical.quantised import unscaled
 from peace_pipeline.weights.logical.reparametrised import computed
 from peace_pipeline.weights.tensors import Settings, TensorInfo
@@ -31,6 +32,7 @@ class LogicalTensors:
 
     def __init__(self, checkpoint: Checkpoint, views: Views, copies: Mapping[str, str]) -> None:
         self._checkpoint = checkpoint
+        self.coverage = coverage_of(checkpoint.tensors, views)
         self._views = {name: view for name, view in views.items() if name not in copies}
         self._on: dict[str, list[tuple[str, View | Within]]] = {}
         """Name of a stored tensor → the views on it, each with the name of the logical tensor that it gives."""
@@ -93,7 +95,7 @@ def logical(checkpoint: Checkpoint, config: Mapping[str, Any]) -> LogicalTensors
     T5's config calls it tied), what has the same is one.
 
     Raises:
-        UnsupportedFormat: where weights are quantised in a way that is not read.
+        UnsupportedFormat: where weights are quantised in a way that is not read, or of a type that isn't.
         UnreadableCheckpoint: where copies can't be compared.
     """
     views = views_of(checkpoint.tensors.values(), config, checkpoint.settings)
@@ -102,7 +104,9 @@ def logical(checkpoint: Checkpoint, config: Mapping[str, Any]) -> LogicalTensors
         for copy, other in tied(views).items()
         if _are_equal(views[copy], views[other], checkpoint)
     }
-    return LogicalTensors(checkpoint, views, copies)
+    network = LogicalTensors(checkpoint, views, copies)
+    network.coverage.check()
+    return network
 
 
 def _are_equal(copy: View, other: View, checkpoint: Checkpoint) -> bool:
@@ -131,7 +135,7 @@ def views_of(
 ) -> Views:
     """Logical name → how that tensor is had from the stored ones, in the order of the latter; without buffers.
     ``settings`` are those that a file says itself."""
-    views = parameters({info.name: Stored(info) for info in tensors})
+    views = bare({info.name: Stored(info) for info in tensors})
     views = computed(unscaled(views, config))
     views = whole_gains(respelled(views), config, settings)
     return split(input_last(with_experts(views), config), config)
