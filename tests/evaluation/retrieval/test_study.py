@@ -60,7 +60,11 @@ def test_the_page_stands_alone(report: Written, small_lake: Lake) -> None:
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", own)
     assert page.count("plotly.js v") <= 2
     assert json.loads((report.path.parent / "figures.json").read_text()) == report.figures
-    assert sorted(path.name for path in report.path.parent.iterdir()) == ["figures.json", "index.html"]
+    assert sorted(path.name for path in report.path.parent.iterdir()) == [
+        "about.json",
+        "figures.json",
+        "index.html",
+    ]
     assert [each["path"] for each in written_reports(small_lake)] == [str(report.path)]
 
 

@@ -138,7 +138,7 @@ def test_the_page_stands_alone(report: Written) -> None:
     html = re.sub(r"<script.*?</script>", "", report.path.read_text(), flags=re.DOTALL)
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", html)
     for name in ("llama", "mlp_leaky_relu", "cnn"):
-        assert f"<td>{name}</td>" in html
+        assert f">{name}</th>" in html
 
 
 def test_a_lake_without_networks(tmp_path: Path) -> None:
