@@ -50,6 +50,7 @@ TESTED_BY = {
     "responses/test_running": "responses/runners/model",
     "stages/test_respond": "responses/table",
     "stages/test_crawl": "stages/extract stages/layers zoo/record zoo/source zoo/traffic",
+    "zoo/test_networks": "zoo/formats",
     "docs/test_pages": "symmetry/drawing/* symmetry/wiring_report",
     "symmetry/form/test_canonical": "symmetry/form/matrices symmetry/form/weight_norms symmetry/form/sides",
     "symmetry/form/test_reduction": "symmetry/form/available symmetry/form/reduction_limits symmetry/form/selection",

@@ -25,6 +25,7 @@ from peace_pipeline.weights.errors import (
     memory_errors,
 )
 from peace_pipeline.weights.formats.registry import open_file
+from peace_pipeline.weights.parts import named_parts, part_of
 from peace_pipeline.weights.tensors import (
     MAX_DIMENSIONS,
     MAX_NAME,
@@ -40,6 +41,9 @@ from peace_pipeline.weights.tensors import (
     dtype_name,
 )
 from peace_pipeline.zoo import files
+from peace_pipeline.zoo.folders import described_subfolders, models_of
+
+_SHOWN = 4
 
 
 class Checkpoint:
@@ -139,24 +143,52 @@ def _noted(info: TensorInfo, file: TensorFile) -> TensorInfo:
 
 
 def weight_files(place: Path) -> list[Path]:
-    """The weight files of the model that a file, or a folder in Hub layout, stands for.
+    """The weight files of the model that a file, a folder, or ``folder#file`` stands for.
 
     Raises:
         UnreadableCheckpoint: where it stands for none, or it isn't certain for which.
     """
+    folder, name = place, ""
     if not os.path.exists(place):  # of a name that is too long, too
-        raise UnreadableCheckpoint("no such file or folder")
-    if not place.is_dir():
+        path, _, name = str(place).rpartition("#")
+        folder = Path(path)
+        if not (path and os.path.isdir(path)):
+            raise UnreadableCheckpoint("no such file or folder")
+    elif not place.is_dir():
         return [place]
-    names = [entry.name for entry in place.iterdir()]
-    if not any(map(files.is_weights, names)):
-        raise UnreadableCheckpoint("no weights in this folder")
     try:
-        return [place / name for name in files.choose(names, files.indexed(place, names))]
+        found = {model.name: model for model in models_of(folder)}
     except files.ForbiddenShard as error:
         raise ForbiddenPath(str(error)) from error
-    except files.AmbiguousWeights as error:
-        raise UnreadableCheckpoint(str(error)) from error
+    except OSError as error:
+        raise UnreadableCheckpoint(f"can't be listed: {error.strerror}") from error
+    if name not in found:
+        raise UnreadableCheckpoint(_choices(folder, [*found]))
+    if reason := found[name].reason:
+        raise UnreadableCheckpoint(reason)
+    return [folder / file for file in found[name].files]
+
+
+def models_at(name: str) -> list[str]:
+    """The names of the models that a path stands for: of a folder without a network of its own each as ``path#file``,
+    else the path itself."""
+    place = Path(os.path.expanduser(name))
+    if not os.path.isdir(place):
+        return [name]
+    try:
+        found = models_of(place)
+    except (OSError, files.AmbiguousWeights):
+        return [name]
+    return [f"{name}#{model.name}" for model in found] if found and found[0].name else [name]
+
+
+def _choices(folder: Path, names: Sequence[str]) -> str:
+    """What there is instead of a model of the folder's own."""
+    if names:
+        shown = ", ".join(f"{folder.name}#{name}" for name in names[:_SHOWN])
+        return f"{len(names)} networks, to be named one by one: {shown}"
+    below = described_subfolders(folder)
+    return "no weights in this folder" + (f", but in {', '.join(below[:_SHOWN])}" if below else "")
 
 
 @contextmanager
@@ -168,7 +200,10 @@ def open_checkpoint(paths: Iterable[Path], budget: int | None = None) -> Iterato
             tensor.
     """
     with ExitStack() as stack:
-        parts: Mapping[str, TensorFile] = {path.name: stack.enter_context(open_file(path)) for path in paths}
+        parts: Mapping[str, TensorFile] = {
+            name: part_of(stack.enter_context(open_file(path)), prefix)
+            for path, (name, prefix) in named_parts(paths).items()
+        }
         whole = Checkpoint(parts)
         yield whole if budget is None else Checkpoint(sample(parts, budget), whole.settings)
 

@@ -24,7 +24,7 @@ from peace_pipeline.weights.formats import zips
 from peace_pipeline.weights.formats.registry import open_file
 from peace_pipeline.weights.local_blob import Blob, OverwritableBlob, overwritable_blob
 from peace_pipeline.weights.tensors import ByPosition, TensorInfo, dtype_name
-from peace_pipeline.zoo import files
+from peace_pipeline.zoo.formats import format_of, is_weights
 
 NewValues = Callable[[str], torch.Tensor | None]
 """Name of a stored tensor → what to store instead, of the same shape and dtype; none for no change."""
@@ -81,9 +81,7 @@ def _check(source: Path, destination: Path) -> None:
 def _opened(path: Path) -> Iterator[ByPosition]:
     with open_file(path) as file:
         if not isinstance(file, ByPosition):
-            raise UnsupportedFormat(
-                f"{path.name}: tensors of {files.format_of(path.name)} can't be overwritten"
-            )
+            raise UnsupportedFormat(f"{path.name}: tensors of {format_of(path.name)} can't be overwritten")
         yield file
 
 
@@ -107,7 +105,7 @@ def _copy_folder(source: Path, copy: Path, weights: set[str]) -> None:
         here = copy / Path(folder).relative_to(source)
         here.mkdir(exist_ok=True)
         for name in names:
-            if here != copy or name in weights or not files.is_weights(name):
+            if here != copy or name in weights or not is_weights(name):
                 shutil.copyfile(Path(folder, name), here / name)
 
 

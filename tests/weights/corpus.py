@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +65,16 @@ def _scripted(module: nn.Module, path: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.script(module).save(str(path))
+    return path
+
+
+def stable_baselines3(state: State, path: Path) -> Path:
+    policy = io.BytesIO()
+    torch.save(dict(state), policy)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data", "{}")
+        archive.writestr("policy.pth", policy.getvalue())
+        archive.writestr("_stable_baselines3_version", "2.4.0")
     return path
 
 
@@ -202,5 +214,8 @@ FORMATS = {
     "onnx": Format("onnx", ".onnx", onnx, onnx_network, (*_FLOATS, torch.bfloat16, *_FLOATS_8), has_eps=True),
     "hdf5": Format("hdf5", ".h5", hdf5, keras_hdf5, has_eps=True, shares=True),
     "keras": Format("keras", ".keras", keras, keras_network, has_eps=True, shares=True),
+    "stable-baselines3": Format(
+        "stable_baselines3", ".zip", stable_baselines3, _of_state(stable_baselines3), shares=True
+    ),
     "gguf": Format("gguf", ".gguf", gguf, _of_state(gguf)),
 }

@@ -10,6 +10,7 @@ from huggingface_hub import ModelCardData, ModelInfo
 
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import as_text, card_fields, texts
+from peace_pipeline.zoo.formats import format_of, is_weights
 
 
 def describe(info: ModelInfo) -> dict[str, Any]:
@@ -50,13 +51,13 @@ def weight_names(info: ModelInfo, formats: Sequence[str]) -> list[str]:
         ValueError: where there are none, with the reason.
     """
     names = [sibling.rfilename for sibling in info.siblings or ()]
-    weights = [name for name in names if files.is_weights(name.rpartition("/")[2])]
+    weights = [name for name in names if is_weights(name.rpartition("/")[2])]
     top = [name for name in weights if "/" not in name]
     for kind in formats:
-        if of_kind := [name for name in top if files.format_of(name) == kind]:
+        if of_kind := [name for name in top if format_of(name) == kind]:
             return files.choose(of_kind)
     if top:
-        kinds = sorted({files.format_of(name) for name in top})
+        kinds = sorted({format_of(name) for name in top})
         raise ValueError(f"weights only as {', '.join(kinds)}; taken are {', '.join(formats)}")
     raise ValueError("empty" if not set(names) - {".gitattributes"} else
                      "weights only in subfolders" if weights else "no weights")  # fmt: skip

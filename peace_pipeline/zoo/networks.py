@@ -1,0 +1,167 @@
+"""Which files of a folder are which network: shards belong together, formats and precisions are variants of one."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from natsort import natsorted
+
+from peace_pipeline.zoo.formats import FORMATS, UNKNOWN, format_of
+
+SHARD = re.compile(r"(.+?)[-_.]?\d{5}-of-(\d{5})(\.\w+)")
+"""A shard's name: of which file, in how many, of which suffix."""
+
+_WHOLE = re.compile(
+    r"(pytorch_|tf_|flax_|openvino_|diffusion_(pytorch|flax)_)?model|consolidated|variables|saved_model", re.I
+)
+"""What the file is called that is the whole of its folder, as the Hub's libraries write it."""
+
+_ADAPTER = re.compile(r"adapter_model|pytorch_adapter", re.I)
+_TOKEN = (
+    r"fp(?:32|16|8|4)(?:_e\dm\d\w*)?|f(?:32|16)|bf16|(?:b?float|half)(?:32|16)?|q?u?int(?:8|4)|(?:8|6|5|4|3|2)bit|nf4|bnb4?"
+    r"|(?:(?:ud|i1)[-_])?i?q\d(?:f16)?(?:_\w+)?|tq\d_\d|mxfp4(?:_\w+)?|quant(?:ized|ised)?|gptq|awq|o[1-4]"
+    r"|arm64|avx2|avx512(?:_vnni)?|dynamic|static"
+)
+_PRECISION = re.compile(rf"[-_.](?:{_TOKEN})$", re.I)
+_IS_PRECISION = re.compile(_TOKEN, re.I)
+_BITS = (
+    (re.compile(r"(?<![a-z])(b?f|float|fp)(16)|half", re.I), 1),
+    (re.compile(r"fp8|q8|int8|8bit", re.I), 2),
+)
+_DIGIT = re.compile(r"(?:q|int|nf|fp|bnb)(\d)|(\d)bit", re.I)
+_FULL = re.compile(r"[-_.](fp32|f32|float32)$", re.I)
+_FOLDERS = re.compile(r"onnx|openvino|gguf|flax|variables|tflite|coreml", re.I)
+_LOWEST = 6
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of a folder: ``files`` are read, ``variants`` hold it in other formats or precisions.
+
+    ``name`` is what it is called in its folder, nothing for that which is the folder's own; ``missing`` says what
+    shards are not there.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    variants: tuple[str, ...] = ()
+    missing: str | None = None
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A file, or the shards of one."""
+
+    key: str
+    files: tuple[str, ...]
+    missing: str | None
+    precision: int
+
+    @property
+    def rank(self) -> tuple[bool, bool, int, int]:
+        """What is read first: whole, not quantised, of the format that says most, of the highest precision."""
+        return (
+            self.missing is not None,
+            self.precision > 1,
+            _ORDER.index(format_of(self.files[0])),
+            self.precision,
+        )
+
+
+_ORDER = [*dict.fromkeys(FORMATS.values()), UNKNOWN]
+
+
+def holds_variants(folder: str, *, described: bool) -> bool:
+    """Whether a subfolder is called as one that holds its parent's network in another precision, or, where the parent
+    is ``described`` as a model, in another format."""
+    return bool(_IS_PRECISION.fullmatch(folder) or (described and _FOLDERS.fullmatch(folder)))
+
+
+def networks(names: Iterable[str], indexed: Iterable[str] = ()) -> list[Network]:
+    """The networks that weight files of a folder (and of subfolders that hold variants) make, the folder's own first.
+
+    ``indexed`` are those that an index of shards names: together they are one. Of several formats and precisions of
+    one network the unquantised comes first, then the format that comes first in ``FORMATS``.
+    """
+    groups: dict[str, list[_Unit]] = defaultdict(list)
+    for unit in _units(natsorted(names), list(indexed)):
+        groups[unit.key].append(unit)
+    if (
+        len(groups) > 1
+        and "" not in groups
+        and (adapters := [key for key in groups if _ADAPTER.fullmatch(key)])
+    ):
+        groups = {"": groups.pop(adapters[0])} | groups
+    alone = len(groups) == 1
+    return [
+        _network("" if alone else key, groups[key]) for key in sorted(groups, key=lambda key: (key != "",))
+    ]
+
+
+def _network(key: str, units: list[_Unit]) -> Network:
+    best, *others = sorted(units, key=lambda unit: unit.rank)
+    return Network(
+        best.files[0] if key else "",
+        best.files,
+        tuple(name for unit in others for name in unit.files),
+        best.missing,
+    )
+
+
+def _units(names: list[str], indexed: list[str]) -> Iterable[_Unit]:
+    listed = set(indexed)
+    present = [name for name in names if name in listed]
+    if listed and present:
+        missing = len(listed) - len(present)
+        said = f"{len(present)} of {len(listed)} shards that the index names" if missing else None
+        yield _Unit("", tuple(present), said, _precision(PurePosixPath(present[0]).stem))
+    shards: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for name in names:
+        path = PurePosixPath(name)
+        if name in listed:
+            continue
+        if shard := SHARD.fullmatch(path.name):
+            shards[str(path.parent / shard[1]), shard[2], shard[3]].append(name)
+        else:
+            yield _Unit(_key(name), (name,), None, _precision(name))
+    for (stem, count, suffix), parts in shards.items():
+        said = None if len(parts) == int(count) else f"{len(parts)} of {int(count)} shards"
+        yield _Unit(_key(stem + suffix), tuple(parts), said, _precision(stem + suffix))
+
+
+def _stem(name: str) -> str:
+    """A file's name without the suffixes of formats: ``best`` for ``best.pth.tar``."""
+    stem = PurePosixPath(name).name
+    while (suffix := PurePosixPath(stem).suffix.lower()) and (suffix in FORMATS or suffix == ".index"):
+        stem = stem[: -len(suffix)]
+    return stem
+
+
+def _key(name: str) -> str:
+    """What all files of one network are called alike; empty for the folder's own."""
+    stem = _stem(name)
+    while shorter := _PRECISION.sub("", stem):
+        if shorter == stem:
+            break
+        stem = shorter
+    return "" if _WHOLE.fullmatch(stem) else stem
+
+
+def _precision(name: str) -> int:
+    """0 for what says no other precision than float32, 1 for 16 bits, then by the bits of the quantisation."""
+    stem = "/".join([*PurePosixPath(name).parts[:-1], _stem(name)])
+    marks = ""
+    while found := _PRECISION.search(f"-{stem}"):
+        marks += f"-{found[0][1:]}"
+        stem = stem[: -len(found[0])]
+    if not marks or _FULL.fullmatch(marks):
+        return 0
+    for pattern, rank in reversed(_BITS):
+        if pattern.search(marks):
+            return rank
+    digit = _DIGIT.search(marks)
+    return 10 - int(digit[1] or digit[2]) if digit else _LOWEST

@@ -1,0 +1,84 @@
+"""Which files are which network: shards, formats, precisions and quantisations of one are together."""
+
+from __future__ import annotations
+
+import pytest
+
+from peace_pipeline.zoo.formats import is_ambiguous, is_weights
+from peace_pipeline.zoo.networks import Network, networks
+
+
+def grouped(*names: str) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    return {found.name: (found.files, found.variants) for found in networks(names)}
+
+
+def test_loose_files_are_a_network_each() -> None:
+    assert grouped("a.pt", "b.pt", "c.onnx") == {name: ((name,), ()) for name in ("a.pt", "b.pt", "c.onnx")}
+
+
+@pytest.mark.parametrize(
+    ("names", "best"),
+    [
+        (("net.onnx", "net.pt", "net.safetensors", "net.gguf"), "net.safetensors"),
+        (
+            ("m-Q2_K.gguf", "m-IQ4_XS.gguf", "m-Q8_0.gguf", "m-UD-Q4_K_XL.gguf", "m.i1-Q6_K.gguf"),
+            "m-Q8_0.gguf",
+        ),
+        (("m-Q8_0.gguf", "m-F16.gguf", "m-BF16.gguf", "m-F32.gguf"), "m-F32.gguf"),
+        (("model.fp16.safetensors", "model.safetensors"), "model.safetensors"),
+        (("model_quantized.onnx", "model_q4f16.onnx", "model_fp16.onnx", "model.onnx"), "model.onnx"),
+        (("model-4bit.safetensors", "model.onnx"), "model.onnx"),
+        (
+            ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.safetensors"),
+            "model.safetensors",
+        ),
+        (("model_qint8_avx512_vnni.onnx", "model_O4.onnx", "model.onnx"), "model.onnx"),
+        (("net_int8.tflite", "net_fp16.tflite"), "net_fp16.tflite"),
+        (("best.pth.tar", "best.onnx"), "best.pth.tar"),
+    ],
+)
+def test_variants_are_one_network_and_the_best_is_read(names: tuple[str, ...], best: str) -> None:
+    ((name, (files, variants)),) = grouped(*names).items()
+    assert (name, files) == ("", (best,))
+    assert {*variants} == {*names} - {best}
+
+
+def test_shards_are_one_and_say_what_is_missing() -> None:
+    parts = tuple(f"m-0000{part}-of-00003.gguf" for part in (1, 2, 3))
+    assert networks(parts) == [Network("", parts)]
+    (found,) = networks(parts[:2])
+    assert found.missing == "2 of 3 shards"
+    assert networks([*parts[:2], "m.safetensors"]) == [Network("", ("m.safetensors",), parts[:2])]
+
+
+def test_what_an_index_names_is_one() -> None:
+    (own, other) = networks(["a.bin", "b.bin", "c.bin"], ["a.bin", "b.bin"])
+    assert own == Network("", ("a.bin", "b.bin"))
+    assert other.name == "c.bin"
+
+
+def test_the_folders_own_network_comes_first() -> None:
+    found = grouped("vae.pt", "model.safetensors", "adapter.safetensors")
+    assert [*found] == ["", "adapter.safetensors", "vae.pt"]
+    assert [*grouped("a.pt", "adapter_model.safetensors")] == ["", "a.pt"]
+
+
+def test_networks_of_other_names_are_others() -> None:
+    assert len(grouped("yolov8n.pt", "yolov8s.pt", "yolov8m.pt")) == 3
+    assert len(grouped("m-Q8_0.gguf", "mmproj-F16.gguf")) == 2
+    assert len(grouped("epoch_1.pt", "epoch_2.pt")) == 2
+
+
+def test_names_that_are_no_weights() -> None:
+    for name in (
+        "optimizer.pt",
+        "training_args.bin",
+        "policy.optimizer.pth",
+        ".hidden.pt",
+        "a.txt",
+        "rng_state_0.pth",
+    ):
+        assert not is_weights(name), name
+    for name in ("a.zip", "a.pkl", "weights", "a.pth.tar", "model.ckpt-1000"):
+        assert is_ambiguous(name)
+        assert not is_weights(name)
