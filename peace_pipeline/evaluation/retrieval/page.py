@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from peace_pipeline.evaluation.baselines.registry import all_baselines
+from peace_pipeline.evaluation.embedder import OWN, PEACE
 from peace_pipeline.evaluation.metrics import CUTOFFS, Estimate
 from peace_pipeline.evaluation.page import Cell, Figure, Page, Section, Table
 from peace_pipeline.evaluation.retrieval import plots
-from peace_pipeline.evaluation.retrieval.results import ALL, OWN, PEACE, Grade, Results
+from peace_pipeline.evaluation.retrieval.results import ALL, Grade, Results
 
 _CARDS = (
     "BM25 reads cards, not networks, and a card that names the task answers the question: it stands beside the others, "

@@ -11,10 +11,11 @@ from plotly.subplots import make_subplots
 from sklearn.decomposition import PCA
 
 from peace_pipeline.evaluation.baselines.registry import Knows, all_baselines
+from peace_pipeline.evaluation.embedder import OWN, PEACE
 from peace_pipeline.evaluation.look import ACCENT, MUTED, PALE, PALETTE, WARM, cycled, styled
 from peace_pipeline.evaluation.metrics import CUTOFFS
 from peace_pipeline.evaluation.population import Member
-from peace_pipeline.evaluation.retrieval.results import ALL, OWN, PEACE, Grade
+from peace_pipeline.evaluation.retrieval.results import ALL, Grade
 
 Title = Callable[[str], str]
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "pentagon")

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peace_pipeline.evaluation.baselines.registry import Knows, all_baselines
+from peace_pipeline.evaluation.embedder import OWN, PEACE
 from peace_pipeline.evaluation.metrics import Estimate, Scores, estimate
 from peace_pipeline.evaluation.population import Member
 
-PEACE, WEIGHTS_ALONE = "peace", "peace_weights"
-OWN = {PEACE: "PEACE", WEIGHTS_ALONE: "PEACE, weights alone"}
-"""PEACE's own methods, by both senses and by one, and their titles."""
 ALL = "all"
 HEADLINE = tuple(
     f"{PEACE}/{name}"

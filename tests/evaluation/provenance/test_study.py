@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,26 +13,11 @@ from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.evaluation.derivatives import Specimen, disguised, pruned, specimen, trained_on
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports, written_reports
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import TEST, TRAIN, listings
-from peace_pipeline.zoo.trained import PLANS, build
-from peace_pipeline.zoo.trained.demo import DEMO
-from tests.lakes import ingest
+from peace_pipeline.zoo.trained import build
 
 PROVENANCE = all_reports()["provenance"]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """A lake of two chunks of a zoo like the demo's: two architectures on one task."""
-    root = tmp_path_factory.mktemp("provenance")
-    lake = Lake.open(root / "home")
-    steps = {"mlp": 150, "cnn": 80, "resnet": 80}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PLANS, "brief", replace(DEMO, name="brief", tasks={"digits": steps}))
-        ingest(lake, ZooConfig(({"kind": "trained", "recipe": "brief", "networks": 38},), root))
-    return lake
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,115 @@
+"""How networks are chosen for a target: by likeness to probes, by description, by rules of thumb, by trying them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peace_pipeline.evaluation.baselines.cards import bm25
+from peace_pipeline.evaluation.baselines.flattened import flattened
+from peace_pipeline.evaluation.baselines.registry import Method
+from peace_pipeline.evaluation.baselines.responses import raw_responses
+from peace_pipeline.evaluation.baselines.statistics import statistics
+from peace_pipeline.evaluation.embedder import OWN, PEACE
+from peace_pipeline.evaluation.metrics import ranks
+from peace_pipeline.evaluation.readings import Readings
+from peace_pipeline.evaluation.transfer.outcomes import Choice, Outcomes
+from peace_pipeline.zoo.listing import Listing
+
+Floats = NDArray[np.float64]
+RANDOM, HINDSIGHT, SCRATCH = "random", "hindsight", "scratch"
+DRAWS = 100
+"""Of a choice by lot."""
+
+LIKENESS: dict[str, Method] = {
+    method.__name__: method for method in (raw_responses, statistics, flattened, bm25)
+}
+"""Baselines that compare probes with candidates."""
+TITLES = {
+    **OWN,
+    "raw_responses": "Raw responses",
+    "statistics": "Layer statistics",
+    "flattened": "Flattened weights",
+    "bm25": "BM25 of the description",
+    "own_accuracy": "Most accurate on its own task",
+    "largest": "Largest",
+    "large_and_accurate": "Large and accurate",
+    "logme": "LogME",
+    "leep": "LEEP",
+    RANDOM: "Random choice",
+    SCRATCH: "From scratch",
+    HINDSIGHT: "Best in hindsight",
+}
+"""The methods, in the order of the page."""
+EXPLAINED = {
+    PEACE: "cosine of the probes' embeddings and the candidates', as the index compares them.",
+    "raw_responses": "cosine of what probes and candidates answer to PEACE's standard probes; nothing is learned.",
+    "statistics": "cosine of the statistics of each layer's weights, within one shape.",
+    "flattened": "cosine of all weights, within one shape.",
+    "bm25": "BM25 of the target's description over the candidates' whole cards.",
+    "own_accuracy": "accuracy that the card reports, whatever the task.",
+    "largest": "number of parameters.",
+    "large_and_accurate": "mean rank by size and by reported accuracy.",
+    "logme": "evidence of a linear model on the features of the target's training examples (You et al. 2021, "
+    "arXiv:2102.11005). Every candidate has to be run on the target's data.",
+    "leep": "log expected empirical prediction from the candidate's own outputs (Nguyen et al. 2020, "
+    "arXiv:2002.12462). Every candidate has to be run on the target's data.",
+    RANDOM: f"{DRAWS} draws of as many candidates.",
+    SCRATCH: "new networks of the candidates' shapes, with the same budget.",
+    HINDSIGHT: "the candidates of the largest area under the curve: what nobody could know before.",
+}
+
+
+def rules_of_thumb(candidates: Sequence[Listing]) -> dict[str, Floats]:
+    """Scores (candidates,) that look at no target."""
+    accuracy = np.array([-np.inf if each.accuracy is None else each.accuracy for each in candidates])
+    size = np.array([float(each.parameters) for each in candidates])
+    both = sum(np.searchsorted(np.sort(values), values) / len(values) for values in (accuracy, size))
+    return {"own_accuracy": accuracy, "largest": size, "large_and_accurate": np.asarray(both)}
+
+
+def likeness(probes: Mapping[str, Readings], candidates: Mapping[str, Readings]) -> dict[str, Floats]:
+    """Similarities (probes, candidates) by PEACE and by baselines; ``-inf`` where two can't be compared."""
+    own = {name: probes[name].matrix @ candidates[name].matrix.T for name in OWN}
+    nothing = {name: candidates[name].select([]) for name in LIKENESS}
+    return own | {
+        name: method(probes[name], candidates[name], nothing[name]) for name, method in LIKENESS.items()
+    }
+
+
+def mean_likeness(similarity: Floats, rows: Sequence[Sequence[int]]) -> Floats:
+    """The mean over each target's probes (targets, candidates), of those that can be compared; ``-inf`` for none."""
+    found = np.full((len(rows), similarity.shape[1]), -np.inf)
+    for target, probes in enumerate(rows):
+        values = similarity[probes]
+        known = np.isfinite(values)
+        count = known.sum(0)
+        total = np.where(known, values, 0).sum(0)
+        found[target, count > 0] = total[count > 0] / count[count > 0]
+    return found
+
+
+def choose(scores: Mapping[str, Floats], outcomes: Outcomes, k: int, seed: int) -> dict[str, Choice]:
+    """The ``k`` networks of each target and seed that every method puts first, ties broken at random.
+
+    ``scores`` are (targets, seeds, candidates). Of those that can't read a target's inputs none is chosen.
+    """
+    possible = outcomes.possible
+    chosen = {name: _best(values, possible, k, seed)[:, :, None] for name, values in scores.items()}
+    chosen[HINDSIGHT] = _best(outcomes.area[:, :, : outcomes.candidates], possible, k, seed)[:, :, None]
+    lots = [_best(np.zeros(possible.shape), possible, k, seed + draw) for draw in range(DRAWS)]
+    chosen[RANDOM] = np.stack(lots, 2)
+    new = ~np.isnan(outcomes.accuracy[..., 0])
+    new[:, :, : outcomes.candidates] = False
+    most = min(k, int(new.sum(2).min()))
+    chosen[SCRATCH] = _best(np.zeros(new.shape), new, most, seed)[:, :, None]
+    return {name: chosen[name] for name in TITLES}
+
+
+def _best(scores: Floats, possible: NDArray[np.bool_], k: int, seed: int) -> Choice:
+    """Places of the ``k`` highest scores (targets, seeds, k), best first."""
+    flat = np.where(possible, np.maximum(np.nan_to_num(scores, nan=-np.inf), -1e300), -np.inf)
+    placed = ranks(flat.reshape(-1, flat.shape[-1]), seed).reshape(flat.shape)
+    return np.argsort(-placed, axis=-1)[..., :k]

@@ -1,0 +1,210 @@
+"""The page of the transfer report: first where PEACE does not win, then where it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from peace_pipeline.evaluation.embedder import PEACE
+from peace_pipeline.evaluation.look import MUTED, PALETTE, styled
+from peace_pipeline.evaluation.metrics import Estimate
+from peace_pipeline.evaluation.page import Cell, Page, Section, Table
+from peace_pipeline.evaluation.transfer.methods import EXPLAINED, HINDSIGHT, RANDOM, SCRATCH, TITLES
+from peace_pipeline.evaluation.transfer.outcomes import EARLY
+from peace_pipeline.evaluation.transfer.results import Results
+
+_SHOWN = (PEACE, "raw_responses", "own_accuracy", "logme", "leep", RANDOM, SCRATCH, HINDSIGHT)
+"""What the figure shows: all would hide each other."""
+
+
+def page(results: Results) -> Page:
+    """The whole page."""
+    sections = [_methods(results), _targets(results), _retrieved(results), _method(results)]
+    return Page(summary(results), _facts(results), sections)
+
+
+def summary(results: Results) -> str:
+    """What the figures say, what is against PEACE first."""
+    leads = {name: results.lead(name) for name in results.rivals}
+    sides = (
+        ("is behind", [name for name, lead in leads.items() if lead.high < 0]),
+        ("is not clearly apart from", [name for name, lead in leads.items() if lead.low <= 0 <= lead.high]),
+        ("is ahead of", [name for name, lead in leads.items() if lead.low > 0]),
+    )
+    said = "; ".join(
+        f"{verb} {_listed([_of(name, leads[name]) for name in names])}" for verb, names in sides if names
+    )
+    area, steps = results.won("area"), results.won("steps")
+    count = len(results.targets)
+    return (
+        f"By the mean accuracy over {results.budget.steps[-1]} steps of fine-tuning, PEACE's choice {said}. "
+        f"Beside random choice, target by target: better on {area[0]} of {count} targets and worse on {area[1]}, at "
+        f"the goal in fewer steps on {steps[0]} and in more on {steps[1]}, with intervals that leave out 0."
+    )
+
+
+def _facts(results: Results) -> dict[str, str]:
+    return {
+        "target tasks": str(len(results.targets)),
+        "candidates": f"{results.outcomes.candidates:,}",
+        "fine-tunings": f"{results.fine_tuned:,}",
+        "chosen a target": str(results.k),
+        "steps each": str(results.budget.steps[-1]),
+        "seeds": str(results.seeds),
+        "encoder": results.encoder_version,
+        "seed": str(results.seed),
+    }
+
+
+def _methods(results: Results) -> Section:
+    header = [
+        "Method",
+        "Area",
+        f"After {EARLY} steps",
+        "At the end",
+        "F1",
+        f"Best of {results.k}",
+        "Steps to goal",
+        "ms to goal",
+        "PEACE ahead by",
+        "p",
+    ]
+    p = results.p_values()
+    order = sorted(TITLES, key=lambda name: -results.estimate(name, "area").mean)
+    rows: list[list[str | Cell]] = [
+        [
+            TITLES[name],
+            *(_cell(results.estimate(name, each)) for each in ("area", "early", "accuracy", "f1", "best")),
+            _cell(results.estimate(name, "steps"), "{:.0f}"),
+            f"{1000 * results.estimate(name, 'seconds').mean:.0f}",
+            "–" if name == PEACE else _cell(results.lead(name), "{:+.3f}"),
+            f"{p[name]:.3f}" if name in p else "–",
+        ]
+        for name in order
+    ]
+    return Section(
+        "What the chosen networks give",
+        [
+            f"Each method chooses {results.k} networks for a target; figures are the mean over them, over "
+            f"{len(results.targets)} targets and {results.seeds} seeds. Area is the mean accuracy over all steps. Best "
+            f"of {results.k}: of the {results.k}, the accuracy of the one that ends best on validation examples. The "
+            "goal is the accuracy at which training from scratch ends; who never gets there counts with all steps.",
+            Table(header, rows, lead=TITLES[PEACE]),
+            _curves(results),
+        ],
+    )
+
+
+def _curves(results: Results) -> go.Figure:
+    figure = go.Figure()
+    for color, name in zip(PALETTE, _SHOWN, strict=False):
+        figure.add_scatter(
+            x=results.budget.steps,
+            y=results.outcomes.curve(results.chosen[name]),
+            name=TITLES[name],
+            line={
+                "color": MUTED if name == HINDSIGHT else color,
+                "width": 4 if name == PEACE else 1.8,
+                "dash": "dot" if name in (HINDSIGHT, SCRATCH, RANDOM) else "solid",
+            },
+        )
+    figure.update_xaxes(title="steps of fine-tuning")
+    figure.update_yaxes(title="accuracy, mean over targets")
+    figure = styled(figure, 480)
+    figure.update_layout(legend={"y": -0.2, "yanchor": "top"})
+    return figure
+
+
+def _targets(results: Results) -> Section:
+    header = [
+        "Target", "Examples", "Goal", "PEACE", "Random", "Ahead by", "Steps", "Random's", "Fewer by",
+        "Scratch", "LogME", "Hindsight",
+    ]  # fmt: skip
+    rows: list[list[str | Cell]] = []
+    for place, target in enumerate(results.targets):
+
+        def mean(method: str, measure: str = "area", place: int = place) -> float:
+            return float(results.measures[method][measure][place].mean())
+
+        rows.append([
+            Cell(target.name, target.title),
+            str(target.examples),
+            f"{results.outcomes.goal[place]:.2f}",
+            f"{mean(PEACE):.3f}",
+            f"{mean(RANDOM):.3f}",
+            _marked(results.on_target(place), "{:+.3f}"),
+            f"{mean(PEACE, 'steps'):.0f}",
+            f"{mean(RANDOM, 'steps'):.0f}",
+            _marked(results.on_target(place, "steps"), "{:+.0f}"),
+            *(f"{mean(name):.3f}" for name in (SCRATCH, "logme", HINDSIGHT)),
+        ])  # fmt: skip
+    return Section(
+        "Target by target",
+        [
+            "Area, and steps to the goal; intervals are over seeds and the networks chosen, and with so few of both "
+            "they are rough. ✓ and ✗ stand where the interval leaves out 0.",
+            Table(header, rows),
+        ],
+    )
+
+
+def _retrieved(results: Results) -> Section:
+    rows: list[list[str | Cell]] = [
+        [target.name, *(Cell(" · ".join(results.names_of(name, place))) for name in (PEACE, HINDSIGHT))]
+        for place, target in enumerate(results.targets)
+    ]
+    return Section(
+        "What was chosen",
+        ["Under the first seed.", Table(["Target", "PEACE", "Best in hindsight"], rows)],
+    )
+
+
+def _method(results: Results) -> Section:
+    budget = results.budget
+    return Section(
+        "How this was measured",
+        [
+            "Target tasks are none of a zoo's, and those on data of a zoo's task are made of its test examples alone, "
+            "so that no candidate has seen any of them: mirrored, inverted and noisy inputs, parts of the classes, "
+            "few examples, other kinds of signals, images and tables, and a text (for networks that read numbers, as "
+            f"how often a word has each letter). Candidates are the {results.outcomes.candidates:,} networks of the "
+            "trained zoo's held-out training runs that can be built here, early checkpoints and networks trained on "
+            "shuffled labels among them.",
+            f"Every candidate is fine-tuned on every target: {budget.steps[-1]} batches of {budget.batch} with AdamW "
+            f"(rate {budget.rate:g}, decay {budget.decay:g}, warm-up and cosine), all weights, with a new head; within "
+            "a seed all see the same batches. So what a choice gives is looked up, hindsight is exact, and time is "
+            "that of a network among others of its shape. Only hindsight looks at a target's test examples.",
+            f"The {results.probes:,} probes are new networks of each shape of the candidates, trained for "
+            f"{results.probe_steps} steps on the target's training examples; likeness is the mean over a target's "
+            "probes, of those that can be compared.",
+            "Intervals are 95% bootstrap intervals: targets are resampled, and within each its seeds. p is of "
+            "Wilcoxon's signed-rank test over targets, corrected for the number of methods (Benjamini and Hochberg). "
+            f"One command writes this page: peace report transfer --write, with the seed {results.seed}.",
+            *(f"{TITLES[name]}: {text}" for name, text in EXPLAINED.items()),
+        ],
+    )
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def _of(name: str, lead: Estimate) -> str:
+    title = TITLES[name]
+    title = (
+        title
+        if title[:2].isupper() or title.startswith(("BM", "Log", "PEACE"))
+        else title[0].lower() + title[1:]
+    )
+    return f"{title} ({lead.mean:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}])"
+
+
+def _cell(estimate: Estimate, pattern: str = "{:.3f}") -> Cell:
+    low, high = (pattern.format(end) for end in (estimate.low, estimate.high))
+    return Cell(pattern.format(estimate.mean), f"{low} – {high}")
+
+
+def _marked(lead: Estimate, pattern: str) -> Cell:
+    passed = True if lead.low > 0 else False if lead.high < 0 else None
+    return Cell(_cell(lead, pattern).text, _cell(lead, pattern).note, passed)

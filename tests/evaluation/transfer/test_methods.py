@@ -1,0 +1,72 @@
+"""How methods choose, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from peace_pipeline.evaluation.transfer.methods import (
+    DRAWS,
+    EXPLAINED,
+    HINDSIGHT,
+    RANDOM,
+    SCRATCH,
+    TITLES,
+    choose,
+    mean_likeness,
+    rules_of_thumb,
+)
+from peace_pipeline.evaluation.transfer.outcomes import Outcomes
+from peace_pipeline.zoo.listing import Listing
+from tests.evaluation.conftest import listed, networks_of
+
+
+def listing(accuracy: float | None, parameters: int) -> Listing:
+    (network,) = networks_of("mlp", 1)
+    return listed(network, accuracy=accuracy, parameters=parameters).listing
+
+
+def test_rules_of_thumb() -> None:
+    found = rules_of_thumb([listing(0.9, 10), listing(0.8, 30), listing(None, 20)])
+    assert found["own_accuracy"].argmax() == 0
+    assert found["own_accuracy"].argmin() == 2
+    assert found["largest"].argmax() == 1
+    assert found["large_and_accurate"] == pytest.approx([2 / 3, 1 / 3 + 2 / 3, 1 / 3])
+
+
+def test_likeness_is_the_mean_over_the_probes_that_can_be_compared() -> None:
+    similarity = np.array([[0.2, -np.inf, 0.4], [0.6, -np.inf, -np.inf], [0.1, 0.3, 0.5]])
+    found = mean_likeness(similarity, [[0, 1], [2]])
+    assert found[0] == pytest.approx([0.4, -np.inf, 0.4])
+    assert found[1] == pytest.approx([0.1, 0.3, 0.5])
+
+
+@pytest.fixture
+def outcomes() -> Outcomes:
+    """One target, two seeds, five candidates and two new networks; the third candidate can't read the target."""
+    final = np.array([0.1, 0.2, np.nan, 0.9, 0.3, 0.5, 0.6])
+    curves = np.broadcast_to(np.stack([final * 0, final], 1), (1, 2, 7, 2)).copy()
+    return Outcomes((0, 10), 5, curves, curves, curves, np.full((1, 2, 7), 0.01))
+
+
+def test_the_first_of_those_that_can_read_the_target(outcomes: Outcomes) -> None:
+    scores = np.broadcast_to(np.array([0.5, -np.inf, 9.0, -0.7, 0.1]), (1, 2, 5))
+    chosen = choose(dict.fromkeys(TITLES.keys() - {RANDOM, SCRATCH, HINDSIGHT}, scores), outcomes, 3, 0)
+    assert list(chosen) == list(TITLES)
+    assert chosen["peace"][0, :, 0].tolist() == [[0, 4, 3]] * 2
+    assert chosen[HINDSIGHT][0, :, 0].tolist() == [[3, 4, 1]] * 2
+    assert sorted(chosen[SCRATCH][0, 0, 0]) == [5, 6]
+    assert chosen[RANDOM].shape == (1, 2, DRAWS, 3)
+    counted = np.bincount(chosen[RANDOM].ravel(), minlength=5)
+    assert counted[2] == 0
+    assert counted[[0, 1, 3, 4]] == pytest.approx(2 * DRAWS * 3 / 4, rel=0.2)
+
+
+def test_ties_are_broken_at_random(outcomes: Outcomes) -> None:
+    level = dict.fromkeys(TITLES.keys() - {RANDOM, SCRATCH, HINDSIGHT}, np.zeros((1, 2, 5)))
+    found = [choose(level, outcomes, 2, seed)["logme"].tolist() for seed in range(8)]
+    assert len({str(each) for each in found}) > 1
+
+
+def test_every_method_is_explained() -> None:
+    assert EXPLAINED.keys() == TITLES.keys() - {"peace_weights"}

@@ -1,0 +1,95 @@
+"""The whole report on a small trained zoo: the study's own code with a small budget."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports
+from peace_pipeline.evaluation.transfer import study
+from peace_pipeline.evaluation.transfer.methods import TITLES
+from peace_pipeline.evaluation.transfer.page import summary
+from peace_pipeline.evaluation.transfer.results import Results
+from peace_pipeline.evaluation.transfer.targets import TARGETS
+from peace_pipeline.evaluation.transfer.tuning import Budget
+from peace_pipeline.lake import Lake
+
+TRANSFER = all_reports()["transfer"]
+QUICK: dict[str, Any] = {
+    "targets": (TARGETS[0], TARGETS[-1]),
+    "seeds": 2,
+    "k": 2,
+    "budget": Budget(steps=(0, 10, 30)),
+    "probe_steps": 30,
+}
+
+
+@pytest.fixture(scope="module")
+def report(trained: Lake) -> Written:
+    steps: list[tuple[int, int]] = []
+    found = TRANSFER.write(trained, progress=lambda done, total: steps.append((done, total)), **QUICK)
+    assert [done for done, _ in steps] == list(range(1, steps[0][1] + 1))
+    return found
+
+
+@pytest.fixture(scope="module")
+def results(report: Written, trained: Lake) -> Results:
+    return study.fine_tune_all(trained, **QUICK)
+
+
+def test_every_method_has_its_figures(report: Written) -> None:
+    for method in TITLES:
+        for measure in ("area", "early", "accuracy", "f1", "best"):
+            low, mean, high = (report.figures[f"{method}/{measure}{end}"] for end in ("_low", "", "_high"))
+            assert 0 <= low <= mean <= high <= 1
+        assert 0 <= report.figures[f"{method}/steps"] <= 30
+        assert report.figures[f"{method}/area"] <= report.figures["hindsight/area"] or method == "scratch"
+    assert report.figures["candidates"] > 5
+    assert report.headline.keys() < report.figures.keys()
+
+
+def test_it_goes_on_where_it_was_stopped(report: Written, results: Results, trained: Lake) -> None:
+    runs = report.path.parent / "runs"
+    before = {path: path.stat().st_mtime_ns for path in runs.iterdir()}
+    lost = sorted(before)[0]
+    lost.unlink()
+    (runs / "0.npz").touch()
+    again = study.fine_tune_all(trained, **QUICK)
+    after = {path: path.stat().st_mtime_ns for path in runs.iterdir()}
+    assert after.keys() == before.keys()
+    assert {path for path in before if after[path] != before[path]} == {lost}
+    np.testing.assert_array_equal(again.outcomes.accuracy, results.outcomes.accuracy)
+    assert all(np.array_equal(again.chosen[name], results.chosen[name]) for name in TITLES)
+
+
+def test_the_page_stands_alone_and_says_what_was_not_won(report: Written, results: Results) -> None:
+    page = report.path.read_text()
+    own = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", own)
+    for title in TITLES.values():
+        assert title in page
+    assert "digits-mirrored" in page
+    said = summary(results)
+    lost = [name for name in results.rivals if results.lead(name).high < 0]
+    won = [name for name in results.rivals if results.lead(name).low > 0]
+    assert ("is behind" in said) == bool(lost)
+    assert ("is ahead of" in said) == bool(won)
+    if lost and won:
+        assert said.index("is behind") < said.index("is ahead of")
+    assert json.loads((report.path.parent / "figures.json").read_text()) == report.figures
+
+
+def test_networks_are_named(results: Results) -> None:
+    for method in ("peace", "hindsight"):
+        names = results.names_of(method, 0)
+        assert len(names) == 2
+        assert all("mlp" in name or "cnn" in name for name in names)
+
+
+def test_a_lake_without_a_trained_zoo(lake: Lake) -> None:
+    with pytest.raises(NothingToReport):
+        TRANSFER.write(lake)
