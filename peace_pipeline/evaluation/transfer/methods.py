@@ -20,8 +20,11 @@ from peace_pipeline.zoo.listing import Listing
 
 Floats = NDArray[np.float64]
 RANDOM, HINDSIGHT, SCRATCH = "random", "hindsight", "scratch"
+PEACE_LOGME, RANDOM_LOGME = "peace_logme", "random_logme"
 DRAWS = 100
 """Of a choice by lot."""
+SHORTLIST = 20
+"""Candidates that LogME tries where it doesn't try all."""
 
 LIKENESS: dict[str, Method] = {
     method.__name__: method for method in (raw_responses, statistics, flattened, bm25)
@@ -38,6 +41,8 @@ TITLES = {
     "large_and_accurate": "Large and accurate",
     "logme": "LogME",
     "leep": "LEEP",
+    PEACE_LOGME: "LogME on PEACE's shortlist",
+    RANDOM_LOGME: "LogME on a random shortlist",
     RANDOM: "Random choice",
     SCRATCH: "From scratch",
     HINDSIGHT: "Best in hindsight",
@@ -56,6 +61,9 @@ EXPLAINED = {
     "arXiv:2102.11005). Every candidate has to be run on the target's data.",
     "leep": "log expected empirical prediction from the candidate's own outputs (Nguyen et al. 2020, "
     "arXiv:2002.12462). Every candidate has to be run on the target's data.",
+    PEACE_LOGME: f"of the {SHORTLIST} candidates that PEACE puts first, those that LogME does: only these are run on "
+    "the target's data.",
+    RANDOM_LOGME: f"the same of {SHORTLIST} candidates that are drawn at random, in the mean over {DRAWS} draws.",
     RANDOM: f"{DRAWS} draws of as many candidates.",
     SCRATCH: "new networks of the candidates' shapes, with the same budget.",
     HINDSIGHT: "the candidates of the largest area under the curve: what nobody could know before.",
@@ -79,19 +87,16 @@ def likeness(probes: Mapping[str, Readings], candidates: Mapping[str, Readings])
     }
 
 
-def mean_likeness(similarity: Floats, rows: Sequence[Sequence[int]]) -> Floats:
-    """The mean over each target's probes (targets, candidates), of those that can be compared; ``-inf`` for none."""
-    found = np.full((len(rows), similarity.shape[1]), -np.inf)
-    for target, probes in enumerate(rows):
-        values = similarity[probes]
-        known = np.isfinite(values)
-        count = known.sum(0)
-        total = np.where(known, values, 0).sum(0)
-        found[target, count > 0] = total[count > 0] / count[count > 0]
-    return found
+def of_own_shape(similarity: Floats, probes: NDArray[np.int64]) -> Floats:
+    """Of similarities (probes, candidates) those to the probe of each candidate's own shape (…, candidates): its place
+    is in ``probes`` (…, candidates), -1 where there is none, as networks of its shape can't read the target."""
+    found = similarity[probes, np.arange(similarity.shape[1])]
+    return np.where(probes >= 0, found, -np.inf)
 
 
-def choose(scores: Mapping[str, Floats], outcomes: Outcomes, k: int, seed: int) -> dict[str, Choice]:
+def choose(
+    scores: Mapping[str, Floats], outcomes: Outcomes, k: int, seed: int, shortlist: int = SHORTLIST
+) -> dict[str, Choice]:
     """The ``k`` networks of each target and seed that every method puts first, ties broken at random.
 
     ``scores`` are (targets, seeds, candidates). Of those that can't read a target's inputs none is chosen.
@@ -99,13 +104,25 @@ def choose(scores: Mapping[str, Floats], outcomes: Outcomes, k: int, seed: int) 
     possible = outcomes.possible
     chosen = {name: _best(values, possible, k, seed)[:, :, None] for name, values in scores.items()}
     chosen[HINDSIGHT] = _best(outcomes.area[:, :, : outcomes.candidates], possible, k, seed)[:, :, None]
-    lots = [_best(np.zeros(possible.shape), possible, k, seed + draw) for draw in range(DRAWS)]
-    chosen[RANDOM] = np.stack(lots, 2)
+    level, seeds = np.zeros(possible.shape), range(seed, seed + DRAWS)
+    chosen[RANDOM] = np.stack([_best(level, possible, k, each) for each in seeds], 2)
+    lists = [_best(level, possible, shortlist, each) for each in seeds]
+    among = [_best(_among(scores["logme"], one), possible, k, seed) for one in lists]
+    chosen[RANDOM_LOGME] = np.stack(among, 2)
+    ours = _best(scores[PEACE], possible, shortlist, seed)
+    chosen[PEACE_LOGME] = _best(_among(scores["logme"], ours), possible, k, seed)[:, :, None]
     new = ~np.isnan(outcomes.accuracy[..., 0])
     new[:, :, : outcomes.candidates] = False
     most = min(k, int(new.sum(2).min()))
     chosen[SCRATCH] = _best(np.zeros(new.shape), new, most, seed)[:, :, None]
     return {name: chosen[name] for name in TITLES}
+
+
+def _among(scores: Floats, places: Choice) -> Floats:
+    """The scores (targets, seeds, candidates) of those at these places (targets, seeds, some), ``-inf`` for others."""
+    found = np.full(scores.shape, -np.inf)
+    np.put_along_axis(found, places, np.take_along_axis(scores, places, 2), 2)
+    return found
 
 
 def _best(scores: Floats, possible: NDArray[np.bool_], k: int, seed: int) -> Choice:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import plotly.graph_objects as go
 
 from peace_pipeline.evaluation.embedder import PEACE
 from peace_pipeline.evaluation.look import MUTED, PALETTE, styled
 from peace_pipeline.evaluation.metrics import Estimate
-from peace_pipeline.evaluation.page import Cell, Page, Section, Table
+from peace_pipeline.evaluation.page import Cell, Figure, Page, Section, Table
 from peace_pipeline.evaluation.transfer.methods import EXPLAINED, HINDSIGHT, RANDOM, SCRATCH, TITLES
 from peace_pipeline.evaluation.transfer.outcomes import EARLY
 from peace_pipeline.evaluation.transfer.results import Results
@@ -20,27 +18,40 @@ _SHOWN = (PEACE, "raw_responses", "own_accuracy", "logme", "leep", RANDOM, SCRAT
 
 def page(results: Results) -> Page:
     """The whole page."""
-    sections = [_methods(results), _targets(results), _retrieved(results), _method(results)]
-    return Page(summary(results), _facts(results), sections)
+    sections = [_methods(results), _targets(results), _retrieved(results)]
+    return Page(
+        summary(results),
+        _facts(results),
+        sections,
+        losses=losses(results),
+        method=_method(results),
+        caveats=_caveats(results),
+    )
+
+
+def losses(results: Results) -> list[str]:
+    """A sentence for each method whose networks do better than PEACE's, the best first, and whether that is sure."""
+    better = [name for name in results.rivals if results.lead(name).mean < 0]
+    better.sort(key=lambda name: results.lead(name).mean)
+    return [
+        f"{TITLES[name]} chooses better networks: a mean accuracy of {results.estimate(name, 'area').mean:.3f}, PEACE "
+        f"{results.estimate(PEACE, 'area').mean:.3f} (PEACE ahead by {_text(results.lead(name))}"
+        + ("; the interval holds 0)." if results.lead(name).high >= 0 else ").")
+        for name in better
+    ]
 
 
 def summary(results: Results) -> str:
-    """What the figures say, what is against PEACE first."""
-    leads = {name: results.lead(name) for name in results.rivals}
-    sides = (
-        ("is behind", [name for name, lead in leads.items() if lead.high < 0]),
-        ("is not clearly apart from", [name for name, lead in leads.items() if lead.low <= 0 <= lead.high]),
-        ("is ahead of", [name for name, lead in leads.items() if lead.low > 0]),
-    )
-    said = "; ".join(
-        f"{verb} {_listed([_of(name, leads[name]) for name in names])}" for verb, names in sides if names
-    )
+    """What became of PEACE's choice beside a random one, whichever way it falls, and how far hindsight is."""
     area, steps = results.won("area"), results.won("steps")
-    count = len(results.targets)
+    count, lead = len(results.targets), results.lead(RANDOM)
+    standing = "ahead of" if lead.low > 0 else "behind" if lead.high < 0 else "not clearly apart from"
     return (
-        f"By the mean accuracy over {results.budget.steps[-1]} steps of fine-tuning, PEACE's choice {said}. "
-        f"Beside random choice, target by target: better on {area[0]} of {count} targets and worse on {area[1]}, at "
-        f"the goal in fewer steps on {steps[0]} and in more on {steps[1]}, with intervals that leave out 0."
+        f"Fine-tuned for {results.budget.steps[-1]} steps on tasks that the zoo lacks, the {results.k} networks that "
+        f"PEACE retrieves are {standing} random choice (mean accuracy over the steps: {_text(lead)}): better on "
+        f"{area[0]} of {count} targets and worse on {area[1]}, at the goal in fewer steps on {steps[0]} and in more on "
+        f"{steps[1]}, with intervals that leave out 0. Beside training from scratch it is "
+        f"{_text(results.lead(SCRATCH))}, beside the best in hindsight {_text(results.lead(HINDSIGHT))}."
     )
 
 
@@ -91,7 +102,11 @@ def _methods(results: Results) -> Section:
             f"of {results.k}: of the {results.k}, the accuracy of the one that ends best on validation examples. The "
             "goal is the accuracy at which training from scratch ends; who never gets there counts with all steps.",
             Table(header, rows, lead=TITLES[PEACE]),
-            _curves(results),
+            Figure(
+                _curves(results),
+                "Accuracy on test examples after so many steps of fine-tuning, in the mean over targets, seeds and the "
+                "networks chosen.",
+            ),
         ],
     )
 
@@ -118,7 +133,7 @@ def _curves(results: Results) -> go.Figure:
 
 def _targets(results: Results) -> Section:
     header = [
-        "Target", "Examples", "Goal", "PEACE", "Random", "Ahead by", "Steps", "Random's", "Fewer by",
+        "Target", "Examples", "Goal", "PEACE", "Random", "Ahead by", "PEACE's steps", "Random's steps", "Fewer by",
         "Scratch", "LogME", "Hindsight",
     ]  # fmt: skip
     rows: list[list[str | Cell]] = []
@@ -151,53 +166,47 @@ def _targets(results: Results) -> Section:
 
 def _retrieved(results: Results) -> Section:
     rows: list[list[str | Cell]] = [
-        [target.name, *(Cell(" · ".join(results.names_of(name, place))) for name in (PEACE, HINDSIGHT))]
+        [target.name, *(", ".join(results.names_of(name, place)) for name in (PEACE, HINDSIGHT))]
         for place, target in enumerate(results.targets)
     ]
     return Section(
-        "What was chosen",
-        ["Under the first seed.", Table(["Target", "PEACE", "Best in hindsight"], rows)],
+        "What was chosen", ["Under the first seed.", Table(["Target", "PEACE", "Best in hindsight"], rows)]
     )
 
 
-def _method(results: Results) -> Section:
+def _method(results: Results) -> list[str]:
     budget = results.budget
-    return Section(
-        "How this was measured",
-        [
-            "Target tasks are none of a zoo's, and those on data of a zoo's task are made of its test examples alone, "
-            "so that no candidate has seen any of them: mirrored, inverted and noisy inputs, parts of the classes, "
-            "few examples, other kinds of signals, images and tables, and a text (for networks that read numbers, as "
-            f"how often a word has each letter). Candidates are the {results.outcomes.candidates:,} networks of the "
-            "trained zoo's held-out training runs that can be built here, early checkpoints and networks trained on "
-            "shuffled labels among them.",
-            f"Every candidate is fine-tuned on every target: {budget.steps[-1]} batches of {budget.batch} with AdamW "
-            f"(rate {budget.rate:g}, decay {budget.decay:g}, warm-up and cosine), all weights, with a new head; within "
-            "a seed all see the same batches. So what a choice gives is looked up, hindsight is exact, and time is "
-            "that of a network among others of its shape. Only hindsight looks at a target's test examples.",
-            f"The {results.probes:,} probes are new networks of each shape of the candidates, trained for "
-            f"{results.probe_steps} steps on the target's training examples; likeness is the mean over a target's "
-            "probes, of those that can be compared.",
-            "Intervals are 95% bootstrap intervals: targets are resampled, and within each its seeds. p is of "
-            "Wilcoxon's signed-rank test over targets, corrected for the number of methods (Benjamini and Hochberg). "
-            f"One command writes this page: peace report transfer --write, with the seed {results.seed}.",
-            *(f"{TITLES[name]}: {text}" for name, text in EXPLAINED.items()),
-        ],
-    )
+    return [
+        "Target tasks are none of a zoo's, and those on data of a zoo's task are made of its test examples alone, so "
+        "that no candidate has seen any of them: mirrored, inverted and noisy inputs, parts of the classes, few "
+        "examples, other kinds of signals, images and tables, and a text (for networks that read numbers, as how often "
+        f"a word has each letter). Candidates are {results.outcomes.candidates:,} networks of the trained zoo's "
+        "held-out training runs, early checkpoints and networks trained on shuffled labels among them.",
+        f"Every candidate is fine-tuned on every target: {budget.steps[-1]} batches of {budget.batch} with AdamW "
+        f"(rate {budget.rate:g}, decay {budget.decay:g}, warm-up and cosine), all weights, with a new head; within a "
+        "seed all see the same batches. So what a choice gives is looked up, hindsight is exact, and time is that of "
+        "a network among others of its shape. Only hindsight looks at a target's test examples.",
+        f"The {results.probes:,} probes are new networks of each shape of the candidates, trained for "
+        f"{results.probe_steps} steps on the target's training examples; a candidate's likeness is that to the probe "
+        "of its own shape.",
+        "Intervals are 95% bootstrap intervals: targets are resampled, and within each its seeds. p is of Wilcoxon's "
+        "signed-rank test over targets, corrected for the number of methods (Benjamini and Hochberg).",
+        *(f"{TITLES[name]}: {text}" for name, text in EXPLAINED.items()),
+    ]
 
 
-def _listed(texts: Sequence[str]) -> str:
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+def _caveats(results: Results) -> list[str]:
+    return [
+        f"Networks are small and budgets short: {results.budget.steps[-1]} steps. What holds for them need not hold "
+        "for large ones.",
+        "LogME and LEEP run every candidate on the target's data, which takes as long as the zoo is large; likeness "
+        "to a probe is looked up in an index. The shortlists stand between the two.",
+        f"On one target there are {results.seeds} seeds and {results.k} networks: its interval is rough.",
+    ]
 
 
-def _of(name: str, lead: Estimate) -> str:
-    title = TITLES[name]
-    title = (
-        title
-        if title[:2].isupper() or title.startswith(("BM", "Log", "PEACE"))
-        else title[0].lower() + title[1:]
-    )
-    return f"{title} ({lead.mean:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}])"
+def _text(lead: Estimate) -> str:
+    return f"{lead.mean:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}]"
 
 
 def _cell(estimate: Estimate, pattern: str = "{:.3f}") -> Cell:

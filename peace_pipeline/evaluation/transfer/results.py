@@ -102,10 +102,8 @@ class Results:
             flat[f"{target.name}/goal"] = float(self.outcomes.goal[place])
             flat |= _ends(f"{target.name}/lead_over_random", self.on_target(place))
             for method, measures in self.measures.items():
-                flat |= {
-                    f"{target.name}/{method}/{name}": float(each[place].mean())
-                    for name, each in measures.items()
-                }
+                for name in ("area", "steps"):
+                    flat[f"{target.name}/{method}/{name}"] = float(measures[name][place].mean())
         return flat
 
     def headline(self) -> dict[str, float]:

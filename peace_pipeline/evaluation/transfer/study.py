@@ -7,13 +7,13 @@ hindsight is exact. Nothing is chosen on a target's test examples but hindsight,
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from peace_pipeline.encoder import store
 from peace_pipeline.evaluation.baselines.registry import all_baselines
@@ -26,7 +26,7 @@ from peace_pipeline.evaluation.transfer.methods import (
     LIKENESS,
     choose,
     likeness,
-    mean_likeness,
+    of_own_shape,
     rules_of_thumb,
 )
 from peace_pipeline.evaluation.transfer.outcomes import Floats, Outcomes
@@ -47,7 +47,7 @@ from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import TEST, Listing, sample_listings
 
 CARD = 65_536
-MOST = 150
+MOST = 80
 """Candidates, at most: drawn from a larger zoo."""
 DEFAULT = Budget()
 PROBE_STEPS = 400
@@ -98,15 +98,12 @@ def fine_tune_all(
     embedder = Embedder(encoder)
     readers: dict[str, Reader | None] = {name: all_baselines()[name].reads for name in LIKENESS}
     readers[PEACE] = embedder
-    probes, rows = _probes(trained, shapes, targets, seeds)
+    probes, own = _probes(trained, shapes, targets, outcomes.possible.shape)
     asked = embedder.parted(read(probes, readers))
     gallery = embedder.parted(read(read_listed(lake, listed), readers))
     order = [member.listing.model_id for member in gallery[PEACE].members]
     places = [order.index(each.model_id) for each in listed]
-    found = {
-        name: mean_likeness(values[:, places], rows).reshape(len(targets), seeds, -1)
-        for name, values in likeness(asked, gallery).items()
-    }
+    found = {name: of_own_shape(values[:, places], own) for name, values in likeness(asked, gallery).items()}
     everywhere = {
         name: np.broadcast_to(values, outcomes.possible.shape)
         for name, values in rules_of_thumb(listed).items()
@@ -201,16 +198,20 @@ def _outcomes(
 
 
 def _probes(
-    trained: dict[Unit, State], shapes: Sequence[_Shape], targets: Sequence[Target], seeds: int
-) -> tuple[list[Listed], list[list[int]]]:
-    """The probes as networks of a lake, and the places of each target's and seed's among them."""
+    trained: dict[Unit, State],
+    shapes: Sequence[_Shape],
+    targets: Sequence[Target],
+    size: tuple[int, ...],
+) -> tuple[list[Listed], NDArray[np.int64]]:
+    """The probes as networks of a lake, and the place of that of each candidate's shape (targets, seeds, candidates):
+    -1 where there is none."""
     probes: list[Listed] = []
-    rows: dict[tuple[int, int], list[int]] = defaultdict(list)
+    own = np.full(size, -1)
     for (target, seed, number), state in trained.items():
-        rows[target, seed].append(len(probes))
+        own[target, seed, shapes[number].places] = len(probes)
         key = f"probe:{targets[target].name}-{seed}-{number}"
         probes.append(probe(key, shapes[number].config, state, targets[target].description))
-    return probes, [rows[target, seed] for target in range(len(targets)) for seed in range(seeds)]
+    return probes, own
 
 
 def probe(key: str, config: dict[str, Any], state: State, description: str) -> Listed:

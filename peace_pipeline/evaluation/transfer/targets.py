@@ -20,7 +20,7 @@ from peace_pipeline.zoo.trained.scaling import SCALINGS
 from peace_pipeline.zoo.trained.tasks import load_task
 from peace_pipeline.zoo.trained.views import INPUTS, VIEWS
 
-TESTED = 500
+TESTED = 300
 """Test examples of a target, at most; never more than half of all that there are."""
 VALIDATION = 100
 """Examples to choose by among a method's networks, at most."""

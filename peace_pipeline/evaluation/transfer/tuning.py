@@ -29,7 +29,7 @@ class Budget:
     """What every network is given: ``steps`` after which it is measured, the last of which is the end, batches of
     ``batch`` examples, and AdamW's learning ``rate`` and weight ``decay``."""
 
-    steps: tuple[int, ...] = (0, 5, 10, 15, 20, 30, 40, 60, 80, 120, 160)
+    steps: tuple[int, ...] = (0, 5, 10, 15, 20, 30, 40, 60, 80)
     batch: int = 32
     rate: float = 5e-3
     decay: float = 0.01

@@ -9,11 +9,13 @@ from peace_pipeline.evaluation.transfer.methods import (
     DRAWS,
     EXPLAINED,
     HINDSIGHT,
+    PEACE_LOGME,
     RANDOM,
+    RANDOM_LOGME,
     SCRATCH,
     TITLES,
     choose,
-    mean_likeness,
+    of_own_shape,
     rules_of_thumb,
 )
 from peace_pipeline.evaluation.transfer.outcomes import Outcomes
@@ -34,11 +36,13 @@ def test_rules_of_thumb() -> None:
     assert found["large_and_accurate"] == pytest.approx([2 / 3, 1 / 3 + 2 / 3, 1 / 3])
 
 
-def test_likeness_is_the_mean_over_the_probes_that_can_be_compared() -> None:
-    similarity = np.array([[0.2, -np.inf, 0.4], [0.6, -np.inf, -np.inf], [0.1, 0.3, 0.5]])
-    found = mean_likeness(similarity, [[0, 1], [2]])
-    assert found[0] == pytest.approx([0.4, -np.inf, 0.4])
-    assert found[1] == pytest.approx([0.1, 0.3, 0.5])
+def test_likeness_is_to_the_probe_of_the_own_shape() -> None:
+    similarity = np.array([[0.2, 0.9, 0.4], [0.6, 0.7, -np.inf], [0.1, 0.3, 0.5]])
+    found = of_own_shape(similarity, np.array([[0, 0, 1], [2, -1, 2]]))
+    assert found.tolist() == [[0.2, 0.9, -np.inf], [0.1, -np.inf, 0.5]]
+
+
+SCORED = TITLES.keys() - {RANDOM, SCRATCH, HINDSIGHT, PEACE_LOGME, RANDOM_LOGME}
 
 
 @pytest.fixture
@@ -51,7 +55,7 @@ def outcomes() -> Outcomes:
 
 def test_the_first_of_those_that_can_read_the_target(outcomes: Outcomes) -> None:
     scores = np.broadcast_to(np.array([0.5, -np.inf, 9.0, -0.7, 0.1]), (1, 2, 5))
-    chosen = choose(dict.fromkeys(TITLES.keys() - {RANDOM, SCRATCH, HINDSIGHT}, scores), outcomes, 3, 0)
+    chosen = choose(dict.fromkeys(SCORED, scores), outcomes, 3, 0)
     assert list(chosen) == list(TITLES)
     assert chosen["peace"][0, :, 0].tolist() == [[0, 4, 3]] * 2
     assert chosen[HINDSIGHT][0, :, 0].tolist() == [[3, 4, 1]] * 2
@@ -63,9 +67,19 @@ def test_the_first_of_those_that_can_read_the_target(outcomes: Outcomes) -> None
 
 
 def test_ties_are_broken_at_random(outcomes: Outcomes) -> None:
-    level = dict.fromkeys(TITLES.keys() - {RANDOM, SCRATCH, HINDSIGHT}, np.zeros((1, 2, 5)))
+    level = dict.fromkeys(SCORED, np.zeros((1, 2, 5)))
     found = [choose(level, outcomes, 2, seed)["logme"].tolist() for seed in range(8)]
     assert len({str(each) for each in found}) > 1
+
+
+def test_of_a_shortlist_those_that_logme_prefers(outcomes: Outcomes) -> None:
+    scores = dict.fromkeys(SCORED, np.zeros((1, 2, 5)))
+    scores["peace"] = np.broadcast_to(np.array([0.9, 0.1, 9.0, 0.2, 0.8]), (1, 2, 5))
+    scores["logme"] = np.broadcast_to(np.array([0.1, 0.5, 9.0, 0.9, 0.4]), (1, 2, 5))
+    chosen = choose(scores, outcomes, 1, 0, shortlist=2)
+    assert chosen["logme"].ravel().tolist() == [3, 3]
+    assert chosen[PEACE_LOGME].ravel().tolist() == [4, 4]
+    assert set(chosen[RANDOM_LOGME].ravel()) == {1, 3, 4}
 
 
 def test_every_method_is_explained() -> None:

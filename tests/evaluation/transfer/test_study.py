@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports
 from peace_pipeline.evaluation.transfer import study
 from peace_pipeline.evaluation.transfer.methods import TITLES
-from peace_pipeline.evaluation.transfer.page import summary
+from peace_pipeline.evaluation.transfer.page import losses
 from peace_pipeline.evaluation.transfer.results import Results
 from peace_pipeline.evaluation.transfer.targets import TARGETS
 from peace_pipeline.evaluation.transfer.tuning import Budget
@@ -71,15 +72,14 @@ def test_the_page_stands_alone_and_says_what_was_not_won(report: Written, result
     own = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", own)
     for title in TITLES.values():
-        assert title in page
+        assert html.escape(title) in page
     assert "digits-mirrored" in page
-    said = summary(results)
-    lost = [name for name in results.rivals if results.lead(name).high < 0]
-    won = [name for name in results.rivals if results.lead(name).low > 0]
-    assert ("is behind" in said) == bool(lost)
-    assert ("is ahead of" in said) == bool(won)
-    if lost and won:
-        assert said.index("is behind") < said.index("is ahead of")
+    said = losses(results)
+    better = [name for name in results.rivals if results.lead(name).mean < 0]
+    assert [line.split(" chooses")[0] for line in said] == [
+        TITLES[name] for name in sorted(better, key=lambda name: results.lead(name).mean)
+    ]
+    assert all(html.escape(line) in own for line in said)
     assert json.loads((report.path.parent / "figures.json").read_text()) == report.figures
 
 
