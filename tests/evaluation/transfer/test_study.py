@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from typing import Any
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports
 from peace_pipeline.evaluation.transfer import study
@@ -72,14 +72,14 @@ def test_the_page_stands_alone_and_says_what_was_not_won(report: Written, result
     own = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", own)
     for title in TITLES.values():
-        assert html.escape(title) in page
+        assert str(escape(title)) in page
     assert "digits-mirrored" in page
     said = losses(results)
     better = [name for name in results.rivals if results.lead(name).mean < 0]
     assert [line.split(" chooses")[0] for line in said] == [
         TITLES[name] for name in sorted(better, key=lambda name: results.lead(name).mean)
     ]
-    assert all(html.escape(line) in own for line in said)
+    assert all(str(escape(line)) in own for line in said)
     assert json.loads((report.path.parent / "figures.json").read_text()) == report.figures
 
 
