@@ -51,6 +51,8 @@ TESTED_BY = {
     "responses/test_running": "responses/runners/model",
     "stages/test_respond": "responses/table",
     "stages/test_crawl": "stages/extract stages/layers zoo/record zoo/source zoo/traffic",
+    "weights/formats/test_npz": "weights/formats/placed",
+    "weights/formats/test_flax": "weights/formats/tensorflow_names",
     "zoo/test_networks": "zoo/formats",
     "docs/test_pages": "symmetry/drawing/* symmetry/wiring_report",
     "symmetry/form/test_canonical": "symmetry/form/matrices symmetry/form/weight_norms symmetry/form/sides",

@@ -24,8 +24,9 @@ FORMATS = {
     ".hdf5": "hdf5",
     ".keras": "keras",
     ".gguf": "gguf",
-    ".zip": "stable_baselines3",
+    ".npz": "npz",
     ".msgpack": "flax",
+    ".zip": "stable_baselines3",
     ".tflite": "tflite",
 }
 """File suffix → format, in the order in which a folder that holds several is read: formats with a reader first."""
@@ -33,7 +34,7 @@ FORMATS = {
 TEXT, UNKNOWN = "text", "unknown"
 """Formats of what describes a model, and of weights whose names tell none."""
 
-AMBIGUOUS = {".pkl", ".pickle", ".joblib", ".tar", ".model", ".zip", ""}
+AMBIGUOUS = {".npz", ".pkl", ".pickle", ".joblib", ".tar", ".model", ".zip", ""}
 """Suffixes of files that may be anything: their content has to tell that they are weights."""
 
 _STEP = re.compile(r"\.(ckpt-)?\d+")

@@ -19,7 +19,7 @@ _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _MAGIC = {
     b"\x89HDF\r\n\x1a\n": "hdf5",
     b"GGUF": "gguf",
-    b"\x93NUMPY": "npy",
+    b"\x93NUMPY": "npz",
 }
 _FOREIGN = {
     b"version https://git-lfs.github.com/spec/": "a Git LFS pointer, not the file that it stands for",
@@ -52,6 +52,8 @@ _PAGE = re.compile(rb"\s*(<!doctype\s+html|<html|<head)", re.IGNORECASE)
 _ERROR = re.compile(
     rb"\s*(Invalid username or password|Entry not found|Repository not found|Access to model )"
 )
+_MAPS, _FLAX = {bytes([code]) for code in range(0x81, 0x90)}, b"\xa6params"
+"""Of msgpack: maps of a few keys, and the key of a network's parameters."""
 _ADAPTER = re.compile(rb"(?<![a-z])lora[_.](down|up|A|B|a|b)\b|hada_w1|lokr_w", re.ASCII)
 _END_OF_TABLE = bytes.fromhex("57fb808b247547db")
 _TEXT_PICKLE = b"(dp"
@@ -71,6 +73,8 @@ def format_by_content(head: bytes, size: int) -> str | None:
         return "tflite"
     if _PICKLE.match(head) or head.startswith(_TEXT_PICKLE):
         return "pytorch"
+    if head[:1] in _MAPS and _FLAX in head[:64]:
+        return "flax"
     return None
 
 

@@ -22,6 +22,8 @@ READERS: dict[str, str] = {
     "hdf5": "peace_pipeline.weights.formats.hdf5",
     "keras": "peace_pipeline.weights.formats.keras",
     "gguf": "peace_pipeline.weights.formats.gguf",
+    "npz": "peace_pipeline.weights.formats.npz",
+    "flax": "peace_pipeline.weights.formats.flax",
     "stable_baselines3": "peace_pipeline.weights.formats.stable_baselines3",
 }
 """Format → the module whose ``open_file`` reads it; imported when a file of that format is opened."""

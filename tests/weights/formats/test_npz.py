@@ -1,0 +1,63 @@
+"""NumPy's archives: arrays by position or unpacked, in both byte orders and both layouts."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, UnsupportedFormat
+from tests.weights.reading import read_all, refusal
+
+VALUES = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_layouts_and_byte_orders(packed: bool, tmp_path: Path) -> None:
+    arrays = {
+        "c": VALUES,
+        "fortran": np.asfortranarray(VALUES),
+        "big": VALUES.astype(">f4"),
+        "half": VALUES.astype("f2"),
+    }
+    arrays["scalar"], arrays["steps"] = np.float32(3), np.arange(3)
+    (np.savez_compressed if packed else np.savez)(tmp_path / "m.npz", **arrays)
+    found = read_all(tmp_path / "m.npz")
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert np.array_equal(found[name].numpy(), array), name
+
+
+def test_a_single_array(tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", VALUES)
+    assert torch.equal(read_all(tmp_path / "m.npy")["array"], torch.from_numpy(VALUES))
+
+
+def test_kernels_of_flax_and_keras_are_laid_out(tmp_path: Path) -> None:
+    np.savez(tmp_path / "m.npz", **{"params/Dense_0/kernel": VALUES, "params/Dense_0/bias": np.ones(4, "f4")})
+    found = read_all(tmp_path / "m.npz")
+    assert torch.equal(found["Dense_0.weight"], torch.from_numpy(VALUES.T.copy()))
+    assert found.keys() == {"Dense_0.weight", "Dense_0.bias"}
+
+
+def test_what_is_no_numbers_is_left_out_or_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "m.npz", w=VALUES, words=np.array(["a"]), objects=np.array([{}, None]))
+    assert read_all(tmp_path / "m.npz").keys() == {"w"}
+    np.savez(tmp_path / "m.npz", w=VALUES.astype("f16"))
+    assert "'w' is of type f16" in refusal(tmp_path / "m.npz", UnsupportedFormat)
+
+
+def test_lies(tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    np.savez(path, w=VALUES)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"(3, 4)", b"(3, 9)"))
+    assert "does not take" in refusal(path, CorruptFile)
+    path.write_bytes(content.replace(b"'descr'", b"'evil!'"))
+    assert "none of NumPy" in refusal(path, CorruptFile)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w.npy", bytes(100 << 20))
+    assert "bytes" in refusal(path, ExcessiveSize)
