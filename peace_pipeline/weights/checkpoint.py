@@ -127,7 +127,7 @@ class Checkpoint:
 
 
 _NOTES = re.compile(
-    r"(?:.*\.)?(?:quant_state\.bitsandbytes__(?:nf4|fp4)|(?:weight_)?shape|nbits|axis|group_size)"
+    r"(?:.*\.)?(?:quant_state\.bitsandbytes__(?:nf4|fp4)|weight_format|(?:weight_)?shape|nbits|axis|group_size)"
 )
 """Names of small tensors that say how others are packed."""
 _LONGEST_NOTE = 4096

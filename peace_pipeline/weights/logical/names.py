@@ -18,13 +18,16 @@ _BUFFERS = re.compile(
     | position_ids | token_type_ids | relative_position_index | relative_coords_table
     | masked_bias | attn_mask | causal_mask
     | num_batches_tracked | n_averaged | total_ops | total_params | _extra_state | _float_tensor
-    | (?:input|output)_scale | (?:input|output)_(?:global_scale|zero_point) | scale_input | scaled_fp8 | weight_format
+    | (?:input|output)_scale | (?:input|output)_(?:global_scale|zero_point) | (?:scale_input|input_scale_ub|scaled_fp8)
     | betas | (?:\w+_)?alphas_cumprod(?:_prev)? | lvlb_weights
     | posterior_(?:variance | log_variance_clipped | mean_coef[12])
     """,
     re.VERBOSE,
 )
 """Tensors that a module keeps beside its parameters: tables of angles, positions, masks, counters, noise levels."""
+
+_SCALES_OF_CACHES = ("q_scale", "k_scale", "v_scale")
+"""Of a cache of 8 bits, where they are single numbers."""
 
 _OF_ADAPTERS = (
     (re.compile(r"^base_model\.model\."), ""),
@@ -72,8 +75,8 @@ _TIED = dict.fromkeys(
 """Module that may repeat the input embedding → the embeddings that it would repeat."""
 
 
-def bare(views: Views) -> Views:
-    """The views that are no buffers and no averages of others, under names without those of wrappers.
+def bare(views: Views, *, with_buffers: bool = False) -> Views:
+    """The views that are no averages of others, and no buffers, under names without those of wrappers.
 
     Raises:
         UnsupportedFormat: where there are FSDP's flat parameters.
@@ -86,16 +89,18 @@ def bare(views: Views) -> Views:
     return {
         name: view
         for name, view in zip(names, views.values(), strict=True)
-        if name not in copies and not is_buffer(name, view.info)
+        if name not in copies and (with_buffers or not is_buffer(name, view.info))
     }
 
 
 def is_buffer(name: str, info: TensorInfo) -> bool:
     """Whether a tensor is one that a module keeps beside its parameters, by its name and shape."""
-    shape = info.shape
+    shape, last = info.shape, name.removesuffix(".weight").rpartition(".")[2]
+    if info.size == 1 and last in _SCALES_OF_CACHES:
+        return True
     if len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3] and name.endswith("attn.bias"):
         return True  # GPT-2's causal mask
-    return _BUFFERS.fullmatch(name.removesuffix(".weight").rpartition(".")[2]) is not None
+    return _BUFFERS.fullmatch(last) is not None
 
 
 def respelled(views: Views) -> Views:

@@ -15,7 +15,7 @@ from peace_pipeline.weights.errors import UnsupportedFormat
 from peace_pipeline.weights.logical.packing import REFUSED, unpacked
 from peace_pipeline.weights.logical.packing.bits import powers
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
-from peace_pipeline.weights.views import Computed, View, Views, finished, positions, precision
+from peace_pipeline.weights.views import Computed, Stored, View, Views, finished, positions, precision
 
 
 class _Spelling(NamedTuple):
@@ -114,12 +114,18 @@ def unscaled(views: Views, config: Mapping[str, Any]) -> Views:
             if codes != logical and logical in result:
                 continue
             weight = result[codes]
+            layout = result.pop(f"{codes}_format", None)
+            if layout and layout.info.note != (0,):
+                raise UnsupportedFormat(
+                    f"tensor {layout.info.name!r}: int8 as a GPU lays it out, which is not read"
+                )
             zeros = result.pop(zero, None) if zero else None
             if codes != logical:
                 result.pop(codes)
             result.pop(name)
             result[logical] = _scaled(logical, weight, view, zeros, spelling.unit, settings)
     _refuse(result, settings)
+    _refuse_unscaled(result)
     return result
 
 
@@ -161,6 +167,19 @@ def _refuse(views: Views, settings: Mapping[str, Any]) -> None:
             said = settings.get("quant_method") or scheme
             raise UnsupportedFormat(
                 f"tensor {name!r}: quantised ({str(said)[:40]}) in a way that is not read"
+            )
+
+
+def _refuse_unscaled(views: Views) -> None:
+    """Raises :class:`UnsupportedFormat` where a weight of 8 bits has no scales though others have theirs, or scales by
+    a name that isn't known; all without are as they are."""
+    have_scales = any(isinstance(view, Scaled) for view in views.values())
+    scales = {name.rpartition(".")[0] for name in views if "scale" in name.rpartition(".")[2].lower()}
+    for name, view in views.items():
+        at = name.rpartition(".")[0]
+        if isinstance(view, Stored) and _is_quantised(view.info) and (have_scales or at in scales):
+            raise UnsupportedFormat(
+                f"tensor {name!r}: quantised ({view.info.dtype}) with no scales that are known"
             )
 
 

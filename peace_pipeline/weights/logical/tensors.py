@@ -109,6 +109,17 @@ def logical(checkpoint: Checkpoint, config: Mapping[str, Any]) -> LogicalTensors
     return network
 
 
+def in_library(checkpoint: Checkpoint, config: Mapping[str, Any]) -> LogicalTensors:
+    """The tensors of a checkpoint as a library would load them: under the network's own names, none quantised, buffers
+    among them, and else as they are stored.
+
+    Raises:
+        UnsupportedFormat: where weights are quantised in a way that is not read.
+    """
+    views = bare({info.name: Stored(info) for info in checkpoint.tensors.values()}, with_buffers=True)
+    return LogicalTensors(checkpoint, unscaled(views, config), {})
+
+
 def _are_equal(copy: View, other: View, checkpoint: Checkpoint) -> bool:
     """Whether a tensor has another's values in its own dtype, as far as the same parts of them are had."""
     if copy.info.part != other.info.part:

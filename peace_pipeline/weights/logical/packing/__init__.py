@@ -73,6 +73,7 @@ REFUSED = {
     "_packed": "quanto below 8 bits",
     "_shift": "quanto below 8 bits",
     "W_q": "HQQ",
+    "qzeros": "GPTQ or AWQ",
     "weight_zero_point": "compressed-tensors with zero points",
     "absmax": "bitsandbytes",
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from peace_pipeline.weights.byte_budget import bytes_of
 from peace_pipeline.weights.logical.packing.bits import floats, powers
 from peace_pipeline.weights.logical.packing.view import Module, Packed, whole
 
@@ -16,25 +17,27 @@ _STATES = (".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4")
 
 
 def bitsandbytes(module: Module) -> Packed:
-    """Codes of two an octet, the first one high; a table of 16 values; blocks' largest magnitudes, which may be
+    """Codes of two an octet, the first one high, in words of any type; a table of 16 values; blocks' largest
+    magnitudes, which may be
     quantised themselves (double quantisation)."""
     said = _state(module)
     shape: Any = said.get("shape")
     block, nested = said.get("blocksize"), said.get("nested_blocksize")
     offset = said.get("nested_offset", 0.0)
     is_nested = bool(module.shape(".nested_absmax"))
+    stored = module.get("")
     is_sound = isinstance(shape, list) and all(type(number) is int and number > 0 for number in shape)
     if (
-        not is_sound
+        stored is None
+        or not is_sound
         or type(block) is not int
         or type(nested) not in (int, NoneType)
         or min(block, nested or 1) < 1
         or not isinstance(offset, float | int)
         or (is_nested and not nested)
-        or (size := math.prod(shape)) > 2 * math.prod(module.shape(""))
+        or (size := math.prod(shape)) > 2 * bytes_of(stored.info)
         or module.shape(".absmax") != (-(-size // block),)
         or module.shape(".quant_map") != (16,)
-        or module.dtype("") != "uint8"
     ):
         raise module.misfit("bitsandbytes 4-bit")
 
@@ -44,7 +47,7 @@ def bitsandbytes(module: Module) -> Packed:
         if outer:
             own, values = outer
             peaks = _times(values.float()[peaks.int()], own.float(), nested or 1) + offset
-        weight = floats(codes.flatten(), table, is_high_first=True)[:size]
+        weight = floats(codes.contiguous().flatten().view(torch.uint8), table, is_high_first=True)[:size]
         return _times(weight, peaks.float(), block)
 
     ends = ("", ".quant_map", ".absmax", *((".nested_absmax", ".nested_quant_map") if is_nested else ()))
