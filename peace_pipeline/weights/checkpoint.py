@@ -91,13 +91,22 @@ class Checkpoint:
     def read(
         self, name: str, dtype: torch.dtype | None = torch.float32, rows: tuple[int, int] | None = None
     ) -> torch.Tensor:
-        """One tensor, or its ``rows`` [start, stop), converted to ``dtype`` (``None`` keeps its own).
+        """One tensor, or its ``rows`` [start, stop), converted to ``dtype`` (``None`` keeps its own). Rows (or else
+        columns) that hold NaN or infinity are dead: zeros.
 
         Raises:
-            NotFinite: where a floating tensor holds NaN or infinity.
+            NotFinite: where most of a floating tensor's are.
             UnreadableCheckpoint: where it can't be had.
         """
         return finite(name, self._owner[name].read(name, rows), dtype)
+
+    def raw(self, name: str) -> torch.Tensor:
+        """One tensor as it is stored, whatever its values are.
+
+        Raises:
+            UnreadableCheckpoint: where it can't be had.
+        """
+        return self._owner[name].read(name)
 
     @property
     def in_pieces(self) -> bool:
@@ -108,12 +117,10 @@ class Checkpoint:
         """The values of a tensor in its own dtype, flat, a piece at a time where the file can be read so.
 
         Raises:
-            NotFinite: where a floating tensor holds NaN or infinity.
             UnreadableCheckpoint: where it can't be had.
         """
         file = self._owner[name]
-        for piece in file.pieces(name) if isinstance(file, InPieces) else [file.read(name)]:
-            yield finite(name, piece, None)
+        yield from file.pieces(name) if isinstance(file, InPieces) else [file.read(name)]
 
     @property
     def parameters(self) -> int:
@@ -209,21 +216,32 @@ def open_checkpoint(paths: Iterable[Path], budget: int | None = None) -> Iterato
 
 
 def finite(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
-    """The tensor in ``dtype`` (``None`` keeps its own).
+    """The tensor in ``dtype`` (``None`` keeps its own), zero in rows (or else columns) that hold NaN or infinity.
 
     Raises:
-        NotFinite: where a floating one holds NaN or infinity.
+        NotFinite: where most of a floating one's do.
         UnsupportedFormat: where PyTorch can't do that with its dtype.
     """
     try:
         with memory_errors():
-            if tensor.is_floating_point() and not _all_finite(tensor):
-                raise NotFinite(f"tensor {name!r} holds values that are not finite")
+            if tensor.is_floating_point() and not all_finite(tensor):
+                tensor = _without_dead(name, tensor)
             return tensor if dtype is None else tensor.to(dtype)
     except RuntimeError as error:  # NotImplementedError is one
         raise UnsupportedFormat(
             f"tensor {name!r}: {dtype_name(tensor.dtype)} can't be read: {error}"
         ) from error
+
+
+def _without_dead(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    is_bad = ~tensor.float().isfinite()
+    for axis in range(min(tensor.dim(), 2)):
+        dead = is_bad.movedim(axis, 0).flatten(1).any(1) if tensor.dim() > 1 else is_bad
+        if 2 * int(dead.sum()) < len(dead):
+            living = tensor.movedim(axis, 0).clone()
+            living[dead] = 0
+            return living.movedim(0, axis).contiguous()
+    raise NotFinite(f"tensor {name!r} holds values that are not finite")
 
 
 _INFINITY: dict[torch.dtype, tuple[type[np.unsignedinteger], int]] = {
@@ -238,8 +256,8 @@ _INFINITY: dict[torch.dtype, tuple[type[np.unsignedinteger], int]] = {
 _CACHED = 1 << 19
 
 
-def _all_finite(tensor: torch.Tensor) -> bool:
-    """Whether no value is NaN or infinite.
+def all_finite(tensor: torch.Tensor) -> bool:
+    """Whether no value of a floating tensor is NaN or infinite.
 
     Neither would leave the sum finite, and sums take a tenth of the time of a look at each value. Where the sum of
     finite values overflows, their bits tell.

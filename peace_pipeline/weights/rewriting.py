@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from peace_pipeline.lake import atomic
-from peace_pipeline.weights.checkpoint import finite
-from peace_pipeline.weights.errors import UnsupportedFormat
+from peace_pipeline.weights.checkpoint import all_finite
+from peace_pipeline.weights.errors import NotFinite, UnsupportedFormat
 from peace_pipeline.weights.extents import Place
 from peace_pipeline.weights.formats import zips
 from peace_pipeline.weights.formats.registry import open_file
@@ -137,7 +137,8 @@ def _check_new(info: TensorInfo, new: torch.Tensor) -> None:
         raise ValueError(
             f"tensor {info.name!r} is {info.dtype} of shape {info.shape}, not {dtype} of {shape}"
         )
-    finite(info.name, new, None)
+    if not all_finite(new):
+        raise NotFinite(f"tensor {info.name!r}: new values are not finite")
 
 
 def _shared(file: ByPosition) -> set[str]:

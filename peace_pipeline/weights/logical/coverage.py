@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from peace_pipeline.weights.byte_budget import bytes_of
@@ -49,8 +49,8 @@ class Coverage:
             )
 
 
-def coverage_of(tensors: Mapping[str, TensorInfo], views: Views) -> Coverage:
-    """What the logical tensors of ``views`` make of the stored ``tensors``."""
+def coverage_of(tensors: Mapping[str, TensorInfo], views: Views, tables: Set[str] = frozenset()) -> Coverage:
+    """What the logical tensors of ``views`` make of the stored ``tensors``, of which ``tables`` are buffers."""
     shown = {source for view in views.values() for source in view.sources}
     read = {
         source
@@ -62,7 +62,7 @@ def coverage_of(tensors: Mapping[str, TensorInfo], views: Views) -> Coverage:
     for name, info in tensors.items():
         if name in read:
             layers.append(info)
-        elif _is_known(info, is_shown=name in shown):
+        elif name in tables or _is_known(info, is_shown=name in shown):
             buffers.append(info)
         else:
             unread.append(info)

@@ -18,8 +18,7 @@ _STATES = (".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4")
 
 def bitsandbytes(module: Module) -> Packed:
     """Codes of two an octet, the first one high, in words of any type; a table of 16 values; blocks' largest
-    magnitudes, which may be
-    quantised themselves (double quantisation)."""
+    magnitudes, which may be quantised themselves (double quantisation)."""
     said = _state(module)
     shape: Any = said.get("shape")
     block, nested = said.get("blocksize"), said.get("nested_blocksize")
