@@ -1,8 +1,8 @@
 """Quantised operators of an ONNX graph → the floating ones that they stand for, their weights through DequantizeLinear.
 
-Of the standard's and ONNX Runtime's operators: QLinearConv, QLinearMatMul, QGemm, MatMulInteger and ConvInteger with
-the scale that is multiplied after them, MatMulIntegerToFloat, DynamicQuantizeMatMul, MatMulNBits, and Gather before
-DequantizeLinear.
+Of the standard's and ONNX Runtime's operators: QLinearConv, QLinearMatMul, QGemm, QLinearAdd, MatMulInteger and
+ConvInteger with the scale that is multiplied after them, MatMulIntegerToFloat, DynamicQuantizeMatMul, MatMulNBits, and
+Gather before DequantizeLinear.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def in_floats(graph: Graph) -> Graph:
     """The graph, and those within, with floating operators in place of quantised ones; itself where there are none."""
     rewriting = _Rewriting(graph)
     nodes = [new for node in graph.nodes for new in rewriting.rewritten(node)]
+    nodes = [node for node in nodes if id(node) not in rewriting.dropped]
     if not rewriting.has_changed and nodes == graph.nodes:
         return graph
     return replace(graph, nodes=nodes)
@@ -37,6 +38,8 @@ class _Rewriting:
                 self._readers[name].append(node)
         self._later: dict[int, list[Node]] = {}
         """Nodes in place of one that comes later, by its id."""
+        self.dropped: set[int] = set()
+        """Ids of nodes that only multiply scales."""
         self._count = 0
         self.has_changed = False
 
@@ -95,6 +98,18 @@ class _Rewriting:
                 inputs.append(own.outputs[0])
             yield replace(node, op="Gemm" if is_gemm else "MatMul", inputs=inputs)
 
+    def linear_sum(self, node: Node) -> Iterator[Node]:
+        """QLinearAdd: a, its scale and zero point, b, its, the output's; one of them may be a constant bias."""
+        a, a_scale, a_zero, b, b_scale, b_zero = _padded(node, 6)
+        if self._constant(b):
+            bias = self._dequantised(b, b_scale, b_zero, axis=0)
+            yield bias
+            yield replace(node, op="Add", inputs=[a, bias.outputs[0]])
+        elif self._constant(a):
+            bias = self._dequantised(a, a_scale, a_zero, axis=0)
+            yield bias
+            yield replace(node, op="Add", inputs=[bias.outputs[0], b])
+
     def integer_product(self, node: Node) -> Iterator[Node]:
         """MatMulInteger and ConvInteger: what they give is cast, and multiplied by both scales."""
         x, w, _, zero = _padded(node, 4)
@@ -117,6 +132,8 @@ class _Rewriting:
                 names = [factor, *(before.inputs if before is not None and before.op == "Mul" else ())]
                 scale = next(filter(self._constant, names), None)
                 if scale is not None:
+                    if before is not None and scale in before.inputs and len(self._readers[factor]) == 1:
+                        self.dropped.add(id(before))
                     return product, scale
         return None, ""
 
@@ -169,6 +186,7 @@ _REWRITES: dict[str, Callable[[_Rewriting, Node], Iterator[Node]]] = {
     "QLinearConv": _Rewriting.linear_conv,
     "QLinearMatMul": _Rewriting.linear_product,
     "QGemm": _Rewriting.linear_product,
+    "QLinearAdd": _Rewriting.linear_sum,
     "MatMulInteger": _Rewriting.integer_product,
     "ConvInteger": _Rewriting.integer_product,
     "MatMulIntegerToFloat": _Rewriting.product_to_float,

@@ -14,8 +14,6 @@ from peace_pipeline.weights.views import Views
 _ALLOWED = 0.005
 """Share of values, and of bytes, that may be weights which nobody reads."""
 _SHOWN = 3
-_COUNTED = ("bool", "int64")
-"""Types of masks and positions, in which nobody packs weights."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def _is_known(info: TensorInfo, *, is_shown: bool) -> bool:
     """Whether a tensor that no layer has is a buffer: by its name, its type, or as something else was had from it."""
     if is_buffer(info.name, info) or info.note or (info.is_floating and not is_shown):
         return True
-    return info.dtype in _COUNTED or (info.dtype == "int32" and len(info.shape) < 2)
+    return info.dtype == "bool"
 
 
 def _size(infos: Iterable[TensorInfo]) -> int:

@@ -30,17 +30,16 @@ class _Spelling(NamedTuple):
 
 
 _SPELLINGS = (
-    _Spelling(re.compile(r"(.+)_scale_inv"), r"\1", "", r"\1"),  # DeepSeek-V3's float8
-    _Spelling(re.compile(r"(.+\._weight)_scale"), r"\1_qdata", r"\1_zero_point", r"\1"),  # torchao
-    _Spelling(re.compile(r"(.+)\._scale"), r"\1._data", r"\1._shift", r"\1"),  # quanto
-    _Spelling(
-        re.compile(r"(.+)_scale"), r"\1", r"\1_zero_point", r"\1"
-    ),  # compressed-tensors' float8 and int8
-    _Spelling(re.compile(r"(.+\.)scale_weight"), r"\1weight", "", r"\1weight"),  # ComfyUI's float8
-    _Spelling(re.compile(r"(.+\.)scale"), r"\1weight", "", r"\1weight"),  # DeepSeek's own float8
-    _Spelling(
-        re.compile(r"(.+\.)SCB"), r"\1weight", "", r"\1weight", 1 / 127
-    ),  # the rows' largest magnitudes
+    # DeepSeek-V3's float8, torchao's, quanto's, compressed-tensors' (int8, too), ComfyUI's, DeepSeek's own
+    _Spelling(re.compile(r"(.+)_scale_inv"), r"\1", "", r"\1"),
+    _Spelling(re.compile(r"(.+\._weight)_scale"), r"\1_qdata", r"\1_zero_point", r"\1"),
+    _Spelling(re.compile(r"(.+)\._scale"), r"\1._data", "", r"\1"),
+    _Spelling(re.compile(r"(.+)_scale"), r"\1", r"\1_zero_point", r"\1"),
+    _Spelling(re.compile(r"(.+\.)scale_weight"), r"\1weight", "", r"\1weight"),
+    _Spelling(re.compile(r"(.+\.)scale"), r"\1weight", "", r"\1weight"),
+    _Spelling(re.compile(r"(.+)\.scale"), r"\1", "", r"\1"),
+    # bitsandbytes' int8: the rows' largest magnitudes
+    _Spelling(re.compile(r"(.+\.)SCB"), r"\1weight", "", r"\1weight", 1 / 127),
 )
 _SCALE_ENDS = ("_scale_inv", "_scale", "scale_weight", ".scale", ".SCB")
 _OF_TORCHAO = re.compile(r"(^|\.)_weight$")

@@ -21,16 +21,27 @@ _HIDDEN = -1e4
 _TOLERANCE = 2e-2
 """Of sines, which may be stored as bfloat16."""
 _LEAST = 8
+_INDICES = ("int64", "int32", "int16")
+_LARGEST_INDEX = 1 << 24
+_MOST_INDICES = 4096
+"""Tensors of indices of a network."""
 _NEEDED = 5
 """Places of a table of sines."""
 _PARAMETERS = ("weight", "bias", "gamma", "beta", "kernel", "g", "scale")
 
 
 def tables(checkpoint: Checkpoint, views: Views) -> set[str]:
-    """Names of stored tensors that are no parameters, though floating: masks (0 or 1 where something is seen, and one
-    very low or other number where it isn't), sines and cosines of places, frequencies in a geometric row, phases."""
-    candidates = itertools.islice(_candidates(views), _SOUGHT)
+    """Names of stored tensors that are no parameters: masks (0 or 1 where something is seen, and one very low or other
+    number where it isn't), sines and cosines of places, frequencies in a geometric row, phases, indices."""
+    indices = itertools.islice(_integers(views), _MOST_INDICES)
+    candidates = itertools.chain(indices, itertools.islice(_candidates(views), _SOUGHT))
     return {info.name for info in candidates if _is_table(checkpoint, info)}
+
+
+def _integers(views: Views) -> Iterator[TensorInfo]:
+    for view in views.values():
+        if isinstance(view, Stored) and view.info.dtype in _INDICES and 0 < view.info.size <= _LARGEST:
+            yield view.info
 
 
 def _candidates(views: Views) -> Iterator[TensorInfo]:
@@ -40,7 +51,8 @@ def _candidates(views: Views) -> Iterator[TensorInfo]:
         is_own = name.rpartition(".")[2] not in _PARAMETERS or name.endswith("attn.bias")
         axes = [size for size in info.shape if size > 1]
         is_small = info.size <= _LARGEST and info.part is None
-        if isinstance(view, Stored) and is_own and is_small and 1 <= len(axes) <= 2:
+        is_number = info.is_floating or info.dtype.startswith("complex")
+        if isinstance(view, Stored) and is_own and is_small and is_number and 1 <= len(axes) <= 2:
             yield info
 
 
@@ -49,7 +61,7 @@ def _is_table(checkpoint: Checkpoint, info: TensorInfo) -> bool:
     if values.is_complex():
         return bool((values.abs() - 1).abs().max() < _TOLERANCE)
     if not info.is_floating:
-        return False
+        return info.size == 1 or (int(values.min()) >= -1 and int(values.max()) < _LARGEST_INDEX)
     values = values.float().squeeze()
     if values.dim() == 1:
         return _is_geometric(values)

@@ -144,3 +144,36 @@ def test_rows_of_a_quantised_embedding(tmp_path: Path) -> None:
     ]
     found = read(tmp_path, nodes, s=np.float32(0.5), z=np.int8(3), **{"embed.weight": CODES})
     close(found, {"embed.weight": (CODES.astype(float) - 3) * 0.5})
+
+
+def test_biases_of_quantised_sums(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node(
+            "QLinearMatMul", ["x", "xs", "xz", "fc.weight_quantized", "ws", "wz", "ys", "yz"], ["m"]
+        ),
+        helper.make_node(
+            "QLinearAdd",
+            ["m", "ys", "yz", "fc.bias_quantized", "bs", "bz", "ys", "yz"],
+            ["y"],
+            domain="com.microsoft",
+        ),
+    ]
+    number, zero = np.float32(0.5), np.int8(2)
+    parts = dict.fromkeys(("xs", "ws", "ys", "bs"), number) | dict.fromkeys(("xz", "wz", "yz", "bz"), zero)
+    names = {"fc.weight_quantized": CODES, "fc.bias_quantized": CODES[0]}
+    expected = {"fc.weight": (CODES.astype(float) - 2).T * 0.5, "fc.bias": (CODES[0].astype(float) - 2) * 0.5}
+    close(read(tmp_path, nodes, **parts, **names), expected)
+
+
+def test_scales_a_column_are_no_gains(tmp_path: Path) -> None:
+    name = "onnx::MatMul_10"
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        helper.make_node("MatMulInteger", ["q", f"{name}_quantized", "z", "wz"], ["i"], name="/fc/MatMul"),
+        helper.make_node("Cast", ["i"], ["c"], to=1),
+        helper.make_node("Mul", ["s", f"{name}_scale"], ["both"]),
+        helper.make_node("Mul", ["c", "both"], ["y"]),
+    ]
+    scale = np.float32([0.1, 0.2, 0.3, 0.4])
+    constants = {f"{name}_quantized": CODES, f"{name}_scale": scale, "wz": np.zeros(4, np.int8)}
+    close(read(tmp_path, nodes, **constants), {"fc.weight": (CODES * scale).T})

@@ -41,9 +41,9 @@ def test_what_is_unpacked_is_read(tmp_path: Path) -> None:
     assert shares(tmp_path, state, bits=4, group_size=32) == {"layers": 1.0, "buffers": 0.0, "unread": 0.0}
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32, torch.uint32, torch.complex64])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.uint32, torch.complex64])
 def test_weights_that_nobody_reads_are_refused_with_their_names(dtype: torch.dtype, tmp_path: Path) -> None:
-    state = {"a.weight": WEIGHT, "b.kernel": torch.ones(8, 64).to(dtype)}
+    state = {"a.weight": WEIGHT, "b.kernel": torch.full((8, 64), 3).to(dtype)}
     with pytest.raises(UnsupportedFormat, match=rf"'b\.kernel' \({str(dtype).removeprefix('torch.')}\)"):
         read_all(tmp_path, state)
     state["b.kernel"] = state["b.kernel"][:1, :8]
@@ -54,10 +54,18 @@ def test_masks_and_positions_are_no_weights(tmp_path: Path) -> None:
     state = {
         "a.weight": WEIGHT,
         "a.flags": torch.ones(64, 64, dtype=torch.bool),
-        "a.places": torch.ones(64, 64, dtype=torch.int64),
+        "a.places": torch.arange(4096).view(64, 64) - 1,
         "lengths": torch.ones(4096, dtype=torch.int32),
     }
     assert shares(tmp_path, state)["unread"] == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16])
+def test_integers_of_any_size_are_no_indices(dtype: torch.dtype, tmp_path: Path) -> None:
+    most = torch.iinfo(dtype).max
+    values = torch.randint(-most, most, (64, 64), generator=torch.Generator().manual_seed(1), dtype=dtype)
+    with pytest.raises(UnsupportedFormat, match="codes"):
+        read_all(tmp_path, {"a.weight": WEIGHT, "codes": values})
 
 
 def test_flat_parameters_and_averages(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ SPELLED = {
     "DeepSeek's": ("a.weight", "a.scale", torch.rand(3, 2) + 0.5),
     "DeepSeek's powers of two": ("a.weight", "a.scale", (torch.rand(3, 2) + 0.5).to(torch.float8_e8m0fnu)),
     "exponents as octets": ("a.weight", "a.weight_scale", torch.randint(120, 130, (300, 5)).byte()),
+    "of the weight": ("a.weight", "a.weight.scale", torch.rand(300, 1) + 0.5),
     "ComfyUI's": ("a.weight", "a.scale_weight", torch.tensor(0.25)),
     "quanto's": ("a.weight._data", "a.weight._scale", torch.rand(300, 1) + 0.5),
     "torchao's": ("a._weight_qdata", "a._weight_scale", torch.rand(300, 1) + 0.5),
@@ -71,6 +72,23 @@ def test_spellings_of_scales(case: str, tmp_path: Path) -> None:
     rows, columns = (128 if size in (100,) else size for size in (rows, columns))
     grid = numbers.reshape(numbers.shape or (1, 1)).repeat_interleave(rows, 0).repeat_interleave(columns, 1)
     torch.testing.assert_close(found, FLOAT8.double() * grid[:300, :200])
+
+
+UNSCALED: dict[str, State] = {
+    "scales of an unknown name": {"a.weight": FLOAT8, "a.weight_scale_0": torch.tensor(0.5)},
+    "scales of others alone": {"a.weight": FLOAT8, "b.weight": FLOAT8, "b.weight_scale": torch.tensor(0.5)},
+    "a layout of GPUs": {
+        "a.weight": FLOAT8.float().clamp(-9, 9).to(torch.int8),
+        "a.SCB": torch.rand(300),
+        "a.weight_format": torch.tensor(3, dtype=torch.uint8),
+    },
+}
+
+
+@pytest.mark.parametrize("case", UNSCALED)
+def test_weights_whose_scales_are_not_known_are_refused(case: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedFormat, match=r"'a\.weight"):
+        read_all(tmp_path, UNSCALED[case])
 
 
 def test_zero_points_beside_scales(tmp_path: Path) -> None:
