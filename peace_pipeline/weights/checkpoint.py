@@ -40,6 +40,7 @@ from peace_pipeline.weights.tensors import (
     TensorInfo,
     dtype_name,
 )
+from peace_pipeline.weights.whole import check_index, with_its_shards
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.folders import described_subfolders, models_of
 
@@ -162,7 +163,7 @@ def weight_files(place: Path) -> list[Path]:
         if not (path and os.path.isdir(path)):
             raise UnreadableCheckpoint("no such file or folder")
     elif not place.is_dir():
-        return [place]
+        return with_its_shards(place)
     try:
         found = {model.name: model for model in models_of(folder)}
     except files.ForbiddenShard as error:
@@ -173,7 +174,8 @@ def weight_files(place: Path) -> list[Path]:
         raise UnreadableCheckpoint(_choices(folder, [*found]))
     if reason := found[name].reason:
         raise UnreadableCheckpoint(reason)
-    return [folder / file for file in found[name].files]
+    weights = [folder / file for file in found[name].files]
+    return weights if len(weights) > 1 else with_its_shards(weights[0])
 
 
 def models_at(name: str) -> list[str]:
@@ -206,12 +208,14 @@ def open_checkpoint(paths: Iterable[Path], budget: int | None = None) -> Iterato
         UnreadableCheckpoint: where a file is of an unknown format, corrupt, truncated, or holds no floating-point
             tensor.
     """
+    paths = list(paths)
     with ExitStack() as stack:
         parts: Mapping[str, TensorFile] = {
             name: part_of(stack.enter_context(open_file(path)), prefix)
             for path, (name, prefix) in named_parts(paths).items()
         }
         whole = Checkpoint(parts)
+        check_index(paths, whole.tensors.keys())
         yield whole if budget is None else Checkpoint(sample(parts, budget), whole.settings)
 
 

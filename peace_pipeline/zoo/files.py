@@ -16,7 +16,7 @@ from peace_pipeline.zoo.formats import TEXT, format_of, is_weights
 from peace_pipeline.zoo.networks import Network, networks
 from peace_pipeline.zoo.record import ModelFile, ModelRecord
 
-_INDEX = re.compile(r".+\.(safetensors|bin)\.index(\.\w+)?\.json")
+_INDEX = re.compile(r".+\.(safetensors|bin|h5)\.index(\.\w+)?\.json|.+\.weights\.json")
 _DESCRIBING = (CONFIG, CARD, TOKENIZER)
 _MAX_INDEX = 256 << 20
 
@@ -85,8 +85,9 @@ def indexed(folder: Path, names: Iterable[str]) -> list[str]:
         except (OSError, ValueError, RecursionError):
             continue
         shards = document.get("weight_map") if isinstance(document, dict) else None
-        if isinstance(shards, dict):
-            found |= {shard for shard in shards.values() if isinstance(shard, str)}
+        if isinstance(shards, dict):  # Keras lists the files of a layer
+            shards_of = (shard if isinstance(shard, list) else [shard] for shard in shards.values())
+            found |= {shard for some in shards_of for shard in some if isinstance(shard, str)}
     return sorted(found)
 
 
