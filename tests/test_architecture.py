@@ -25,6 +25,7 @@ FLOORS = (
     ("comparison", "index"),
     ("stages",),
     ("evaluation",),
+    ("atlas",),
     ("resources",),
     ("assets",),
     ("definitions",),
@@ -34,6 +35,7 @@ FLOORS = (
 KNOW_DAGSTER = ("definitions", "assets", "resources")
 
 TESTED_BY = {
+    "atlas/test_export": "cli/atlas",
     "test_definitions": "assets/* resources/*",
     "cli/test_app": "cli/main cli/options cli/terminal cli/failures cli/views",
     "comparison/test_verdict": "comparison/thresholds",

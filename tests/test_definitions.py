@@ -36,6 +36,7 @@ GROUPS = {
     "output_embeddings": "embeddings",
     "lancedb_index": "index",
     "collected_garbage": "index",
+    "index_atlas": "reports",
     "retrieval_report": "reports",
     "provenance_report": "reports",
     "transfer_report": "reports",

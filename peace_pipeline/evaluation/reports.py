@@ -164,17 +164,19 @@ def write_contents(lake: Lake) -> Path:
     """Write the page that lists what is written; its path."""
     from peace_pipeline.evaluation.page import Entry, render_contents
 
-    entries = []
+    entries, known = [], all_reports()
     for row in written_reports(lake):
         about = lake.reports / row["name"] / _ABOUT
-        said = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {"title": row["name"]}
+        said = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
+        said.setdefault("title", known[row["name"]].title if row["name"] in known else row["name"])
         entries.append(Entry(row["name"], created_at=row["created_at"], **said))
     summary = (
         "What was measured of this lake, each report from its own data, with the command that makes it again."
     )
+    atlas = lake.atlas.name if lake.atlas.exists() else ""
     page = lake.reports / _PAGE
     with atomic(page) as temporary:
-        temporary.write_text(render_contents("Reports", summary, entries), encoding="utf-8")
+        temporary.write_text(render_contents("Reports", summary, entries, atlas), encoding="utf-8")
     return page
 
 

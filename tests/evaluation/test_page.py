@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
 
+from peace_pipeline.evaluation.look import styled
 from peace_pipeline.evaluation.page import (
     Cell,
     Entry,
@@ -18,11 +20,20 @@ from peace_pipeline.evaluation.page import (
     render,
     render_contents,
 )
+from tests.browser import WIDTHS, browser, opened, sync_api
+
+__all__ = ["browser"]
+COLORS = {"ours": "rgb(11, 110, 143)", "theirs": "rgb(217, 130, 43)"}
+
+
+def _bars() -> go.Figure:
+    bars = [go.Bar(y=[1, 2], name=name, marker={"color": color}) for name, color in COLORS.items()]
+    return styled(go.Figure(bars), 300)
 
 
 @pytest.fixture(scope="module")
-def html() -> str:
-    """A page of every kind of part, without its scripts."""
+def whole() -> str:
+    """A page of every kind of part."""
     table = Table(
         ["Name", "a < b"],
         [
@@ -36,13 +47,18 @@ def html() -> str:
     parts = [
         "<script>alert(1)</script> & more",
         table,
-        Figure(go.Figure(go.Bar(y=[1, 2])), "one < two"),
+        Figure(_bars(), "one < two"),
         Faults(["a & b"]),
     ]
     sections = [Section("Parts", parts)]
     page = Page("1 < 2", {"networks": "3"}, sections, ["X & Y win"], ["by < hand"], ["small & few"])
-    text = render("Title & all", page, "peace report census --write")
-    return re.sub(r"<script>(?!alert).*?</script>", "", text, flags=re.DOTALL)
+    return render("Title & all", page, "peace report census --write")
+
+
+@pytest.fixture(scope="module")
+def html(whole: str) -> str:
+    """The page without its scripts."""
+    return re.sub(r"<script>(?!alert).*?</script>", "", whole, flags=re.DOTALL)
 
 
 def test_text_is_escaped(html: str) -> None:
@@ -94,3 +110,36 @@ def test_the_list_of_reports() -> None:
     ):
         assert text in html
     assert "atlas.html" not in render_contents("Reports", "All", [entry])
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_in_a_browser_every_cell_is_in_sight_and_legends_have_their_colours(
+    whole: str, browser: sync_api.Browser, tmp_path: Path, width: int, scheme: str
+) -> None:
+    path = tmp_path / "index.html"
+    path.write_text(whole, encoding="utf-8")
+    with opened(browser, path, width, scheme) as page:
+        for cell in page.get_by_role("cell").all():
+            box = cell.bounding_box()
+            assert box is None or box["x"] + box["width"] <= width
+        row = page.get_by_role("row", name="first")
+        assert row.get_by_role("rowheader").inner_text() == "first"
+        assert row.get_by_role("cell").inner_text().split() == ["0.5", "0.4–0.6"]
+        assert page.get_by_role("img", name="one < two").is_visible()
+        legend = page.locator(".legend .traces")
+        drawn = "element => getComputedStyle(element.querySelector('.legendundefined, path')).fill"
+        shown = {each.locator("text").text_content(): each.evaluate(drawn) for each in legend.all()}
+        assert shown == COLORS
+        ink, ground = (
+            page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor")
+        )
+        assert _light(ink) > _light(ground) if scheme == "dark" else _light(ink) < _light(ground)
+        text = page.locator(".xtick text").first.evaluate("element => getComputedStyle(element).fill")
+        assert text == ink, "figures have the colours of the page"
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "To the content"
+
+
+def _light(color: str) -> int:
+    return sum(int(number) for number in re.findall(r"\d+", color)[:3])

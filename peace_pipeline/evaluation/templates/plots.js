@@ -1,13 +1,25 @@
-// Plotly writes its colours into figures: in the dark they take those of the page.
+// Plotly writes its look into figures: in the dark they take the colours of the page, on a narrow screen smaller type
+// and room for the whole legend.
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const colors = () => {
+const narrow = matchMedia("(max-width: 640px)");
+const look = (plot) => {
   const style = getComputedStyle(document.documentElement);
   const [ink, line] = ["--ink", "--line"].map((name) => style.getPropertyValue(name).trim());
-  document.querySelectorAll(".js-plotly-plot").forEach((plot) => {
-    const axes = Object.keys(plot._fullLayout).filter((key) => /^[xy]axis\d*$/.test(key));
-    const said = axes.flatMap((axis) => ["gridcolor", "zerolinecolor", "linecolor"].map((name) => [`${axis}.${name}`, line]));
-    Plotly.relayout(plot, { "font.color": ink, ...Object.fromEntries(said) });
-  });
+  const axes = Object.keys(plot._fullLayout).filter((key) => /^[xy]axis\d*$/.test(key));
+  const changes = {};
+  if (dark.matches || plot.dataset.changed) {
+    changes["font.color"] = ink;
+    for (const axis of axes) for (const name of ["gridcolor", "zerolinecolor", "linecolor"]) changes[`${axis}.${name}`] = line;
+  }
+  if (narrow.matches && !plot.dataset.changed) {
+    changes["font.size"] = 10;
+    for (const axis of axes) changes[`${axis}.title.font.size`] = 11;
+    changes.height = plot._fullLayout.height + 14 * plot.querySelectorAll(".legend .traces").length;
+  }
+  if (!Object.keys(changes).length) return;
+  plot.dataset.changed = "yes";
+  Plotly.relayout(plot, changes);
 };
-if (dark.matches) colors();
-dark.addEventListener("change", colors);
+const all = () => document.querySelectorAll(".js-plotly-plot").forEach(look);
+all();
+dark.addEventListener("change", all);
