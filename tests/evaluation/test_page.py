@@ -135,6 +135,10 @@ def test_in_a_browser_every_cell_is_in_sight_and_legends_have_their_colours(
             page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor")
         )
         assert _light(ink) > _light(ground) if scheme == "dark" else _light(ink) < _light(ground)
+        plot, caption = (
+            page.locator(each).bounding_box() for each in (".js-plotly-plot .main-svg >> nth=0", "figcaption")
+        )
+        assert plot["y"] + plot["height"] <= caption["y"]
         text = page.locator(".xtick text").first.evaluate("element => getComputedStyle(element).fill")
         assert text == ink, "figures have the colours of the page"
         page.keyboard.press("Tab")

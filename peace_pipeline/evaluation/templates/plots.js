@@ -16,6 +16,7 @@ const look = (plot) => {
     for (const axis of axes) changes[`${axis}.title.font.size`] = 11;
     changes.height = plot._fullLayout.height + 14 * plot.querySelectorAll(".legend .traces").length;
   }
+  if (changes.height) [plot.style.height, plot.parentElement.style.height] = [`${changes.height}px`, "auto"];
   if (!Object.keys(changes).length) return;
   plot.dataset.changed = "yes";
   Plotly.relayout(plot, changes);
