@@ -75,7 +75,7 @@ def coverage_of(tensors: Mapping[str, TensorInfo], views: Views, tables: Set[str
 
 def _is_known(info: TensorInfo, *, is_shown: bool) -> bool:
     """Whether a tensor that no layer has is a buffer: by its name, its type, or as something else was had from it."""
-    if is_buffer(info.name, info) or info.note or (info.is_floating and not is_shown):
+    if is_buffer(info.name, info) or info.note or not is_shown:
         return True
     return info.dtype == "bool"
 
