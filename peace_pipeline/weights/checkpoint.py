@@ -41,7 +41,7 @@ from peace_pipeline.weights.tensors import (
     dtype_name,
 )
 from peace_pipeline.weights.whole import check_index, with_its_shards
-from peace_pipeline.zoo import files
+from peace_pipeline.zoo import files, signatures
 from peace_pipeline.zoo.folders import described_subfolders, models_of
 
 _SHOWN = 4
@@ -197,7 +197,13 @@ def _choices(folder: Path, names: Sequence[str]) -> str:
         shown = ", ".join(f"{folder.name}#{name}" for name in names[:_SHOWN])
         return f"{len(names)} networks, to be named one by one: {shown}"
     below = described_subfolders(folder)
-    return "no weights in this folder" + (f", but in {', '.join(below[:_SHOWN])}" if below else "")
+    if below:
+        return f"no weights in this folder, but in {', '.join(below[:_SHOWN])}"
+    named = {entry.name: signatures.foreign_by_name(entry.name) for entry in folder.iterdir()}
+    foreign = [f"{name} ({what})" for name, what in sorted(named.items()) if what]
+    return "no weights in this folder" + (
+        f" that are read, but {', '.join(foreign[:_SHOWN])}" if foreign else ""
+    )
 
 
 @contextmanager

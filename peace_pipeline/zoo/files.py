@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from peace_pipeline.zoo.card import CARD, CONFIG, TOKENIZER
+from peace_pipeline.zoo.formats import FORMATS as FORMATS
 from peace_pipeline.zoo.formats import TEXT, format_of, is_weights
 from peace_pipeline.zoo.networks import Network, networks
 from peace_pipeline.zoo.record import ModelFile, ModelRecord

@@ -12,8 +12,12 @@ from natsort import natsorted
 
 from peace_pipeline.zoo.formats import FORMATS, UNKNOWN, format_of
 
-SHARD = re.compile(r"(.+?)[-_.]?\d{5}-of-(\d{5})(\.\w+)")
-"""A shard's name: of which file, in how many, of which suffix."""
+SHARD = re.compile(r"(.+?)[-_.]?\d{1,5}[-_]of[-_](\d{1,5})((?:\.\w+)+)")
+"""A shard's name: of which file, in how many, of which suffixes."""
+
+_RANK = re.compile(r"(consolidated\.|(?:.*[-_.])?rank[-_]?)(\d+)(.*)", re.I)
+"""The name of one process's part of each tensor, in tensor parallelism, FSDP or ZeRO."""
+_WORLD = re.compile(r"world_size_(\d+)|zero_pp_rank", re.I)
 
 _WHOLE = re.compile(
     r"(pytorch_|tf_|flax_|openvino_|diffusion_(pytorch|flax)_)?model|consolidated|variables|saved_model", re.I
@@ -119,18 +123,35 @@ def _units(names: list[str], indexed: list[str]) -> Iterable[_Unit]:
         missing = len(listed) - len(present)
         said = f"{len(present)} of {len(listed)} shards that the index names" if missing else None
         yield _Unit("", tuple(present), said, _precision(PurePosixPath(present[0]).stem))
-    shards: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    shards: dict[tuple[str, int, str], list[str]] = defaultdict(list)
+    ranks: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in names:
         path = PurePosixPath(name)
         if name in listed:
             continue
         if shard := SHARD.fullmatch(path.name):
-            shards[str(path.parent / shard[1]), shard[2], shard[3]].append(name)
+            shards[str(path.parent / shard[1]), int(shard[2]), shard[3]].append(name)
+        elif rank := _RANK.fullmatch(path.name):
+            ranks[str(path.parent / rank[1]), rank[3]].append(name)
         else:
             yield _Unit(_key(name), (name,), None, _precision(name))
     for (stem, count, suffix), parts in shards.items():
-        said = None if len(parts) == int(count) else f"{len(parts)} of {int(count)} shards"
+        said = None if len(parts) == count else f"{len(parts)} of {count} shards"
         yield _Unit(_key(stem + suffix), tuple(parts), said, _precision(stem + suffix))
+    for found in ranks.values():
+        yield from _of_ranks(found)
+
+
+def _of_ranks(names: list[str]) -> Iterable[_Unit]:
+    """Files whose names count ranks: parts of one network where they are those of 0, 1, …"""
+    numbers = sorted(int(rank[2]) for name in names if (rank := _RANK.fullmatch(PurePosixPath(name).name)))
+    world = _WORLD.search(names[0])
+    if (len(names) > 1 and numbers == [*range(len(names))]) or (world and world[1] != "1"):
+        said = f"{', '.join(names[:4])}: each rank's file has a part of the tensors; join them first"
+        yield _Unit(_key(names[0]), tuple(names), said, _precision(names[0]))
+    else:
+        for name in names:
+            yield _Unit(_key(name), (name,), None, _precision(name))
 
 
 def _stem(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 HEAD = 4096
 """Bytes of a file that tell what it is."""
@@ -48,6 +48,37 @@ _FOREIGN = {
 }
 """First bytes → what the file is, which is none that is read."""
 _ONNX_EXECUTABLE = (b"ORTM", 4)
+_BY_NAME = {
+    ".engine": "a TensorRT engine",
+    ".plan": "a TensorRT engine",
+    ".trt": "a TensorRT engine",
+    ".nemo": "an archive of NeMo",
+    ".mlmodel": "a Core ML model",
+    ".mlpackage": "a Core ML model",
+    ".pb": "a graph of TensorFlow",
+    ".xml": "a graph of OpenVINO",
+    ".pdiparams": "parameters of a Paddle program",
+    ".pdmodel": "a Paddle program",
+    ".param": "a graph of ncnn",
+    ".caffemodel": "a Caffe model",
+    ".t7": "a file of Lua's Torch",
+    ".mnn": "an MNN model",
+    ".rknn": "an RKNN model",
+    ".dlc": "a model for SNPE",
+    ".hef": "a model for Hailo",
+    ".om": "a model for Ascend",
+    ".mar": "an archive of TorchServe",
+    ".ot": "a file of tch-rs",
+    ".task": "a bundle of MediaPipe",
+    ".litertlm": "a LiteRT-LM bundle",
+    ".distcp": "a part of a distributed checkpoint: convert it by torch.distributed.checkpoint first",
+    ".index": "the index of a TensorFlow checkpoint",
+    ".ftz": "a fastText model",
+    ".tflite": "a TFLite model",
+    ".whl": "a wheel",
+}
+"""Suffix → what a file of it is, which is none that is read."""
+_CTRANSLATE = re.compile(rb"[\x01-\x0f]\0\0\0[\x01-\xff]\0\w+Spec\0")
 _PAGE = re.compile(rb"\s*(<!doctype\s+html|<html|<head)", re.IGNORECASE)
 _ERROR = re.compile(
     rb"\s*(Invalid username or password|Entry not found|Repository not found|Access to model )"
@@ -83,12 +114,19 @@ def foreign(head: bytes) -> str | None:
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             return what
+    if _CTRANSLATE.match(head):
+        return "a CTranslate2 model"
     if _PAGE.match(head) or _ERROR.match(head):
         return "an HTML page or a message of a server, saved as weights"
     magic, at = _ONNX_EXECUTABLE
     if head.startswith(magic, at):
         return "a model in ONNX Runtime's own format"
     return None
+
+
+def foreign_by_name(name: str) -> str | None:
+    """What a file is by its suffix, where nothing of the kind is read."""
+    return _BY_NAME.get(PurePosixPath(name).suffix.lower())
 
 
 def is_adapter(head: bytes) -> bool:

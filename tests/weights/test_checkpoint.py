@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
-from peace_pipeline.weights.checkpoint import open_checkpoint
+from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 
 STATE = {"a.weight": torch.arange(6.0).view(3, 2), "a.bias": torch.ones(3), "steps": torch.tensor(4)}
@@ -81,6 +81,18 @@ def test_shards_are_one_checkpoint(tmp_path: Path) -> None:
     assert same(read_all(first, second), {"a": torch.ones(2), "b": torch.zeros(3)})
     in_safetensors(second, {"a": torch.zeros(3)})
     assert "'a' is there twice" in refusal(first, second)
+
+
+def test_a_shard_stands_for_the_whole_and_an_index_for_all_its_tensors(tmp_path: Path) -> None:
+    names = [f"model-0000{part}-of-00002.safetensors" for part in (1, 2)]
+    first = in_safetensors(tmp_path / names[0], {"a": torch.ones(2)})
+    with pytest.raises(UnreadableCheckpoint, match="1 of 2 shards"):
+        weight_files(first)
+    second = in_safetensors(tmp_path / names[1], {"b": torch.zeros(3)})
+    assert weight_files(first) == weight_files(second) == weight_files(tmp_path) == [first, second]
+    index = {"weight_map": {"a": names[0], "b": names[1], "c": names[1]}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "it names a tensor 'c'" in refusal(first, second)
 
 
 @given(cut=st.floats(0, 1, exclude_max=True))

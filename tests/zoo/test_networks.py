@@ -51,6 +51,31 @@ def test_shards_are_one_and_say_what_is_missing() -> None:
     assert networks([*parts[:2], "m.safetensors"]) == [Network("", ("m.safetensors",), parts[:2])]
 
 
+@pytest.mark.parametrize(
+    "form",
+    ["m_{:05}-of-00002.bin", "m.{:05}-of-00002.bin", "m-{}-of-2.bin", "m-{:05}-of-00002.fp16.safetensors"],
+)
+def test_every_spelling_of_shards(form: str) -> None:
+    names = [form.format(part) for part in (1, 2)]
+    assert [found.files for found in networks(names)] == [tuple(names)]
+    assert networks(names[1:])[0].missing == "1 of 2 shards"
+
+
+@pytest.mark.parametrize(
+    "form", ["consolidated.{:02}.pth", "mp_rank_{:02}_model_states.pt", "model-rank{}.pt", "rank_{}.pt"]
+)
+def test_parts_of_ranks_are_refused_and_one_alone_is_whole(form: str) -> None:
+    names = [form.format(part) for part in (0, 1)]
+    (found,) = networks(names)
+    assert "join them first" in (found.missing or "")
+    assert networks(names[:1]) == [Network("", (names[0],))]
+
+
+def test_ranks_of_adapters_are_no_parts() -> None:
+    assert len(networks(["style_rank_4.pt", "style_rank_32.pt"])) == 2
+    assert networks(["model_world_size_2_rank_0.pt"])[0].missing
+
+
 def test_what_an_index_names_is_one() -> None:
     (own, other) = networks(["a.bin", "b.bin", "c.bin"], ["a.bin", "b.bin"])
     assert own == Network("", ("a.bin", "b.bin"))

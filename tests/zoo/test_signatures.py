@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from peace_pipeline.weights.checkpoint import open_checkpoint
-from peace_pipeline.weights.errors import UnsupportedFormat
+from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
+from peace_pipeline.weights.errors import UnreadableCheckpoint, UnsupportedFormat
 from peace_pipeline.zoo import signatures
 from tests.weights.corpus import FORMATS, Format
 
@@ -34,6 +34,8 @@ def test_a_file_is_read_by_its_content(form: Format, name: str, tmp_path: Path) 
         (b"Entry not found", "message of a server"),
         (b"ftrt" + bytes(100), "a TensorRT engine"),
         (b"\x1f\x8b" + bytes(100), "a gzip archive"),
+        (b"\x06\0\0\0\x0c\0WhisperSpec\0" + bytes(100), "a CTranslate2 model"),
+        (b"\xba\x16\x4f\x2f" + bytes(100), "a fastText model"),
         (b"\x7fELF" + bytes(100), "a compiled library"),
     ],
 )
@@ -63,3 +65,32 @@ def test_what_is_no_regular_file_has_no_first_bytes(tmp_path: Path) -> None:
     assert [signatures.head_of(path) for path in (tmp_path, tmp_path / "link", tmp_path / "none")] == [
         b""
     ] * 3
+
+
+@pytest.mark.parametrize(
+    "name", ["m.engine", "m.nemo", "m.mlmodel", "m.pb", "m.pdiparams", "m.param", "m.tflite"]
+)
+def test_what_is_not_read_is_named_by_its_suffix(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"anything")
+    what = signatures.foreign_by_name(name)
+    with (
+        pytest.raises(UnsupportedFormat, match=f"{name}: {what}: not read"),
+        open_checkpoint([tmp_path / name]),
+    ):
+        pass
+
+
+def test_weights_of_openvino_are_named(tmp_path: Path) -> None:
+    for name in ("openvino_model.xml", "openvino_model.bin"):
+        (tmp_path / name).write_bytes(b"anything")
+    with (
+        pytest.raises(UnsupportedFormat, match="OpenVINO"),
+        open_checkpoint([tmp_path / "openvino_model.bin"]),
+    ):
+        pass
+
+
+def test_a_folder_names_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "m.engine").write_bytes(b"anything")
+    with pytest.raises(UnreadableCheckpoint, match=r"m\.engine \(a TensorRT engine\)"):
+        weight_files(tmp_path)

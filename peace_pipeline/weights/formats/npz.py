@@ -29,7 +29,7 @@ _MOST_PACKED = 100
 _MAGIC = b"\x93NUMPY"
 _HEADER = re.compile(
     r"\s*\{\s*'descr':\s*'([<>|=])([biufcV])(\d+)',\s*'fortran_order':\s*(True|False),\s*"
-    r"'shape':\s*\(((?:\d{1,19}L?,?\s*)*)\),?\s*\}\s*"
+    r"'shape':\s*\(((?:\d{1,19}L?(?:, ?)?)*)\),?\s*\}\s*"
 )
 _DTYPES = {
     np.dtype(name).str[1:]: getattr(torch, name)

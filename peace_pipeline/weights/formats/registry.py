@@ -37,6 +37,8 @@ def open_file(path: Path) -> AbstractContextManager[TensorFile]:
     """
     with local_blob(path) as blob:
         kind = format_of(blob)
+        if path.suffix.lower() == ".bin" and path.with_suffix(".xml").exists():
+            raise UnsupportedFormat(f"{blob.name}: weights of OpenVINO: not read")
     reader: Reader = import_module(READERS[kind]).open_file
     return reader(path)
 
@@ -51,7 +53,7 @@ def format_of(blob: Blob) -> str:
     kind = signatures.format_by_content(head, blob.size)
     if kind in READERS:
         return kind
-    what = signatures.foreign(head)
+    what = signatures.foreign(head) or signatures.foreign_by_name(blob.name)
     if what:
         raise UnsupportedFormat(f"{blob.name}: {what}: not read")
     kind = kind or formats.format_of(blob.name)

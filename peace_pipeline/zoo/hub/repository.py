@@ -211,10 +211,11 @@ class Hub:
             FetchError: where they can't be had.
             OSError: where the disk is full.
         """
-        path = Path()
+        folder = Path()
         for file in record.files:
             path = self._download(record, file)
-        return path.parent
+            folder = path.parents[file.path.count("/")]
+        return folder
 
     def blobs(self, record: ModelRecord) -> tuple[RemoteBlob, ...]:
         """The record's weights, to be read by ranges; none unless all are safetensors of known size."""

@@ -19,7 +19,7 @@ from peace_pipeline.zoo.source import ConfigError, Found, Progress, Ranged, regi
 if TYPE_CHECKING:
     from peace_pipeline.zoo.hub.repository import Hub
 
-FORMATS = ("safetensors", "pytorch", "torchscript", "onnx", "hdf5", "keras", "gguf")
+FORMATS = ("safetensors", "pytorch", "torchscript", "onnx", "hdf5", "keras", "gguf", "flax")
 """Weight formats that are taken where nothing else is said, the preferred first."""
 
 TOKEN = "HF_TOKEN"

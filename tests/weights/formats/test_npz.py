@@ -56,6 +56,8 @@ def test_lies(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content.replace(b"(3, 4)", b"(3, 9)"))
     assert "does not take" in refusal(path, CorruptFile)
+    path.write_bytes(content.replace(b"(3, 4)", b"(3\x0c 4)"))
+    assert refusal(path, CorruptFile)
     path.write_bytes(content.replace(b"'descr'", b"'evil!'"))
     assert "none of NumPy" in refusal(path, CorruptFile)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
