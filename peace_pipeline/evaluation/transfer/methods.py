@@ -1,4 +1,4 @@
-"""How networks are chosen for a target: by likeness to probes, by description, by rules of thumb, by trying them."""
+"""How networks are chosen for a target: by likeness to queries, by description, by rules of thumb, by trying them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHORTLIST = 20
 LIKENESS: dict[str, Method] = {
     method.__name__: method for method in (raw_responses, statistics, flattened, bm25)
 }
-"""Baselines that compare probes with candidates."""
+"""Baselines that compare queries with candidates."""
 TITLES = {
     **OWN,
     "raw_responses": "Raw responses",
@@ -49,8 +49,8 @@ TITLES = {
 }
 """The methods, in the order of the page."""
 EXPLAINED = {
-    PEACE: "cosine of the probes' embeddings and the candidates', as the index compares them.",
-    "raw_responses": "cosine of what probes and candidates answer to PEACE's standard probes; nothing is learned.",
+    PEACE: "cosine of the queries' embeddings and the candidates', as the index compares them.",
+    "raw_responses": "cosine of what queries and candidates answer to PEACE's standard probes; nothing is learned.",
     "statistics": "cosine of the statistics of each layer's weights, within one shape.",
     "flattened": "cosine of all weights, within one shape.",
     "bm25": "BM25 of the target's description over the candidates' whole cards.",
@@ -78,20 +78,20 @@ def rules_of_thumb(candidates: Sequence[Listing]) -> dict[str, Floats]:
     return {"own_accuracy": accuracy, "largest": size, "large_and_accurate": np.asarray(both)}
 
 
-def likeness(probes: Mapping[str, Readings], candidates: Mapping[str, Readings]) -> dict[str, Floats]:
-    """Similarities (probes, candidates) by PEACE and by baselines; ``-inf`` where two can't be compared."""
-    own = {name: probes[name].matrix @ candidates[name].matrix.T for name in OWN}
+def likeness(queries: Mapping[str, Readings], candidates: Mapping[str, Readings]) -> dict[str, Floats]:
+    """Similarities (queries, candidates) by PEACE and by baselines; ``-inf`` where two can't be compared."""
+    own = {name: queries[name].matrix @ candidates[name].matrix.T for name in OWN}
     nothing = {name: candidates[name].select([]) for name in LIKENESS}
     return own | {
-        name: method(probes[name], candidates[name], nothing[name]) for name, method in LIKENESS.items()
+        name: method(queries[name], candidates[name], nothing[name]) for name, method in LIKENESS.items()
     }
 
 
-def of_own_shape(similarity: Floats, probes: NDArray[np.int64]) -> Floats:
-    """Of similarities (probes, candidates) those to the probe of each candidate's own shape (…, candidates): its place
-    is in ``probes`` (…, candidates), -1 where there is none, as networks of its shape can't read the target."""
-    found = similarity[probes, np.arange(similarity.shape[1])]
-    return np.where(probes >= 0, found, -np.inf)
+def of_own_shape(similarity: Floats, queries: NDArray[np.int64]) -> Floats:
+    """Of similarities (queries, candidates) those to the query of each candidate's own shape (…, candidates): its place
+    is in ``queries`` (…, candidates), -1 where there is none, as networks of its shape can't read the target."""
+    found = similarity[queries, np.arange(similarity.shape[1])]
+    return np.where(queries >= 0, found, -np.inf)
 
 
 def choose(

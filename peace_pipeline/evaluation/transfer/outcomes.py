@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import auc
 
 Floats = NDArray[np.float64]
 Choice = NDArray[np.int64]
@@ -44,22 +44,18 @@ class Outcomes:
         """Which candidates could be fine-tuned (targets, seeds, candidates)."""
         return ~np.isnan(self.accuracy[:, :, : self.candidates, 0])
 
-    @property
+    @cached_property
     def goal(self) -> Floats:
         """The accuracy to reach on each target (targets,): where training from scratch ends, in the mean over shapes
         and seeds, on validation examples."""
         return np.nanmean(self.validation[:, :, self.candidates :, -1], axis=(1, 2))
 
-    @property
+    @cached_property
     def area(self) -> Floats:
         """The area under each network's accuracy over the steps, as a mean accuracy (targets, seeds, networks)."""
-        flat = self.accuracy.reshape(-1, len(self.steps))
-        areas = [
-            auc(self.steps, curve) / self.steps[-1] if np.isfinite(curve).all() else np.nan for curve in flat
-        ]
-        return np.array(areas).reshape(self.accuracy.shape[:3])
+        return np.asarray(np.trapezoid(self.accuracy, self.steps) / self.steps[-1])
 
-    @property
+    @cached_property
     def steps_to_goal(self) -> Floats:
         """Steps after which each network was first seen at the goal (targets, seeds, networks): all of the budget where
         it never was."""
@@ -69,6 +65,7 @@ class Outcomes:
         )
         return np.where(np.isnan(self.accuracy[..., 0]), np.nan, first)
 
+    @cached_property
     def measured(self) -> dict[str, Floats]:
         """Each measure of each network (targets, seeds, networks)."""
         early = self.steps.index(EARLY) if EARLY in self.steps else len(self.steps) // 2
@@ -84,7 +81,7 @@ class Outcomes:
     def of(self, choice: Choice) -> dict[str, Floats]:
         """Each measure of a choice (targets, seeds): the mean over the chosen networks; ``best`` is the accuracy of the
         one among them that ends best on validation examples."""
-        found = {name: at(values, choice).mean((2, 3)) for name, values in self.measured().items()}
+        found = {name: at(values, choice).mean((2, 3)) for name, values in self.measured.items()}
         ended = at(self.validation[..., -1], choice).argmax(3)[..., None]
         accuracy = at(self.accuracy[..., -1], choice)
         return found | {"best": np.take_along_axis(accuracy, ended, 3).mean((2, 3))}

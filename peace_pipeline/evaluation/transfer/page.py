@@ -186,8 +186,8 @@ def _method(results: Results) -> list[str]:
         f"(rate {budget.rate:g}, decay {budget.decay:g}, warm-up and cosine), all weights, with a new head; within a "
         "seed all see the same batches. So what a choice gives is looked up, hindsight is exact, and time is that of "
         "a network among others of its shape. Only hindsight looks at a target's test examples.",
-        f"The {results.probes:,} probes are new networks of each shape of the candidates, trained for "
-        f"{results.probe_steps} steps on the target's training examples; a candidate's likeness is that to the probe "
+        f"The {results.queries:,} queries are small networks, one of each shape of the candidates, trained for "
+        f"{results.query_steps} steps on the target's training examples; a candidate's likeness is that to the query "
         "of its own shape.",
         "Intervals are 95% bootstrap intervals: targets are resampled, and within each its seeds. p is of Wilcoxon's "
         "signed-rank test over targets, corrected for the number of methods (Benjamini and Hochberg).",
@@ -200,7 +200,7 @@ def _caveats(results: Results) -> list[str]:
         f"Networks are small and budgets short: {results.budget.steps[-1]} steps. What holds for them need not hold "
         "for large ones.",
         "LogME and LEEP run every candidate on the target's data, which takes as long as the zoo is large; likeness "
-        "to a probe is looked up in an index. The shortlists stand between the two.",
+        "to a query is looked up in an index. The shortlists stand between the two.",
         f"On one target there are {results.seeds} seeds and {results.k} networks: its interval is rough.",
     ]
 

@@ -32,8 +32,8 @@ class Results:
     targets: Sequence[Target]
     seeds: int
     names: Sequence[str]
-    probes: int
-    probe_steps: int
+    queries: int
+    query_steps: int
     fine_tuned: int
     outcomes: Outcomes
     chosen: Mapping[str, Choice]
@@ -71,7 +71,7 @@ class Results:
     def on_target(self, place: int, measure: str = "area", of: str = PEACE) -> Estimate:
         """By how much the networks that ``of`` retrieves do better than random choice on one target: resampled are the
         seeds, and within each the networks."""
-        values = self.outcomes.measured()[measure]
+        values = self.outcomes.measured[measure]
         ours = at(values, self.chosen[of])[place, :, 0]  # (seeds, k)
         theirs = at(values, self.chosen[RANDOM])[place].mean((1, 2))
         difference = ours - theirs[:, None]

@@ -50,8 +50,8 @@ CARD = 65_536
 MOST = 80
 """Candidates, at most: drawn from a larger zoo."""
 DEFAULT = Budget()
-PROBE_STEPS = 400
-"""Of training a probe: about as many as the networks of a small zoo are trained for."""
+QUERY_STEPS = 400
+"""Of training a query: about as many as the networks of a small zoo are trained for."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,14 @@ def fine_tune_all(
     k: int = 3,
     most: int = MOST,
     budget: Budget = DEFAULT,
-    probe_steps: int = PROBE_STEPS,
+    query_steps: int = QUERY_STEPS,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Results:
     """Fine-tune the candidates on all targets, and let every method choose ``k`` of them for each.
 
-    Candidates are networks of the trained zoo's test runs, at most so many as ``most`` says, drawn at random. Probes
-    are new networks, one of each shape of the candidates, trained on a target's training examples for ``probe_steps``.
+    Candidates are networks of the trained zoo's test runs, at most so many as ``most`` says, drawn at random. Queries
+    are new networks, one of each shape of the candidates, trained on a target's training examples for ``query_steps``.
 
     Raises:
         NoEncoder: where the lake has no encoder.
@@ -90,7 +90,7 @@ def fine_tune_all(
         raise NothingToReport("no trained zoo with enough networks of test runs to choose among")
     runs = Runs(lake.reports / "transfer" / "runs")
     tuned, trained = _tuned(
-        runs, shapes, targets, seeds, (budget, replace(budget, steps=(probe_steps,))), progress
+        runs, shapes, targets, seeds, (budget, replace(budget, steps=(query_steps,))), progress
     )
     outcomes, tried = _outcomes(tuned, shapes, len(listed), budget, (len(targets), seeds))
     runs.tidy()
@@ -98,8 +98,8 @@ def fine_tune_all(
     embedder = Embedder(encoder)
     readers: dict[str, Reader | None] = {name: all_baselines()[name].reads for name in LIKENESS}
     readers[PEACE] = embedder
-    probes, own = _probes(trained, shapes, targets, outcomes.possible.shape)
-    asked = embedder.parted(read(probes, readers))
+    queries, own = _queries(trained, shapes, targets, outcomes.possible.shape)
+    asked = embedder.parted(read(queries, readers))
     gallery = embedder.parted(read(read_listed(lake, listed), readers))
     order = [member.listing.model_id for member in gallery[PEACE].members]
     places = [order.index(each.model_id) for each in listed]
@@ -116,8 +116,8 @@ def fine_tune_all(
         targets=targets,
         seeds=seeds,
         names=[each.model_id for each in listed],
-        probes=len(probes),
-        probe_steps=probe_steps,
+        queries=len(queries),
+        query_steps=query_steps,
         fine_tuned=int(outcomes.possible.sum()),
         outcomes=outcomes,
         chosen=choose(found | everywhere | tried, outcomes, k, seed),
@@ -154,9 +154,9 @@ def _tuned(
     budgets: tuple[Budget, Budget],
     progress: Progress | None,
 ) -> tuple[dict[Unit, Tuned], dict[Unit, State]]:
-    """All that was fine-tuned, and the probes, each by its budget; what can't read a target's inputs is left out."""
+    """All that was fine-tuned, and the queries, each by its budget; what can't read a target's inputs is left out."""
     found: dict[Unit, Tuned] = {}
-    probes: dict[Unit, State] = {}
+    queries: dict[Unit, State] = {}
     done, total = 0, len(targets) * seeds * len(shapes)
     with one_thread():
         for place, target in enumerate(targets):
@@ -166,11 +166,11 @@ def _tuned(
                     if drawn.test.inputs(shape.config) is not None:
                         unit = place, seed, number
                         found[unit] = runs.tuned(shape.config, shape.candidates, drawn, seed, budgets[0])
-                        probes[unit] = runs.tuned(shape.config, [], drawn, seed, budgets[1]).scratch
+                        queries[unit] = runs.tuned(shape.config, [], drawn, seed, budgets[1]).scratch
                     done += 1
                     if progress:
                         progress(done, total)
-    return found, probes
+    return found, queries
 
 
 def _outcomes(
@@ -197,30 +197,30 @@ def _outcomes(
     return Outcomes(budget.steps, candidates, **curves, seconds=seconds), tried
 
 
-def _probes(
+def _queries(
     trained: dict[Unit, State],
     shapes: Sequence[_Shape],
     targets: Sequence[Target],
     size: tuple[int, ...],
 ) -> tuple[list[Listed], NDArray[np.int64]]:
-    """The probes as networks of a lake, and the place of that of each candidate's shape (targets, seeds, candidates):
+    """The queries as networks of a lake, and the place of that of each candidate's shape (targets, seeds, candidates):
     -1 where there is none."""
-    probes: list[Listed] = []
+    queries: list[Listed] = []
     own = np.full(size, -1)
     for (target, seed, number), state in trained.items():
-        own[target, seed, shapes[number].places] = len(probes)
-        key = f"probe:{targets[target].name}-{seed}-{number}"
-        probes.append(probe(key, shapes[number].config, state, targets[target].description))
-    return probes, own
+        own[target, seed, shapes[number].places] = len(queries)
+        key = f"query:{targets[target].name}-{seed}-{number}"
+        queries.append(query(key, shapes[number].config, state, targets[target].description))
+    return queries, own
 
 
-def probe(key: str, config: dict[str, Any], state: State, description: str) -> Listed:
+def query(key: str, config: dict[str, Any], state: State, description: str) -> Listed:
     """A network in memory as if it were in the lake: run, with the description of its task as its card."""
     opened = OpenNetwork.of(Checkpoint({"": InMemory(state)}), config)
     begun = ready(Model(key, opened.checkpoint, config, Path()), Limits())
     answers = None if isinstance(begun, NotRun) else next(run([begun], Limits()))
     listing = Listing(
-        key, "", "", "probe", config["model_type"], None, None, key, False, None,
+        key, "", "", "query", config["model_type"], None, None, key, False, None,
         opened.wiring.method, opened.logical.parameters, card=description,
     )  # fmt: skip
     return Listed(listing, opened.in_memory(key), answers if isinstance(answers, Response) else None)

@@ -25,7 +25,7 @@ QUICK: dict[str, Any] = {
     "seeds": 2,
     "k": 2,
     "budget": Budget(steps=(0, 10, 30)),
-    "probe_steps": 30,
+    "query_steps": 30,
 }
 
 
