@@ -30,15 +30,20 @@ def page(results: Results) -> Page:
 
 
 def losses(results: Results) -> list[str]:
-    """A sentence for each method whose networks do better than PEACE's, the best first, and whether that is sure."""
-    better = [name for name in results.rivals if results.lead(name).mean < 0]
-    better.sort(key=lambda name: results.lead(name).mean)
-    return [
+    """A sentence for each method whose networks do better than PEACE's, the best first, and whether that is sure; and
+    beside which methods PEACE's do better, but not surely."""
+    leads = {name: results.lead(name) for name in results.rivals}
+    better = sorted((name for name in leads if leads[name].mean < 0), key=lambda name: leads[name].mean)
+    unsure = [TITLES[name] for name, lead in leads.items() if lead.mean >= 0 and lead.low <= 0]
+    lines = [
         f"{TITLES[name]} chooses better networks: a mean accuracy of {results.estimate(name, 'area').mean:.3f}, PEACE "
-        f"{results.estimate(PEACE, 'area').mean:.3f} (PEACE ahead by {_text(results.lead(name))}"
-        + ("; the interval holds 0)." if results.lead(name).high >= 0 else ").")
+        f"{results.estimate(PEACE, 'area').mean:.3f} (difference {_text(leads[name])}"
+        + ("; the interval holds 0)." if leads[name].high >= 0 else ").")
         for name in better
     ]
+    if unsure:
+        lines.append(f"Ahead, but with an interval that holds 0, PEACE is of: {', '.join(unsure)}.")
+    return lines
 
 
 def summary(results: Results) -> str:
@@ -133,7 +138,7 @@ def _curves(results: Results) -> go.Figure:
 
 def _targets(results: Results) -> Section:
     header = [
-        "Target", "Examples", "Goal", "PEACE", "Random", "Ahead by", "PEACE's steps", "Random's steps", "Fewer by",
+        "Target", "Goal", "PEACE", "Random", "Ahead by", "PEACE's steps", "Random's steps", "Fewer by",
         "Scratch", "LogME", "Hindsight",
     ]  # fmt: skip
     rows: list[list[str | Cell]] = []
@@ -143,8 +148,7 @@ def _targets(results: Results) -> Section:
             return float(results.measures[method][measure][place].mean())
 
         rows.append([
-            Cell(target.name, target.title),
-            str(target.examples),
+            Cell(target.name, f"{target.title}: {target.examples} examples"),
             f"{results.outcomes.goal[place]:.2f}",
             f"{mean(PEACE):.3f}",
             f"{mean(RANDOM):.3f}",
@@ -166,11 +170,12 @@ def _targets(results: Results) -> Section:
 
 def _retrieved(results: Results) -> Section:
     rows: list[list[str | Cell]] = [
-        [target.name, *(", ".join(results.names_of(name, place)) for name in (PEACE, HINDSIGHT))]
+        [target.name, *(results.names_of(name, place)[0] for name in (PEACE, "logme", HINDSIGHT))]
         for place, target in enumerate(results.targets)
     ]
     return Section(
-        "What was chosen", ["Under the first seed.", Table(["Target", "PEACE", "Best in hindsight"], rows)]
+        "What was chosen first",
+        ["Under the first seed.", Table(["Target", "PEACE", "LogME", "Best in hindsight"], rows)],
     )
 
 
