@@ -11,7 +11,7 @@ _WRAPPERS = re.compile(
     r"(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|_fpw_module|_module)\."
 )
 """torch.compile, FSDP, activation checkpointing, Lightning's strategies, FairScale, Opacus."""
-_OUTER = ("module.", "state_dict.", "model_state_dict.", "ema_model.", "model_ema.", "ema.")
+_OUTER = ("module.", "model.module.", "state_dict.", "model_state_dict.", "ema_model.", "model_ema.", "ema.")
 """Data parallelism, flattened checkpoints and averages put these before every name."""
 _MODEL = "model."
 _WITHIN_MODEL = re.compile(

@@ -19,6 +19,7 @@ WRAPPED = {
     "a Lightning module, compiled within": "model._orig_mod.{}",
     "FSDP in Lightning": "_forward_module.model._fsdp_wrapped_module.{}",
     "averages alone": "ema_model.module.{}",
+    "data parallelism in Lightning": "model.module.{}",
     "Opacus": "_module.{}",
     "flattened": "state_dict.model.{}",
 }

@@ -44,7 +44,7 @@ FACTS = {
     "hdf5": Facts("Keras 2's weights and models", "kernels (*kernel, in, out), gates", "", "", "quantised layers"),
     "keras": Facts("Keras 3's models and weights", "kernels (*kernel, in, out), gates", "", "", "quantised layers"),
     "gguf": Facts(
-        "every tensor", "axes reversed, rows of queries and keys", "every type of ggml with values", "", "unknown types",
+        "every tensor", "axes reversed, rows of queries and keys", "all types of ggml with values", "", "unknown types"
     ),
     "npz": Facts("archives of arrays", "kernels of Flax and Keras", "", "", "arrays of objects"),
     "flax": Facts("msgpack", "kernels (*kernel, in, out), heads", "", "", "other types"),

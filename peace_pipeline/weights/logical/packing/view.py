@@ -11,7 +11,7 @@ import torch
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.errors import CorruptFile, UnsupportedFormat, memory_errors
 from peace_pipeline.weights.tensors import TensorInfo
-from peace_pipeline.weights.views import Computed, View, Views, finished
+from peace_pipeline.weights.views import Computed, Stored, View, Views, finished
 
 Decode = Callable[..., torch.Tensor]
 """The stored tensors, each in its own dtype → the weight as float32."""
@@ -32,7 +32,10 @@ class Packed(Computed):
 
     def read(self, checkpoint: Checkpoint, dtype: torch.dtype | None) -> torch.Tensor:
         """See :class:`View`."""
-        stored = [view.read(checkpoint, None) for view in self.of]
+        stored = [  # codes in words of a floating type are no numbers
+            checkpoint.raw(view.info.name) if isinstance(view, Stored) else view.read(checkpoint, None)
+            for view in self.of
+        ]
         try:
             with memory_errors():
                 weight = self.decode(*stored).reshape(self.info.shape)

@@ -24,6 +24,9 @@ def test_bitsandbytes(kind: str, nested: int, tmp_path: Path) -> None:
     table = packed.NF4 if kind == "nf4" else FP4
     state, expected = packed.bitsandbytes(WEIGHT, kind, table, 64, nested)
     close(reading(tmp_path, state), expected)
+    for storage in (torch.bfloat16, torch.float32):  # most words are no numbers
+        words = state | {"weight": state["weight"].view(-1).view(storage)[:, None]}
+        close(reading(tmp_path, words), expected)
     state, expected = packed.bitsandbytes(WEIGHT[:7, :9], kind, table, 64, nested)  # an odd number of values
     close(reading(tmp_path, state), expected)
 
