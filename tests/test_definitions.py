@@ -37,7 +37,9 @@ GROUPS = {
     "lancedb_index": "index",
     "collected_garbage": "index",
     "index_atlas": "reports",
+    "anomaly_report": "reports",
     "retrieval_report": "reports",
+    "space_report": "reports",
     "provenance_report": "reports",
     "transfer_report": "reports",
     "symmetry_report": "reports",
@@ -56,7 +58,7 @@ def test_lineage() -> None:
     assert {spec.key.to_user_string(): spec.group_name for spec in specs} == GROUPS
     assert all(spec.kinds and spec.description for spec in specs)
     checks = {key.name for key in defs.resolve_asset_graph().asset_check_keys}
-    assert len(checks) == 15
+    assert len(checks) == 17
     assert all(
         defs.resolve_asset_graph().get(key).blocking for key in defs.resolve_asset_graph().asset_check_keys
     )
