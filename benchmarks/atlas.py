@@ -97,7 +97,7 @@ def measure(page_path: Path, frames: int) -> dict[str, float]:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         began = time.monotonic()
         page.goto(page_path.as_uri())
-        page.wait_for_function("window.atlas && atlas.chart.width")
+        page.locator("#state:not(:empty)").wait_for(timeout=200_000)
         opened = time.monotonic() - began
         page.wait_for_timeout(500)
         times = np.array(page.evaluate(FRAMES, frames))

@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from peace_pipeline.assets.pages import ADDRESS
 from peace_pipeline.assets.sensors import stale_batches
 from peace_pipeline.definitions import Pass, defs
 from peace_pipeline.encoder.settings import Settings
@@ -157,6 +158,18 @@ def version_of(place: Workplace) -> str:
     from peace_pipeline.encoder.store import current_version
 
     return current_version(place.lake) or ""
+
+
+def test_the_lineage_shows_a_handful_of_figures_and_a_link_that_opens_the_page(place: Workplace) -> None:
+    event = open_instance(place.lake).get_latest_materialization_event(dg.AssetKey("retrieval_report"))
+    metadata = dict(event.asset_materialization.metadata)
+    assert metadata.pop("page").url == f"{ADDRESS}/retrieval/index.html"
+    assert metadata.pop("path").path == str(place.lake.reports / "retrieval" / "index.html")
+    assert 3 <= len(metadata) <= 6
+    assert all(isinstance(each, dg.FloatMetadataValue) for each in metadata.values())
+    assert f"{ADDRESS.rpartition(':')[2]} --bind" in (ROOT / "Makefile").read_text(), (
+        "where `make ui` serves it"
+    )
 
 
 def test_a_demo_reports_on_the_packaged_encoder_and_then_on_its_own(own: Workplace) -> None:

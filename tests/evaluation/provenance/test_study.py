@@ -16,7 +16,9 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import TEST, TRAIN, listings
 from peace_pipeline.zoo.trained import build
+from tests.browser import WIDTHS, browser, opened, sync_api
 
+__all__ = ["browser"]
 PROVENANCE = all_reports()["provenance"]
 
 
@@ -54,6 +56,20 @@ def test_the_page(report: Written, trained: Lake) -> None:
         assert text in page
     assert json.loads((report.path.parent / "figures.json").read_text()) == report.figures
     assert "provenance" in [each["name"] for each in written_reports(trained)]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_in_a_browser(report: Written, browser: sync_api.Browser, width: int) -> None:
+    with opened(browser, report.path, width) as page:
+        for truth in ("derived", "unrelated"):
+            row = (
+                page.locator("tbody tr")
+                .filter(has=page.get_by_role("rowheader", name=truth, exact=True))
+                .first
+            )
+            for verdict in ("derived", "unrelated"):
+                said = row.locator(f"td[data-name='{verdict}']").inner_text()
+                assert float(said) == report.figures[f"confusion/{truth}/{verdict}"]
 
 
 def test_a_lake_without_a_trained_zoo(lake: Lake) -> None:
