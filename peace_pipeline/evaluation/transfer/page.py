@@ -193,7 +193,7 @@ def _method(results: Results) -> list[str]:
         "a network among others of its shape. Only hindsight looks at a target's test examples.",
         f"The {results.queries:,} queries are small networks, one of each shape of the candidates, trained for "
         f"{results.query_steps} steps on the target's training examples; a candidate's likeness is that to the query "
-        "of its own shape.",
+        "of its own shape. Both were settled on six other targets and candidates of validation runs.",
         "Intervals are 95% bootstrap intervals: targets are resampled, and within each its seeds. p is of Wilcoxon's "
         "signed-rank test over targets, corrected for the number of methods (Benjamini and Hochberg).",
         *(f"{TITLES[name]}: {text}" for name, text in EXPLAINED.items()),

@@ -18,7 +18,9 @@ from peace_pipeline.evaluation.transfer.results import Results
 from peace_pipeline.evaluation.transfer.targets import TARGETS
 from peace_pipeline.evaluation.transfer.tuning import Budget
 from peace_pipeline.lake import Lake
+from tests.browser import WIDTHS, browser, opened, sync_api
 
+__all__ = ["browser"]
 TRANSFER = all_reports()["transfer"]
 QUICK: dict[str, Any] = {
     "targets": (TARGETS[0], TARGETS[-1]),
@@ -82,6 +84,21 @@ def test_the_page_stands_alone_and_says_what_was_not_won(report: Written, result
     assert ", ".join(unsure) in (said[-1] if unsure else "")
     assert all(str(escape(line)) in own for line in said)
     assert json.loads((report.path.parent / "figures.json").read_text()) == report.figures
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_in_a_browser_its_figures_are_in_sight(
+    report: Written, browser: sync_api.Browser, width: int
+) -> None:
+    with opened(browser, report.path, width) as page:
+        assert page.get_by_role("heading", name="Where PEACE does not win").is_visible()
+        first = page.locator("tr.lead").first
+        assert first.get_by_role("rowheader").inner_text() == "PEACE"
+        area = first.get_by_role("cell").first
+        assert area.inner_text().split()[0] == f"{report.figures['peace/area']:.3f}"
+        box = area.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= width
 
 
 def test_networks_are_named(results: Results) -> None:
