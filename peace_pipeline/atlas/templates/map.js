@@ -22,7 +22,7 @@ void main() {
 
 class Chart {
   constructor(points, marks, places) {
-    Object.assign(this, { points, marks, places, count: places.length / 2, moving: false, frame: 0, budget: Infinity });
+    Object.assign(this, { points, marks, places, count: places.length / 2, moving: false, frame: 0, budget: 200000 });
     this.colors = new Uint8Array(4 * this.count);
     this.paint = () => {};
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -111,12 +111,16 @@ class Chart {
   // While it moves, a map that can't keep up shows the first of its points: they are in a random order.
   render(now) {
     if (!this.width || !this.view) return;
-    if (this.moving && now - this.last < 200) {
-      if (now - this.last > 30) this.budget = Math.max(Math.min(this.budget, this.count) / 2, 10000);
-      else if (now - this.last < 18) this.budget *= 1.2;
+    if (this.moving) {
+      const apart = now - this.last;
+      if (apart > 30) this.budget = Math.max(this.budget * Math.max(24 / apart, 0.1), 10000);
+      else if (apart < 18) this.budget *= 1.2;
+      this.budget = Math.min(this.budget, this.count);
+      this.moving = now - this.moved < Math.max(160, 2 * apart || 0);
+      this.last = now;
+      if (this.moving) this.draw();
     }
-    this.last = now;
-    this.paintPoints(this.moving ? Math.min(this.count, this.budget | 0 || this.count) : this.count);
+    this.paintPoints(this.moving ? Math.floor(this.budget) : this.count);
     const context = this.marks.getContext("2d");
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     context.clearRect(0, 0, this.width, this.height);
@@ -143,9 +147,8 @@ class Chart {
     const least = this.whole().scale;
     const inside = (value) => Math.min(Math.max(value, 0), FINEST);
     this.view = { x: inside(view.x), y: inside(view.y), scale: Math.min(Math.max(view.scale, least / 2), least * 3000) };
-    this.moving = true;
-    clearTimeout(this.rest);
-    this.rest = setTimeout(() => { this.moving = false; this.draw(); }, 160);
+    if (!this.moving) this.last = NaN;
+    [this.moving, this.moved] = [true, performance.now()];
     this.draw();
   }
 
