@@ -158,10 +158,9 @@ def weight_files(place: Path) -> list[Path]:
     """
     folder, name = place, ""
     if not os.path.exists(place):  # of a name that is too long, too
-        path, _, name = str(place).rpartition("#")
-        folder = Path(path)
-        if not (path and os.path.isdir(path)):
-            raise UnreadableCheckpoint("no such file or folder")
+        folder, name = _folder_and_name(str(place))
+        if os.path.isdir(folder / name) and not name.startswith("."):  # a part
+            return weight_files(folder / name)
     elif not place.is_dir():
         return with_its_shards(place)
     try:
@@ -171,7 +170,7 @@ def weight_files(place: Path) -> list[Path]:
     except OSError as error:
         raise UnreadableCheckpoint(f"can't be listed: {error.strerror}") from error
     if name not in found:
-        raise UnreadableCheckpoint(_choices(folder, [*found]))
+        raise UnreadableCheckpoint(_choices(folder, name, [*filter(None, found)]))
     if reason := found[name].reason:
         raise UnreadableCheckpoint(reason)
     weights = [folder / file for file in found[name].files]
@@ -191,10 +190,22 @@ def models_at(name: str) -> list[str]:
     return [f"{name}#{model.name}" for model in found] if found and found[0].name else [name]
 
 
-def _choices(folder: Path, names: Sequence[str]) -> str:
-    """What there is instead of a model of the folder's own."""
+def _folder_and_name(place: str) -> tuple[Path, str]:
+    """The parts of ``folder#file``; either may have a # in its name."""
+    at = place.find("#")
+    while at > 0:
+        if os.path.isdir(place[:at]):
+            return Path(place[:at]), place[at + 1 :]
+        at = place.find("#", at + 1)
+    raise UnreadableCheckpoint("no such file or folder")
+
+
+def _choices(folder: Path, name: str, names: Sequence[str]) -> str:
+    """What there is instead of the model asked for."""
+    shown = ", ".join(f"{folder.name}#{other}" for other in names[:_SHOWN])
+    if name:
+        return f"there is no network {name[:100]!r} in this folder" + (f", but {shown}" if shown else "")
     if names:
-        shown = ", ".join(f"{folder.name}#{name}" for name in names[:_SHOWN])
         return f"{len(names)} networks, to be named one by one: {shown}"
     below = described_subfolders(folder)
     if below:

@@ -44,7 +44,8 @@ def named_parts(paths: Iterable[Path]) -> Mapping[Path, tuple[str, str]]:
     paths = list(paths)
     root = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
     loose = [path for path in paths if path.parent == root and not SHARD.fullmatch(path.name)]
-    listed = files.indexed(root, os.listdir(root)) if len(loose) > 1 else []
+    indexes = files.indexes(root, os.listdir(root)) if len(loose) > 1 else []
+    listed = {name for shards in indexes for name in shards}
     named = {}
     for path in paths:
         place = path.relative_to(root)

@@ -37,7 +37,7 @@ class RefusedDestination(ValueError):
 def rewrite(source: Path, destination: Path, weights: Iterable[Path], new_values: NewValues) -> None:
     """Write a copy of a model, a folder in the Hub's layout or a single file, with new values of its tensors.
 
-    ``weights`` are the model's weight files: those in the folder that :func:`files.choose` takes, or ``source``
+    ``weights`` are the model's weight files: those of the folder's own network, or ``source``
     itself. Other weight files beside them (the same model in another format) are left out, as they would keep the old
     values; so are hidden folders and links to folders. The destination appears when it is whole.
 

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable, Set
 from pathlib import Path
 
-from natsort import natsorted
-
 from peace_pipeline.weights.errors import ForbiddenPath, UnreadableCheckpoint
 from peace_pipeline.zoo import files
-from peace_pipeline.zoo.networks import SHARD
+from peace_pipeline.zoo.formats import is_weights
+from peace_pipeline.zoo.networks import whole_of
 
-_RANK = re.compile(
-    r"(?P<before>(?:.*?world_size_(?P<of>\d+)_)?.*?rank[_-]?|consolidated\.)(?P<rank>\d+)(?P<after>\D.*)"
-)
-"""A file that one process of several wrote: ``model_world_size_2_rank_0.pt``, ``consolidated.00.pth``."""
 _MAX_INDEX = 256 << 20
 
 
@@ -32,47 +26,15 @@ def with_its_shards(place: Path) -> list[Path]:
         names = os.listdir(folder)
     except OSError:  # a folder that may be entered, but not listed
         return [place]
-    listed = files.indexed(folder, names)
-    if place.name in listed:
-        try:
-            files.check_indexed(listed)
-        except files.ForbiddenShard as error:
-            raise ForbiddenPath(str(error)) from error
-        return _all_of(folder, listed, set(names), "shards that the index names")
-    if shard := SHARD.fullmatch(place.name):
-        own = [name for name in names if (one := SHARD.fullmatch(name)) and one.groups() == shard.groups()]
-        if len(own) < int(shard[2]):
-            raise UnreadableCheckpoint(f"{place.name}: {len(own)} of {int(shard[2])} shards")
-        return [folder / name for name in natsorted(own)]
-    _check_rank(place.name, names)
-    return [place]
-
-
-def _all_of(folder: Path, listed: Iterable[str], names: Set[str], what: str) -> list[Path]:
-    listed = list(listed)
-    if missing := [name for name in listed if name not in names]:
-        raise UnreadableCheckpoint(
-            f"{len(listed) - len(missing)} of {len(listed)} {what}: there is no {missing[0][:100]}"
-        )
-    return [folder / name for name in listed]
-
-
-def _check_rank(name: str, names: Iterable[str]) -> None:
-    """Raises :class:`UnreadableCheckpoint` where a file is one process's part and others' are beside it, or its name
-    says of how many it is one."""
-    part = _RANK.fullmatch(name)
-    if part is None:
-        return
-    of = int(part["of"] or 1)
-    others = [
-        other
-        for other in names
-        if (own := _RANK.fullmatch(other)) and own["rank"] != part["rank"]
-        and (own["before"], own["after"]) == (part["before"], part["after"])
-    ]  # fmt: skip
-    if others or of > 1:
-        count = max(of, 1 + len(others))
-        raise UnreadableCheckpoint(f"{name}: the part of one rank of {count}, and not a whole network")
+    indexes = [shards for shards in files.indexes(folder, names) if place.name in shards]
+    try:
+        files.check_indexed(name for shards in indexes for name in shards)
+    except files.ForbiddenShard as error:
+        raise ForbiddenPath(str(error)) from error
+    whole = whole_of(place.name, filter(is_weights, names), indexes)
+    if whole.missing:
+        raise UnreadableCheckpoint(f"{place.name}: {whole.missing}")
+    return [folder / name for name in whole.files]
 
 
 def check_index(paths: Iterable[Path], tensors: Set[str]) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from peace_pipeline.zoo.card import CARD, CONFIG, TOKENIZER
 from peace_pipeline.zoo.formats import FORMATS as FORMATS
-from peace_pipeline.zoo.formats import TEXT, format_of, is_weights
-from peace_pipeline.zoo.networks import Network, networks
+from peace_pipeline.zoo.formats import TEXT, format_of
+from peace_pipeline.zoo.networks import Network
 from peace_pipeline.zoo.record import ModelFile, ModelRecord
 
 _INDEX = re.compile(r".+\.(safetensors|bin|h5)\.index(\.\w+)?\.json|.+\.weights\.json")
@@ -33,18 +33,6 @@ class AmbiguousWeights(ValueError):
 
 class ForbiddenShard(AmbiguousWeights):
     """An index of shards names a file outside its folder."""
-
-
-def choose(names: Iterable[str], indexed: Iterable[str] = ()) -> list[str]:
-    """The weight files of a folder that together are its own network (see :func:`networks`).
-
-    Raises:
-        AmbiguousWeights: where they are of several networks and none is plainly the folder's, or shards are missing.
-        ForbiddenShard: where an index names a file that is not in the folder itself.
-    """
-    indexed = list(indexed)
-    check_indexed(indexed)
-    return list(own(networks([name for name in names if is_weights(name)], indexed)).files)
 
 
 def own(found: Sequence[Network]) -> Network:
@@ -74,22 +62,25 @@ def check_indexed(names: Iterable[str]) -> None:
             raise ForbiddenShard(f"the index of shards names {name[:80]!r}, which is not in its folder")
 
 
-def indexed(folder: Path, names: Iterable[str]) -> list[str]:
-    """The files that a folder's indexes of shards (``model.safetensors.index.json``) name; none where they are
-    damaged."""
-    found: set[str] = set()
-    for name in filter(_INDEX.fullmatch, names):
-        path = folder / name
-        try:
-            readable = path.is_file() and path.stat().st_size <= _MAX_INDEX
-            document = json.loads(path.read_bytes()) if readable else None
-        except (OSError, ValueError, RecursionError):
-            continue
-        shards = document.get("weight_map") if isinstance(document, dict) else None
-        if isinstance(shards, dict):  # Keras lists the files of a layer
-            shards_of = (shard if isinstance(shard, list) else [shard] for shard in shards.values())
-            found |= {shard for some in shards_of for shard in some if isinstance(shard, str)}
-    return sorted(found)
+def indexes(folder: Path, names: Iterable[str]) -> list[list[str]]:
+    """The files that each of a folder's indexes of shards (``model.safetensors.index.json``) names; damaged ones name
+    none."""
+    return [found for name in sorted(filter(_INDEX.fullmatch, names)) if (found := _indexed(folder / name))]
+
+
+def _indexed(path: Path) -> list[str]:
+    try:
+        readable = path.is_file() and path.stat().st_size <= _MAX_INDEX
+        document = json.loads(path.read_bytes()) if readable else None
+    except (OSError, ValueError, RecursionError):
+        return []
+    shards = document.get("weight_map") if isinstance(document, dict) else None
+    if not isinstance(shards, dict):
+        return []
+    shards_of = (
+        shard if isinstance(shard, list) else [shard] for shard in shards.values()
+    )  # Keras lists a layer's
+    return sorted({shard for some in shards_of for shard in some if isinstance(shard, str)})
 
 
 def describing(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,12 @@ from natsort import natsorted
 from peace_pipeline.zoo import files, signatures
 from peace_pipeline.zoo.card import CONFIG
 from peace_pipeline.zoo.formats import is_ambiguous, is_weights
-from peace_pipeline.zoo.networks import Network, holds_variants, networks
+from peace_pipeline.zoo.networks import Network, networks, variant_folders
 
 PIPELINE, MODULES, SAVED_MODEL = "model_index.json", "modules.json", "saved_model.pb"
 """What a diffusers pipeline, a sentence-transformers model and a SavedModel of TensorFlow have at their top."""
 
+_CHECKPOINT = re.compile(r"checkpoint-\d+")
 _CACHE = {"snapshots", "refs"}
 _CACHED = ("blobs", "refs")
 _MAX_LAYOUT = 1 << 20
@@ -51,9 +53,9 @@ def models_of(folder: Path) -> list[FolderModel]:
     weights = weights_in(folder, names)
     for subfolder in _of_variants(folder, names, subfolders, bool(weights)):
         weights += [f"{subfolder}/{name}" for name in weights_in(folder / subfolder)]
-    listed = files.indexed(folder, names)
-    files.check_indexed(listed)
-    found = networks(weights, [name for name in listed if name in weights or not is_ambiguous(name)])
+    indexes = files.indexes(folder, names)
+    files.check_indexed(name for shards in indexes for name in shards)
+    found = networks(weights, indexes)
     models = [_model(network) for network in found]
     if parts := _parts(folder, names, subfolders):
         return _with_whole(folder, models, parts)
@@ -138,36 +140,42 @@ def _of_variants(
 ) -> list[str]:
     """Subfolders that hold the folder's network in other formats or precisions."""
     described = has_weights or not {CONFIG, MODULES, SAVED_MODEL}.isdisjoint(names)
+    return _with_weights(folder, variant_folders(subfolders, described=described))
+
+
+def _with_weights(folder: Path, subfolders: Iterable[str]) -> list[str]:
+    """The subfolders that hold weights."""
     found = []
     for name in subfolders:
-        if holds_variants(name, described=described):
-            try:
-                found += [name] if weights_in(folder / name) else []
-            except OSError:
-                continue
-    return found
-
-
-def _parts(folder: Path, names: Iterable[str], subfolders: Iterable[str]) -> list[str]:
-    """The subfolders that are parts of a whole, as the folder's layout says."""
-    names = {*names}
-    subfolders = [name for name in subfolders if not holds_variants(name, described=True)]
-    if PIPELINE in names:
-        wanted = subfolders
-    elif MODULES in names:
-        document = _document(folder / MODULES)
-        modules = document if isinstance(document, list) else []
-        paths = {str(module.get("path")) for module in modules if isinstance(module, dict)}
-        wanted = [name for name in subfolders if name in paths]
-    else:
-        return []
-    found = []
-    for name in wanted:
         try:
             found += [name] if weights_in(folder / name) else []
         except OSError:
             continue
     return found
+
+
+def _parts(folder: Path, names: Iterable[str], subfolders: Iterable[str]) -> list[str]:
+    """The subfolders that are parts of a whole, as the folder's layout says."""
+    names, subfolders = {*names}, [*subfolders]
+    variants = variant_folders(subfolders, described=True)
+    if PIPELINE in names:
+        document = _document(folder / PIPELINE)
+        listed = (
+            [name for name, value in document.items() if isinstance(value, list)]
+            if isinstance(document, dict)
+            else []
+        )
+        parts = [name for name in subfolders if name in listed or not _CHECKPOINT.fullmatch(name)]
+        missing = [name for name in parts if name in listed and (folder / name / CONFIG).exists()]
+    elif MODULES in names:
+        document = _document(folder / MODULES)
+        modules = document if isinstance(document, list) else []
+        paths = {str(module.get("path")) for module in modules if isinstance(module, dict)}
+        parts, missing = [name for name in subfolders if name in paths], []
+    else:
+        return []
+    present = _with_weights(folder, [name for name in parts if name not in variants])
+    return natsorted({*present, *missing}) if present else []
 
 
 def _document(path: Path) -> object:
@@ -185,7 +193,8 @@ def _with_whole(folder: Path, models: list[FolderModel], parts: list[str]) -> li
         try:
             own = models_of(folder / part)
         except (OSError, files.AmbiguousWeights) as error:
-            own = [FolderModel("", reason=f"{part}: {error}")]
+            own = [FolderModel("", reason=str(error))]
+        own = own or [FolderModel("", reason="no weights")]
         of_parts += [
             replace(model, name=part, files=tuple(f"{part}/{name}" for name in model.files), variants=())
             for model in own[:1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -12,10 +12,10 @@ from natsort import natsorted
 
 from peace_pipeline.zoo.formats import FORMATS, UNKNOWN, format_of
 
-SHARD = re.compile(r"(.+?)[-_.]?\d{1,5}[-_]of[-_](\d{1,5})((?:\.\w+)+)")
+SHARD = re.compile(r"((?!.*fold[-_.]?\d)[^/]+?)(?:[-_.]?\d{5}|[-_.]\d{1,4})-of-(\d{1,5})((?:\.\w+)+)", re.I)
 """A shard's name: of which file, in how many, of which suffixes."""
 
-_RANK = re.compile(r"(consolidated\.|(?:.*[-_.])?rank[-_]?)(\d+)(.*)", re.I)
+_RANK = re.compile(r"(consolidated\.|(?:.*?[-_.])?rank[-_]?)(\d+)(\D.*)", re.I)
 """The name of one process's part of each tensor, in tensor parallelism, FSDP or ZeRO."""
 _WORLD = re.compile(r"world_size_(\d+)|zero_pp_rank", re.I)
 
@@ -26,12 +26,17 @@ _WHOLE = re.compile(
 
 _ADAPTER = re.compile(r"adapter_model|pytorch_adapter", re.I)
 _TOKEN = (
-    r"fp(?:32|16|8|4)(?:_e\dm\d\w*)?|f(?:32|16)|bf16|(?:b?float|half)(?:32|16)?|q?u?int(?:8|4)|(?:8|6|5|4|3|2)bit|nf4|bnb4?"
-    r"|(?:(?:ud|i1)[-_])?i?q\d(?:f16)?(?:_\w+)?|tq\d_\d|mxfp4(?:_\w+)?|quant(?:ized|ised)?|gptq|awq|o[1-4]"
-    r"|arm64|avx2|avx512(?:_vnni)?|dynamic|static"
+    r"fp(?:32|16|8|4)(?:_e\dm\d\w*)?|f(?:32|16)|bf16|b?float(?:32|16)|half|q?u?int(?:8|4)|[2-8]bit|nf4|bnb4?"
+    r"|mxfp4|quant(?:ized|ised)|gptq|awq"
 )
-_PRECISION = re.compile(rf"[-_.](?:{_TOKEN})$", re.I)
-_IS_PRECISION = re.compile(_TOKEN, re.I)
+_OF_GGUF = r"(?:(?:ud|i1)[-_])?i?q\d(?:_\w+)?|tq\d_\d|mxfp4_\w+"
+_OF_ONNX = r"q\d(?:f16)?|o[1-4]|quant|arm64|avx2|avx512(?:_vnni)?|dynamic|static"
+_PRECISION = {
+    suffix: re.compile(rf"[-_.](?:{_TOKEN}{more})$", re.I)
+    for suffix, more in ((".gguf", f"|{_OF_GGUF}"), (".onnx", f"|{_OF_ONNX}"), ("", ""))
+}
+"""Suffix → what files of one network may be called apart in; elsewhere ``q1`` and ``q2`` are two networks."""
+_IS_PRECISION = re.compile(f"{_TOKEN}|{_OF_GGUF}", re.I)
 _BITS = (
     (re.compile(r"(?<![a-z])(b?f|float|fp)(16)|half", re.I), 1),
     (re.compile(r"fp8|q8|int8|8bit", re.I), 2),
@@ -79,20 +84,24 @@ class _Unit:
 _ORDER = [*dict.fromkeys(FORMATS.values()), UNKNOWN]
 
 
-def holds_variants(folder: str, *, described: bool) -> bool:
-    """Whether a subfolder is called as one that holds its parent's network in another precision, or, where the parent
-    is ``described`` as a model, in another format."""
-    return bool(_IS_PRECISION.fullmatch(folder) or (described and _FOLDERS.fullmatch(folder)))
+def variant_folders(folders: Iterable[str], *, described: bool) -> list[str]:
+    """The subfolders that are called as ones that hold their parent's network in another precision, several together,
+    or, where the parent is ``described`` as a model, in another format or precision."""
+    folders = list(folders)
+    precisions = [name for name in folders if _IS_PRECISION.fullmatch(name)]
+    if not described:
+        return precisions if len(precisions) > 1 else []
+    return [name for name in folders if name in precisions or _FOLDERS.fullmatch(name)]
 
 
-def networks(names: Iterable[str], indexed: Iterable[str] = ()) -> list[Network]:
+def networks(names: Iterable[str], indexes: Iterable[Sequence[str]] = ()) -> list[Network]:
     """The networks that weight files of a folder (and of subfolders that hold variants) make, the folder's own first.
 
-    ``indexed`` are those that an index of shards names: together they are one. Of several formats and precisions of
-    one network the unquantised comes first, then the format that comes first in ``FORMATS``.
+    ``indexes`` are the files that each index of shards names: together they are one. Of several formats and precisions
+    of one network the unquantised comes first, then the format that comes first in ``FORMATS``.
     """
     groups: dict[str, list[_Unit]] = defaultdict(list)
-    for unit in _units(natsorted(names), list(indexed)):
+    for unit in _units(natsorted(names), indexes):
         groups[unit.key].append(unit)
     if (
         len(groups) > 1
@@ -106,6 +115,13 @@ def networks(names: Iterable[str], indexed: Iterable[str] = ()) -> list[Network]
     ]
 
 
+def whole_of(name: str, names: Iterable[str], indexes: Iterable[Sequence[str]] = ()) -> Network:
+    """What a weight file of a folder is a part of: all shards, or the file alone."""
+    units = _units(natsorted({*names, name}), indexes)
+    unit = next(unit for unit in units if name in unit.files)
+    return Network(name, unit.files, (), unit.missing)
+
+
 def _network(key: str, units: list[_Unit]) -> Network:
     best, *others = sorted(units, key=lambda unit: unit.rank)
     return Network(
@@ -116,13 +132,15 @@ def _network(key: str, units: list[_Unit]) -> Network:
     )
 
 
-def _units(names: list[str], indexed: list[str]) -> Iterable[_Unit]:
-    listed = set(indexed)
-    present = [name for name in names if name in listed]
-    if listed and present:
-        missing = len(listed) - len(present)
-        said = f"{len(present)} of {len(listed)} shards that the index names" if missing else None
-        yield _Unit("", tuple(present), said, _precision(PurePosixPath(present[0]).stem))
+def _units(names: list[str], indexes: Iterable[Sequence[str]]) -> Iterator[_Unit]:
+    listed: set[str] = set()
+    for shards_of in indexes:
+        present = [name for name in names if name in shards_of]
+        if present and listed.isdisjoint(present):
+            listed |= {*present}
+            missing = len({*shards_of}) - len(present)
+            said = f"{len(present)} of {len({*shards_of})} shards that the index names" if missing else None
+            yield _Unit("", tuple(present), said, _precision(_unsharded(present[0])))
     shards: dict[tuple[str, int, str], list[str]] = defaultdict(list)
     ranks: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in names:
@@ -142,16 +160,23 @@ def _units(names: list[str], indexed: list[str]) -> Iterable[_Unit]:
         yield from _of_ranks(found)
 
 
-def _of_ranks(names: list[str]) -> Iterable[_Unit]:
+def _of_ranks(names: list[str]) -> Iterator[_Unit]:
     """Files whose names count ranks: parts of one network where they are those of 0, 1, …"""
     numbers = sorted(int(rank[2]) for name in names if (rank := _RANK.fullmatch(PurePosixPath(name).name)))
     world = _WORLD.search(names[0])
-    if (len(names) > 1 and numbers == [*range(len(names))]) or (world and world[1] != "1"):
-        said = f"{', '.join(names[:4])}: each rank's file has a part of the tensors; join them first"
+    count = max(len(names), int(world[1] or 2) if world else 1)
+    if count > 1 and (world or numbers == [*range(count)]):
+        said = f"the part of one rank of {count}, and not a whole network: join them first"
         yield _Unit(_key(names[0]), tuple(names), said, _precision(names[0]))
     else:
         for name in names:
             yield _Unit(_key(name), (name,), None, _precision(name))
+
+
+def _unsharded(name: str) -> str:
+    """What a shard's name would be if there were one."""
+    shard = SHARD.fullmatch(PurePosixPath(name).name)
+    return shard[1] + shard[3] if shard else name
 
 
 def _stem(name: str) -> str:
@@ -159,24 +184,30 @@ def _stem(name: str) -> str:
     stem = PurePosixPath(name).name
     while (suffix := PurePosixPath(stem).suffix.lower()) and (suffix in FORMATS or suffix == ".index"):
         stem = stem[: -len(suffix)]
-    return stem
+    return re.sub(r"\.weights$", "", stem)  # of Keras
 
 
 def _key(name: str) -> str:
     """What all files of one network are called alike; empty for the folder's own."""
     stem = _stem(name)
-    while shorter := _PRECISION.sub("", stem):
+    pattern = _pattern(name)
+    while shorter := pattern.sub("", stem):
         if shorter == stem:
             break
         stem = shorter
     return "" if _WHOLE.fullmatch(stem) else stem
 
 
+def _pattern(name: str) -> re.Pattern[str]:
+    return _PRECISION.get(PurePosixPath(name).suffix.lower(), _PRECISION[""])
+
+
 def _precision(name: str) -> int:
     """0 for what says no other precision than float32, 1 for 16 bits, then by the bits of the quantisation."""
     stem = "/".join([*PurePosixPath(name).parts[:-1], _stem(name)])
     marks = ""
-    while found := _PRECISION.search(f"-{stem}"):
+    pattern = _pattern(name)
+    while found := pattern.search(f"-{stem}"):
         marks += f"-{found[0][1:]}"
         stem = stem[: -len(found[0])]
     if not marks or _FULL.fullmatch(marks):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.outcome import skipped_models
 from peace_pipeline.weights.checkpoint import models_at, open_checkpoint, weight_files
+from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.folders import FolderModel, described_subfolders, models_of
 from tests.lakes import directory, ingest, write_model
@@ -53,6 +55,7 @@ def test_a_pipeline_is_its_parts_and_the_whole(lake: Lake, zoo: Path) -> None:
     (zoo / "p" / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
     assert ingest(lake, directory(zoo)).new == [f"directory:zoo/p{part}" for part in ("", "/unet", "/vae")]
     assert tensors_of(zoo / "p") == {f"{part}.{name}" for part in ("unet", "vae") for name in STATE}
+    assert tensors_of(Path(f"{zoo / 'p'}#vae")) == {*STATE}
     files = [file.path for file in Current(lake).records()["directory:zoo/p"].files]
     assert files == [f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae")]
 
@@ -109,3 +112,26 @@ def test_the_blobs_of_a_cache_are_no_models_beside_its_snapshots(lake: Lake, zoo
     snapshot.mkdir(parents=True)
     (snapshot / "model.safetensors").symlink_to("../../blobs/f00d")
     assert ingest(lake, directory(zoo)).new == ["directory:zoo/models--org--name/snapshots/abc"]
+
+
+def test_a_pipeline_of_which_a_part_has_no_weights_is_no_whole(tmp_path: Path) -> None:
+    written(tmp_path / "unet" / "diffusion_pytorch_model.safetensors")
+    written(tmp_path / "checkpoint-500" / "model.safetensors")
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "model_index.json").write_text(json.dumps({"unet": ["d", "U"], "vae": ["d", "V"]}))
+    assert models_of(tmp_path)[0].files == ("unet/diffusion_pytorch_model.safetensors",)
+    (tmp_path / "vae" / "config.json").write_text("{}")
+    assert models_of(tmp_path)[0].reason == "vae: no weights"
+
+
+def test_names_with_a_hash_and_names_that_are_not_there(tmp_path: Path) -> None:
+    for name in ("a#1.safetensors", "b.safetensors"):
+        written(tmp_path / "f#g" / name)
+    assert tensors_of(Path(f"{tmp_path / 'f#g'}#a#1.safetensors")) == {*STATE}
+    with pytest.raises(UnreadableCheckpoint, match=r"no network 'c\.pt' in this folder, but f#g#a#1"):
+        weight_files(Path(f"{tmp_path / 'f#g'}#c.pt"))
+
+
+def test_a_single_folder_called_as_a_precision_is_no_variant(lake: Lake, zoo: Path) -> None:
+    written(zoo / "fp16" / "model.safetensors")
+    assert ingest(lake, directory(zoo)).new == ["directory:zoo/fp16"]

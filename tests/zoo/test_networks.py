@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from peace_pipeline.zoo.formats import is_ambiguous, is_weights
-from peace_pipeline.zoo.networks import Network, networks
+from peace_pipeline.zoo.networks import Network, networks, whole_of
 
 
 def grouped(*names: str) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -67,7 +67,7 @@ def test_every_spelling_of_shards(form: str) -> None:
 def test_parts_of_ranks_are_refused_and_one_alone_is_whole(form: str) -> None:
     names = [form.format(part) for part in (0, 1)]
     (found,) = networks(names)
-    assert "join them first" in (found.missing or "")
+    assert "one rank of 2" in (found.missing or "")
     assert networks(names[:1]) == [Network("", (names[0],))]
 
 
@@ -77,9 +77,42 @@ def test_ranks_of_adapters_are_no_parts() -> None:
 
 
 def test_what_an_index_names_is_one() -> None:
-    (own, other) = networks(["a.bin", "b.bin", "c.bin"], ["a.bin", "b.bin"])
+    (own, other) = networks(["a.bin", "b.bin", "c.bin"], [["a.bin", "b.bin"]])
     assert own == Network("", ("a.bin", "b.bin"))
     assert other.name == "c.bin"
+
+
+def test_each_index_is_a_variant() -> None:
+    full, bins, half = (
+        [form.format(part) for part in (1, 2)]
+        for form in (
+            "model-{:05}-of-00002.safetensors",
+            "pytorch_model-{:05}-of-00002.bin",
+            "model.fp16-{:05}-of-00002.safetensors",
+        )
+    )
+    for order in ([full, bins, half], [half, bins, full]):
+        (found,) = networks([*full, *bins, *half], order)
+        assert (found.name, found.files, found.missing) == ("", tuple(full), None)
+        assert {*found.variants} == {*bins, *half}
+    assert networks(full, [bins, full]) == [Network("", tuple(full))]
+    (found,) = networks([*full[:1], *bins], [full, bins])
+    assert (found.files, found.missing) == (tuple(bins), None)
+    assert whole_of(bins[0], [*full, *bins], [full, bins]).files == tuple(bins)
+
+
+def test_twins_and_folds_are_networks_of_their_own() -> None:
+    for names in (
+        ("sac_q1.pt", "sac_q2.pt"),
+        ("gen_o1.pt", "gen_o2.pt"),
+        ("net_static.pt", "net_dynamic.pt"),
+        ("m_fold_1_of_2.pt", "m_fold_2_of_2.pt"),
+        ("fold-1-of-2.pt", "fold-2-of-2.pt"),
+        ("frank0.pt", "frank1.pt"),
+    ):
+        assert len(networks(names)) == 2, names
+        assert whole_of(names[0], names) == Network(names[0], names[:1])
+    assert len(networks(["m.keras", "m.weights.h5"])) == 1
 
 
 def test_the_folders_own_network_comes_first() -> None:

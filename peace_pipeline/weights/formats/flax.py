@@ -41,8 +41,8 @@ _DTYPES = {
         "uint64", "bool", "complex64", "complex128",
     )
 }  # fmt: skip
-_WEIGHTS = ("params", "batch_stats")
-"""Collections of a training's state that are the network."""
+_TRAINING = {"opt_state", "opt_states", "optimizer", "optimizer_state", "mu", "nu"}
+"""What a training's state calls what is no network."""
 
 
 class FlaxFile(PlacedFile):
@@ -50,9 +50,7 @@ class FlaxFile(PlacedFile):
 
     def __init__(self, blob: Blob) -> None:
         found = _Tree(blob).arrays()
-        tops = {name.partition("/")[0] for name in found}
-        if "params" in tops:
-            found = {name: place for name, place in found.items() if name.partition("/")[0] in _WEIGHTS}
+        found = {name: place for name, place in found.items() if _TRAINING.isdisjoint(name.split("/"))}
         super().__init__(blob, as_pytorch(blob.name, found))
 
 

@@ -29,8 +29,9 @@ _MOST_PACKED = 100
 _MAGIC = b"\x93NUMPY"
 _HEADER = re.compile(
     r"\s*\{\s*'descr':\s*'([<>|=])([biufcV])(\d+)',\s*'fortran_order':\s*(True|False),\s*"
-    r"'shape':\s*\(((?:\d{1,19}L?(?:, ?)?)*)\),?\s*\}\s*"
+    r"'shape':\s*\(((?:\d{1,19}L?, ?)*(?:\d{1,19}L?)?)\),?\s*\}\s*"
 )
+_TEXTS = re.compile(r"'descr':\s*'[<>|=][US]\d+'")
 _DTYPES = {
     np.dtype(name).str[1:]: getattr(torch, name)
     for name in (
@@ -76,6 +77,7 @@ class NpzFile(PlacedFile):
         archive = zips.Archive(blob)
         found: dict[str, Place] = {}
         packed: dict[str, _Packed] = {}
+        unpacked = 0
         for member in archive.members.values():
             if not member.name.endswith(".npy"):
                 raise UnsupportedFormat(f"{blob.name}: an archive of arrays and of {member.name[:80]!r}")
@@ -85,7 +87,10 @@ class NpzFile(PlacedFile):
                 found |= _array(_Window(blob, origin, member.size), name, name, origin)
             else:
                 packed[name] = _Packed(archive, member, blob.name)
-                found |= _array(packed[name].unpacked(), name, name)
+                unpacked += member.size
+                if unpacked > max(MAX_PACKED, _MOST_PACKED * blob.size):
+                    raise ExcessiveSize(f"{blob.name}: packed arrays of more than {unpacked:,} bytes")
+                found |= _array(packed[name].beginning(), name, name)
         # the same renaming, so that packed arrays are found by the names they get
         new = as_pytorch(blob.name, found)
         self._packed = {
@@ -95,14 +100,16 @@ class NpzFile(PlacedFile):
 
 
 class _Bytes:
-    """Bytes in memory as a :class:`Blob`."""
+    """Bytes in memory, those at the beginning of ``size``, as a :class:`Blob`."""
 
-    def __init__(self, name: str, content: bytes) -> None:
-        self.name, self.size, self._content = name, len(content), content
+    def __init__(self, name: str, content: bytes, size: int) -> None:
+        self.name, self.size, self._content = name, size, np.frombuffer(content, np.uint8)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """See :class:`Blob`."""
-        return np.frombuffer(self._content[start:stop], np.uint8).copy()
+        if stop > len(self._content):
+            raise CorruptFile(f"{self.name}: a packed array is cut off")
+        return self._content[start:stop].copy()
 
 
 class _Window:
@@ -120,13 +127,19 @@ class _Packed:
     def __init__(self, archive: zips.Archive, member: zips.Member, file: str) -> None:
         self._archive, self._member, self._file = archive, member, file
 
+    def beginning(self) -> Blob:
+        """What its header is in."""
+        content = self._archive.beginning(self._member, MAX_HEADER + 12)
+        return _Bytes(self._file, content, self._member.size)
+
     def unpacked(self) -> Blob:
+        """All of it."""
         limit = max(MAX_PACKED, _MOST_PACKED * self._member.stored)
-        return _Bytes(self._file, self._archive.content(self._member, limit))
+        return _Bytes(self._file, self._archive.content(self._member, limit), self._member.size)
 
 
 def _array(blob: Blob, name: str, shown: str, origin: int = 0) -> dict[str, Place]:
-    """The place of an array that begins at ``origin`` and ends with the blob; none of texts and objects."""
+    """The place of an array that begins at ``origin`` and ends with the blob; none of texts."""
     head = blob.read(origin, min(origin + 12, blob.size)).tobytes()
     if len(head) < 12 or not head.startswith(_MAGIC) or head[6] not in (1, 2, 3):
         raise CorruptFile(f"{blob.name}: {shown[:80]!r} is no array of NumPy")
@@ -140,8 +153,12 @@ def _array(blob: Blob, name: str, shown: str, origin: int = 0) -> dict[str, Plac
     header = blob.read(origin + 8 + width, start).tobytes().decode("latin-1")
     match = _HEADER.fullmatch(header)
     if match is None:
-        if "|O" in header or "'descr': [" in header or "'<U" in header or "'|S" in header:
-            return {}  # objects, records and texts are no weights
+        if _TEXTS.search(header):
+            return {}
+        if "|O" in header or "'descr': [" in header:
+            raise UnsupportedFormat(
+                f"{blob.name}: {shown[:80]!r} is an array of objects or records, which is not read"
+            )
         raise CorruptFile(f"{blob.name}: {shown[:80]!r} has a header that is none of NumPy")
     order, kind, size, by_columns, shape_text = match.groups()
     dtype = _DTYPES.get(kind + size)

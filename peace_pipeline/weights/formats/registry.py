@@ -29,6 +29,9 @@ READERS: dict[str, str] = {
 """Format → the module whose ``open_file`` reads it; imported when a file of that format is opened."""
 
 
+_PART = ".distcp"
+
+
 def open_file(path: Path) -> AbstractContextManager[TensorFile]:
     """Open one weight file by the reader of its format, which its content tells, or else its name.
 
@@ -36,6 +39,8 @@ def open_file(path: Path) -> AbstractContextManager[TensorFile]:
         UnreadableCheckpoint: where it can't be read.
     """
     with local_blob(path) as blob:
+        if path.suffix.lower() == _PART:  # each is a file of torch.save, of one process
+            raise UnsupportedFormat(f"{blob.name}: {signatures.foreign_by_name(blob.name)}: not read")
         kind = format_of(blob)
         if path.suffix.lower() == ".bin" and path.with_suffix(".xml").exists():
             raise UnsupportedFormat(f"{blob.name}: weights of OpenVINO: not read")

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from peace_pipeline.weights.errors import DuplicateTensor
+from peace_pipeline.weights.errors import DuplicateTensor, UnsupportedFormat
 from peace_pipeline.weights.extents import Place
 
 _RENAMED = {
@@ -32,10 +32,10 @@ _RENAMED = {
 }
 """What Flax and Keras call a variable → what PyTorch would."""
 _TABLES = re.compile(
-    r"(.*_)?embeddings?(_table)?|cls|pos_?embed\w*|position\w*|.*_token|count|iterations|\w*_step", re.I
+    r"(.*_)?embeddings?(_table)?|cls|pos_?embed\w*|position\w*|.*_token|count|iterations|step|\w*_step", re.I
 )
 """Last names of other variables that networks of these libraries have; they stay."""
-_COLLECTIONS = re.compile(r"(params|batch_stats|variables|model)\.")
+_COLLECTIONS = re.compile(r"(params|batch_stats|variables|model|state)\.")
 _ATTENTION_IN = re.compile(r"(query|key|value|q|k|v)(_proj)?", re.I)
 _ATTENTION_OUT = re.compile(r"(out|attention_output|o)(_proj)?", re.I)
 _KERNELS = ("kernel", "recurrent_kernel", "pointwise_kernel")
@@ -56,7 +56,10 @@ def as_pytorch(file: str, variables: Mapping[str, Place]) -> dict[str, Place]:
         return named
     found: dict[str, Place] = {}
     for name, place in named.items():
-        new, laid_out = _of(name, place)
+        try:
+            new, laid_out = _of(name, place)
+        except UnsupportedFormat as error:
+            raise UnsupportedFormat(f"{file}: {name[:80]!r}: {error}") from error
         new = new if new not in found else name
         if new in found:
             raise DuplicateTensor(f"{file}: two tensors have the name {new[:80]!r}")
@@ -99,6 +102,12 @@ def _permuted(place: Place, axes: tuple[int, ...]) -> Place:
 
 
 def _reshaped(place: Place, shape: tuple[int, ...]) -> Place:
-    """Of values one after another."""
+    """Of values one after another.
+
+    Raises:
+        UnsupportedFormat: where they lie in another order.
+    """
+    if not place.is_contiguous:
+        raise UnsupportedFormat(f"an array of shape {place.shape} in Fortran's order is not read as a kernel")
     strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
     return place._replace(shape=shape, strides=strides)

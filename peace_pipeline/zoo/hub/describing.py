@@ -11,7 +11,7 @@ from huggingface_hub import ModelCardData, ModelInfo
 from peace_pipeline.zoo import files, signatures
 from peace_pipeline.zoo.card import as_text, card_fields, texts
 from peace_pipeline.zoo.formats import format_of, is_weights
-from peace_pipeline.zoo.networks import holds_variants, networks
+from peace_pipeline.zoo.networks import networks, variant_folders
 
 
 def describe(info: ModelInfo) -> dict[str, Any]:
@@ -55,7 +55,9 @@ def weight_names(info: ModelInfo, formats: Sequence[str]) -> list[str]:
     names = [sibling.rfilename for sibling in info.siblings or ()]
     weights = [name for name in names if is_weights(name)]
     tops = [name for name in weights if "/" not in name]
-    variants = [name for name in weights if _in_variants(name)]
+    folders = {name.partition("/")[0] for name in weights if name.count("/") == 1}
+    held = variant_folders(folders, described=True)
+    variants = [name for name in weights if name.count("/") == 1 and name.partition("/")[0] in held]
     for candidates in (tops, variants):
         for kind in formats:
             if of_kind := [name for name in candidates if format_of(name) == kind]:
@@ -67,11 +69,6 @@ def weight_names(info: ModelInfo, formats: Sequence[str]) -> list[str]:
     raise ValueError("empty" if not set(names) - {".gitattributes"} else
                      "weights only in subfolders" if weights else
                      f"no weights that are read, but {', '.join(foreign)}" if foreign else "no weights")  # fmt: skip
-
-
-def _in_variants(name: str) -> bool:
-    folder, _, own = name.rpartition("/")
-    return bool(own and folder) and "/" not in folder and holds_variants(folder, described=True)
 
 
 def _card(info: ModelInfo) -> dict[str, Any]:

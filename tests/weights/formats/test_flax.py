@@ -37,6 +37,7 @@ def test_a_training_state_is_its_network(tmp_path: Path) -> None:
             "Conv_0": {"kernel": array(image)},
             "BatchNorm_0": {"scale": array(numbers(5)), "bias": array(numbers(5))},
         },
+        "optimizer": {"m": array(kernel)},
         "batch_stats": {"BatchNorm_0": {"mean": array(numbers(5)), "var": array(numbers(5))}},
         "opt_state": {"0": {"mu": {"Dense_0": {"kernel": array(kernel)}}}},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zipfile
 from pathlib import Path
 
@@ -44,8 +45,14 @@ def test_kernels_of_flax_and_keras_are_laid_out(tmp_path: Path) -> None:
 
 
 def test_what_is_no_numbers_is_left_out_or_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "m.npz", w=VALUES, words=np.array(["a"]), objects=np.array([{}, None]))
+    np.savez(tmp_path / "m.npz", w=VALUES, words=np.array(["a"]))
     assert read_all(tmp_path / "m.npz").keys() == {"w"}
+    for odd in (np.array([{}, None]), np.zeros(2, [("a", "f4"), ("b", "f4")])):
+        np.savez(tmp_path / "m.npz", w=VALUES, odd=odd)
+        assert "'odd' is an array of objects or records" in refusal(tmp_path / "m.npz", UnsupportedFormat)
+    heads = np.asfortranarray(np.ones((4, 2, 3), "f4"))
+    np.savez(tmp_path / "m.npz", **{"query/kernel": heads})
+    assert "Fortran" in refusal(tmp_path / "m.npz", UnsupportedFormat)
     np.savez(tmp_path / "m.npz", w=VALUES.astype("f16"))
     assert "'w' is of type f16" in refusal(tmp_path / "m.npz", UnsupportedFormat)
 
@@ -63,3 +70,19 @@ def test_lies(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("w.npy", bytes(100 << 20))
     assert "bytes" in refusal(path, ExcessiveSize)
+
+
+def test_a_header_of_many_digits_takes_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "m.npy"
+    np.save(path, VALUES)
+    content = path.read_bytes()
+    started = time.monotonic()
+    path.write_bytes(content.replace(b"(3, 4), }" + b" " * 40, b"(" + b"1" * 47 + b"x"))
+    refusal(path, CorruptFile)
+    assert time.monotonic() - started < 5
+
+
+def test_many_packed_arrays_are_not_unpacked_to_see_what_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    np.savez_compressed(path, **{str(number): np.zeros(1 << 20, "f4") for number in range(40)})
+    assert "packed arrays of more than" in refusal(path, ExcessiveSize)
