@@ -48,8 +48,9 @@ KNOW_CARDS = (CARDS, BLANKED)
 DESCRIPTION = (
     "Every method is a vector for each network. Raw responses (softmax outputs to the probes), layer statistics and "
     "flattened weights are centred on the training split, statistics also scaled, and cut to at most "
-    f"{MOST} principal components of it, each kind of network (signature, number of outputs) in coordinates of its "
-    f"own. Metadata are the words of the model card (TF-IDF, at most {WORDS:,} words), whole, and without front matter "
+    f"{MOST} principal components of it, each kind of network (signature, number of outputs) in coordinates of its own "
+    "(a kind of which fewer than two were trained on is centred on itself). "
+    f"Metadata are the words of the model card (TF-IDF, at most {WORDS:,} words), whole, and without front matter "
     "and words that name a task, dataset, tag or label. Chance are random vectors."
 )
 

@@ -31,7 +31,7 @@ class Resampled:
         """The figure with its 95% percentile-bootstrap interval (Efron 1979)."""
         if np.isnan(self.draws).all():
             return Estimate(self.value, self.value, self.value)
-        low, high = np.nanquantile(self.draws, (0.025, 0.975))
+        low, high = np.nanquantile(self.draws, (0.025, 0.975), method="nearest")
         return Estimate(self.value, float(low), float(high))
 
 
@@ -65,6 +65,13 @@ class Resampling:
     def mean(self, values: NDArray[np.number | np.bool_]) -> Resampled:
         """The mean of the networks' values."""
         return self.ratio(values, np.ones(len(values)))
+
+    def median(self, values: Floats) -> Resampled:
+        """The median of the networks' values, of which some may be infinite (of an even number the lower one)."""
+        order = np.argsort(values)
+        reached = self.counts[:, order].cumsum(1)
+        places = (reached >= reached[:, -1:] / 2).argmax(1)
+        return Resampled(float(values[order][(len(values) - 1) // 2]), values[order][places])
 
     def auc(self, scores: Floats, positive: NDArray[np.bool_]) -> Resampled:
         """Area under the ROC curve: how probably a positive network's score is above another's, ties counting half."""

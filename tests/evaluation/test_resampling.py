@@ -45,6 +45,16 @@ def test_areas_under_the_curve() -> None:
     assert resampling.auc(-scores, positive).value == pytest.approx(1 - found.value)
 
 
+def test_a_median_of_which_some_are_infinite() -> None:
+    values = np.array([3.0, np.inf, 1.0, 2.0, np.inf])
+    resampling = Resampling.of(list("abcde"), seed=0, draws=200)
+    found = resampling.median(values)
+    assert found.value == 3
+    drawn = np.sort(np.repeat(values, resampling.counts[7].astype(int)))
+    assert found.draws[7] == drawn[2]
+    assert found.estimate.low <= 3 <= found.estimate.high
+
+
 def test_what_is_not_defined_has_no_interval() -> None:
     found = Resampling.of(["a", "b"], seed=0).ratio(np.zeros(2), np.zeros(2)).estimate
     assert np.isnan(found.mean)

@@ -18,7 +18,7 @@ from peace_pipeline.evaluation.anomaly.results import (
     Results,
 )
 from peace_pipeline.evaluation.anomaly.suspects import BACKDOORED, CLEAN, SHUFFLED
-from peace_pipeline.evaluation.embedder import OWN, PEACE
+from peace_pipeline.evaluation.embedder import OWN, PEACE, WEIGHTS_ALONE
 from peace_pipeline.evaluation.look import ACCENT, MUTED, PALE, WARM, styled
 from peace_pipeline.evaluation.page import Cell, Figure, Page, Section, Table
 from peace_pipeline.evaluation.probing import DESCRIPTION as PROBING
@@ -53,11 +53,11 @@ def page(results: Results) -> Page:
 def summary(results: Results) -> str:
     """What the figures say."""
     found = [f"{kind} {_text(ways[LEARNED][PEACE].auc)}" for kind, ways in results.anomalies.items()]
-    copied = results.copies[DISGUISED][PEACE]
+    copied = results.copies[DISGUISED][WEIGHTS_ALONE]
     return (
         f"The area under the ROC curve of a linear probe on PEACE's vectors, on held-out runs: "
-        f"{' and '.join(found)}; chance is 0.5. Of {results.copied} test networks, disguised copies are found with a "
-        f"precision of {copied.precision.value:.1%} and a recall of {copied.recall.value:.1%}."
+        f"{' and '.join(found)}; chance is 0.5. Of {results.copied} test networks, disguised copies are found by "
+        f"weights alone with a precision of {copied.precision.value:.1%} and a recall of {copied.recall.value:.1%}."
     )
 
 
@@ -92,9 +92,10 @@ def _copies(results: Results) -> Section:
         [
             "Every test network of the lake is copied. The area under the ROC curve says how often a copy is more "
             "similar to its original than to another test network, of which some are earlier checkpoints of the same "
-            "run or other seeds of the same recipe. Raw responses and cards of a copy are those of its original: a "
-            "copy answers alike, and a thief may drop the card.",
-            "Exact copies:",
+            "run or other seeds of the same recipe. A copy answers what its original answers, so it was not run again: "
+            "PEACE by both senses, raw responses and cards know the original's; PEACE by weights alone does not.",
+            "Exact copies. Whoever reads the same gives the same, so each method but chance is right by construction; "
+            "the table says which have other networks as near as a copy:",
             _table(results.copies[EXACT]),
             "Disguised copies, acted on by a random element of all symmetries that PEACE knows of the network:",
             _table(results.copies[DISGUISED]),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from peace_pipeline.evaluation.anomaly.detection import Detected
-from peace_pipeline.evaluation.embedder import OWN, PEACE
+from peace_pipeline.evaluation.embedder import OWN, PEACE, WEIGHTS_ALONE
 from peace_pipeline.evaluation.representations import CHANCE, KNOW_CARDS, TITLES
 
 ACCURACY = "accuracy"
@@ -104,7 +104,7 @@ class Results:
     def headline(self) -> dict[str, float]:
         """The figures of PEACE that the lineage shows."""
         shown = {f"AUC, {kind}": ways[LEARNED][PEACE].auc for kind, ways in self.anomalies.items()}
-        copied = self.copies[DISGUISED][PEACE]
+        copied = self.copies[DISGUISED][WEIGHTS_ALONE]
         shown |= {"precision, disguised copies": copied.precision, "recall, disguised copies": copied.recall}
         return {name: figure.value for name, figure in shown.items() if np.isfinite(figure.value)}
 

@@ -70,7 +70,10 @@ def detect_anomalies(
     records = Current(own).records(member.listing.model_id for member in members)
     known = [records[member.listing.model_id] for member in members]
     sides, wrong = sides_of(members), kinds(known)
-    vectors = represent(read, sides.train & (wrong == CLEAN), seed)
+    vectors = {
+        LEARNED: represent(read, sides.train, seed),
+        FAR: represent(read, sides.train & (wrong == CLEAN), seed),
+    }
     return Results(
         encoder_version=version,
         seed=seed,
@@ -88,13 +91,14 @@ def detect_anomalies(
 
 def _anomaly(
     kind: str,
-    vectors: Mapping[str, Matrix],
+    vectors: Mapping[str, Mapping[str, Matrix]],
     members: Sequence[Member],
     wrong: np.ndarray,
     sides: Sides,
     seed: int,
 ) -> dict[str, dict[str, Detected]]:
-    """Way → method → how well networks of one kind are told from clean ones."""
+    """Way → method → how well networks of one kind are told from clean ones; ``vectors`` are by way: who knows no
+    anomaly learns nothing of anomalies."""
     of = sides.of((wrong == kind) | (wrong == CLEAN))
     positive, clean = wrong == kind, of.train & (wrong == CLEAN)
     resampling = Resampling.of(_trios(members, of.test), seed)
@@ -102,10 +106,10 @@ def _anomaly(
         ACCURACY: _inaccuracy(members, clean),
         CHANCE: np.random.default_rng(seed).random(len(members)),
     }
-    read = {name: matrix for name, matrix in vectors.items() if name not in (*KNOW_CARDS, CHANCE)}
+    read = [name for name in vectors[LEARNED] if name not in (*KNOW_CARDS, CHANCE)]
     scores = {
-        LEARNED: {name: learned(matrix, positive, of) for name, matrix in read.items()} | fixed,
-        FAR: {name: far(matrix, clean) for name, matrix in read.items()} | fixed,
+        LEARNED: {name: learned(vectors[LEARNED][name], positive, of) for name in read} | fixed,
+        FAR: {name: far(vectors[FAR][name], clean) for name in read} | fixed,
     }
     return {
         way: {name: judged(score, positive, of, resampling) for name, score in methods.items()}
@@ -122,7 +126,8 @@ def _trios(members: Sequence[Member], chosen: Mask) -> list[str]:
 def _inaccuracy(members: Sequence[Member], clean: Mask) -> Matrix:
     """How far the accuracy in the card lies below the mean of the clean training networks of the task; nothing is known
     of networks without one."""
-    accuracy = np.array([member.listing.accuracy or np.nan for member in members])
+    known = [member.listing.accuracy for member in members]
+    accuracy = np.array([np.nan if each is None else each for each in known], dtype=np.float64)
     task = np.array([member.listing.task or "" for member in members])
     usual = np.zeros(len(members))
     for name in np.unique(task):

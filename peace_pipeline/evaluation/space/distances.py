@@ -56,13 +56,13 @@ class Only(Strength):
 
 def ratios(originals: Matrix, moved: Matrix, places: Sequence[int] | np.ndarray) -> Matrix:
     """Distance from each ``moved`` vector to its original, which is at these ``places`` among all ``originals``, over
-    the original's distance to the nearest other; 1 where both are 0."""
+    the original's distance to the nearest other; 1 where both are 0, infinite where only the latter is."""
     apart = pairwise_distances(originals[places], originals)
     apart[np.arange(len(places)), places] = np.inf
     nearest = apart.min(1)
     far = np.linalg.norm(moved - originals[places], axis=1)
-    with np.errstate(divide="ignore"):
-        return np.where((far == 0) & (nearest == 0), 1.0, far / np.where(nearest > 0, nearest, np.nan))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((far == 0) & (nearest == 0), 1.0, far / nearest)
 
 
 def by_actions(
@@ -137,7 +137,7 @@ def _moved(of: Mapping[str, Mapping[str, Matrix]], seed: int) -> Moved:
     }
     return Moved(
         [name for names in of for name in names.split(", ")],
-        {method: resampling.mean(values) for method, values in joined.items()},
+        {method: resampling.median(values) for method, values in joined.items()},
         float(joined[WEIGHTS_ALONE].max()),
     )
 

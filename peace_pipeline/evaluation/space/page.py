@@ -38,7 +38,7 @@ def page(results: Results) -> Page:
 def summary(results: Results) -> str:
     """What the figures say."""
     losses, count = len(results.losses()), len(results.silhouettes) + len(results.probes)
-    first = f"PEACE is behind the best other method that reads networks in {losses} of {count} comparisons."
+    first = f"Of {count} silhouettes and probes PEACE is behind the best other method that reads networks in {losses}."
     still = [
         f"{figures[WEIGHTS_ALONE].value:.0e} under {kind}" for kind, figures in results.distances.items()
     ]
@@ -115,9 +115,9 @@ def _distances(results: Results) -> Section:
         "From original to transformed network",
         [
             "Each test network is acted on by a random element of its symmetry group, of one kind and then of all. The "
-            "distance between its vectors before and after, over the distance to the nearest other test network, mean "
-            "over networks; below, the share that stays nearer to itself than to any other. Below 1 a copy is found. "
-            "Responses and cards are those of the original: a copy answers what its original answers.",
+            "distance between its vectors before and after, over the distance to the nearest other test network, "
+            "median over networks; below, the share that stays nearer to itself than to any other. Below 1 a copy is "
+            "found. Responses and cards are those of the original: a copy answers what its original answers.",
             _table(results.distances, list(results.distances), _magnitude, results.nearest),
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,8 @@ from peace_pipeline.evaluation.space.labels import PERFORMANCE, THIRDS, UNKNOWN
 from peace_pipeline.evaluation.space.results import MAJORITY, METHOD_TITLES, Labels, Map, Table
 
 _THIRDS = dict(zip(THIRDS, (WARM, PALE, ACCENT), strict=True))
+CLASSES, OTHERS = 12, "others"
+"""So many classes have a colour, the most frequent ones; the rest have one together."""
 SHOWN = (PEACE, WEIGHTS_ALONE, RESPONSES, STATISTICS, CARDS, MAJORITY)
 """Methods whose probes are drawn; the tables have all."""
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "pentagon")
@@ -22,6 +25,8 @@ MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexag
 
 def coloured(found: Map, label: str, classes: Labels, members: Sequence[Member]) -> go.Figure:
     """A map coloured by a label: colour and mark are the class, hollow marks were trained on shuffled labels."""
+    kept = [name for name, _ in Counter(classes.tolist()).most_common(CLASSES)]
+    classes = np.where(np.isin(classes, kept), classes, OTHERS)
     names = sorted(set(classes), key=lambda name: THIRDS.index(name) if name in THIRDS else -1)
     colors = cycled(PALETTE, len(names))
     figure = go.Figure()

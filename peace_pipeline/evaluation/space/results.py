@@ -56,10 +56,10 @@ class Results:
     """Everything that the report shows.
 
     ``labels`` are those of the ``members`` (test networks), by name. ``maps`` are by method, then by projection.
-    ``silhouettes``, ``indices`` (Davies-Bouldin) are by label, ``probes`` and ``hyperparameters`` by target (the share
-    of classes named, or of variance explained). ``distances`` and ``nearest`` are by kind of action: the distance from
-    original to transformed network in units of the nearest other, and the share nearer than that. ``actions`` are the
-    same on random networks of every family, by action.
+    ``silhouettes`` and ``indices`` (Davies-Bouldin) are by label, ``probes`` by target: the share of classes named, or,
+    of the targets that are ``values``, of the variance explained. ``distances`` and ``nearest`` are by kind of action:
+    the median distance from original to transformed network in units of the nearest other, and the share nearer than
+    that. ``actions`` are the same on random networks of every family, by action.
     """
 
     encoder_version: str
@@ -130,7 +130,7 @@ class Results:
 def best_rival(figures: Mapping[str, Resampled]) -> str:
     """The strongest method that is not PEACE's and reads networks."""
     rivals = [name for name in figures if name not in (PEACE, WEIGHTS_ALONE, *KNOW_CARDS, MAJORITY)]
-    return max(rivals, key=lambda name: figures[name].value)
+    return max(rivals, key=lambda name: np.nan_to_num(figures[name].value, nan=-np.inf))
 
 
 MAJORITY = "majority"

@@ -202,7 +202,7 @@ def _distances(
             moved = read_all(read_listed(lake, listed), embedder, acting(STRENGTHS[kind], seed))
             found = _ratios(read, moved, sides, having, seed)
             drawn = resampling.of_networks(kinds[kind])
-            distances[kind] = {method: drawn.mean(ratio) for method, ratio in found.items()}
+            distances[kind] = {method: drawn.median(ratio) for method, ratio in found.items()}
             nearest[kind] = {method: drawn.mean(ratio < 1) for method, ratio in found.items()}
         done()
     return distances, nearest

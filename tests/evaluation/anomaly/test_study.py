@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -28,6 +27,9 @@ from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import listings
 from peace_pipeline.zoo.trained import PLANS
 from peace_pipeline.zoo.trained.suspects import SUSPECTS
+from tests.browser import WIDTHS, browser, opened, sync_api
+
+__all__ = ["browser"]
 
 ANOMALY = all_reports()["anomaly"]
 STEPS = {"mlp": 120, "cnn": 60}
@@ -94,13 +96,17 @@ def test_copies_are_found(report: Written) -> None:
     assert report.figures[f"copies/disguised/{RESPONSES}/auc"] == 0.5
 
 
-def test_the_page_stands_alone(report: Written) -> None:
-    page = report.path.read_text()
-    own = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
-    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", own)
-    for text in ("Metadata: accuracy in the card", "Disguised copies", "Backdoored"):
-        assert text in own
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_as_it_is_read(report: Written, browser: sync_api.Browser, width: int) -> None:
+    with opened(browser, report.path, width) as page:
+        said = page.locator("main").inner_text()
+        assert page.locator("figcaption", has_text="linear probe, the best first").count() == 2
+        shown = page.locator("tr.lead").first.locator("td[data-name='AUC']").inner_text().split()[0]
+        assert shown == f"{report.figures['backdoored/learned/peace/auc']:.3f}"
+    for text in ("Backdoored", "Metadata: accuracy in the card", "Disguised copies", "What to keep in mind"):
+        assert text in said
     assert json.loads((report.path.parent / "figures.json").read_text()) == report.figures
+    assert ("Where PEACE does not win" in said) == (report.figures["losses"] > 0)
 
 
 def test_few_networks_are_nothing_to_report(lake: Lake) -> None:

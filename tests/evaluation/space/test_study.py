@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -22,6 +21,9 @@ from peace_pipeline.evaluation.space.geometry import clustered
 from peace_pipeline.evaluation.symmetry.study import family_sheets
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.testing import acted
+from tests.browser import WIDTHS, browser, opened, sync_api
+
+__all__ = ["browser"]
 
 SPACE = all_reports()["space"]
 SHEETS = {sheet.name: sheet for sheet in family_sheets()}
@@ -71,15 +73,20 @@ def test_every_action_of_the_families(report: Written) -> None:
     assert report.figures[f"action/permute/{CHANCE}"] > 0.8
 
 
-def test_the_page_stands_alone(report: Written) -> None:
-    page = report.path.read_text()
-    own = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
-    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", own)
-    for text in ("UMAP, coloured by architecture", "t-SNE, coloured by performance", "linear probe"):
-        assert text in own
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_as_it_is_read(report: Written, browser: sync_api.Browser, width: int) -> None:
+    with opened(browser, report.path, width) as page:
+        said = page.locator("main").inner_text()
+        assert page.locator("figcaption", has_text="UMAP, coloured by architecture").count() == 1
+        assert page.locator("figcaption", has_text="t-SNE, coloured by performance").count() == 1
+        row = page.locator("tr.lead").first
+        shown = row.locator("td[data-name='dataset']").inner_text().split()[0]
+        assert shown == f"{report.figures['silhouette/dataset/peace']:.3f}"
+    for text in ("How the vectors cluster", "Metadata: words of the card", "permute", "What to keep in mind"):
+        assert text in said
     figures = json.loads((report.path.parent / "figures.json").read_text())
     assert figures == report.figures
-    assert figures["losses"] == 0 or "does better" in own
+    assert ("Where PEACE does not win" in said) == (figures["losses"] > 0)
 
 
 def test_few_networks_are_nothing_to_report(lake: Lake) -> None:
