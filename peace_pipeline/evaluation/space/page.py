@@ -140,7 +140,8 @@ def _actions(results: Results) -> Section:
     return Section(
         "Every action of the symmetry room",
         [
-            "The same on random networks of every family that has the action, each action alone and then all at once. "
+            "The same on random networks of every family that has the action, each action alone and then all at once, "
+            "computed in float32 as the index is. "
             "These networks are not run and have no cards, so responses and metadata know nothing of them. The nearest "
             "other is the nearest of all families' networks for PEACE and chance, of the same family for the rest.",
             Table(header, rows),

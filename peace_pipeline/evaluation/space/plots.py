@@ -27,7 +27,9 @@ def coloured(found: Map, label: str, classes: Labels, members: Sequence[Member])
     """A map coloured by a label: colour and mark are the class, hollow marks were trained on shuffled labels."""
     kept = [name for name, _ in Counter(classes.tolist()).most_common(CLASSES)]
     classes = np.where(np.isin(classes, kept), classes, OTHERS)
-    names = sorted(set(classes), key=lambda name: THIRDS.index(name) if name in THIRDS else -1)
+    names = sorted(
+        set(classes.tolist()), key=lambda name: (THIRDS.index(name) if name in THIRDS else -1, name)
+    )
     colors = cycled(PALETTE, len(names))
     figure = go.Figure()
     for place, name in enumerate(names):
