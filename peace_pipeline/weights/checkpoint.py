@@ -67,10 +67,13 @@ class Checkpoint:
         self.functions: Mapping[str, int] | None = next(computing, None) if len(parts) == 1 else None
         self.tensors: dict[str, TensorInfo] = {}
         self._owner: dict[str, TensorFile] = {}
+        self._dead: dict[str, tuple[int, torch.Tensor]] = {}
+        """Name → axis and places of what is dead in a tensor that is not finite."""
+        self._notes_left = _MOST_NOTES
         for path, part in parts.items():
             for info in part.inventory():
                 self._check(path, info)
-                self.tensors[info.name] = _noted(info, part)
+                self.tensors[info.name] = self._noted(info, part)
                 self._owner[info.name] = part
         if not self.parameters:
             raise NoTensors("no floating-point tensors")
@@ -89,6 +92,15 @@ class Checkpoint:
         if len(self.tensors) == MAX_TENSORS:
             raise ExcessiveSize(f"{path}: more than {MAX_TENSORS:,} tensors")
 
+    def _noted(self, info: TensorInfo, file: TensorFile) -> TensorInfo:
+        """The tensor with its values, where these say how others are packed."""
+        note = _NOTES.fullmatch(info.name) if info.dtype in _NOTE_TYPES and info.part is None else None
+        longest = _LONGEST_STATE if note and note["state"] else MAX_DIMENSIONS
+        if note is None or info.size > min(longest, self._notes_left):
+            return info
+        self._notes_left -= info.size
+        return replace(info, note=tuple(file.read(info.name).flatten().tolist()))
+
     def read(
         self, name: str, dtype: torch.dtype | None = torch.float32, rows: tuple[int, int] | None = None
     ) -> torch.Tensor:
@@ -99,15 +111,35 @@ class Checkpoint:
             NotFinite: where most of a floating tensor's are.
             UnreadableCheckpoint: where it can't be had.
         """
-        return finite(name, self._owner[name].read(name, rows), dtype)
+        tensor = self._owner[name].read(name, rows)
+        try:
+            with memory_errors():
+                if tensor.is_floating_point() and not all_finite(tensor):
+                    tensor = self._living(name, tensor, rows)
+                return tensor if dtype is None else tensor.to(dtype)
+        except RuntimeError as error:  # NotImplementedError is one
+            raise UnsupportedFormat(
+                f"tensor {name!r}: {dtype_name(tensor.dtype)} can't be read: {error}"
+            ) from error
 
-    def raw(self, name: str) -> torch.Tensor:
-        """One tensor as it is stored, whatever its values are.
+    def _living(self, name: str, tensor: torch.Tensor, rows: tuple[int, int] | None) -> torch.Tensor:
+        """A tensor, or its rows, without what is dead in the whole of it."""
+        if name not in self._dead:
+            self._dead[name] = _dead(name, self.raw(name))
+        axis, dead = self._dead[name]
+        if rows is not None and axis == 0:
+            dead = dead[rows[0] : rows[1]]
+        living = tensor.movedim(axis, 0).clone()
+        living[dead] = 0
+        return living.movedim(0, axis).contiguous()
+
+    def raw(self, name: str, rows: tuple[int, int] | None = None) -> torch.Tensor:
+        """One tensor, or its ``rows`` [start, stop), as it is stored, whatever its values are.
 
         Raises:
             UnreadableCheckpoint: where it can't be had.
         """
-        return self._owner[name].read(name)
+        return self._owner[name].read(name, rows)
 
     @property
     def in_pieces(self) -> bool:
@@ -135,19 +167,13 @@ class Checkpoint:
 
 
 _NOTES = re.compile(
-    r"(?:.*\.)?(?:quant_state\.bitsandbytes__(?:nf4|fp4)|weight_format|(?:weight_)?shape|nbits|axis|group_size)"
+    r"(?:.*\.)?(?:(?P<state>quant_state\.bitsandbytes__(?:nf4|fp4))"
+    r"|weight_format|(?:weight_)?shape|nbits|axis|group_size)"
 )
 """Names of small tensors that say how others are packed."""
-_LONGEST_NOTE = 4096
+_LONGEST_STATE, _MOST_NOTES = 4096, 1 << 20
+"""Values of one, and of all."""
 _NOTE_TYPES = ("uint8", "int16", "int32", "int64")
-
-
-def _noted(info: TensorInfo, file: TensorFile) -> TensorInfo:
-    """The tensor with its values, where these say how others are packed."""
-    is_note = info.dtype in _NOTE_TYPES and info.size <= _LONGEST_NOTE and info.part is None
-    if not is_note or not _NOTES.fullmatch(info.name):
-        return info
-    return replace(info, note=tuple(file.read(info.name).flatten().tolist()))
 
 
 def weight_files(place: Path) -> list[Path]:
@@ -236,32 +262,17 @@ def open_checkpoint(paths: Iterable[Path], budget: int | None = None) -> Iterato
         yield whole if budget is None else Checkpoint(sample(parts, budget), whole.settings)
 
 
-def finite(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
-    """The tensor in ``dtype`` (``None`` keeps its own), zero in rows (or else columns) that hold NaN or infinity.
+def _dead(name: str, tensor: torch.Tensor) -> tuple[int, torch.Tensor]:
+    """The axis along which few places of a tensor hold values that are not finite, and which.
 
     Raises:
-        NotFinite: where most of a floating one's do.
-        UnsupportedFormat: where PyTorch can't do that with its dtype.
+        NotFinite: where most do along every axis.
     """
-    try:
-        with memory_errors():
-            if tensor.is_floating_point() and not all_finite(tensor):
-                tensor = _without_dead(name, tensor)
-            return tensor if dtype is None else tensor.to(dtype)
-    except RuntimeError as error:  # NotImplementedError is one
-        raise UnsupportedFormat(
-            f"tensor {name!r}: {dtype_name(tensor.dtype)} can't be read: {error}"
-        ) from error
-
-
-def _without_dead(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    is_bad = ~tensor.float().isfinite()
+    is_bad = ~(tensor.float() if tensor.element_size() < 4 else tensor).isfinite()
     for axis in range(min(tensor.dim(), 2)):
         dead = is_bad.movedim(axis, 0).flatten(1).any(1) if tensor.dim() > 1 else is_bad
         if 2 * int(dead.sum()) < len(dead):
-            living = tensor.movedim(axis, 0).clone()
-            living[dead] = 0
-            return living.movedim(0, axis).contiguous()
+            return axis, dead
     raise NotFinite(f"tensor {name!r} holds values that are not finite")
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
-
-from peace_pipeline.weights.errors import DuplicateTensor
 
 _WRAPPERS = re.compile(
     r"(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|_fpw_module|_module)\."
@@ -32,20 +31,15 @@ def is_flat(name: str) -> bool:
 
 
 def unwrapped(names: Sequence[str]) -> list[str]:
-    """The names without what wrappers put into them, in the same order.
-
-    Raises:
-        DuplicateTensor: where two become one.
-    """
+    """The names without what wrappers put into them, in the same order; of those that would be one, each as it is."""
     bare = [_WRAPPERS.sub("", name) for name in names]
     for _ in range(_MOST):
         outer = _outer(bare)
         if not outer:
             break
         bare = [name.removeprefix(outer) for name in bare]
-    if len(set(bare)) < len(set(names)):
-        raise DuplicateTensor("two tensors have one name without those of wrappers (_orig_mod. and the like)")
-    return bare
+    count = Counter(bare)
+    return [own if count[own] == 1 else name for own, name in zip(bare, names, strict=True)]
 
 
 def _outer(names: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from peace_pipeline.weights.errors import DuplicateTensor
 from peace_pipeline.weights.wrapper_names import averages, is_flat, unwrapped
 
 LLAMA = ["model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight", "lm_head.weight"]
@@ -54,9 +53,9 @@ def test_counters_of_wrappers_stand_outside() -> None:
     assert unwrapped(["n_averaged", "module.a.weight"]) == ["n_averaged", "a.weight"]
 
 
-def test_two_names_that_become_one() -> None:
-    with pytest.raises(DuplicateTensor, match="_orig_mod"):
-        unwrapped(["a.weight", "_orig_mod.a.weight"])
+def test_names_that_would_be_one_stay() -> None:
+    names = ["a.weight", "_orig_mod.a.weight"]
+    assert unwrapped([*names, "_orig_mod.b.weight"]) == [*names, "b.weight"]
 
 
 def test_averages_are_known_by_what_they_repeat() -> None:

@@ -19,8 +19,6 @@ _BUFFERS = re.compile(
     | masked_bias | attn_mask | causal_mask
     | num_batches_tracked | n_averaged | total_ops | total_params | _extra_state | _float_tensor
     | (?:input|output)_scale | (?:input|output)_(?:global_scale|zero_point) | (?:scale_input|input_scale_ub|scaled_fp8)
-    | hann_window | (?:stft_|analysis_|synthesis_)?window | mel_(?:filters|basis|fb)
-    | (?:log_)?sigmas | (?:p2_)?loss_weights?
     | betas | (?:\w+_)?alphas_cumprod(?:_prev)? | lvlb_weights
     | posterior_(?:variance | log_variance_clipped | mean_coef[12])
     """,
@@ -28,8 +26,11 @@ _BUFFERS = re.compile(
 )
 """Tensors that a module keeps beside its parameters: tables of angles, positions, masks, counters, noise levels."""
 
-_OF_INPUTS = re.compile(r"(?:pixel_|image_|img_|input_)?(?:mean|std)")
-"""Statistics by which inputs are normalised: one number a channel."""
+_VECTORS = re.compile(
+    r"(?:pixel_|image_|img_|input_)?(?:mean|std) | (?:\w+_)?window | (?:log_)?sigmas | (?:p2_)?loss_weights?",
+    re.VERBOSE,
+)
+"""Of one axis that is longer than 1: statistics by which inputs are normalised, windows, schedules of noise."""
 
 _SCALES_OF_CACHES = ("q_scale", "k_scale", "v_scale", "prob_scale", "prob_output_scale")
 """Of a cache of 8 bits, where they are single numbers."""
@@ -100,13 +101,15 @@ def bare(views: Views, *, with_buffers: bool = False) -> Views:
 
 def is_buffer(name: str, info: TensorInfo) -> bool:
     """Whether a tensor is one that a module keeps beside its parameters, by its name and shape."""
-    shape, last = info.shape, name.removesuffix(".weight").rpartition(".")[2]
-    if info.size == 1 and last in _SCALES_OF_CACHES:
+    shape, own = info.shape, name.rpartition(".")[2]
+    last = name.removesuffix(".weight").rpartition(".")[2]
+    if info.size == 1 and own in _SCALES_OF_CACHES:
         return True
-    if _OF_INPUTS.fullmatch(last) and (info.size <= 4 or (len(shape) > 2 and info.size == max(shape))):
+    if _VECTORS.fullmatch(own) and shape and info.size == max(shape):
         return True
-    if len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3] and name.endswith("attn.bias"):
-        return True  # GPT-2's causal mask
+    is_square = len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3]
+    if is_square and name.endswith(("attn.bias", "attention.bias")):
+        return True  # causal masks of GPT-2, GPT-Neo, GPT-NeoX
     return _BUFFERS.fullmatch(last) is not None
 
 

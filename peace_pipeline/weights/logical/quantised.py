@@ -125,7 +125,18 @@ def unscaled(views: Views, config: Mapping[str, Any]) -> Views:
             result[logical] = _scaled(logical, weight, view, zeros, spelling.unit, settings)
     _refuse(result, settings)
     _refuse_unscaled(result)
-    return result
+    return _in_order(result, views)
+
+
+def _in_order(result: Views, views: Views) -> Views:
+    """The views in the order of the first of those that each is had from."""
+    places = {id(view): place for place, view in enumerate(views.values())}
+
+    def place(view: View) -> int:
+        parts = view.parts if isinstance(view, Computed) else ()
+        return min([places.get(id(view), len(places)), *map(place, parts)])
+
+    return dict(sorted(result.items(), key=lambda item: place(item[1])))
 
 
 def _settings(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator
 
 import torch
 
 from peace_pipeline.weights.checkpoint import Checkpoint
-from peace_pipeline.weights.tensors import TensorInfo
+from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 from peace_pipeline.weights.views import Stored, Views
 
 _LARGEST = 1 << 26
 """Values of a table."""
-_SOUGHT = 64
-"""Tensors of a network that are looked at."""
+_MOST = 1 << 28
+"""Values that are looked at in a network."""
+_HEAD = 4096
+"""Values of a tensor of which one row is looked at first."""
 _HIDDEN = -1e4
 """What a mask adds to scores at most."""
 _TOLERANCE = 2e-2
 """Of sines, which may be stored as bfloat16."""
 _LEAST = 8
-_INDICES = ("int64", "int32", "int16")
+_SIGNED = {
+    torch.uint8: torch.int8, torch.int8: torch.int8, torch.uint16: torch.int16, torch.uint32: torch.int32,
+}  # fmt: skip
+"""Types that are masks where all values are 0 or 1, and weights else → that of the same width with a sign."""
+_INTEGERS = ("int64", "int32", "int16", *(dtype_name(dtype) for dtype in _SIGNED))
 _LARGEST_INDEX = 1 << 24
-_MOST_INDICES = 4096
-"""Tensors of indices of a network."""
+_FEWEST = 4
+"""Values of a weight, at least."""
 _NEEDED = 5
 """Places of a table of sines."""
 _PARAMETERS = ("weight", "bias", "gamma", "beta", "kernel", "g", "scale")
@@ -33,39 +37,53 @@ _PARAMETERS = ("weight", "bias", "gamma", "beta", "kernel", "g", "scale")
 def tables(checkpoint: Checkpoint, views: Views) -> set[str]:
     """Names of stored tensors that are no parameters: masks (0 or 1 where something is seen, and one very low or other
     number where it isn't), sines and cosines of places, frequencies in a geometric row, phases, indices."""
-    indices = itertools.islice(_integers(views), _MOST_INDICES)
-    candidates = itertools.chain(indices, itertools.islice(_candidates(views), _SOUGHT))
-    return {info.name for info in candidates if _is_table(checkpoint, info)}
-
-
-def _integers(views: Views) -> Iterator[TensorInfo]:
-    for view in views.values():
-        if isinstance(view, Stored) and view.info.dtype in _INDICES and 0 < view.info.size <= _LARGEST:
-            yield view.info
-
-
-def _candidates(views: Views) -> Iterator[TensorInfo]:
-    """Tensors that stand by themselves, of few axes longer than 1."""
+    found: set[str] = set()
+    left = _MOST
     for name, view in views.items():
         info = view.info
-        is_own = name.rpartition(".")[2] not in _PARAMETERS or name.endswith("attn.bias")
-        axes = [size for size in info.shape if size > 1]
-        is_small = info.size <= _LARGEST and info.part is None
-        is_number = info.is_floating or info.dtype.startswith("complex")
-        if isinstance(view, Stored) and is_own and is_small and is_number and 1 <= len(axes) <= 2:
-            yield info
+        if isinstance(view, Stored) and _may_be(name, info) and info.size <= left:
+            left -= info.size
+            if _is_table(checkpoint, info):
+                found.add(info.name)
+    return found
+
+
+def _may_be(name: str, info: TensorInfo) -> bool:
+    """Whether a tensor holds integers, or stands by itself and has few axes longer than 1."""
+    if not 0 < info.size <= _LARGEST:
+        return False
+    if info.dtype in _INTEGERS:
+        return not name.endswith(".weight")
+    is_number = info.is_floating or info.dtype.startswith("complex")
+    is_own = name.rpartition(".")[2] not in _PARAMETERS or name.endswith("attn.bias")
+    return is_number and is_own and info.part is None and 1 <= sum(size > 1 for size in info.shape) <= 2
 
 
 def _is_table(checkpoint: Checkpoint, info: TensorInfo) -> bool:
+    if info.is_floating and info.size > _HEAD and info.shape[0] > 1 and max(info.shape[1:], default=1) > 1:
+        first = checkpoint.raw(info.name, (0, 1)).float().unique()
+        if len(first) > 2:  # neither a mask nor sines and cosines of nothing
+            return False
     values = checkpoint.raw(info.name)
     if values.is_complex():
         return bool((values.abs() - 1).abs().max() < _TOLERANCE)
     if not info.is_floating:
-        return info.size == 1 or (int(values.min()) >= -1 and int(values.max()) < _LARGEST_INDEX)
+        return _are_indices(values)
     values = values.float().squeeze()
     if values.dim() == 1:
         return _is_geometric(values)
     return _is_mask(values) or _is_sines(values)
+
+
+def _are_indices(values: torch.Tensor) -> bool:
+    """Whether integers are numbers of things, offsets, or 0 and 1; what weights are packed into has any value."""
+    if values.numel() <= _FEWEST:
+        return True
+    if values.dtype in _SIGNED:  # few operators take these
+        values = values.view(_SIGNED[values.dtype])
+        return bool(((values == 0) | (values == 1)).all())
+    most = min(_LARGEST_INDEX, torch.iinfo(values.dtype).max // 2)
+    return -most < int(values.min()) and int(values.max()) < most
 
 
 def _is_mask(values: torch.Tensor) -> bool:
@@ -74,8 +92,9 @@ def _is_mask(values: torch.Tensor) -> bool:
         return False
     if low <= _HIDDEN:
         return high in (0.0, 1.0)
-    is_square = values.shape[0] == values.shape[1]
-    return (low, high) == (0.0, 1.0) and is_square and bool(torch.equal(values, values.tril()))
+    height, width = values.shape
+    is_triangle = height == width and bool(torch.equal(values, values.tril()))
+    return (low, high) == (0.0, 1.0) and is_triangle and int(values.sum()) == height * (height + 1) // 2
 
 
 def _is_sines(values: torch.Tensor) -> bool:

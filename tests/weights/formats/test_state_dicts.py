@@ -109,11 +109,6 @@ NO_NETWORK: dict[str, tuple[Any, type[UnreadableCheckpoint], str]] = {
         DuplicateTensor,
         "two tensors have one name within 'a.b'",
     ),
-    "one name when uncompiled": (
-        {"_orig_mod.a": torch.ones(2), "a": torch.zeros(2)},
-        DuplicateTensor,
-        "two tensors have one name",
-    ),
     "a long name": ({"x" * 2000: torch.ones(2)}, ExcessiveSize, "a name of 2,000 characters"),
 }
 

@@ -74,6 +74,19 @@ def test_spellings_of_scales(case: str, tmp_path: Path) -> None:
     torch.testing.assert_close(found, FLOAT8.double() * grid[:300, :200])
 
 
+def test_the_order_of_layers_stays(tmp_path: Path) -> None:
+    scale = torch.rand(300, 1) + 0.5
+    state = {
+        "b._weight_qdata": FLOAT8,
+        "b._weight_scale": scale,
+        "b.bias": BIAS,
+        "a.weight": torch.ones(9, 300),
+    }
+    torch.save(state, tmp_path / "m.pt")  # in this order
+    with open_checkpoint([tmp_path / "m.pt"]) as checkpoint:
+        assert list(logical(checkpoint, {}).tensors) == ["b.weight", "b.bias", "a.weight"]
+
+
 UNSCALED: dict[str, State] = {
     "scales of an unknown name": {"a.weight": FLOAT8, "a.weight_scale_0": torch.tensor(0.5)},
     "scales of others alone": {"a.weight": FLOAT8, "b.weight": FLOAT8, "b.weight_scale": torch.tensor(0.5)},

@@ -45,6 +45,7 @@ PARAMETERS = {
     "of two values": torch.tensor([[0.0, 1.0], [1.0, 0.0]]),
     "a gain": torch.ones(64),
     "a temperature": torch.tensor([0.5]),
+    "an identity": torch.eye(9),
 }
 
 
@@ -77,3 +78,53 @@ def test_a_weight_that_is_not_finite_is_refused(tmp_path: Path) -> None:
         network = logical(checkpoint, {})
         with pytest.raises(NotFinite, match=r"a\.weight"):
             network.read("a.weight")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_dead_does_not_depend_on_what_is_read(value: float, tmp_path: Path) -> None:
+    first, middle = torch.randn(40, 6), torch.randn(40, 6)
+    first[0], middle[:, 2] = value, value
+    with open_checkpoint([written(tmp_path / "m.safetensors", {"a": first, "b": middle})]) as checkpoint:
+        for name in ("a", "b"):
+            whole = checkpoint.read(name)
+            assert whole.isfinite().all()
+            rows = [checkpoint.read(name, torch.float32, (row, row + 1)) for row in range(40)]
+            assert torch.equal(torch.cat(rows), whole)
+
+
+def test_large_doubles_are_finite(tmp_path: Path) -> None:
+    weight = torch.full((3, 2), 1e300, dtype=torch.float64)
+    with open_checkpoint([written(tmp_path / "m.safetensors", {"a.weight": weight})]) as checkpoint:
+        assert torch.equal(checkpoint.read("a.weight", torch.float64), weight)
+
+
+def test_masks_of_many_layers(tmp_path: Path) -> None:
+    masks = {f"blocks.{layer}.seen": TRIANGLE for layer in range(100)}
+    assert read_all(tmp_path, {"a.weight": torch.randn(8, 8), **masks}).keys() == {"a.weight"}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        torch.ones(1, 1, 32, 32).tril().to(torch.uint8),
+        torch.ones(40, 40).to(torch.int8),
+        torch.arange(-900, 900).view(30, 60),
+        torch.tensor([2**31, 7], dtype=torch.uint32),
+    ],
+)
+def test_integers_that_are_no_weights(table: torch.Tensor, tmp_path: Path) -> None:
+    state = {"a.weight": torch.randn(8, 8), "gpt_neox.layers.0.attention.bias": table}
+    assert {name for name in read_all(tmp_path, state) if name.endswith("weight")} == {"a.weight"}
+
+
+def test_layers_that_are_called_as_statistics(tmp_path: Path) -> None:
+    names = [
+        "actor.mean.weight",
+        "out.window.weight",
+        "sigmas.weight",
+        "actor.std.bias",
+        "loss_weight.weight",
+    ]
+    assert read_all(tmp_path, {name: torch.randn(1, 3) for name in names}).keys() == set(names)
+    state = {"a.weight": torch.randn(8, 8), "mean": torch.ones(1, 3, 1, 1), "x.log_sigmas": torch.ones(99)}
+    assert read_all(tmp_path, state).keys() == {"a.weight"}

@@ -44,7 +44,12 @@ def _gptq(module: Module, rows: int, groups: int, outputs: int, zeros: tuple[int
         raise module.misfit("GPTQ")
     inputs = rows * _WORD // bits
     has_order = bool(module.shape("g_idx"))
-    fits = rows * _WORD == inputs * bits and zeros in ((0, 0), (groups, outputs * bits // _WORD))
+    size = _group(module, inputs, groups)
+    fits = (
+        rows * _WORD == inputs * bits
+        and (size or has_order)
+        and zeros in ((0, 0), (groups, outputs * bits // _WORD))
+    )
     if not fits or module.shape("g_idx") not in ((), (inputs,)):
         raise module.misfit("GPTQ")
     less_one = 0 if module.settings.get("checkpoint_format") == "gptq_v2" else 1
@@ -52,7 +57,7 @@ def _gptq(module: Module, rows: int, groups: int, outputs: int, zeros: tuple[int
 
     def decode(qweight: torch.Tensor, scales: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
         codes = integers(qweight.T, bits).float()
-        group = others[-1].long() if has_order else torch.arange(inputs) // -(-inputs // groups)
+        group = others[-1].long() if has_order else torch.arange(inputs) // size
         if zeros[0]:
             zero = ((integers(others[0], bits).int() + less_one) & (2**bits - 1)).float()
         else:
@@ -71,17 +76,25 @@ def compressed(module: Module) -> Packed:
     )
     shape = module.note("weight_shape")
     inputs = shape[1] if len(shape) == 2 else 0
-    bits = next((bits for bits in (2, 4, 8) if inputs and -(-inputs * bits // _WORD) == words), 0)
+    fitting = [bits for bits in (2, 4, 8) if inputs > 0 and -(-inputs * bits // _WORD) == words]
+    said, size = module.said("num_bits"), _group(module, inputs, groups)
+    bits = said if type(said) is int and said in fitting else fitting[0] if len(fitting) == 1 else 0
     zero, order = module.shape("weight_zero_point"), module.shape("weight_g_idx")
     is_packed = zero == (-(-outputs * bits // _WORD), groups) and module.dtype("weight_zero_point") == "int32"
-    fits = (shape[:1] == (outputs,) and groups and zero in ((), (outputs, groups))) or is_packed
-    if not bits or not fits or order not in ((), (inputs,)) or module.dtype("weight_packed") != "int32":
+    fits = shape[:1] == (outputs,) and groups > 0 and (is_packed or zero in ((), (outputs, groups)))
+    if (
+        not bits
+        or not fits
+        or not (size or order)
+        or order not in ((), (inputs,))
+        or module.dtype("weight_packed") != "int32"
+    ):
         raise module.misfit("compressed-tensors")
     half = 2 ** (bits - 1)
 
     def decode(packed: torch.Tensor, scale: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
         codes = integers(packed, bits)[:, :inputs].float() - half
-        group = others[-1].long() if order else torch.arange(inputs) // -(-inputs // groups)
+        group = others[-1].long() if order else torch.arange(inputs) // size
         if zero:
             own = integers(others[0].T, bits).T[:outputs].float() - half if is_packed else others[0].float()
             codes -= own[:, group]
@@ -145,7 +158,13 @@ def hqq(module: Module) -> Packed:
     """HQQ: groups along an axis; of two halves (4 bits) or four quarters (2 bits) the first has the highest bits."""
     shape, bits, axis, size = (module.note(end) for end in ("shape", "nbits", "axis", "group_size"))
     numbers = bits + axis + size
-    if len(shape) != 2 or len(numbers) != 3 or numbers[0] not in (2, 4, 8) or numbers[1] not in (0, 1):
+    if (
+        len(shape) != 2
+        or min(shape) < 1
+        or len(numbers) != 3
+        or numbers[0] not in (2, 4, 8)
+        or numbers[1] not in (0, 1)
+    ):
         raise module.misfit("HQQ")
     (width, along, group), packed = numbers, _matrix(module.shape("W_q"))
     groups = whole(shape[0] * shape[1], group)
@@ -161,6 +180,14 @@ def hqq(module: Module) -> Packed:
         return (values - zero.float()) * scale.float()
 
     return module.packed(f"{module.at}weight", (shape[0], shape[1]), "hqq", ("W_q", "scale", "zero"), decode)
+
+
+def _group(module: Module, inputs: int, groups: int) -> int:
+    """How many inputs share a scale: as the config says, or else all groups have as many; 0 where neither fits."""
+    said = module.said("group_size")
+    if type(said) is int and said > 0 and -(-inputs // said) == groups:
+        return said
+    return whole(inputs, groups)
 
 
 def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -23,7 +23,7 @@ def bitsandbytes(module: Module) -> Packed:
     shape: Any = said.get("shape")
     block, nested = said.get("blocksize"), said.get("nested_blocksize")
     offset = said.get("nested_offset", 0.0)
-    is_nested = bool(module.shape(".nested_absmax"))
+    is_nested = module.dtype(".absmax") == "uint8"
     stored = module.get("")
     is_sound = isinstance(shape, list) and all(type(number) is int and number > 0 for number in shape)
     if (
@@ -32,8 +32,14 @@ def bitsandbytes(module: Module) -> Packed:
         or type(block) is not int
         or type(nested) not in (int, NoneType)
         or min(block, nested or 1) < 1
-        or not isinstance(offset, float | int)
+        or not (type(offset) is float and math.isfinite(offset))
         or (is_nested and not nested)
+        or (
+            is_nested
+            and module.shape(".nested_absmax") != (-(-math.prod(module.shape(".absmax")) // (nested or 1)),)
+        )
+        or (is_nested and module.shape(".nested_quant_map") != (256,))
+        or not (is_nested or "float" in module.dtype(".absmax"))
         or (size := math.prod(shape)) > 2 * bytes_of(stored.info)
         or module.shape(".absmax") != (-(-size // block),)
         or module.shape(".quant_map") != (16,)
@@ -65,7 +71,7 @@ def _state(module: Module) -> dict[str, Any]:
 
 def _times(values: torch.Tensor, scales: torch.Tensor, block: int) -> torch.Tensor:
     """Flat values times the scale of each block of them, of which the last may be shorter."""
-    return values.mul_(scales.repeat_interleave(block)[: len(values)])
+    return values.mul_(scales.repeat_interleave(min(block, len(values)))[: len(values)])
 
 
 def compressed(module: Module) -> Packed | None:
@@ -124,7 +130,12 @@ def mxfp4(module: Module) -> Packed | None:
 def sparse(module: Module) -> Packed:
     """compressed-tensors' ``sparse-bitmask``: the values that aren't zero, and a bit for each place of a matrix."""
     shape, mask = module.note("shape"), module.shape("bitmask")
-    if len(shape) != 2 or mask != (shape[0], -(-shape[1] // 8)) or module.dtype("bitmask") != "uint8":
+    if (
+        len(shape) != 2
+        or min(shape) < 1
+        or mask != (shape[0], -(-shape[1] // 8))
+        or module.dtype("bitmask") != "uint8"
+    ):
         raise module.misfit("sparse-bitmask")
     if not module.dtype("compressed").startswith(("float", "bfloat")):
         raise module.misfit("sparse-bitmask")

@@ -39,7 +39,7 @@ class Packed(Computed):
         try:
             with memory_errors():
                 weight = self.decode(*stored).reshape(self.info.shape)
-        except (IndexError, ValueError, RuntimeError) as error:
+        except (ArithmeticError, IndexError, ValueError, RuntimeError) as error:
             sources = ", ".join(map(repr, self.sources))
             raise CorruptFile(f"tensor {self.info.name!r} can't be had from {sources}: {error}") from error
         return finished(self.info, weight, dtype)
@@ -71,6 +71,15 @@ class Module:
         """The values of one that is small; empty where it isn't there."""
         view = self.get(end)
         return view.info.note if view else ()
+
+    def said(self, key: str) -> object:
+        """A setting of the quantisation, which compressed-tensors has for groups of modules; of several none."""
+        groups = self.settings.get("config_groups")
+        first = (
+            next(iter(groups.values()), None) if isinstance(groups, Mapping) and len(groups) == 1 else None
+        )
+        weights = first.get("weights") if isinstance(first, Mapping) else None
+        return weights.get(key) if isinstance(weights, Mapping) else self.settings.get(key)
 
     def packed(
         self, name: str, shape: tuple[int, ...], scheme: str, ends: tuple[str, ...], decode: Decode

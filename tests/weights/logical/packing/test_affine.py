@@ -84,6 +84,25 @@ def test_pack_quantized(bits: int, is_symmetric: bool, tmp_path: Path) -> None:
     close(reading(tmp_path, state), expected)
 
 
+def test_the_last_group_may_be_smaller(tmp_path: Path) -> None:
+    wide = torch.cat([WEIGHT, WEIGHT], 1)
+    state, expected = packed.compressed(wide, 4, 128, is_symmetric=True)
+    said = {"config_groups": {"group_0": {"weights": {"num_bits": 4, "group_size": 128}}}}
+    shorter = state | {
+        "weight_packed": state["weight_packed"][:, :25],
+        "weight_shape": torch.tensor([32, 200]),
+    }
+    close(reading(tmp_path, shorter, **said), expected[:, :200])
+
+
+def test_bits_that_no_config_says_are_those_that_alone_fit(tmp_path: Path) -> None:
+    state, expected = packed.compressed(WEIGHT[:, :8], 4, 8, is_symmetric=True)
+    with pytest.raises(UnsupportedFormat, match="compressed-tensors"):  # 2 bits would fit
+        reading(tmp_path, state)
+    said = {"config_groups": {"group_0": {"weights": {"num_bits": 4}}}}
+    close(reading(tmp_path, state, **said), expected)
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_hqq(bits: int, axis: int, tmp_path: Path) -> None:

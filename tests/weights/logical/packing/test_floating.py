@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,23 @@ def test_bitsandbytes(kind: str, nested: int, tmp_path: Path) -> None:
 def test_bitsandbytes_without_its_state_is_refused(tmp_path: Path) -> None:
     state, _ = packed.bitsandbytes(WEIGHT, "nf4", packed.NF4, 64)
     del state["weight.quant_state.bitsandbytes__nf4"]
+    with pytest.raises(UnsupportedFormat, match="bitsandbytes"):
+        reading(tmp_path, state)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"blocksize": 2**40}, {"shape": [-32, -128]}, {"nested_offset": 10**400}, {"nested_offset": float("nan")},
+        {"nested_blocksize": 0}, {"shape": [2**40, 2**40]}, {"blocksize": True},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_states_that_lie(lie: dict[str, object], tmp_path: Path) -> None:
+    state, _ = packed.bitsandbytes(WEIGHT, "nf4", packed.NF4, 64, 16)
+    key = "weight.quant_state.bitsandbytes__nf4"
+    said = json.dumps(json.loads(bytes(state[key].tolist())) | lie)
+    state[key] = torch.tensor(list(said.encode()), dtype=torch.uint8)
     with pytest.raises(UnsupportedFormat, match="bitsandbytes"):
         reading(tmp_path, state)
 
