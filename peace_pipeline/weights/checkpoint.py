@@ -254,12 +254,23 @@ def open_checkpoint(paths: Iterable[Path], budget: int | None = None) -> Iterato
     paths = list(paths)
     with ExitStack() as stack:
         parts: Mapping[str, TensorFile] = {
-            name: part_of(stack.enter_context(open_file(path)), prefix)
+            name: part_of(stack.enter_context(_open_part(path, prefix)), prefix)
             for path, (name, prefix) in named_parts(paths).items()
         }
         whole = Checkpoint(parts)
         check_index(paths, whole.tensors.keys())
         yield whole if budget is None else Checkpoint(sample(parts, budget), whole.settings)
+
+
+@contextmanager
+def _open_part(path: Path, prefix: str) -> Iterator[TensorFile]:
+    """A weight file; what is wrong with that of a part is said with its name."""
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open_file(path))
+        except UnreadableCheckpoint as error:
+            raise type(error)(f"{prefix[:-1]}: {error}" if prefix else str(error)) from error
+        yield file
 
 
 def _dead(name: str, tensor: torch.Tensor) -> tuple[int, torch.Tensor]:

@@ -56,7 +56,7 @@ def rewrite(source: Path, destination: Path, weights: Iterable[Path], new_values
         if source.is_dir():
             copy = stack.enter_context(_atomic_folder(destination))
             _copy_folder(source, copy, {path.name for path in opened})
-            copies = {path: copy / path.name for path in opened}
+            copies = {path: copy / path.relative_to(source) for path in opened}
         else:
             copy = stack.enter_context(atomic(destination))
             shutil.copyfile(source, copy)

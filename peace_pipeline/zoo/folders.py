@@ -140,15 +140,16 @@ def _of_variants(
 ) -> list[str]:
     """Subfolders that hold the folder's network in other formats or precisions."""
     described = has_weights or not {CONFIG, MODULES, SAVED_MODEL}.isdisjoint(names)
-    return _with_weights(folder, variant_folders(subfolders, described=described))
+    return variant_folders(_weights_of(folder, subfolders), described=described)
 
 
-def _with_weights(folder: Path, subfolders: Iterable[str]) -> list[str]:
-    """The subfolders that hold weights."""
-    found = []
+def _weights_of(folder: Path, subfolders: Iterable[str]) -> dict[str, list[str]]:
+    """The weights in subfolders that hold some."""
+    found = {}
     for name in subfolders:
         try:
-            found += [name] if weights_in(folder / name) else []
+            if weights := weights_in(folder / name):
+                found[name] = weights
         except OSError:
             continue
     return found
@@ -157,7 +158,10 @@ def _with_weights(folder: Path, subfolders: Iterable[str]) -> list[str]:
 def _parts(folder: Path, names: Iterable[str], subfolders: Iterable[str]) -> list[str]:
     """The subfolders that are parts of a whole, as the folder's layout says."""
     names, subfolders = {*names}, [*subfolders]
-    variants = variant_folders(subfolders, described=True)
+    if {PIPELINE, MODULES}.isdisjoint(names):
+        return []
+    held = _weights_of(folder, subfolders)
+    variants = variant_folders(held, described=True)
     if PIPELINE in names:
         document = _document(folder / PIPELINE)
         listed = (
@@ -167,14 +171,12 @@ def _parts(folder: Path, names: Iterable[str], subfolders: Iterable[str]) -> lis
         )
         parts = [name for name in subfolders if name in listed or not _CHECKPOINT.fullmatch(name)]
         missing = [name for name in parts if name in listed and (folder / name / CONFIG).exists()]
-    elif MODULES in names:
+    else:
         document = _document(folder / MODULES)
         modules = document if isinstance(document, list) else []
         paths = {str(module.get("path")) for module in modules if isinstance(module, dict)}
         parts, missing = [name for name in subfolders if name in paths], []
-    else:
-        return []
-    present = _with_weights(folder, [name for name in parts if name not in variants])
+    present = [name for name in parts if name in held and name not in variants]
     return natsorted({*present, *missing}) if present else []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -36,7 +36,7 @@ _PRECISION = {
     for suffix, more in ((".gguf", f"|{_OF_GGUF}"), (".onnx", f"|{_OF_ONNX}"), ("", ""))
 }
 """Suffix → what files of one network may be called apart in; elsewhere ``q1`` and ``q2`` are two networks."""
-_IS_PRECISION = re.compile(f"{_TOKEN}|{_OF_GGUF}", re.I)
+_IS_PRECISION, _IS_QUANTISATION = re.compile(_TOKEN, re.I), re.compile(f"{_TOKEN}|{_OF_GGUF}", re.I)
 _BITS = (
     (re.compile(r"(?<![a-z])(b?f|float|fp)(16)|half", re.I), 1),
     (re.compile(r"fp8|q8|int8|8bit", re.I), 2),
@@ -84,14 +84,23 @@ class _Unit:
 _ORDER = [*dict.fromkeys(FORMATS.values()), UNKNOWN]
 
 
-def variant_folders(folders: Iterable[str], *, described: bool) -> list[str]:
-    """The subfolders that are called as ones that hold their parent's network in another precision, several together,
-    or, where the parent is ``described`` as a model, in another format or precision."""
-    folders = list(folders)
-    precisions = [name for name in folders if _IS_PRECISION.fullmatch(name)]
+def variant_folders(weights: Mapping[str, Sequence[str]], *, described: bool) -> list[str]:
+    """The subfolders, given with the names of their weights, that hold their parent's network in another way.
+
+    Where the parent is ``described`` as a model: those called as a format or a precision. Elsewhere those called as
+    quantisations of GGUF that hold nothing else.
+    """
+    quantised = [
+        name
+        for name, files in weights.items()
+        if _IS_QUANTISATION.fullmatch(name)
+        and files
+        and all(file.lower().endswith(".gguf") for file in files)
+    ]
     if not described:
-        return precisions if len(precisions) > 1 else []
-    return [name for name in folders if name in precisions or _FOLDERS.fullmatch(name)]
+        return quantised if len(quantised) > 1 else []
+    called = [name for name in weights if _IS_PRECISION.fullmatch(name) or _FOLDERS.fullmatch(name)]
+    return [name for name in weights if weights[name] and (name in called or name in quantised)]
 
 
 def networks(names: Iterable[str], indexes: Iterable[Sequence[str]] = ()) -> list[Network]:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.outcome import skipped_models
+from peace_pipeline.symmetry.opening import open_network
 from peace_pipeline.weights.checkpoint import models_at, open_checkpoint, weight_files
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.zoo.current import Current
@@ -135,3 +136,23 @@ def test_names_with_a_hash_and_names_that_are_not_there(tmp_path: Path) -> None:
 def test_a_single_folder_called_as_a_precision_is_no_variant(lake: Lake, zoo: Path) -> None:
     written(zoo / "fp16" / "model.safetensors")
     assert ingest(lake, directory(zoo)).new == ["directory:zoo/fp16"]
+
+
+@pytest.mark.parametrize("names", [("q1", "q2"), ("half", "fp16"), ("static", "dynamic")])
+def test_folders_of_networks_are_no_variants(names: tuple[str, str], lake: Lake, zoo: Path) -> None:
+    for name in names:
+        written(zoo / name / "model.safetensors")
+    assert {*ingest(lake, directory(zoo)).new} == {f"directory:zoo/{name}" for name in names}
+
+
+def test_a_whole_takes_no_config_of_a_part(lake: Lake, tmp_path: Path) -> None:
+    write_model(tmp_path / "text_encoder", STATE, {"model_type": "llama"})
+    written(tmp_path / "unet" / "diffusion_pytorch_model.safetensors")
+    (tmp_path / "model_index.json").write_text(json.dumps({"unet": ["d", "U"]}))
+    with open_network(lake, str(tmp_path)) as whole, open_network(lake, f"{tmp_path}#text_encoder") as part:
+        assert (whole.config, whole.folder) == ({}, tmp_path)
+        assert part.config == {"model_type": "llama"}
+    path = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(UnreadableCheckpoint, match=r"^unet: "), open_checkpoint(weight_files(tmp_path)):
+        pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,9 +56,14 @@ def weight_names(info: ModelInfo, formats: Sequence[str]) -> list[str]:
     names = [sibling.rfilename for sibling in info.siblings or ()]
     weights = [name for name in names if is_weights(name)]
     tops = [name for name in weights if "/" not in name]
-    folders = {name.partition("/")[0] for name in weights if name.count("/") == 1}
-    held = variant_folders(folders, described=True)
-    variants = [name for name in weights if name.count("/") == 1 and name.partition("/")[0] in held]
+    below: dict[str, list[str]] = defaultdict(list)
+    for name in weights:
+        folder, _, file = name.partition("/")
+        if file and "/" not in file:
+            below[folder].append(file)
+    variants = [
+        f"{folder}/{file}" for folder in variant_folders(below, described=True) for file in below[folder]
+    ]
     for candidates in (tops, variants):
         for kind in formats:
             if of_kind := [name for name in candidates if format_of(name) == kind]:
