@@ -5,6 +5,7 @@ import time
 import dagster as dg
 
 from peace_pipeline.assets.pages import page_metadata
+from peace_pipeline.assets.reports import NOT_WRITTEN
 from peace_pipeline.progress import track
 from peace_pipeline.resources import LakeResource
 
@@ -25,11 +26,14 @@ class AtlasSettings(dg.Config):
 def index_atlas(config: AtlasSettings, lake: LakeResource) -> dg.MaterializeResult:
     """Lay out the index and write the page."""
     from peace_pipeline.atlas.export import write_atlas
+    from peace_pipeline.index.search import NoIndex
 
     home, began = lake.open(), time.monotonic()
-    written = write_atlas(
-        home, most=config.most, seed=config.seed, progress=track("Finding nearest networks")
-    )
+    progress = track("Finding nearest networks")
+    try:
+        written = write_atlas(home, most=config.most, seed=config.seed, progress=progress)
+    except NoIndex as reason:
+        return dg.MaterializeResult(metadata={NOT_WRITTEN: str(reason)})
     return dg.MaterializeResult(
         metadata={
             **page_metadata(written.path, home.reports),

@@ -24,12 +24,13 @@ from peace_pipeline.atlas.neighbours import Neighbours, nearest
 from peace_pipeline.atlas.points import Points, read_points
 from peace_pipeline.evaluation.look import FONT, PALETTE
 from peace_pipeline.evaluation.reports import write_contents
+from peace_pipeline.index.tables import MODELS, connect, table_names
 from peace_pipeline.lake import Lake, atomic
 from peace_pipeline.progress import Progress
 
 MOST, SEED, NEAREST = 100_000, 0, 10
 _FINEST = 2**16 - 1
-_UNKNOWN = "not said"
+_UNKNOWN, _LONGEST = "not said", 120
 _FACETS = {
     "task": "Task",
     "dataset": "Dataset",
@@ -50,10 +51,30 @@ class WrittenAtlas:
     total: int
 
 
-def is_current(lake: Lake) -> bool:
-    """Whether the atlas was written after the index last changed."""
-    page, versions = lake.atlas, lake.index / "models.lance" / "_versions"
-    return page.exists() and versions.exists() and page.stat().st_mtime >= versions.stat().st_mtime
+def is_current(lake: Lake, *, most: int = MOST, seed: int = SEED) -> bool:
+    """Whether the atlas is that of the index as it is now, drawn in this way."""
+    made = _made(lake)
+    return (
+        lake.atlas.exists()
+        and made.exists()
+        and json.loads(made.read_text()) == _way(_index_version(lake), most, seed)
+    )
+
+
+def _made(lake: Lake) -> Path:
+    """What the atlas was made from, beside it."""
+    return lake.atlas.with_suffix(".json")
+
+
+def _way(version: int | None, most: int, seed: int) -> dict[str, int | None]:
+    return {"index": version, "most": most, "seed": seed}
+
+
+def _index_version(lake: Lake) -> int | None:
+    """The version of the table of models; ``None`` where there is none."""
+    if not lake.index.exists() or MODELS.name not in table_names(database := connect(lake)):
+        return None
+    return database.open_table(MODELS.name).version
 
 
 def write_atlas(
@@ -65,6 +86,7 @@ def write_atlas(
     Raises:
         NoIndex: where there are none.
     """
+    version = _index_version(lake)
     points = read_points(lake, most, seed)
     neighbours = nearest(points.vectors, NEAREST, progress=progress)
     lineage = read_lineage(lake, points.model_ids, points.known["content"].to_pylist())
@@ -72,6 +94,8 @@ def write_atlas(
         temporary.write_text(
             render(points, lay_out(points.vectors, seed=seed), neighbours, lineage, seed), encoding="utf-8"
         )
+    with atomic(_made(lake)) as temporary:
+        temporary.write_text(json.dumps(_way(version, most, seed)))
     write_contents(lake)
     return WrittenAtlas(lake.atlas, len(points), points.total)
 
@@ -123,7 +147,7 @@ def facets(known: pa.Table) -> tuple[dict[str, list[str]], dict[str, NDArray[np.
     }
     names, codes = {}, {}
     for key, column in columns.items():
-        filled = pc.fill_null(column.cast(pa.string()), _UNKNOWN)
+        filled = pc.utf8_slice_codeunits(pc.fill_null(column.cast(pa.string()), _UNKNOWN), 0, _LONGEST)
         counted = pc.value_counts(filled).to_pylist()
         counted.sort(key=lambda each: (each["values"] == _UNKNOWN, -each["counts"], each["values"]))
         found = [each["values"] for each in counted]
@@ -141,7 +165,10 @@ def numbers(known: pa.Table) -> list[NDArray[np.float32]]:
 
 
 def _accuracy(metrics: Sequence[dict[str, Any]]) -> float:
-    return next((each["value"] for each in metrics if each["name"] == "accuracy"), math.nan)
+    """A share; cards say percent, too, and what is neither is left out."""
+    said = next((each["value"] for each in metrics if each["name"] == "accuracy"), None)
+    share = math.nan if said is None else said / 100 if said > 1 else said
+    return share if 0 <= share <= 1 else math.nan
 
 
 def fitted(places: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.current import Current
 
-_COLUMNS = ["model_id", "source", "base_model", "base_model_relation", "hyperparameters"]
+_COLUMNS = ["model_id", "base_model", "base_model_relation", "hyperparameters"]
 
 
 class Derived(NamedTuple):
@@ -25,7 +25,7 @@ class Derived(NamedTuple):
 
 class Lineage(NamedTuple):
     """``derived`` networks; ``runs`` and ``contents`` (networks,) number groups of one training run, and of equal
-    tensors, from 1: 0 is a network that is alone."""
+    tensors, from 1: 0 is a network that is alone. Only networks of one owner or folder share a run."""
 
     derived: list[Derived]
     runs: NDArray[np.uint32]
@@ -44,7 +44,7 @@ def read_lineage(lake: Lake, model_ids: Sequence[str], contents: Sequence[str | 
                 continue
             hyperparameters = dict(row["hyperparameters"] or ())
             if run := hyperparameters.get("run"):
-                runs[place] = f"{row['source']}:{run}"
+                runs[place] = f"{row['model_id'].rpartition('/')[0]}:{run}"
             if row["base_model"]:
                 relation = row["base_model_relation"] or "derived"
                 derived.append(

@@ -15,7 +15,7 @@ from peace_pipeline.index.tables import MODELS, connect, indexed_models
 from peace_pipeline.lake import Lake
 
 _KNOWN = [
-    "model_id", "source", "task", "datasets", "architecture", "library", "license", "parameters", "content",
+    "model_id", "source", "task", "datasets", "architecture", "library", "parameters", "content",
     "metrics", "run_by", "encoder_version",
 ]  # fmt: skip
 

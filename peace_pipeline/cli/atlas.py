@@ -19,9 +19,12 @@ def atlas(
         bool, typer.Option("--write", help="Draw it anew, also where the index didn't change.")
     ] = False,
     most: Annotated[
-        int | None,
-        typer.Option(min=1, help="Of a larger index show so many at random.", show_default="100,000"),
-    ] = None,
+        int,
+        typer.Option(
+            min=1,
+            help="Of a larger index show so many at random; the time grows with the square of their number.",
+        ),
+    ] = 100_000,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -29,7 +32,7 @@ def atlas(
     from peace_pipeline.atlas.export import is_current
 
     lake = open_lake(home)
-    if write or most or not is_current(lake):
+    if write or not is_current(lake, most=most):
         with working():
             from peace_pipeline.definitions import Pass, defs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -37,6 +38,11 @@ def styled(figure: go.Figure, height: int) -> go.Figure:
     figure.update_xaxes(automargin=True)
     figure.update_yaxes(automargin=True)
     return figure
+
+
+def plain(text: str) -> str:
+    """A name that others gave, as text: plotly reads tags and links in names and hovers."""
+    return html.escape(text, quote=False)
 
 
 def cycled(values: Sequence[str], count: int) -> list[str]:

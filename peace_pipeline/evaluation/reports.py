@@ -168,6 +168,7 @@ def write_contents(lake: Lake) -> Path:
     for row in written_reports(lake):
         about = lake.reports / row["name"] / _ABOUT
         said = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
+        said = {name: said[name] for name in ("title", "summary", "losses", "headline") if name in said}
         said.setdefault("title", known[row["name"]].title if row["name"] in known else row["name"])
         entries.append(Entry(row["name"], created_at=row["created_at"], **said))
     summary = (

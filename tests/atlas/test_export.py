@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
+import lancedb
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from peace_pipeline.atlas.export import fitted, is_current
+from peace_pipeline.atlas.export import fitted, is_current, render
+from peace_pipeline.atlas.lineage import Derived, Lineage
+from peace_pipeline.atlas.neighbours import nearest as nearest_of
+from peace_pipeline.atlas.points import Points
 from peace_pipeline.index.lookup import find
 from peace_pipeline.lake import Lake
 from tests.browser import WIDTHS, browser, opened, sync_api
@@ -158,14 +164,48 @@ def test_of_a_larger_index_a_sample_is_shown(
     few.peace("atlas", "--most", "9")
     with opened(browser, few.lake.atlas, 1280) as page:
         page.get_by_text(f"9 of the {NETWORKS} networks, drawn at random").wait_for()
-    (few.lake.index / "models.lance" / "_versions").touch()
-    assert not is_current(few.lake)
+    assert is_current(few.lake, most=9)
+    assert not is_current(few.lake), "another map is asked for"
+    lancedb.connect(few.lake.index).open_table("models").delete("model_id = 'directory:zoo/n003'")
+    assert not is_current(few.lake, most=9), "the index changed"
 
 
 def test_a_lake_without_an_index(tmp_path: Path) -> None:
     answer = Workplace(tmp_path).peace("atlas", code=1)
     assert "no index in" in answer.err
     assert answer.err.count("\n") == 1
+
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+def test_names_are_text_whatever_is_in_them(browser: sync_api.Browser, tmp_path: Path) -> None:
+    """Ids, tasks and datasets are written by anybody."""
+    names = [HOSTILE, "#%", "\u2028"]
+    metrics = pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))
+    said = [("accuracy", value) for value in (93.0, 1e30, 0.5)]
+    known = {
+        "model_id": names, "task": names, "architecture": names, "library": names, "source": names,
+        "datasets": [[name] for name in names], "parameters": [1, None, 3], "run_by": [None, None, "x"],
+        "metrics": pa.array([[dict(zip(("name", "value"), each, strict=True))] for each in said], metrics),
+        "encoder_version": [HOSTILE] * 3,
+    }  # fmt: skip
+    vectors = np.eye(3, dtype=np.float32)
+    alone = np.zeros(3, np.uint32)
+    lineage = Lineage([Derived(1, HOSTILE, HOSTILE)], alone, alone)
+    html = render(Points(pa.table(known), vectors, 3), vectors[:, :2], nearest_of(vectors, 10), lineage, 0)
+    page_path = tmp_path / "atlas.html"
+    page_path.write_text(html, encoding="utf-8")
+    with opened(browser, page_path, 1280) as page:
+        page.get_by_text("3 networks", exact=True).wait_for()
+        search = page.get_by_label("Find a network")
+        search.fill("#%")
+        search.press("Enter")
+        assert page.locator("#chosen h2").inner_text() == "#%"
+        assert HOSTILE in page.locator("#chosen ul").inner_text()
+        assert page.locator("img").count() == 0
+        accuracies = page.evaluate("Array.from(atlas.data.numbers[0].values, String)")
+        assert [float(each) for each in accuracies] == pytest.approx([0.93, math.nan, 0.5], nan_ok=True)
 
 
 def test_places_fill_a_square_and_keep_their_proportions() -> None:

@@ -18,6 +18,9 @@ const hue = (degrees) => [0, 8, 4].map((at) => {
 const count = (number) => number.toLocaleString("en");
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 const brief = (number) => (number >= 1e5 ? number.toLocaleString("en", { notation: "compact", maximumFractionDigits: 1 }) : number >= 100 ? count(Math.round(number)) : number.toFixed(3));
+const told = () => {
+  try { return decodeURIComponent(location.hash.slice(1)); } catch { return ""; }
+};
 const media = (query) => matchMedia(query).matches;
 
 const begin = (data) => {
@@ -237,7 +240,7 @@ const begin = (data) => {
     const panel = $("chosen");
     $("card").hidden = true;
     panel.hidden = i < 0;
-    history.replaceState(null, "", i < 0 ? "#" : `#${encodeURIComponent(data.ids[i])}`);
+    history.replaceState(null, "", i < 0 ? "#" : `#${encodeURIComponent(data.ids[i].toWellFormed())}`);
     chart.draw();
     if (i < 0) return panel.replaceChildren();
     const close = make("button", { className: "close", "aria-label": "Close" }, "✕");
@@ -266,17 +269,17 @@ const begin = (data) => {
   const search = () => {
     const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     const found = [];
-    for (let i = 0; i < data.count && words.length && found.length < 40; i++) {
+    for (let i = 0; words.length && i < data.count; i++) {
       if (words.every((word) => data.lower[i].includes(word))) found.push(i);
     }
     found.sort((a, b) => data.ids[a].length - data.ids[b].length || (data.ids[a] < data.ids[b] ? -1 : 1));
-    const items = found.map((i, at) => {
+    const items = found.slice(0, 40).map((i, at) => {
       const item = make("li", { id: `found-${at}`, role: "option", "aria-selected": "false" }, data.ids[i]);
       item.onpointerdown = (event) => { event.preventDefault(); take(i); };
       item.take = () => take(i);
       return item;
     });
-    if (words.length && !items.length) items.push(make("li", { className: "note" }, "nothing of that name"));
+    if (words.length && !items.length) items.push(make("li", { className: "note" }, "nothing of that name on this map"));
     open(items);
   };
   const open = (items) => {
@@ -313,14 +316,14 @@ const begin = (data) => {
   $("by").onchange = () => { by = all.find((each) => each.key === $("by").value); legend(); filter(); };
   dark.addEventListener("change", () => { legend(); filter(); });
   const part = data.total > data.count ? `${count(data.count)} of the ${plural(data.total, "network")}, drawn at random` : plural(data.count, "network");
-  $("about").textContent = `${part}, near each other where what they compute is alike.`;
+  $("about").textContent = `${part}, near each other where the encoder finds them alike.`;
   $("method").textContent =
     `Each point is a network of the index, laid out by UMAP (cosine, seed ${data.seed}) of its vector by the encoder ${data.encoder}. ` +
     `The map keeps neighbourhoods, not distances. The nearest networks and their cosines are those of the vectors themselves, compared with every network on the map. ` +
     `Made by: peace atlas --write`;
   legend();
   filter();
-  const named = data.place.get(decodeURIComponent(location.hash.slice(1)));
+  const named = data.place.get(told());
   if (named !== undefined) choose(named);
 };
 

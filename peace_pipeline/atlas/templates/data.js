@@ -3,9 +3,11 @@
 
 const unpack = async (name) => {
   const block = document.getElementById(`block-${name}`);
-  const packed = await (await fetch(`data:application/gzip;base64,${block.textContent}`)).blob();
+  const text = atob(block.textContent);
   block.remove();
-  return new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  const packed = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) packed[i] = text.charCodeAt(i);
+  return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 };
 
 const readData = async () => {

@@ -207,6 +207,6 @@ const steer = (chart, { pick, hover }) => {
       "+": () => chart.zoomAt(1.5), "=": () => chart.zoomAt(1.5), "-": () => chart.zoomAt(1 / 1.5),
       0: () => chart.fly(chart.whole()), Enter: () => pick(chart.width / 2, chart.height / 2, Infinity),
     };
-    if (keys[event.key]) { event.preventDefault(); keys[event.key](); }
+    if (keys[event.key] && !event.ctrlKey && !event.metaKey && !event.altKey) { event.preventDefault(); keys[event.key](); }
   });
 };

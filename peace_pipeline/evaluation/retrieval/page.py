@@ -32,14 +32,22 @@ def page(results: Results) -> Page:
 
 
 def losses(results: Results) -> list[str]:
-    """A sentence for each method that reads networks and finds the same task better than PEACE does, best first."""
-    grade = results.same_task
-    ours = grade.estimate(PEACE, "map")
-    return [
-        f"{_title(method)} finds networks of the same task better: a MAP of {_text(found)}, PEACE {_text(ours)}."
-        for method in grade.rivals()
-        if (found := grade.estimate(method, "map")).mean > ours.mean
+    """A sentence for each method that reads networks and finds the same task, or the same function, better than PEACE
+    does, best first."""
+    said = []
+    graded = [
+        (results.same_task, "networks of the same task", "map", "a MAP"),
+        (results.same_function, "disguised networks", "recall_at_1", "a recall@1"),
     ]
+    for grade, what, metric, name in graded:
+        if grade.scopes:
+            ours = grade.estimate(PEACE, metric)
+            said += [
+                f"{_title(method)} finds {what} better: {name} of {_text(found)}, PEACE {_text(ours)}."
+                for method in grade.rivals(metric)
+                if (found := grade.estimate(method, metric)).mean > ours.mean
+            ]
+    return said
 
 
 def summary(results: Results) -> str:
