@@ -19,7 +19,7 @@ from peace_pipeline.evaluation.transfer.outcomes import Choice, Outcomes
 from peace_pipeline.zoo.listing import Listing
 
 Floats = NDArray[np.float64]
-RANDOM, HINDSIGHT, SCRATCH = "random", "hindsight", "scratch"
+RANDOM, HINDSIGHT, SCRATCH, OWN_SHAPES = "random", "hindsight", "scratch", "peace_shapes"
 PEACE_LOGME, RANDOM_LOGME = "peace_logme", "random_logme"
 DRAWS = 100
 """Of a choice by lot."""
@@ -45,6 +45,7 @@ TITLES = {
     RANDOM_LOGME: "LogME on a random shortlist",
     RANDOM: "Random choice",
     SCRATCH: "From scratch",
+    OWN_SHAPES: "PEACE's shapes, from scratch",
     HINDSIGHT: "Best in hindsight",
 }
 """The methods, in the order of the page."""
@@ -65,7 +66,9 @@ EXPLAINED = {
     "the target's data.",
     RANDOM_LOGME: f"the same of {SHORTLIST} candidates that are drawn at random, in the mean over {DRAWS} draws.",
     RANDOM: f"{DRAWS} draws of as many candidates.",
-    SCRATCH: "new networks of the candidates' shapes, with the same budget.",
+    SCRATCH: "new networks of the shapes of the networks chosen at random, with the same budget.",
+    OWN_SHAPES: "new networks of the shapes of those that PEACE chooses. What PEACE is ahead of them is due to "
+    "weights, not to architectures.",
     HINDSIGHT: "the candidates of the largest area under the curve: what nobody could know before.",
 }
 
@@ -111,10 +114,8 @@ def choose(
     chosen[RANDOM_LOGME] = np.stack(among, 2)
     ours = _best(scores[PEACE], possible, shortlist, seed)
     chosen[PEACE_LOGME] = _best(_among(scores["logme"], ours), possible, k, seed)[:, :, None]
-    new = ~np.isnan(outcomes.accuracy[..., 0])
-    new[:, :, : outcomes.candidates] = False
-    most = min(k, int(new.sum(2).min()))
-    chosen[SCRATCH] = _best(np.zeros(new.shape), new, most, seed)[:, :, None]
+    chosen[SCRATCH] = outcomes.alike[chosen[RANDOM]]
+    chosen[OWN_SHAPES] = outcomes.alike[chosen[PEACE]]
     return {name: chosen[name] for name in TITLES}
 
 

@@ -29,8 +29,8 @@ HIGHER = {
 @dataclass(frozen=True)
 class Outcomes:
     """Accuracy, macro F1 (test) and accuracy on validation examples: (targets, seeds, networks, steps); ``seconds`` a
-    step took (targets, seeds, networks). All candidates come first, then a new network of each shape; NaN where a
-    network can't read a target's inputs."""
+    step took (targets, seeds, networks). All candidates come first, then a new network of each shape, whose place for
+    each candidate ``alike`` gives (candidates,); NaN where a network can't read a target's inputs."""
 
     steps: tuple[int, ...]
     candidates: int
@@ -38,11 +38,17 @@ class Outcomes:
     f1: Floats
     validation: Floats
     seconds: Floats
+    alike: NDArray[np.int64]
 
     @property
     def possible(self) -> NDArray[np.bool_]:
         """Which candidates could be fine-tuned (targets, seeds, candidates)."""
         return ~np.isnan(self.accuracy[:, :, : self.candidates, 0])
+
+    @property
+    def early(self) -> int:
+        """The measured step nearest to ``EARLY``."""
+        return min(self.steps, key=lambda step: abs(step - EARLY))
 
     @cached_property
     def goal(self) -> Floats:
@@ -68,7 +74,7 @@ class Outcomes:
     @cached_property
     def measured(self) -> dict[str, Floats]:
         """Each measure of each network (targets, seeds, networks)."""
-        early = self.steps.index(EARLY) if EARLY in self.steps else len(self.steps) // 2
+        early = self.steps.index(self.early)
         return {
             "area": self.area,
             "early": self.accuracy[..., early],

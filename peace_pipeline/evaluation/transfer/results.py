@@ -13,17 +13,18 @@ from scipy.stats import false_discovery_control, wilcoxon
 from peace_pipeline.evaluation.embedder import PEACE
 from peace_pipeline.evaluation.metrics import Estimate
 from peace_pipeline.evaluation.transfer.methods import HINDSIGHT, RANDOM, TITLES
-from peace_pipeline.evaluation.transfer.outcomes import HIGHER, Choice, Outcomes, at
+from peace_pipeline.evaluation.transfer.outcomes import HIGHER, Choice, Outcomes
 from peace_pipeline.evaluation.transfer.targets import Target
 from peace_pipeline.evaluation.transfer.tuning import Budget
 
 Floats = NDArray[np.float64]
-RESAMPLES = 2000
+RESAMPLES, LOTS, SURE = 2000, 5000, 0.05
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that the report shows; ``names`` are the candidates' model ids, ``chosen`` is method → networks."""
+    """Everything that the report shows; ``names`` are the candidates' model ids, ``chosen`` is method → networks;
+    ``query_accuracy`` is that of the queries themselves on test examples, in the mean."""
 
     encoder_version: str
     seed: int
@@ -34,6 +35,7 @@ class Results:
     names: Sequence[str]
     queries: int
     query_steps: int
+    query_accuracy: float
     fine_tuned: int
     outcomes: Outcomes
     chosen: Mapping[str, Choice]
@@ -68,19 +70,32 @@ class Results:
         raw = [_signed_rank(ours - self.measures[name][measure].mean(1)) for name in self.rivals]
         return dict(zip(self.rivals, map(float, false_discovery_control(raw)), strict=True))
 
-    def on_target(self, place: int, measure: str = "area", of: str = PEACE) -> Estimate:
-        """By how much the networks that ``of`` retrieves do better than random choice on one target: resampled are the
-        seeds, and within each the networks."""
-        values = self.outcomes.measured[measure]
-        ours = at(values, self.chosen[of])[place, :, 0]  # (seeds, k)
-        theirs = at(values, self.chosen[RANDOM])[place].mean((1, 2))
-        difference = ours - theirs[:, None]
-        return nested(difference if HIGHER[measure] else -difference, self.seed)
+    def on_target(self, place: int, measure: str = "area") -> float:
+        """By how much the networks that PEACE retrieves do better than random choice on one target."""
+        difference = (self.measures[PEACE][measure] - self.measures[RANDOM][measure])[place].mean()
+        return float(difference if HIGHER[measure] else -difference)
 
-    def won(self, measure: str, of: str = PEACE) -> tuple[int, int]:
-        """On how many targets ``of`` is ahead of random choice, and behind it, with intervals that leave out 0."""
-        leads = [self.on_target(place, measure, of) for place in range(len(self.targets))]
-        return sum(lead.low > 0 for lead in leads), sum(lead.high < 0 for lead in leads)
+    def by_lot(self, measure: str = "area") -> list[float]:
+        """For each target p that PEACE chooses as by lot, corrected for the number of targets (Benjamini and Hochberg).
+
+        Two-sided, from ``LOTS`` random sets of as many candidates, each kept for all seeds.
+        """
+        raw = [self._by_lot(place, measure) for place in range(len(self.targets))]
+        return [float(p) for p in false_discovery_control(raw)]
+
+    def _by_lot(self, place: int, measure: str) -> float:
+        candidates = self.outcomes.measured[measure][place, :, : self.outcomes.candidates].mean(0)
+        candidates = candidates[~np.isnan(candidates)]
+        order = np.random.default_rng(self.seed).random((LOTS, len(candidates))).argsort(1)[:, : self.k]
+        lots, ours = candidates[order].mean(1), self.measures[PEACE][measure][place].mean()
+        sides = (lots >= ours).sum(), (lots <= ours).sum()
+        return float(min(1.0, 2 * (1 + min(sides)) / (1 + LOTS)))
+
+    def won(self, measure: str) -> tuple[int, int]:
+        """On how many targets PEACE is ahead of random choice, and behind it, with a p below ``SURE``."""
+        sure = np.array(self.by_lot(measure)) < SURE
+        leads = np.array([self.on_target(place, measure) for place in range(len(self.targets))])
+        return int((sure & (leads > 0)).sum()), int((sure & (leads < 0)).sum())
 
     def figures(self) -> dict[str, float]:
         """All figures, flat: ``method/measure`` and ``method/lead`` of PEACE over it, with ``_low`` and ``_high``, and
@@ -92,15 +107,18 @@ class Results:
             "targets": float(len(self.targets)),
             "candidates": float(self.outcomes.candidates),
             "fine_tuned": float(self.fine_tuned),
+            "query_accuracy": self.query_accuracy,
         }
         for method, measures in self.measures.items():
             for measure in measures:
                 flat |= _ends(f"{method}/{measure}", self.estimate(method, measure))
         for method, p in self.p_values().items():
             flat |= _ends(f"{method}/lead", self.lead(method)) | {f"{method}/lead_p": p}
+        by_lot = self.by_lot()
         for place, target in enumerate(self.targets):
             flat[f"{target.name}/goal"] = float(self.outcomes.goal[place])
-            flat |= _ends(f"{target.name}/lead_over_random", self.on_target(place))
+            flat[f"{target.name}/lead_over_random"] = self.on_target(place)
+            flat[f"{target.name}/lead_over_random_p"] = by_lot[place]
             for method, measures in self.measures.items():
                 for name in ("area", "steps"):
                     flat[f"{target.name}/{method}/{name}"] = float(measures[name][place].mean())

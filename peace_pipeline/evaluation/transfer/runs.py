@@ -28,14 +28,12 @@ class Runs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.used: set[Path] = set()
 
     def tuned(
         self, config: dict[str, Any], candidates: Sequence[Specimen], drawn: Drawn, seed: int, budget: Budget
     ) -> Tuned:
         """What came of the candidates, which are of one ``config``: read where it is known, else had by training."""
         path = self.folder / f"{_digest(config, candidates, drawn, seed, budget)}.npz"
-        self.used.add(path)
         if path.exists():
             return _read(path)
         found = fine_tune(config, [each.state for each in candidates], drawn, seed, budget)
@@ -43,11 +41,6 @@ class Runs:
         with atomic(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **{name: getattr(found, name) for name in _ARRAYS}, **scratch)  # type: ignore[arg-type]
         return found
-
-    def tidy(self) -> None:
-        """Drop what the study that is at its end did not use."""
-        for path in set(self.folder.glob("*.npz")) - self.used:
-            path.unlink()
 
 
 def _digest(
@@ -58,6 +51,7 @@ def _digest(
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for part in (drawn.train, drawn.validation, drawn.test):
         digest.update(part.numbers.tobytes() + part.labels.tobytes())
+        digest.update(b"" if part.tokens is None else part.tokens.tobytes())
     return digest.hexdigest()
 
 

@@ -93,7 +93,6 @@ def fine_tune_all(
         runs, shapes, targets, seeds, (budget, replace(budget, steps=(query_steps,))), progress
     )
     outcomes, tried = _outcomes(tuned, shapes, len(listed), budget, (len(targets), seeds))
-    runs.tidy()
 
     embedder = Embedder(encoder)
     readers: dict[str, Reader | None] = {name: all_baselines()[name].reads for name in LIKENESS}
@@ -118,6 +117,7 @@ def fine_tune_all(
         names=[each.model_id for each in listed],
         queries=len(queries),
         query_steps=query_steps,
+        query_accuracy=float(np.mean([one.accuracy[-1, -1] for one in trained.values()])),
         fine_tuned=int(outcomes.possible.sum()),
         outcomes=outcomes,
         chosen=choose(found | everywhere | tried, outcomes, k, seed),
@@ -153,10 +153,10 @@ def _tuned(
     seeds: int,
     budgets: tuple[Budget, Budget],
     progress: Progress | None,
-) -> tuple[dict[Unit, Tuned], dict[Unit, State]]:
+) -> tuple[dict[Unit, Tuned], dict[Unit, Tuned]]:
     """All that was fine-tuned, and the queries, each by its budget; what can't read a target's inputs is left out."""
     found: dict[Unit, Tuned] = {}
-    queries: dict[Unit, State] = {}
+    queries: dict[Unit, Tuned] = {}
     done, total = 0, len(targets) * seeds * len(shapes)
     with one_thread():
         for place, target in enumerate(targets):
@@ -166,7 +166,7 @@ def _tuned(
                     if drawn.test.inputs(shape.config) is not None:
                         unit = place, seed, number
                         found[unit] = runs.tuned(shape.config, shape.candidates, drawn, seed, budgets[0])
-                        queries[unit] = runs.tuned(shape.config, [], drawn, seed, budgets[1]).scratch
+                        queries[unit] = runs.tuned(shape.config, [], drawn, seed, budgets[1])
                     done += 1
                     if progress:
                         progress(done, total)
@@ -194,11 +194,14 @@ def _outcomes(
         seconds[target, seed, places] = one.seconds
         for name, scores in tried.items():
             scores[target, seed, shapes[number].places] = getattr(one, name)
-    return Outcomes(budget.steps, candidates, **curves, seconds=seconds), tried
+    alike = np.empty(candidates, np.int64)
+    for number, shape in enumerate(shapes):
+        alike[shape.places] = candidates + number
+    return Outcomes(budget.steps, candidates, **curves, seconds=seconds, alike=alike), tried
 
 
 def _queries(
-    trained: dict[Unit, State],
+    trained: dict[Unit, Tuned],
     shapes: Sequence[_Shape],
     targets: Sequence[Target],
     size: tuple[int, ...],
@@ -207,10 +210,10 @@ def _queries(
     -1 where there is none."""
     queries: list[Listed] = []
     own = np.full(size, -1)
-    for (target, seed, number), state in trained.items():
+    for (target, seed, number), one in trained.items():
         own[target, seed, shapes[number].places] = len(queries)
         key = f"query:{targets[target].name}-{seed}-{number}"
-        queries.append(query(key, shapes[number].config, state, targets[target].description))
+        queries.append(query(key, shapes[number].config, one.scratch, targets[target].description))
     return queries, own
 
 

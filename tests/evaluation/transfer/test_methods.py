@@ -9,6 +9,7 @@ from peace_pipeline.evaluation.transfer.methods import (
     DRAWS,
     EXPLAINED,
     HINDSIGHT,
+    OWN_SHAPES,
     PEACE_LOGME,
     RANDOM,
     RANDOM_LOGME,
@@ -42,7 +43,7 @@ def test_likeness_is_to_the_probe_of_the_own_shape() -> None:
     assert found.tolist() == [[0.2, 0.9, -np.inf], [0.1, -np.inf, 0.5]]
 
 
-SCORED = TITLES.keys() - {RANDOM, SCRATCH, HINDSIGHT, PEACE_LOGME, RANDOM_LOGME}
+SCORED = TITLES.keys() - {RANDOM, SCRATCH, OWN_SHAPES, HINDSIGHT, PEACE_LOGME, RANDOM_LOGME}
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def outcomes() -> Outcomes:
     """One target, two seeds, five candidates and two new networks; the third candidate can't read the target."""
     final = np.array([0.1, 0.2, np.nan, 0.9, 0.3, 0.5, 0.6])
     curves = np.broadcast_to(np.stack([final * 0, final], 1), (1, 2, 7, 2)).copy()
-    return Outcomes((0, 10), 5, curves, curves, curves, np.full((1, 2, 7), 0.01))
+    return Outcomes((0, 10), 5, curves, curves, curves, np.full((1, 2, 7), 0.01), np.array([5, 5, 6, 6, 6]))
 
 
 def test_the_first_of_those_that_can_read_the_target(outcomes: Outcomes) -> None:
@@ -59,7 +60,8 @@ def test_the_first_of_those_that_can_read_the_target(outcomes: Outcomes) -> None
     assert list(chosen) == list(TITLES)
     assert chosen["peace"][0, :, 0].tolist() == [[0, 4, 3]] * 2
     assert chosen[HINDSIGHT][0, :, 0].tolist() == [[3, 4, 1]] * 2
-    assert sorted(chosen[SCRATCH][0, 0, 0]) == [5, 6]
+    assert chosen[OWN_SHAPES][0, :, 0].tolist() == [[5, 6, 6]] * 2
+    assert (chosen[SCRATCH] == outcomes.alike[chosen[RANDOM]]).all()
     assert chosen[RANDOM].shape == (1, 2, DRAWS, 3)
     counted = np.bincount(chosen[RANDOM].ravel(), minlength=5)
     assert counted[2] == 0

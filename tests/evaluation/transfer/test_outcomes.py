@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,8 +14,15 @@ CURVES = np.array(
     [[0.0, 0.5, 1.0], [0.0, 0.8, 0.8], [0.2, 0.2, 0.2], [0.0, 0.3, 0.6]]
 )  # the last from scratch
 VALIDATION = np.array([[0, 0, 0.7], [0, 0, 0.9], [0, 0, 0.1], [0, 0, 0.6]])
+ALIKE = np.array([3, 3, 3])
 OUTCOMES = Outcomes(
-    STEPS, 3, CURVES[None, None], CURVES[None, None] / 2, VALIDATION[None, None], np.full((1, 1, 4), 0.01)
+    STEPS,
+    3,
+    CURVES[None, None],
+    CURVES[None, None] / 2,
+    VALIDATION[None, None],
+    np.full((1, 1, 4), 0.01),
+    ALIKE,
 )
 
 
@@ -21,6 +30,11 @@ def test_of_each_network() -> None:
     assert OUTCOMES.goal == pytest.approx([0.6])
     assert OUTCOMES.area[0, 0] == pytest.approx([0.5, 0.6, 0.2, 0.3])
     assert OUTCOMES.steps_to_goal[0, 0].tolist() == [40, 20, 40, 40]
+
+
+def test_the_measured_step_that_is_nearest_to_the_early_one() -> None:
+    assert OUTCOMES.early == 20
+    assert replace(OUTCOMES, steps=(0, 8, 30)).early == 30
 
 
 def test_of_a_choice() -> None:
@@ -44,7 +58,7 @@ def test_what_cannot_read_a_target() -> None:
     curves = CURVES.copy()
     curves[2] = np.nan
     outcomes = Outcomes(
-        STEPS, 3, curves[None, None], curves[None, None], VALIDATION[None, None], OUTCOMES.seconds
+        STEPS, 3, curves[None, None], curves[None, None], VALIDATION[None, None], OUTCOMES.seconds, ALIKE
     )
     assert outcomes.possible.tolist() == [[[True, True, False]]]
     assert np.isnan(outcomes.area[0, 0, 2])
