@@ -230,7 +230,7 @@ def _caveats(results: Results) -> list[str]:
         f"Likeness is not free: a query of each shape is trained for {results.query_steps} steps, more than the "
         f"fine-tuning that it is to save, and then looked up in an index. The queries themselves end at an accuracy of "
         f"{results.query_accuracy:.3f} on test examples. LogME and LEEP push the training examples through every "
-        "candidate once: cheap for a small zoo, and growing with it. Queries trained more briefly were not measured here.",
+        "candidate once: cheap for a small zoo, and growing with it. Queries trained more briefly are not measured.",
         f"The {len(results.targets)} targets are on fewer kinds of data, and a seed draws one new head for all "
         "targets: intervals and tests take targets, and seeds within them, as independent.",
     ]
