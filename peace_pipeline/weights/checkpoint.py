@@ -130,7 +130,8 @@ class Checkpoint:
         if rows is not None and axis == 0:
             dead = dead[rows[0] : rows[1]]
         living = tensor.movedim(axis, 0).clone()
-        living[dead] = 0
+        bits = living.view(torch.uint8) if living.element_size() == 1 else living  # few operators take float8
+        bits[dead] = 0
         return living.movedim(0, axis).contiguous()
 
     def raw(self, name: str, rows: tuple[int, int] | None = None) -> torch.Tensor:

@@ -130,8 +130,9 @@ class _Rewriting:
             for factor in product.inputs if product.op == "Mul" and product.outputs else ():
                 before = self._writer.get(factor)
                 names = [factor, *(before.inputs if before is not None and before.op == "Mul" else ())]
-                scale = next(filter(self._constant, names), None)
-                if scale is not None:
+                constants = list(filter(self._constant, names))
+                if len(constants) == 1:
+                    scale = constants[0]
                     if before is not None and scale in before.inputs and len(self._readers[factor]) == 1:
                         self.dropped.add(id(before))
                     return product, scale
@@ -151,7 +152,8 @@ class _Rewriting:
     def blocks(self, node: Node) -> Iterator[Node]:
         """MatMulNBits: a, codes, scales, zero points, order of groups, bias."""
         a, codes, scale, zero, order, bias = _padded(node, 6)
-        if self._constant(codes) and self._constant(scale) and not order:
+        is_constant = all(map(self._constant, filter(None, (codes, scale, zero))))
+        if is_constant and codes and scale and not order:
             self._count += 1
             weight = Node(
                 BLOCKS,

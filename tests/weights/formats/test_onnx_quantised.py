@@ -177,3 +177,29 @@ def test_scales_a_column_are_no_gains(tmp_path: Path) -> None:
     scale = np.float32([0.1, 0.2, 0.3, 0.4])
     constants = {f"{name}_quantized": CODES, f"{name}_scale": scale, "wz": np.zeros(4, np.int8)}
     close(read(tmp_path, nodes, **constants), {"fc.weight": (CODES * scale).T})
+
+
+def test_which_of_two_constant_scales_is_the_weight_s_is_not_guessed(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMulInteger", ["x", "fc.weight", "", "wz"], ["i"]),
+        helper.make_node("Cast", ["i"], ["c"], to=1),
+        helper.make_node("Mul", ["xs", "ws"], ["both"]),
+        helper.make_node("Mul", ["c", "both"], ["y"]),
+    ]
+    parts = {"xs": np.float32(0.5), "ws": np.float32(0.25), "wz": np.int8(0)}
+    assert "fc.weight" not in read(tmp_path, nodes, **parts, **{"fc.weight": CODES})
+
+
+def test_zero_points_that_are_computed_are_not_left_out(tmp_path: Path) -> None:
+    node = helper.make_node(
+        "MatMulNBits",
+        ["x", "fc.weight", "s", "z"],
+        ["y"],
+        domain="com.microsoft",
+        K=48,
+        N=6,
+        bits=4,
+        block_size=16,
+    )
+    parts = {"s": np.ones(18, np.float32), "fc.weight": np.ones((6, 3, 8), np.uint8)}
+    assert "fc.weight" not in read(tmp_path, [node], **parts)

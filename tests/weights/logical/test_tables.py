@@ -92,6 +92,14 @@ def test_what_is_dead_does_not_depend_on_what_is_read(value: float, tmp_path: Pa
             assert torch.equal(torch.cat(rows), whole)
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_a_dead_row_of_8_bits(dtype: torch.dtype, tmp_path: Path) -> None:
+    weight = torch.ones(8, 6)
+    weight[3, 2] = float("nan")
+    found = read_all(tmp_path, {"a.weight": weight.to(dtype)})["a.weight"]
+    assert found.sum(1).tolist() == [6.0, 6.0, 6.0, 0.0, 6.0, 6.0, 6.0, 6.0]
+
+
 def test_large_doubles_are_finite(tmp_path: Path) -> None:
     weight = torch.full((3, 2), 1e300, dtype=torch.float64)
     with open_checkpoint([written(tmp_path / "m.safetensors", {"a.weight": weight})]) as checkpoint:
