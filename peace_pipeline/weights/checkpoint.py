@@ -252,14 +252,14 @@ def open_checkpoint(paths: Iterable[Path], budget: int | None = None) -> Iterato
         UnreadableCheckpoint: where a file is of an unknown format, corrupt, truncated, or holds no floating-point
             tensor.
     """
-    paths = list(paths)
+    named = named_parts(paths)
     with ExitStack() as stack:
         parts: Mapping[str, TensorFile] = {
             name: part_of(stack.enter_context(_open_part(path, prefix)), prefix)
-            for path, (name, prefix) in named_parts(paths).items()
+            for path, (name, prefix) in named.items()
         }
         whole = Checkpoint(parts)
-        check_index(paths, whole.tensors.keys())
+        check_index({path: prefix for path, (_, prefix) in named.items()}, whole.tensors.keys())
         yield whole if budget is None else Checkpoint(sample(parts, budget), whole.settings)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 from peace_pipeline.weights.errors import ForbiddenPath, UnreadableCheckpoint
@@ -37,18 +37,19 @@ def with_its_shards(place: Path) -> list[Path]:
     return [folder / name for name in whole.files]
 
 
-def check_index(paths: Iterable[Path], tensors: Set[str]) -> None:
-    """See that all tensors which an index of shards says are in these safetensors files are there.
+def check_index(prefixes: Mapping[Path, str], tensors: Set[str]) -> None:
+    """See that all tensors which an index of shards says are in these safetensors files are there, of each file under
+    names with its prefix.
 
     Raises:
         UnreadableCheckpoint: where one isn't.
     """
-    paths = [path for path in paths if path.suffix == ".safetensors"]
+    paths = [path for path in prefixes if path.suffix == ".safetensors"]
     for folder in {path.parent for path in paths} if len(paths) > 1 else ():
-        own = {path.name for path in paths if path.parent == folder}
+        own = {path.name: prefixes[path] for path in paths if path.parent == folder}
         for index in folder.glob("*.safetensors.index*.json"):
             for tensor, file in _mapped(index).items():
-                if file in own and tensor not in tensors:
+                if file in own and f"{own[file]}{tensor}" not in tensors:
                     raise UnreadableCheckpoint(
                         f"{index.name}: it names a tensor {tensor[:100]!r} that {file[:100]} doesn't have"
                     )

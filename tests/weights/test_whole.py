@@ -88,3 +88,17 @@ def test_parts_of_ranks(names: list[str], whole: bool, tmp_path: Path) -> None:
     else:
         with pytest.raises(UnreadableCheckpoint, match="one rank of 2"):
             weight_files(first)
+
+
+def test_an_index_of_a_part_speaks_of_its_part(tmp_path: Path) -> None:
+    for part in ("transformer", "vae"):
+        (tmp_path / part).mkdir()
+    paths = shards(tmp_path / "transformer")
+    indexed(tmp_path / "transformer")
+    vae = tmp_path / "vae" / "model.safetensors"
+    save_file({"decoder.weight": torch.ones(2, 2)}, vae)
+    with open_checkpoint([*paths, vae]) as checkpoint:
+        assert {name.partition(".")[0] for name in checkpoint.tensors} == {"transformer", "vae"}
+    indexed(tmp_path / "transformer", **{"layers.2.weight": NAMES[1]})
+    with pytest.raises(UnreadableCheckpoint, match=r"layers\.2\.weight"), open_checkpoint([*paths, vae]):
+        pass

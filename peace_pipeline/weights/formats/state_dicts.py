@@ -195,7 +195,7 @@ class _Search:
         for key in _NETWORKS:
             found = self.network(items.get(key), nesting + 1)
             if found:
-                return found
+                return self._with_others(key, found, items, nesting)
         tensors = {name: Found(tensor) for name, item in items.items() if (tensor := self.tensor_of(item))}
         parts = self._parts({key: item for key, item in items.items() if key not in tensors}, nesting)
         if not any(_is_weight(found.tensor) for found in tensors.values()):
@@ -208,6 +208,16 @@ class _Search:
                 raise DuplicateTensor(f"two tensors have one name within {key[:100]!r}")
             tensors |= named
         return tensors
+
+    def _with_others(self, key: str, found: Named, items: dict[str, Any], nesting: int) -> Named:
+        """A network, and those beside it under keys of other kinds, each under its key; copies of it, such as averages,
+        are none."""
+        others = self._parts({each: item for each, item in items.items() if each not in _NETWORKS}, nesting)
+        others = {each: part for each, part in others.items() if not _is_copy(part, found)}
+        named: Named = {}
+        for each, part in ({key: found} | others).items() if others else ():
+            named |= {_joined(f"{each}.", name): tensor for name, tensor in part.items()}
+        return named or found
 
     def _parts(self, items: dict[str, Any], nesting: int) -> dict[str, Named]:
         """Networks under keys of any name."""
@@ -239,6 +249,20 @@ def _items(value: Items | Object) -> Items:
     if isinstance(value, Items):
         return value
     return value.items or attributes(value)
+
+
+def _is_copy(part: Named, network: Named) -> bool:
+    """Whether all tensors of a part are there in a network by name and shape, or none of them is a matrix."""
+
+    def shape(found: Found) -> Any:
+        return None if isinstance(found.tensor, Unreadable) else found.tensor.shape
+
+    weights = {name: found for name, found in _short_names(part).items() if _is_weight(found.tensor)}
+    network = _short_names(network)
+    has_matrix = any(len(shape(found) or ()) > 1 for found in weights.values())
+    return not has_matrix or all(
+        name in network and shape(network[name]) == shape(found) for name, found in weights.items()
+    )
 
 
 def _is_weight(tensor: Tensor | Unreadable) -> bool:

@@ -91,7 +91,12 @@ def bare(views: Views, *, with_buffers: bool = False) -> Views:
     if flat is not None:
         raise UnsupportedFormat(f"tensor {flat!r}: a flat parameter of FSDP, which holds many tensors in one")
     names = unwrapped(list(views))
+    shapes = {name: view.info.shape for name, view in zip(names, views.values(), strict=True)}
     copies = averages(names)
+    if not {shapes[name] for name in copies if shapes[name]} <= {
+        shapes[name] for name in names if name not in copies
+    }:
+        copies = set()
     return {
         name: view
         for name, view in zip(names, views.values(), strict=True)
