@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE
-from peace_pipeline.evaluation.look import ACCENT, MUTED, PALE, PALETTE, WARM, cycled, styled
+from peace_pipeline.evaluation.look import ACCENT, MUTED, PALE, PALETTE, WARM, cycled, plain, styled
 from peace_pipeline.evaluation.population import Member
 from peace_pipeline.evaluation.representations import CARDS, KNOW_CARDS, RESPONSES, STATISTICS
 from peace_pipeline.evaluation.space.labels import PERFORMANCE, THIRDS, UNKNOWN
@@ -39,8 +39,8 @@ def coloured(found: Map, label: str, classes: Labels, members: Sequence[Member])
             x=found.points[rows, 0],
             y=found.points[rows, 1],
             mode="markers",
-            name=name if name != UNKNOWN else "unknown",
-            text=[members[row].listing.model_id for row in rows],
+            name=plain(name) if name != UNKNOWN else "unknown",
+            text=[plain(members[row].listing.model_id) for row in rows],
             hovertemplate="%{text}<extra>%{fullData.name}</extra>",
             marker={
                 "color": _THIRDS.get(name, colors[place]) if label == PERFORMANCE else colors[place],
