@@ -18,6 +18,9 @@ WIDTHS = {1280: 800, 390: 844}
 """Width of a window → its height."""
 _ARGUMENTS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
 
+_DRIVER = "GL Driver Message"
+"""What a graphics driver says of a test that reads its pixels, not the page."""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[sync_api.Browser]:
@@ -47,7 +50,9 @@ def opened(
     context = browser.new_context(viewport=window, color_scheme=scheme, reduced_motion="reduce")
     page = context.new_page()
     page.set_default_timeout(20_000)
-    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.on(
+        "console", lambda message: _DRIVER in message.text or said.append(f"{message.type}: {message.text}")
+    )
     page.on("pageerror", lambda error: said.append(f"error: {error}"))
     page.on(
         "request",
