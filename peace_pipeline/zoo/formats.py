@@ -39,7 +39,7 @@ AMBIGUOUS = {".npz", ".pkl", ".pickle", ".joblib", ".tar", ".model", ".zip", ""}
 
 _STEP = re.compile(r"\.(ckpt-)?\d+")
 _TRAINING_STATE = re.compile(
-    r"(training_args|.*optimi[sz]er|scheduler|scaler|rng_state(_\d+)?|random_states_\d+|pytorch_variables"
+    r"(training_args|.*optim(i[sz]er)?(_states)?|scheduler|scaler|rng_state(_\d+)?|random_states_\d+|pytorch_variables"
     r"|openvino_(de)?tokenizer)\.(bin|pt|pth|pkl)"
 )
 

@@ -129,6 +129,7 @@ def test_networks_of_other_names_are_others() -> None:
 
 def test_names_that_are_no_weights() -> None:
     for name in (
+        "zero_pp_rank_0_mp_rank_00_optim_states.pt",
         "optimizer.pt",
         "training_args.bin",
         "policy.optimizer.pth",

@@ -41,7 +41,7 @@ _DTYPES = {
         "uint64", "bool", "complex64", "complex128",
     )
 }  # fmt: skip
-_TRAINING = {"opt_state", "opt_states", "optimizer", "optimizer_state", "mu", "nu"}
+_TRAINING = {"opt_state", "opt_states", "optimizer", "optimizer_state", "ema_params"}
 """What a training's state calls what is no network."""
 
 

@@ -35,16 +35,18 @@ def test_a_training_state_is_its_network(tmp_path: Path) -> None:
         "params": {
             "Dense_0": {"kernel": array(kernel), "bias": array(numbers(4))},
             "Conv_0": {"kernel": array(image)},
+            "mu": {"kernel": array(kernel)},
             "BatchNorm_0": {"scale": array(numbers(5)), "bias": array(numbers(5))},
         },
         "optimizer": {"m": array(kernel)},
+        "ema_params": {"Dense_0": {"kernel": array(kernel)}},
         "batch_stats": {"BatchNorm_0": {"mean": array(numbers(5)), "var": array(numbers(5))}},
         "opt_state": {"0": {"mu": {"Dense_0": {"kernel": array(kernel)}}}},
     }
     found = read_all(written(tmp_path / "m.msgpack", tree))
     assert found.keys() == {
         "Dense_0.weight", "Dense_0.bias", "Conv_0.weight", "BatchNorm_0.weight", "BatchNorm_0.bias",
-        "BatchNorm_0.running_mean", "BatchNorm_0.running_var",
+        "BatchNorm_0.running_mean", "BatchNorm_0.running_var", "mu.weight",
     }  # fmt: skip
     assert np.array_equal(found["Dense_0.weight"].numpy(), kernel.T)
     assert np.array_equal(found["Conv_0.weight"].numpy(), image.transpose(3, 2, 0, 1))
