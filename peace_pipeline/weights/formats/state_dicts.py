@@ -39,6 +39,8 @@ _NETWORKS = (
 _TRAINING = re.compile(
     r"optim|sched|scaler|rng|hyper|hparams|callback|loops|loss|criterion|metric", re.IGNORECASE
 )
+_DATA = re.compile(r"replay|buffer|dataset|batch|memory|cache|queue|history", re.IGNORECASE)
+"""What training scripts keep beside a network that is none."""
 _OPTIMIZER = {"state", "param_groups"}
 _SHOWN = 8
 _MAX_PASSING = 100
@@ -212,7 +214,10 @@ class _Search:
     def _with_others(self, key: str, found: Named, items: dict[str, Any], nesting: int) -> Named:
         """A network, and those beside it under keys of other kinds, each under its key; copies of it, such as averages,
         are none."""
-        others = self._parts({each: item for each, item in items.items() if each not in _NETWORKS}, nesting)
+        beside = {
+            each: item for each, item in items.items() if each not in _NETWORKS and not _DATA.search(each)
+        }
+        others = self._parts(beside, nesting)
         others = {each: part for each, part in others.items() if not _is_copy(part, found)}
         named: Named = {}
         for each, part in ({key: found} | others).items() if others else ():

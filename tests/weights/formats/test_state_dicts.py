@@ -132,5 +132,6 @@ def test_networks_beside_a_network_are_read_and_its_copies_are_not(tmp_path: Pat
     }
     found = read_all(written(tmp_path / "m.pt", content))
     assert same(found, {"model.a.weight": network["a.weight"], "value_net.b.weight": other["b.weight"]})
+    content["replay_buffer"] = {"observations": torch.ones(9, 3)}
     del content["value_net"]
     assert same(read_all(written(tmp_path / "m.pt", content)), network)
