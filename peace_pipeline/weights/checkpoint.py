@@ -104,8 +104,8 @@ class Checkpoint:
     def read(
         self, name: str, dtype: torch.dtype | None = torch.float32, rows: tuple[int, int] | None = None
     ) -> torch.Tensor:
-        """One tensor, or its ``rows`` [start, stop), converted to ``dtype`` (``None`` keeps its own). Rows (or else
-        columns) that hold NaN or infinity are dead: zeros.
+        """One tensor, or its ``rows`` [start, stop), converted to ``dtype`` (``None`` keeps its own). Rows that hold
+        NaN or infinity are dead: zeros; where few columns hold them instead, these values alone.
 
         Raises:
             NotFinite: where most of a floating tensor's are.
@@ -127,12 +127,13 @@ class Checkpoint:
         if name not in self._dead:
             self._dead[name] = _dead(name, self.raw(name))
         axis, dead = self._dead[name]
-        if rows is not None and axis == 0:
-            dead = dead[rows[0] : rows[1]]
-        living = tensor.movedim(axis, 0).clone()
+        living = tensor.clone()
         bits = living.view(torch.uint8) if living.element_size() == 1 else living  # few operators take float8
-        bits[dead] = 0
-        return living.movedim(0, axis).contiguous()
+        if axis == 0:
+            bits[dead if rows is None else dead[rows[0] : rows[1]]] = 0
+        else:  # of other values in a column, rows that are read alone don't know
+            bits[~(tensor.float() if tensor.element_size() < 4 else tensor).isfinite()] = 0
+        return living.contiguous()
 
     def raw(self, name: str, rows: tuple[int, int] | None = None) -> torch.Tensor:
         """One tensor, or its ``rows`` [start, stop), as it is stored, whatever its values are.
