@@ -116,23 +116,13 @@ INVENTORY = Table(
     "extracted_weights",
     "inventory/{batch}.parquet",
     pa.schema(
-        [
-            *_OUTCOME,
-            ("parameters", pa.int64()),
-            ("content", pa.string()),
-            ("tensors", pa.list_(_TENSOR)),
-            ("in_layers", pa.float64()),
-            ("in_buffers", pa.float64()),
-            ("unread", pa.float64()),
-            ("not_finite", _TEXTS),
-        ]
+        [*_OUTCOME, ("parameters", pa.int64()), ("content", pa.string()), ("tensors", pa.list_(_TENSOR))]
     ),
     key=("model_id",),
     values=_STATUS,
     counts=("parameters",),
 )
-"""One row a model: its tensors and a hash of them all, or the reason it was skipped; which shares of its bytes become
-layers, are known buffers, and are not read; the names of tensors that hold NaN or infinity."""
+"""One row a model: its tensors and a hash of them all, or the reason it was skipped."""
 
 WIRINGS = Table(
     "wirings",

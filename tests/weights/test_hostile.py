@@ -23,7 +23,6 @@ from peace_pipeline.weights.errors import (
     UnreadableCheckpoint,
 )
 from peace_pipeline.zoo import files
-from peace_pipeline.zoo.folders import models_of
 from tests.lakes import directory, ingest
 from tests.weights import corpus
 from tests.weights.corpus import FORMATS
@@ -31,7 +30,8 @@ from tests.weights.hostile import CASES, STATE
 
 
 def paths(folder: Path) -> list[Path]:
-    return [folder / name for name in models_of(folder)[0].files]
+    names = sorted(os.listdir(folder))
+    return [folder / name for name in files.choose(names, files.indexed(folder, names))]
 
 
 def read_all(folder: Path) -> dict[str, torch.Tensor]:
