@@ -32,6 +32,9 @@ fuzz: .venv
 
 ui: .venv
 	$(BIN)/python -c 'from peace_pipeline.resources.instance import open_instance; from peace_pipeline.lake.root import Lake; open_instance(Lake.open())'
+	mkdir -p $(PEACE_HOME)/reports
+	$(BIN)/python -m http.server 3001 --bind 127.0.0.1 --directory $(PEACE_HOME)/reports >/dev/null 2>&1 & \
+	trap "kill $$!" EXIT INT TERM; \
 	DAGSTER_HOME=$(PEACE_HOME)/dagster $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
 
 hub: .venv

@@ -192,6 +192,18 @@ class Pass:
         if NOT_WRITTEN in said:
             raise PassFailed(f"{name} is not written: {said[NOT_WRITTEN]}")
 
+    def atlas(self, most: int) -> None:
+        """Draw the map of the index now, of at most so many networks.
+
+        Raises:
+            PassFailed: where there is no index, or the step failed.
+        """
+        bury_dead_runs(self.instance)
+        config = {"index_atlas": {"config": {"most": most}}}
+        (said,) = _metadata(self.materialize("atlas", config=config), "index_atlas")
+        if NOT_WRITTEN in said:
+            raise PassFailed(f"the atlas is not written: {said[NOT_WRITTEN]}")
+
     def _reports_are_stale(self) -> bool:
         """Whether the encoder was trained after one of the reports on it, or never reported on."""
         latest = self.instance.get_latest_materialization_event

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from peace_pipeline.assets import reports
+from peace_pipeline.assets.atlas import atlas_job
 from peace_pipeline.assets.collection import collected_garbage
 from peace_pipeline.assets.encoder import contrastive_pairs, peace_encoder
 from peace_pipeline.assets.index import embeddings, lancedb_index
@@ -34,7 +35,15 @@ train_job = dg.define_asset_job(
 collection_job = dg.define_asset_job(
     "collect", [collected_garbage], description="Delete what nobody needs any more."
 )
-all_jobs = [crawl_job, batch_job, train_job, collection_job, reports.after_training_job, *reports.jobs]
+all_jobs = [
+    crawl_job,
+    batch_job,
+    train_job,
+    collection_job,
+    atlas_job,
+    reports.after_training_job,
+    *reports.jobs,
+]
 
 
 def keys_from(stage: str, *, has_encoder: bool) -> list[dg.AssetKey]:

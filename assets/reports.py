@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from peace_pipeline.assets.pages import page_metadata
 from peace_pipeline.encoder.store import NoEncoder
 from peace_pipeline.evaluation.reports import NothingToReport, Report, all_reports
 from peace_pipeline.progress import track
@@ -21,12 +22,14 @@ def report_asset(report: Report) -> dg.AssetsDefinition:
         description=f"{report.description} Where there is nothing to report on, the materialization says why.",
     )
     def write(lake: LakeResource) -> dg.MaterializeResult:
+        home = lake.open()
         try:
-            written = report.write(lake.open(), progress=track(f"Writing the report {report.name}"))
+            written = report.write(home, progress=track(f"Writing the report {report.name}"))
         except (NothingToReport, NoEncoder) as reason:
             return dg.MaterializeResult(metadata={NOT_WRITTEN: str(reason)})
-        page = dg.MetadataValue.path(str(written.path))
-        return dg.MaterializeResult(metadata={"page": page, **written.headline})
+        return dg.MaterializeResult(
+            metadata={**page_metadata(written.path, home.reports), **written.headline}
+        )
 
     return write
 

@@ -312,7 +312,7 @@ def package_networks(home: str | None, wheelhouse: str | None) -> tuple[dict[str
     from peace_pipeline.lake import Lake
     from peace_pipeline.weights.checkpoint import open_checkpoint
     from peace_pipeline.weights.errors import UnreadableCheckpoint
-    from peace_pipeline.zoo import files
+    from peace_pipeline.zoo.formats import TEXT
     from peace_pipeline.zoo.known import Known
     from peace_pipeline.zoo.packages import PackagesSource
 
@@ -323,7 +323,7 @@ def package_networks(home: str | None, wheelhouse: str | None) -> tuple[dict[str
     found: dict[str, list[Any]] = {}
     unread: Counter[str] = Counter()
     for record in records:
-        weights = [source.fetch(record) / file.path for file in record.files if files.is_weights(file.path)]
+        weights = [source.fetch(record) / file.path for file in record.files if file.format != TEXT]
         try:
             if record.reason:
                 raise UnreadableCheckpoint(record.reason)

@@ -8,7 +8,7 @@ share_the_machine()  # before anything loads NumPy or torch
 
 import dagster as dg
 
-from peace_pipeline.assets import collection, encoder, index, reports, weights, zoo
+from peace_pipeline.assets import atlas, collection, encoder, index, reports, weights, zoo
 from peace_pipeline.assets.checks import all_checks
 from peace_pipeline.assets.incremental import Pass, PassFailed, PassSummary
 from peace_pipeline.assets.jobs import all_jobs
@@ -19,7 +19,7 @@ from peace_pipeline.resources import LakeResource, ZooResource
 __all__ = ["Pass", "PassFailed", "PassSummary", "defs"]
 
 defs = dg.Definitions(
-    assets=[*dg.load_assets_from_modules([zoo, weights, encoder, index, collection]), *reports.assets],
+    assets=[*dg.load_assets_from_modules([zoo, weights, encoder, index, atlas, collection]), *reports.assets],
     asset_checks=list(all_checks()),
     jobs=all_jobs,
     schedules=[daily_crawl, daily_collection],

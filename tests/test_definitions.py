@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from peace_pipeline.assets.pages import ADDRESS
 from peace_pipeline.assets.sensors import stale_batches
 from peace_pipeline.definitions import Pass, defs
 from peace_pipeline.encoder.settings import Settings
@@ -36,8 +37,12 @@ GROUPS = {
     "output_embeddings": "embeddings",
     "lancedb_index": "index",
     "collected_garbage": "index",
+    "index_atlas": "reports",
+    "anomaly_report": "reports",
     "retrieval_report": "reports",
+    "space_report": "reports",
     "provenance_report": "reports",
+    "transfer_report": "reports",
     "symmetry_report": "reports",
 }
 LOADS = """
@@ -54,7 +59,7 @@ def test_lineage() -> None:
     assert {spec.key.to_user_string(): spec.group_name for spec in specs} == GROUPS
     assert all(spec.kinds and spec.description for spec in specs)
     checks = {key.name for key in defs.resolve_asset_graph().asset_check_keys}
-    assert len(checks) == 14
+    assert len(checks) == 17
     assert all(
         defs.resolve_asset_graph().get(key).blocking for key in defs.resolve_asset_graph().asset_check_keys
     )
@@ -155,6 +160,18 @@ def version_of(place: Workplace) -> str:
     return current_version(place.lake) or ""
 
 
+def test_the_lineage_shows_a_handful_of_figures_and_a_link_that_opens_the_page(place: Workplace) -> None:
+    event = open_instance(place.lake).get_latest_materialization_event(dg.AssetKey("retrieval_report"))
+    metadata = dict(event.asset_materialization.metadata)
+    assert metadata.pop("page").url == f"{ADDRESS}/retrieval/index.html"
+    assert metadata.pop("path").path == str(place.lake.reports / "retrieval" / "index.html")
+    assert 3 <= len(metadata) <= 6
+    assert all(isinstance(each, dg.FloatMetadataValue) for each in metadata.values())
+    assert f"{ADDRESS.rpartition(':')[2]} --bind" in (ROOT / "Makefile").read_text(), (
+        "where `make ui` serves it"
+    )
+
+
 def test_a_demo_reports_on_the_packaged_encoder_and_then_on_its_own(own: Workplace) -> None:
     (own.lake.encoders / "current").unlink()
     demo = Pass(defs, own.lake, str(own.root / "peace.toml")).demo(Settings(epochs=1, start="pretrained"))
@@ -162,7 +179,7 @@ def test_a_demo_reports_on_the_packaged_encoder_and_then_on_its_own(own: Workpla
     assert list(demo.figures) == [packaged_version(), demo.encoder_version]
     assert demo.encoder_version == own_version(own.lake)
     for figures in demo.figures.values():
-        assert {"same_task/map", "same_function/map"} <= figures.keys()
+        assert {"same_task/map", "same_function/recall_at_1"} <= figures.keys()
     again = Pass(defs, own.lake, str(own.root / "peace.toml")).demo()
     assert again.idle
     assert again.figures == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from peace_pipeline.cli import networks, reports, runs
+from peace_pipeline.cli.atlas import atlas
 from peace_pipeline.cli.failures import Commands
 from peace_pipeline.threads import share_the_machine
 
@@ -26,6 +27,7 @@ for command in (
     networks.embed,
     networks.search,
     reports.report,
+    atlas,
     networks.wiring,
     networks.transform,
     networks.compare,

@@ -115,7 +115,13 @@ def show_wiring(console: Console, report: WiringReport) -> None:
     from peace_pipeline.symmetry.drawing.outline import lines, steps
 
     wiring = report.wiring
-    console.print(f"Read as {wiring.summary}: {report.reason}.\n", highlight=False)
+    shares = report.coverage.shares
+    console.print(
+        f"Read as {wiring.summary}: {report.reason}.\n"
+        f"Of its bytes {shares['layers']:.1%} are layers, {shares['buffers']:.1%} known buffers, "
+        f"{shares['unread']:.1%} are not read.\n",
+        highlight=False,
+    )
     console.print(
         "● a group of neurons, its size and symmetries (○ again); below it the layers that write it ← what they read\n",
         highlight=False,

@@ -20,6 +20,7 @@ from peace_pipeline.responses.runners.model import Model
 from peace_pipeline.responses.running import OFF, Limits, ready, run
 from peace_pipeline.responses.standard import HEADLESS
 from peace_pipeline.symmetry.opening import OpenNetwork, open_network
+from peace_pipeline.weights.checkpoint import models_at
 from peace_pipeline.weights.unusable import UnusableModel, model_errors
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.source import AUTO
@@ -66,8 +67,8 @@ def embed_checkpoints(
     progress: Progress | None = None,
 ) -> Iterator[EmbeddedCheckpoint]:
     """Embed checkpoints, named as :func:`open_network` takes them, in the order given, with the current encoder or that
-    of ``version``. At most ``budget`` bytes of each are read; which are run, ``responses`` says (``never``, ``auto``,
-    ``always``).
+    of ``version``; a folder of several networks stands for all of them. At most ``budget`` bytes of each are read;
+    which are run, ``responses`` says (``never``, ``auto``, ``always``).
 
     One that can't be embedded gives its reason and does not stop the others.
 
@@ -75,7 +76,7 @@ def embed_checkpoints(
         NoEncoder: where the lake has none.
     """
     version, encoder = store.load(lake, version)
-    names = list(names)
+    names = [model for name in names for model in models_at(name)]
     for done, name in enumerate(names, 1):
         try:
             with model_errors():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -28,6 +29,8 @@ def styled(figure: go.Figure, height: int) -> go.Figure:
         template="plotly_white",
         height=height,
         font={"family": FONT, "size": 13, "color": INK},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
         margin={"l": 10, "r": 10, "t": 30, "b": 10},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         hoverlabel={"font": {"family": FONT}},
@@ -35,6 +38,11 @@ def styled(figure: go.Figure, height: int) -> go.Figure:
     figure.update_xaxes(automargin=True)
     figure.update_yaxes(automargin=True)
     return figure
+
+
+def plain(text: str) -> str:
+    """A name that others gave, as text: plotly reads tags and links in names and hovers."""
+    return html.escape(text, quote=False)
 
 
 def cycled(values: Sequence[str], count: int) -> list[str]:

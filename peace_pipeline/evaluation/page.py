@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import plotly.graph_objects as go
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -35,6 +35,13 @@ class Table:
     lead: str = ""
     above: Sequence[tuple[str, int]] = ()
 
+    @property
+    def names(self) -> list[str]:
+        """What each column is called where it stands alone: its title, and the one above it."""
+        titles = ["", *(f"{title}, " for title, span in self.above for _ in range(span))]
+        titles += [""] * (len(self.header) - len(titles))
+        return [title + name for title, name in zip(titles, self.header, strict=True)]
+
 
 @dataclass(frozen=True)
 class Faults:
@@ -44,24 +51,67 @@ class Faults:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A plot, and what it shows in words: its caption, which a screen reader says in its place."""
+
+    plot: go.Figure
+    caption: str
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of a page: paragraphs (plain text), tables, lists of faults and figures, in their order."""
 
     title: str
-    parts: Sequence[str | Table | Faults | go.Figure]
+    parts: Sequence[str | Table | Faults | Figure]
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a page says: a summary, short ``facts`` under their names, and sections."""
+    """What a page says: a summary, short ``facts`` under their names (the seed among them), and sections.
+
+    ``losses`` are sentences on where another method does better, which the page says first; ``method`` and
+    ``caveats`` are paragraphs that it ends with.
+    """
 
     summary: str
     facts: Mapping[str, str]
     sections: Sequence[Section]
+    losses: Sequence[str] = ()
+    method: Sequence[str] = ()
+    caveats: Sequence[str] = ()
 
 
-def render(title: str, page: Page) -> str:
-    """The page as HTML."""
+@dataclass(frozen=True)
+class Entry:
+    """A report in the list of reports; ``name`` is that of its folder, ``created_at`` is ISO 8601."""
+
+    name: str
+    title: str
+    created_at: str
+    summary: str = ""
+    losses: Sequence[str] = ()
+    headline: Mapping[str, float] = field(default_factory=dict)
+
+
+def render(title: str, page: Page, command: str = "") -> str:
+    """The page as HTML; ``command`` makes it again."""
+    return _template("page.html").render(
+        title=title, page=page, command=command, plot=_plot, plotly=Markup(get_plotlyjs()), **_LOOK
+    )
+
+
+def render_contents(title: str, summary: str, entries: Sequence[Entry], atlas: str = "") -> str:
+    """The page that lists reports, as HTML; ``atlas`` is the relative address of the atlas, where there is one."""
+    return _template("contents.html").render(
+        title=title, summary=summary, entries=entries, atlas=atlas, **_LOOK
+    )
+
+
+_LOOK = {"font": FONT, "ink": INK, "muted": MUTED, "accent": ACCENT}
+
+
+def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("peace_pipeline.evaluation"),
         autoescape=True,
@@ -70,19 +120,10 @@ def render(title: str, page: Page) -> str:
         undefined=StrictUndefined,
     )
     environment.tests |= {
-        "figure": lambda part: isinstance(part, go.Figure),
+        "figure": lambda part: isinstance(part, Figure),
         "table": lambda part: isinstance(part, Table),
     }
-    return environment.get_template("page.html").render(
-        title=title,
-        page=page,
-        plot=_plot,
-        plotly=Markup(get_plotlyjs()),
-        font=FONT,
-        ink=INK,
-        muted=MUTED,
-        accent=ACCENT,
-    )
+    return environment.get_template(name)
 
 
 def _plot(figure: go.Figure, name: str) -> Markup:

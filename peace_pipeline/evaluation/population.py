@@ -111,17 +111,20 @@ def read_listed(lake: Lake, listings: Collection[Listing]) -> Iterator[Listed]:
             yield Listed(wanted[network.key], network, responses.get(network.key))
 
 
-def disguising(seed: int) -> Callable[[Cohort], Cohort]:
-    """What gives the same functions under random permutations and scaling by 10^±2, where each wiring allows them."""
+def acting(strength: Strength, seed: int) -> Callable[[Cohort], Cohort]:
+    """What gives the same functions under a random element of each network's symmetries, as its wiring allows."""
     generator = torch.Generator().manual_seed(seed)
 
     def change(stack: Stack) -> Tensors:
-        element = random_element(
-            stack.wiring, len(stack), generator, Strength(decades=DECADES), dtype=torch.float64
-        )
+        element = random_element(stack.wiring, len(stack), generator, strength, dtype=torch.float64)
         return act(stack.wiring, stack.tensors, element)
 
     return lambda cohort: cohort.transformed(change)
+
+
+def disguising(seed: int) -> Callable[[Cohort], Cohort]:
+    """What gives the same functions under random permutations and scaling by 10^±2, where each wiring allows them."""
+    return acting(Strength(decades=DECADES), seed)
 
 
 def in_canonical_form(cohort: Cohort) -> Cohort:

@@ -24,7 +24,7 @@ from peace_pipeline.progress import Progress
 if TYPE_CHECKING:
     from peace_pipeline.evaluation.page import Page
 
-_PAGE, _FIGURES = "index.html", "figures.json"
+_PAGE, _FIGURES, _ABOUT = "index.html", "figures.json", "about.json"
 
 
 class NothingToReport(Exception):
@@ -35,12 +35,12 @@ class NothingToReport(Exception):
 class Content:
     """What a report says: its page, its figures by name, and the text of other files that it leaves in its folder.
 
-    ``headline`` are the figures that the lineage shows, all where it is ``None``.
+    ``headline`` are the handful of figures that the lineage and the list of reports show.
     """
 
     page: Page
     figures: Mapping[str, float]
-    headline: Mapping[str, float] | None = None
+    headline: Mapping[str, float] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -86,18 +86,25 @@ class Report:
         from peace_pipeline.evaluation.page import render
 
         content = self.study(lake, progress=progress, **settings)
+        about = {
+            "title": self.title,
+            "summary": content.page.summary,
+            "losses": list(content.page.losses),
+            "headline": dict(content.headline),
+        }
         files = {
             **content.files,
             _FIGURES: json.dumps(dict(content.figures), indent=2, sort_keys=True) + "\n",
-            _PAGE: render(self.title, content.page),
+            _ABOUT: json.dumps(about, indent=2) + "\n",
+            _PAGE: render(self.title, content.page, f"peace report {self.name} --write"),
         }
         folder = lake.reports / self.name
         for name, text in files.items():
             with atomic(folder / name) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         _log(lake, self.name, content.figures)
-        headline = content.figures if content.headline is None else content.headline
-        return Written(folder / _PAGE, content.figures, headline)
+        write_contents(lake)
+        return Written(folder / _PAGE, content.figures, content.headline)
 
     def faults(self, lake: Lake) -> list[str]:
         """What is wrong with what the lake holds of the report, a line each: files that lack, figures that are none."""
@@ -151,6 +158,27 @@ def written_reports(lake: Lake) -> list[dict[str, str]]:
         }
         for page in sorted(lake.reports.glob(f"*/{_PAGE}"))
     ]
+
+
+def write_contents(lake: Lake) -> Path:
+    """Write the page that lists what is written; its path."""
+    from peace_pipeline.evaluation.page import Entry, render_contents
+
+    entries, known = [], all_reports()
+    for row in written_reports(lake):
+        about = lake.reports / row["name"] / _ABOUT
+        said = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
+        said = {name: said[name] for name in ("title", "summary", "losses", "headline") if name in said}
+        said.setdefault("title", known[row["name"]].title if row["name"] in known else row["name"])
+        entries.append(Entry(row["name"], created_at=row["created_at"], **said))
+    summary = (
+        "What was measured of this lake, each report from its own data, with the command that makes it again."
+    )
+    atlas = lake.atlas.name if lake.atlas.exists() else ""
+    page = lake.reports / _PAGE
+    with atomic(page) as temporary:
+        temporary.write_text(render_contents("Reports", summary, entries, atlas), encoding="utf-8")
+    return page
 
 
 def _log(lake: Lake, name: str, figures: Mapping[str, float]) -> None:

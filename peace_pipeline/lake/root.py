@@ -103,6 +103,11 @@ class Lake:
         return self.root / "reports"
 
     @property
+    def atlas(self) -> Path:
+        """The map of the index, a page beside the reports."""
+        return self.reports / "atlas.html"
+
+    @property
     def dagster(self) -> Path:
         return self.root / "dagster"
 

@@ -116,13 +116,23 @@ INVENTORY = Table(
     "extracted_weights",
     "inventory/{batch}.parquet",
     pa.schema(
-        [*_OUTCOME, ("parameters", pa.int64()), ("content", pa.string()), ("tensors", pa.list_(_TENSOR))]
+        [
+            *_OUTCOME,
+            ("parameters", pa.int64()),
+            ("content", pa.string()),
+            ("tensors", pa.list_(_TENSOR)),
+            ("in_layers", pa.float64()),
+            ("in_buffers", pa.float64()),
+            ("unread", pa.float64()),
+            ("not_finite", _TEXTS),
+        ]
     ),
     key=("model_id",),
     values=_STATUS,
     counts=("parameters",),
 )
-"""One row a model: its tensors and a hash of them all, or the reason it was skipped."""
+"""One row a model: its tensors and a hash of them all, or the reason it was skipped; which shares of its bytes become
+layers, are known buffers, and are not read; the names of tensors that hold NaN or infinity."""
 
 WIRINGS = Table(
     "wirings",

@@ -18,7 +18,7 @@ from peace_pipeline.responses.probes import InputSpec, probes
 from peace_pipeline.responses.runners.model import MOST_INPUTS, CannotRun, Model, Ready, Seen
 from peace_pipeline.responses.runners.registry import load
 from peace_pipeline.responses.standard import NUMBERS, PROBES, VERSION
-from peace_pipeline.weights.logical import recognised
+from peace_pipeline.weights.logical import in_library, recognised
 from peace_pipeline.zoo.source import ALWAYS, AUTO, NEVER
 
 OFF = "responses are off"
@@ -62,7 +62,9 @@ class Limits:
 def ready(model: Model, limits: Limits) -> Ready | NotRun:
     """The model with its weights in place, or why it can't be run."""
     try:
-        if reason := limits.refuses(model.checkpoint.parameters):
+        with _reasons():  # of packed weights there are more than the file shows
+            parameters = in_library(model.checkpoint, model.config).parameters
+        if reason := limits.refuses(parameters):
             raise CannotRun(reason)
         if model.checkpoint.sampled:
             raise CannotRun("only a part of its values is here")

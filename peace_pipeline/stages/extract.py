@@ -16,10 +16,12 @@ from peace_pipeline.stages.outcome import BatchOutcome, Row, note_failures, row_
 from peace_pipeline.symmetry.opening import open_fetched
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.weights.inventory import take_inventory
+from peace_pipeline.weights.logical import read_of
 from peace_pipeline.weights.sampled_copy import fetch_sampled
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.batches import read_records
+from peace_pipeline.zoo.card import read_config
 from peace_pipeline.zoo.contents import Contents
 from peace_pipeline.zoo.fetching import Fetched, Fetcher
 from peace_pipeline.zoo.record import ModelRecord
@@ -61,10 +63,15 @@ def _inventory(record: ModelRecord, fetched: Fetched | FetchError) -> Row:
         _verify(record, fetched.folder)
     with open_fetched(record, fetched) as checkpoint:
         found = take_inventory(checkpoint)
+        shares = read_of(checkpoint, read_config(fetched.folder)).shares
         return {
             "parameters": checkpoint.parameters,
             "content": found.content,
             "tensors": [_listed(info, digest) for info, digest in found.tensors],
+            "in_layers": shares["layers"],
+            "in_buffers": shares["buffers"],
+            "unread": shares["unread"],
+            "not_finite": list(found.not_finite),
         }
 
 

@@ -55,7 +55,8 @@ _CONTENTS = """
     )
 """
 _MODEL_ROWS = f"""
-    SELECT model_id, revision, records.source, task, datasets, architecture, library, license, wired.parameters,
+    SELECT model_id, revision, records.source, task, datasets,
+           coalesce(architecture, wired.family, wired.method) AS architecture, library, license, wired.parameters,
            content, tags, card,
            list_transform(map_entries(metrics), lambda e: {{'name': e.key, 'value': e.value}}) AS metrics,
            encoder_version, embedded_at, run_by, vector, weights, responses

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,13 +129,18 @@ def _opened(lake: Lake, name: str, fetcher: Fetcher, budget: int | None) -> Iter
     elif isinstance(found, Path):
         weights = weight_files(found)
         with open_checkpoint(weights, budget) as checkpoint:
-            yield checkpoint, weights[0].parent
+            yield checkpoint, folder_of(found, weights)
     else:
         with (
             fetcher.lent(found, fetch_sampled) as fetched,
             open_fetched(found, fetched, budget) as checkpoint,
         ):
             yield checkpoint, fetched.folder
+
+
+def folder_of(place: Path, weights: Sequence[Path]) -> Path:
+    """The folder whose config.json describes a model, given its path and weight files; of a whole that of no part."""
+    return place if place.is_dir() else Path(os.path.commonpath([path.parent for path in weights]))
 
 
 def _found(lake: Lake, name: str, fetcher: Fetcher) -> Path | str | ModelRecord:

@@ -15,12 +15,13 @@ from peace_pipeline.progress import Progress
 from peace_pipeline.symmetry.group.actions import Action
 from peace_pipeline.symmetry.group.elements import ALL, Element, Strength, Tensors, random_element
 from peace_pipeline.symmetry.group.perturbations import add_noise
-from peace_pipeline.symmetry.opening import LocalModel, OpenNetwork
+from peace_pipeline.symmetry.opening import LocalModel, OpenNetwork, folder_of
 from peace_pipeline.symmetry.wiring.symmetries import NORMALISED, PERMUTE, SCALE, SHUFFLE, SIGN
 from peace_pipeline.symmetry.wiring.types import CHAIN, INDEPENDENT, Group, Wiring
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import memory_errors
 from peace_pipeline.weights.logical import LogicalTensors
+from peace_pipeline.weights.parts import named_parts
 from peace_pipeline.weights.rewriting import rewrite
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 from peace_pipeline.zoo.card import read_config
@@ -91,8 +92,10 @@ def transform(
         RefusedDestination: where the destination exists or doesn't suit.
         UnreadableCheckpoint: where the source can't be read, or is stored in a way that can't be overwritten.
     """
+    if any(prefix for _, prefix in named_parts(source.weights).values()):
+        raise RefusedTransformation("a whole of several parts, to be transformed one by one")
     with memory_errors(), open_checkpoint(source.weights) as checkpoint:
-        opened = OpenNetwork.of(checkpoint, read_config(source.weights[0].parent))
+        opened = OpenNetwork.of(checkpoint, read_config(folder_of(source.path, source.weights)))
         network, wiring = opened.logical, opened.wiring
         if network.sampled:
             raise RefusedTransformation("only a part of its values is there")

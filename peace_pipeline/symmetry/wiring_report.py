@@ -9,25 +9,28 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.opening import open_network
 from peace_pipeline.symmetry.wiring.types import Group, WiredLayer, Wiring
 from peace_pipeline.weights.errors import UnreadableCheckpoint
+from peace_pipeline.weights.logical.coverage import Coverage
 from peace_pipeline.zoo.fetching import Fetcher
 
 
 @dataclass(frozen=True)
 class WiringReport:
-    """How PEACE reads a checkpoint, and in words why so."""
+    """How PEACE reads a checkpoint, in words why so, and which of its bytes are read."""
 
     wiring: Wiring
     reason: str
+    coverage: Coverage
 
     def as_dict(self) -> dict[str, Any]:
-        """Method, family, basis, what is assumed, reason, groups and layers as a JSON object; what is as usual is left
-        out of a group."""
+        """Method, family, basis, what is assumed, reason, coverage (shares of bytes), groups and layers as a JSON
+        object; what is as usual is left out of a group."""
         return {
             "method": self.wiring.method,
             "family": self.wiring.family,
             "basis": self.wiring.basis,
             "assumes": list(self.wiring.assumes),
             "reason": self.reason,
+            "coverage": self.coverage.shares,
             "groups": [_group_as_dict(group) for group in self.wiring.groups.values()],
             "layers": [_layer_as_dict(wired) for wired in self.wiring.layers],
         }
@@ -41,7 +44,7 @@ def describe_wiring(lake: Lake, name: str, fetcher: Fetcher | None = None) -> Wi
     """
     try:
         with open_network(lake, name, fetcher) as network:
-            return WiringReport(network.wiring, network.reason)
+            return WiringReport(network.wiring, network.reason, network.logical.coverage)
     except UnreadableCheckpoint as error:
         raise UnreadableCheckpoint(f"{name}: {error}") from error
 

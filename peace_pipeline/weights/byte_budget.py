@@ -57,7 +57,7 @@ def sample(files: Mapping[str, TensorFile], budget: int) -> dict[str, Sampled]:
     """
     inventories = {path: list(file.inventory()) for path, file in files.items()}
     infos = [info for infos in inventories.values() for info in infos]
-    sizes = [_bytes(info) for info in infos]
+    sizes = [bytes_of(info) for info in infos]
     least = sum(map(_row_bytes, infos))
     if least > budget:
         raise ExcessiveSize(
@@ -91,21 +91,22 @@ def fair_share(sizes: Sequence[int], least: Sequence[int], budget: int) -> int:
 def bytes_read(info: TensorInfo) -> int:
     """Bytes of a tensor that are read."""
     if info.part is None:
-        return _bytes(info)
+        return bytes_of(info)
     return info.part.size * _row_bytes(info)
 
 
 def _row_bytes(info: TensorInfo) -> int:
     """Bytes that a tensor takes at least."""
-    return _bytes(info) // max(info.shape[0], 1) if info.shape else _bytes(info)
+    return bytes_of(info) // max(info.shape[0], 1) if info.shape else bytes_of(info)
 
 
-def _bytes(info: TensorInfo) -> int:
+def bytes_of(info: TensorInfo) -> int:
+    """Bytes of the whole tensor as it is read."""
     return info.size * getattr(torch, info.dtype).itemsize
 
 
 def _limited(info: TensorInfo, share: int, strata: int) -> TensorInfo:
-    size = _bytes(info)
+    size = bytes_of(info)
     if size <= share or not info.shape:
         return info
     rows = max(1, share // _row_bytes(info))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os.path
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from peace_pipeline.weights.errors import (
     memory_errors,
 )
 from peace_pipeline.weights.formats.registry import open_file
+from peace_pipeline.weights.parts import named_parts, part_of
 from peace_pipeline.weights.tensors import (
     MAX_DIMENSIONS,
     MAX_NAME,
@@ -37,7 +40,11 @@ from peace_pipeline.weights.tensors import (
     TensorInfo,
     dtype_name,
 )
-from peace_pipeline.zoo import files
+from peace_pipeline.weights.whole import check_index, with_its_shards
+from peace_pipeline.zoo import files, signatures
+from peace_pipeline.zoo.folders import described_subfolders, models_of
+
+_SHOWN = 4
 
 
 class Checkpoint:
@@ -60,10 +67,13 @@ class Checkpoint:
         self.functions: Mapping[str, int] | None = next(computing, None) if len(parts) == 1 else None
         self.tensors: dict[str, TensorInfo] = {}
         self._owner: dict[str, TensorFile] = {}
+        self._dead: dict[str, tuple[int, torch.Tensor]] = {}
+        """Name → axis and places of what is dead in a tensor that is not finite."""
+        self._notes_left = _MOST_NOTES
         for path, part in parts.items():
             for info in part.inventory():
                 self._check(path, info)
-                self.tensors[info.name] = info
+                self.tensors[info.name] = self._noted(info, part)
                 self._owner[info.name] = part
         if not self.parameters:
             raise NoTensors("no floating-point tensors")
@@ -82,16 +92,56 @@ class Checkpoint:
         if len(self.tensors) == MAX_TENSORS:
             raise ExcessiveSize(f"{path}: more than {MAX_TENSORS:,} tensors")
 
+    def _noted(self, info: TensorInfo, file: TensorFile) -> TensorInfo:
+        """The tensor with its values, where these say how others are packed."""
+        note = _NOTES.fullmatch(info.name) if info.dtype in _NOTE_TYPES and info.part is None else None
+        longest = _LONGEST_STATE if note and note["state"] else MAX_DIMENSIONS
+        if note is None or info.size > min(longest, self._notes_left):
+            return info
+        self._notes_left -= info.size
+        return replace(info, note=tuple(file.read(info.name).flatten().tolist()))
+
     def read(
         self, name: str, dtype: torch.dtype | None = torch.float32, rows: tuple[int, int] | None = None
     ) -> torch.Tensor:
-        """One tensor, or its ``rows`` [start, stop), converted to ``dtype`` (``None`` keeps its own).
+        """One tensor, or its ``rows`` [start, stop), converted to ``dtype`` (``None`` keeps its own). Rows that hold
+        NaN or infinity are dead: zeros; where few columns hold them instead, these values alone.
 
         Raises:
-            NotFinite: where a floating tensor holds NaN or infinity.
+            NotFinite: where most of a floating tensor's are.
             UnreadableCheckpoint: where it can't be had.
         """
-        return finite(name, self._owner[name].read(name, rows), dtype)
+        tensor = self._owner[name].read(name, rows)
+        try:
+            with memory_errors():
+                if tensor.is_floating_point() and not all_finite(tensor):
+                    tensor = self._living(name, tensor, rows)
+                return tensor if dtype is None else tensor.to(dtype)
+        except RuntimeError as error:  # NotImplementedError is one
+            raise UnsupportedFormat(
+                f"tensor {name!r}: {dtype_name(tensor.dtype)} can't be read: {error}"
+            ) from error
+
+    def _living(self, name: str, tensor: torch.Tensor, rows: tuple[int, int] | None) -> torch.Tensor:
+        """A tensor, or its rows, without what is dead in the whole of it."""
+        if name not in self._dead:
+            self._dead[name] = _dead(name, self.raw(name))
+        axis, dead = self._dead[name]
+        living = tensor.clone()
+        bits = living.view(torch.uint8) if living.element_size() == 1 else living  # few operators take float8
+        if axis == 0:
+            bits[dead if rows is None else dead[rows[0] : rows[1]]] = 0
+        else:  # of other values in a column, rows that are read alone don't know
+            bits[~(tensor.float() if tensor.element_size() < 4 else tensor).isfinite()] = 0
+        return living.contiguous()
+
+    def raw(self, name: str, rows: tuple[int, int] | None = None) -> torch.Tensor:
+        """One tensor, or its ``rows`` [start, stop), as it is stored, whatever its values are.
+
+        Raises:
+            UnreadableCheckpoint: where it can't be had.
+        """
+        return self._owner[name].read(name, rows)
 
     @property
     def in_pieces(self) -> bool:
@@ -102,12 +152,10 @@ class Checkpoint:
         """The values of a tensor in its own dtype, flat, a piece at a time where the file can be read so.
 
         Raises:
-            NotFinite: where a floating tensor holds NaN or infinity.
             UnreadableCheckpoint: where it can't be had.
         """
         file = self._owner[name]
-        for piece in file.pieces(name) if isinstance(file, InPieces) else [file.read(name)]:
-            yield finite(name, piece, None)
+        yield from file.pieces(name) if isinstance(file, InPieces) else [file.read(name)]
 
     @property
     def parameters(self) -> int:
@@ -120,25 +168,81 @@ class Checkpoint:
         return any(info.part for info in self.tensors.values())
 
 
+_NOTES = re.compile(
+    r"(?:.*\.)?(?:(?P<state>quant_state\.bitsandbytes__(?:nf4|fp4))"
+    r"|weight_format|(?:weight_)?shape|nbits|axis|group_size)"
+)
+"""Names of small tensors that say how others are packed."""
+_LONGEST_STATE, _MOST_NOTES = 4096, 1 << 20
+"""Values of one, and of all."""
+_NOTE_TYPES = ("uint8", "int16", "int32", "int64")
+
+
 def weight_files(place: Path) -> list[Path]:
-    """The weight files of the model that a file, or a folder in Hub layout, stands for.
+    """The weight files of the model that a file, a folder, or ``folder#file`` stands for.
 
     Raises:
         UnreadableCheckpoint: where it stands for none, or it isn't certain for which.
     """
+    folder, name = place, ""
     if not os.path.exists(place):  # of a name that is too long, too
-        raise UnreadableCheckpoint("no such file or folder")
-    if not place.is_dir():
-        return [place]
-    names = [entry.name for entry in place.iterdir()]
-    if not any(map(files.is_weights, names)):
-        raise UnreadableCheckpoint("no weights in this folder")
+        folder, name = _folder_and_name(str(place))
+        if os.path.isdir(folder / name) and not name.startswith("."):  # a part
+            return weight_files(folder / name)
+    elif not place.is_dir():
+        return with_its_shards(place)
     try:
-        return [place / name for name in files.choose(names, files.indexed(place, names))]
+        found = {model.name: model for model in models_of(folder)}
     except files.ForbiddenShard as error:
         raise ForbiddenPath(str(error)) from error
-    except files.AmbiguousWeights as error:
-        raise UnreadableCheckpoint(str(error)) from error
+    except OSError as error:
+        raise UnreadableCheckpoint(f"can't be listed: {error.strerror}") from error
+    if name not in found:
+        raise UnreadableCheckpoint(_choices(folder, name, [*filter(None, found)]))
+    if reason := found[name].reason:
+        raise UnreadableCheckpoint(reason)
+    weights = [folder / file for file in found[name].files]
+    return weights if len(weights) > 1 else with_its_shards(weights[0])
+
+
+def models_at(name: str) -> list[str]:
+    """The names of the models that a path stands for: of a folder without a network of its own each as ``path#file``,
+    else the path itself."""
+    place = Path(os.path.expanduser(name))
+    if not os.path.isdir(place):
+        return [name]
+    try:
+        found = models_of(place)
+    except (OSError, files.AmbiguousWeights):
+        return [name]
+    return [f"{name}#{model.name}" for model in found] if found and found[0].name else [name]
+
+
+def _folder_and_name(place: str) -> tuple[Path, str]:
+    """The parts of ``folder#file``; either may have a # in its name."""
+    at = place.find("#")
+    while at > 0:
+        if os.path.isdir(place[:at]):
+            return Path(place[:at]), place[at + 1 :]
+        at = place.find("#", at + 1)
+    raise UnreadableCheckpoint("no such file or folder")
+
+
+def _choices(folder: Path, name: str, names: Sequence[str]) -> str:
+    """What there is instead of the model asked for."""
+    shown = ", ".join(f"{folder.name}#{other}" for other in names[:_SHOWN])
+    if name:
+        return f"there is no network {name[:100]!r} in this folder" + (f", but {shown}" if shown else "")
+    if names:
+        return f"{len(names)} networks, to be named one by one: {shown}"
+    below = described_subfolders(folder)
+    if below:
+        return f"no weights in this folder, but in {', '.join(below[:_SHOWN])}"
+    named = {entry.name: signatures.foreign_by_name(entry.name) for entry in folder.iterdir()}
+    foreign = [f"{name} ({what})" for name, what in sorted(named.items()) if what]
+    return "no weights in this folder" + (
+        f" that are read, but {', '.join(foreign[:_SHOWN])}" if foreign else ""
+    )
 
 
 @contextmanager
@@ -149,28 +253,40 @@ def open_checkpoint(paths: Iterable[Path], budget: int | None = None) -> Iterato
         UnreadableCheckpoint: where a file is of an unknown format, corrupt, truncated, or holds no floating-point
             tensor.
     """
+    named = named_parts(paths)
     with ExitStack() as stack:
-        parts: Mapping[str, TensorFile] = {path.name: stack.enter_context(open_file(path)) for path in paths}
+        parts: Mapping[str, TensorFile] = {
+            name: part_of(stack.enter_context(_open_part(path, prefix)), prefix)
+            for path, (name, prefix) in named.items()
+        }
         whole = Checkpoint(parts)
+        check_index({path: prefix for path, (_, prefix) in named.items()}, whole.tensors.keys())
         yield whole if budget is None else Checkpoint(sample(parts, budget), whole.settings)
 
 
-def finite(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
-    """The tensor in ``dtype`` (``None`` keeps its own).
+@contextmanager
+def _open_part(path: Path, prefix: str) -> Iterator[TensorFile]:
+    """A weight file; what is wrong with that of a part is said with its name."""
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open_file(path))
+        except UnreadableCheckpoint as error:
+            raise type(error)(f"{prefix[:-1]}: {error}" if prefix else str(error)) from error
+        yield file
+
+
+def _dead(name: str, tensor: torch.Tensor) -> tuple[int, torch.Tensor]:
+    """The axis along which few places of a tensor hold values that are not finite, and which.
 
     Raises:
-        NotFinite: where a floating one holds NaN or infinity.
-        UnsupportedFormat: where PyTorch can't do that with its dtype.
+        NotFinite: where most do along every axis.
     """
-    try:
-        with memory_errors():
-            if tensor.is_floating_point() and not _all_finite(tensor):
-                raise NotFinite(f"tensor {name!r} holds values that are not finite")
-            return tensor if dtype is None else tensor.to(dtype)
-    except RuntimeError as error:  # NotImplementedError is one
-        raise UnsupportedFormat(
-            f"tensor {name!r}: {dtype_name(tensor.dtype)} can't be read: {error}"
-        ) from error
+    is_bad = ~(tensor.float() if tensor.element_size() < 4 else tensor).isfinite()
+    for axis in range(min(tensor.dim(), 2)):
+        dead = is_bad.movedim(axis, 0).flatten(1).any(1) if tensor.dim() > 1 else is_bad
+        if 2 * int(dead.sum()) < len(dead):
+            return axis, dead
+    raise NotFinite(f"tensor {name!r} holds values that are not finite")
 
 
 _INFINITY: dict[torch.dtype, tuple[type[np.unsignedinteger], int]] = {
@@ -185,8 +301,8 @@ _INFINITY: dict[torch.dtype, tuple[type[np.unsignedinteger], int]] = {
 _CACHED = 1 << 19
 
 
-def _all_finite(tensor: torch.Tensor) -> bool:
-    """Whether no value is NaN or infinite.
+def all_finite(tensor: torch.Tensor) -> bool:
+    """Whether no value of a floating tensor is NaN or infinite.
 
     Neither would leave the sum finite, and sums take a tenth of the time of a look at each value. Where the sum of
     finite values overflows, their bits tell.

@@ -17,14 +17,14 @@ from pathlib import Path
 import torch
 
 from peace_pipeline.lake import atomic
-from peace_pipeline.weights.checkpoint import finite
-from peace_pipeline.weights.errors import UnsupportedFormat
+from peace_pipeline.weights.checkpoint import all_finite
+from peace_pipeline.weights.errors import NotFinite, UnsupportedFormat
 from peace_pipeline.weights.extents import Place
 from peace_pipeline.weights.formats import zips
 from peace_pipeline.weights.formats.registry import open_file
 from peace_pipeline.weights.local_blob import Blob, OverwritableBlob, overwritable_blob
 from peace_pipeline.weights.tensors import ByPosition, TensorInfo, dtype_name
-from peace_pipeline.zoo import files
+from peace_pipeline.zoo.formats import format_of, is_weights
 
 NewValues = Callable[[str], torch.Tensor | None]
 """Name of a stored tensor → what to store instead, of the same shape and dtype; none for no change."""
@@ -37,7 +37,7 @@ class RefusedDestination(ValueError):
 def rewrite(source: Path, destination: Path, weights: Iterable[Path], new_values: NewValues) -> None:
     """Write a copy of a model, a folder in the Hub's layout or a single file, with new values of its tensors.
 
-    ``weights`` are the model's weight files: those in the folder that :func:`files.choose` takes, or ``source``
+    ``weights`` are the model's weight files: those of the folder's own network, or ``source``
     itself. Other weight files beside them (the same model in another format) are left out, as they would keep the old
     values; so are hidden folders and links to folders. The destination appears when it is whole.
 
@@ -56,7 +56,7 @@ def rewrite(source: Path, destination: Path, weights: Iterable[Path], new_values
         if source.is_dir():
             copy = stack.enter_context(_atomic_folder(destination))
             _copy_folder(source, copy, {path.name for path in opened})
-            copies = {path: copy / path.name for path in opened}
+            copies = {path: copy / path.relative_to(source) for path in opened}
         else:
             copy = stack.enter_context(atomic(destination))
             shutil.copyfile(source, copy)
@@ -81,9 +81,7 @@ def _check(source: Path, destination: Path) -> None:
 def _opened(path: Path) -> Iterator[ByPosition]:
     with open_file(path) as file:
         if not isinstance(file, ByPosition):
-            raise UnsupportedFormat(
-                f"{path.name}: tensors of {files.format_of(path.name)} can't be overwritten"
-            )
+            raise UnsupportedFormat(f"{path.name}: tensors of {format_of(path.name)} can't be overwritten")
         yield file
 
 
@@ -107,7 +105,7 @@ def _copy_folder(source: Path, copy: Path, weights: set[str]) -> None:
         here = copy / Path(folder).relative_to(source)
         here.mkdir(exist_ok=True)
         for name in names:
-            if here != copy or name in weights or not files.is_weights(name):
+            if here != copy or name in weights or not is_weights(name):
                 shutil.copyfile(Path(folder, name), here / name)
 
 
@@ -139,7 +137,8 @@ def _check_new(info: TensorInfo, new: torch.Tensor) -> None:
         raise ValueError(
             f"tensor {info.name!r} is {info.dtype} of shape {info.shape}, not {dtype} of {shape}"
         )
-    finite(info.name, new, None)
+    if not all_finite(new):
+        raise NotFinite(f"tensor {info.name!r}: new values are not finite")
 
 
 def _shared(file: ByPosition) -> set[str]:

@@ -41,7 +41,7 @@ class TensorInfo:
 
     ``stored`` is how the file encodes it where that is something else (``q4_k``, ``qint8``); ``eps`` is the epsilon
     that the file gives for a norm, on its running variance or else on its gain; with a ``part`` reading gives that
-    part alone.
+    part alone. ``note``: the values of a small tensor that says how others are packed.
     """
 
     name: str
@@ -50,6 +50,7 @@ class TensorInfo:
     stored: str | None = None
     eps: float | None = None
     part: Part | None = None
+    note: tuple[int, ...] = ()
 
     @property
     def is_floating(self) -> bool:

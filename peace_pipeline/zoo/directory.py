@@ -1,17 +1,17 @@
-"""The ``directory`` source: any tree in which a folder with weights is a model (Hub layout)."""
+"""The ``directory`` source: any tree of folders with weights."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-
-from natsort import natsorted
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
-from peace_pipeline.zoo.card import CONFIG, enriched
+from peace_pipeline.zoo.card import enriched
+from peace_pipeline.zoo.folders import FolderModel, model_folders, models_of
 from peace_pipeline.zoo.known import Known
 from peace_pipeline.zoo.record import KnownModel, ModelRecord
 from peace_pipeline.zoo.source import ConfigError, LocalFiles, Progress, gone, register
@@ -22,9 +22,10 @@ UNREAD = "0" * 64
 
 @register("directory")
 class DirectorySource(LocalFiles):
-    """Every folder under ``path`` that holds weights or a config.json is one model.
+    """Every folder under ``path`` that holds weights or a config.json is a model, or several.
 
-    Model ids are ``directory:LABEL/relative/path``; ``label`` defaults to the folder's name.
+    Model ids are ``directory:LABEL/relative/path``, with ``#file`` behind them for what isn't the folder's own network;
+    ``label`` defaults to the folder's name.
     """
 
     source = "directory"
@@ -53,20 +54,22 @@ class DirectorySource(LocalFiles):
         models = known.all()
         present: set[str] = set()
         closed: list[OSError] = []
-        for folder, names in model_folders(self.path, closed.append):
-            model_id = self._model_id(folder)
-            present.add(model_id)
-            record = read_folder(self.source, model_id, folder, names, models.get(model_id))
-            if record is not None:
-                yield record
-            if progress:
-                progress(len(present), 0)
+        for folder in model_folders(self.path, closed.append):
+            for model in _models(folder):
+                model_id = self._model_id(folder, model.name)
+                present.add(model_id)
+                record = read_model(self.source, model_id, folder, model, models.get(model_id))
+                if record is not None:
+                    yield record
+                if progress:
+                    progress(len(present), 0)
         for error in closed:
             yield from self._unlisted(error, models, present)
         yield from gone(models, present)
 
-    def _model_id(self, folder: Path) -> str:
-        return self.prefix + _encodable(folder.relative_to(self.path).as_posix())
+    def _model_id(self, folder: Path, name: str = "") -> str:
+        place = folder.relative_to(self.path).as_posix()
+        return self.prefix + _encodable(f"{place}#{name}" if name else place)
 
     def _unlisted(
         self, error: OSError, known: Mapping[str, KnownModel], present: set[str]
@@ -77,30 +80,29 @@ class DirectorySource(LocalFiles):
         if error.errno in (errno.ENOENT, errno.ENOTDIR):  # removed while the tree was read
             return
         model_id = self._model_id(folder)
-        kept = {each for each in known if f"{each}/".startswith(f"{model_id}/")}
+        kept = {each for each in known if f"{each}/".startswith((f"{model_id}/", f"{model_id}#"))}
         present |= kept | {model_id}
         if not kept:
             record = ModelRecord(self.source, model_id, UNREAD, folder.as_uri())
             yield record.skipped(f"unreadable: {error.strerror}")
 
 
-def model_folders(root: Path, unlisted: Callable[[OSError], None]) -> Iterator[tuple[Path, list[str]]]:
-    """Folders under ``root`` that hold weights or a config.json, with the names of their files.
+def _models(folder: Path) -> list[FolderModel]:
+    """The models of a folder, or the reason why there are none."""
+    try:
+        return models_of(folder) or [FolderModel("", reason="config.json but no weights")]
+    except files.AmbiguousWeights as error:
+        return [FolderModel("", reason=str(error))]
+    except OSError as error:
+        return [FolderModel("", reason=f"unreadable: {error.strerror}")]
 
-    ``unlisted`` is told of folders that can't be listed. Links to folders are not followed.
-    """
-    for folder, subfolders, names in os.walk(root, onerror=unlisted):
-        subfolders[:] = natsorted(name for name in subfolders if not name.startswith("."))
-        if CONFIG in names or any(map(files.is_weights, names)):
-            yield Path(folder), names
 
-
-def read_folder(
-    source: str, model_id: str, folder: Path, names: list[str], known: KnownModel | None
+def read_model(
+    source: str, model_id: str, folder: Path, model: FolderModel, known: KnownModel | None
 ) -> ModelRecord | None:
-    """The record of one model folder, or ``None`` where it is as ``known`` has it."""
+    """The record of one model of a folder, or ``None`` where it is as ``known`` has it."""
     described = files.describing(folder)
-    weights, reason = _weights(folder, names)
+    weights, reason = _weights(folder, model)
     try:
         token = files.etag(folder, weights + described)
         if known and known.etag == token and known.reason in (None, reason):
@@ -123,17 +125,18 @@ def read_folder(
         created_at=modified,
     )
     record = enriched(record, folder)
+    if model.variants:
+        record = replace(
+            record, tags=(*record.tags, *(f"variant:{_encodable(name)}" for name in model.variants))
+        )
     return record.skipped(reason) if reason else record
 
 
-def _weights(folder: Path, names: list[str]) -> tuple[list[str], str | None]:
-    """The files that are the folder's model, or why there are none."""
-    try:
-        weights = files.choose(names, files.indexed(folder, names))
-    except files.AmbiguousWeights as error:
-        return [], str(error)
-    except ValueError:
-        return [], "config.json but no weights"
+def _weights(folder: Path, model: FolderModel) -> tuple[list[str], str | None]:
+    """The files that are a model, or why there are none."""
+    if model.reason:
+        return [], model.reason
+    weights = list(model.files)
     if _encodable(str(folder)) != str(folder):
         return [], "the folder's name is not UTF-8"
     if any(_encodable(name) != name for name in weights):

@@ -7,62 +7,24 @@ import hashlib
 import json
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-
-from natsort import natsorted
+from pathlib import Path, PurePosixPath
 
 from peace_pipeline.zoo.card import CARD, CONFIG, TOKENIZER
+from peace_pipeline.zoo.formats import FORMATS as FORMATS
+from peace_pipeline.zoo.formats import TEXT, format_of
+from peace_pipeline.zoo.networks import Network
 from peace_pipeline.zoo.record import ModelFile, ModelRecord
 
-FORMATS = {
-    ".safetensors": "safetensors",
-    ".bin": "pytorch",
-    ".pt": "pytorch",
-    ".pth": "pytorch",
-    ".ckpt": "pytorch",
-    ".jit": "torchscript",
-    ".onnx": "onnx",
-    ".h5": "hdf5",
-    ".hdf5": "hdf5",
-    ".keras": "keras",
-    ".gguf": "gguf",
-    ".msgpack": "flax",
-    ".tflite": "tflite",
-}
-"""File suffix → format, in the order in which a folder that holds several is read: formats with a reader first."""
-
-_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.\w+")
-_NAMES = (
-    "model.safetensors",
-    "pytorch_model.bin",
-    "tf_model.h5",
-    "model.onnx",
-    "adapter_model.safetensors",
-    "adapter_model.bin",
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.bin",
-)
-_TRAINING_STATE = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state(_\d+)?)\.(bin|pt|pth)")
-_INDEX = re.compile(r".+\.(safetensors|bin)\.index(\.\w+)?\.json")
+_INDEX = re.compile(r".+\.(safetensors|bin|h5)\.index(\.\w+)?\.json|.+\.weights\.json")
+_DESCRIBING = (CONFIG, CARD, TOKENIZER)
 _MAX_INDEX = 256 << 20
-
-
-def is_weights(name: str) -> bool:
-    """Whether a file name looks like weights, of a format that is read or not; a training's state is none."""
-    known = Path(name).suffix.lower() in FORMATS and not name.startswith(".")
-    return known and not _TRAINING_STATE.fullmatch(name)
 
 
 def weights_of(record: ModelRecord, folder: Path) -> list[Path]:
     """A record's weight files, which lie in ``folder``."""
-    return [folder / file.path for file in record.files if is_weights(file.path)]
-
-
-def format_of(name: str) -> str:
-    """The format that a weight file's suffix stands for."""
-    return FORMATS[Path(name).suffix.lower()]
+    return [folder / file.path for file in record.files if file.format != TEXT]
 
 
 class AmbiguousWeights(ValueError):
@@ -73,65 +35,57 @@ class ForbiddenShard(AmbiguousWeights):
     """An index of shards names a file outside its folder."""
 
 
-def choose(names: Iterable[str], indexed: Iterable[str] = ()) -> list[str]:
-    """The weight files of a folder that together are its model.
-
-    Formats are preferred in the order of ``FORMATS``; within a format what an index of shards names (``indexed``),
-    then a complete set of shards, then the Hub's own names, then a file that is the only one.
+def own(found: Sequence[Network]) -> Network:
+    """The network that is the folder's own.
 
     Raises:
-        AmbiguousWeights: where no rule picks one, or shards are missing.
-        ForbiddenShard: where an index names a file that is not in the folder itself.
+        AmbiguousWeights: where none is, or shards of it are missing.
     """
-    order = list(dict.fromkeys(FORMATS.values()))
-    present = natsorted(filter(is_weights, names))
-    best = min(order.index(format_of(name)) for name in present)
-    files = [name for name in present if order.index(format_of(name)) == best]
-    listed = [name for name in indexed if FORMATS.get(Path(name).suffix.lower(), order[best]) == order[best]]
-    for name in listed:
-        if Path(name).name != name or name == "..":
+    if not found:
+        raise AmbiguousWeights("no weights")
+    if found[0].name:
+        shown = ", ".join(network.name for network in found[:4])
+        raise AmbiguousWeights(f"{len(found)} networks and none is the folder's own: {shown}")
+    if found[0].missing:
+        raise AmbiguousWeights(found[0].missing)
+    return found[0]
+
+
+def check_indexed(names: Iterable[str]) -> None:
+    """See that what an index of shards names lies beside it.
+
+    Raises:
+        ForbiddenShard: where something doesn't.
+    """
+    for name in names:
+        if PurePosixPath(name).name != name or name == "..":
             raise ForbiddenShard(f"the index of shards names {name[:80]!r}, which is not in its folder")
-    if listed and set(listed) <= set(files):
-        return natsorted(listed)
-    shards = [name for name in files if _SHARD.fullmatch(name)]
-    sets = {_SHARD.sub(r"\1/\2", name) for name in shards}
-    expected = int(next(iter(sets)).rpartition("/")[2]) if len(sets) == 1 else 0
-    if shards and len(shards) == expected:
-        return shards
-    for name in _NAMES:
-        if name in files:
-            return [name]
-    if listed:
-        raise AmbiguousWeights(
-            f"{len(set(listed) & set(files))} of {len(listed)} shards that the index names"
-        )
-    if expected:
-        raise AmbiguousWeights(f"{len(shards)} of {expected} shards")
-    if len(files) == 1:
-        return files
-    raise AmbiguousWeights(f"{len(files)} weight files and none is the model: {', '.join(files[:4])}")
 
 
-def indexed(folder: Path, names: Iterable[str]) -> list[str]:
-    """The files that a folder's indexes of shards (``model.safetensors.index.json``) name; none where they are
-    damaged."""
-    found: set[str] = set()
-    for name in filter(_INDEX.fullmatch, names):
-        path = folder / name
-        try:
-            readable = path.is_file() and path.stat().st_size <= _MAX_INDEX
-            document = json.loads(path.read_bytes()) if readable else None
-        except (OSError, ValueError, RecursionError):
-            continue
-        shards = document.get("weight_map") if isinstance(document, dict) else None
-        if isinstance(shards, dict):
-            found |= {shard for shard in shards.values() if isinstance(shard, str)}
-    return sorted(found)
+def indexes(folder: Path, names: Iterable[str]) -> list[list[str]]:
+    """The files that each of a folder's indexes of shards (``model.safetensors.index.json``) names; damaged ones name
+    none."""
+    return [found for name in sorted(filter(_INDEX.fullmatch, names)) if (found := _indexed(folder / name))]
+
+
+def _indexed(path: Path) -> list[str]:
+    try:
+        readable = path.is_file() and path.stat().st_size <= _MAX_INDEX
+        document = json.loads(path.read_bytes()) if readable else None
+    except (OSError, ValueError, RecursionError):
+        return []
+    shards = document.get("weight_map") if isinstance(document, dict) else None
+    if not isinstance(shards, dict):
+        return []
+    shards_of = (
+        shard if isinstance(shard, list) else [shard] for shard in shards.values()
+    )  # Keras lists a layer's
+    return sorted({shard for some in shards_of for shard in some if isinstance(shard, str)})
 
 
 def describing(folder: Path) -> list[str]:
     """The files beside the weights that describe a model, as far as they exist."""
-    return [name for name in (CONFIG, CARD, TOKENIZER) if (folder / name).is_file()]
+    return [name for name in _DESCRIBING if (folder / name).is_file()]
 
 
 def etag(folder: Path, names: Iterable[str]) -> str:
@@ -163,8 +117,11 @@ def fingerprint(folder: Path, names: Iterable[str]) -> tuple[str, tuple[ModelFil
     files = []
     for name in names:
         path = folder / name
-        kind = format_of(name) if is_weights(name) else "text"
-        files.append(ModelFile(name, path.stat().st_size, sha256(path), kind))
+        files.append(
+            ModelFile(
+                name, path.stat().st_size, sha256(path), TEXT if name in _DESCRIBING else format_of(name)
+            )
+        )
     revision = hashlib.sha256("".join(f"{file.path}\0{file.sha256}\n" for file in files).encode()).hexdigest()
     return revision, tuple(files)
 

@@ -15,6 +15,7 @@ from natsort import natsorted
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files, wheels
 from peace_pipeline.zoo.card import CONFIG, TOKENIZER, enriched
+from peace_pipeline.zoo.formats import is_weights
 from peace_pipeline.zoo.known import Known
 from peace_pipeline.zoo.record import KnownModel, ModelRecord
 from peace_pipeline.zoo.requirements import Requirement, parse_requirements, read_requirements
@@ -124,7 +125,7 @@ class PackagesSource(LocalFiles):
         else:
             listed = importlib.metadata.files(requirement.name) or ()
             paths = [Path(path) for path in listed if ".." not in path.parts and (root / path).is_file()]
-        return natsorted(path.as_posix() for path in paths if files.is_weights(path.name))
+        return natsorted(path.as_posix() for path in paths if is_weights(path.name))
 
     def _record(
         self, requirement: Requirement, root: Path, path: str, model_id: str, known: KnownModel | None

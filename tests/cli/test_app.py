@@ -25,7 +25,11 @@ finally:
     ("arguments", "code", "says"),
     [
         (["report", "nothing"], 1, "no report 'nothing'"),
-        (["report", "nothing", "--write"], 1, "there are provenance, retrieval, symmetry"),
+        (
+            ["report", "nothing", "--write"],
+            1,
+            "there are anomaly, provenance, retrieval, space, symmetry, transfer",
+        ),
         (["report", "provenance"], 1, "`peace report provenance --write` writes it"),
         (["wiring", "nowhere"], 1, "no such file"),
         (["wiring", "peace.toml"], 1, "not a weight file"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from peace_pipeline.symmetry.wiring.inference import infer_wiring
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.listing import Listing
+from peace_pipeline.zoo.trained import PLANS
+from peace_pipeline.zoo.trained.demo import DEMO
+from tests.lakes import ingest
 from tests.networks import folded_tensors
 
 RELU = {"hidden_act": "relu"}
@@ -107,6 +111,18 @@ def small_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     for batch in crawl_zoo(lake, config).batches:
         extract_batch(lake, batch)
         layer_batch(lake, batch)
+    return lake
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake of two chunks of a zoo like the demo's: two architectures on one task."""
+    root = tmp_path_factory.mktemp("trained")
+    lake = Lake.open(root / "home")
+    steps = {"mlp": 150, "cnn": 80, "resnet": 80}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PLANS, "brief", replace(DEMO, name="brief", tasks={"digits": steps}))
+        ingest(lake, ZooConfig(({"kind": "trained", "recipe": "brief", "networks": 38},), root))
     return lake
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgpack
+import numpy as np
 import torch
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
 from torch import nn
 
+from peace_pipeline.weights.tensors import dtype_name
 from tests.weights.keras_corpus import hdf5, keras, keras_hdf5, keras_network
 from tests.weights.networks import Modules, State, as_module, state_of
 
@@ -63,6 +68,39 @@ def _scripted(module: nn.Module, path: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.script(module).save(str(path))
+    return path
+
+
+def stable_baselines3(state: State, path: Path) -> Path:
+    policy = io.BytesIO()
+    torch.save(dict(state), policy)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data", "{}")
+        archive.writestr("policy.pth", policy.getvalue())
+        archive.writestr("_stable_baselines3_version", "2.4.0")
+    return path
+
+
+# NumPy and Flax
+
+
+def npz(state: State, path: Path) -> Path:
+    with path.open("wb") as stream:
+        np.savez(stream, **{name: value.numpy() for name, value in state.items()})
+    return path
+
+
+def flax(state: State, path: Path) -> Path:
+    """As ``flax.serialization.msgpack_serialize`` does."""
+    tree: dict[str, Any] = {}
+    for name, value in state.items():
+        *parents, own = name.split(".")
+        place = tree
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        array = (tuple(value.shape), dtype_name(value.dtype), _bytes(value))
+        place[own] = msgpack.ExtType(1, msgpack.packb(array, use_bin_type=True))
+    path.write_bytes(msgpack.packb(tree, strict_types=False))
     return path
 
 
@@ -202,5 +240,10 @@ FORMATS = {
     "onnx": Format("onnx", ".onnx", onnx, onnx_network, (*_FLOATS, torch.bfloat16, *_FLOATS_8), has_eps=True),
     "hdf5": Format("hdf5", ".h5", hdf5, keras_hdf5, has_eps=True, shares=True),
     "keras": Format("keras", ".keras", keras, keras_network, has_eps=True, shares=True),
+    "stable-baselines3": Format(
+        "stable_baselines3", ".zip", stable_baselines3, _of_state(stable_baselines3), shares=True
+    ),
+    "npz": Format("npz", ".npz", npz, _of_state(npz), _FLOATS),
+    "flax": Format("flax", ".msgpack", flax, _of_state(flax)),
     "gguf": Format("gguf", ".gguf", gguf, _of_state(gguf)),
 }

@@ -23,6 +23,7 @@ from peace_pipeline.weights.errors import (
     UnreadableCheckpoint,
 )
 from peace_pipeline.zoo import files
+from peace_pipeline.zoo.folders import models_of
 from tests.lakes import directory, ingest
 from tests.weights import corpus
 from tests.weights.corpus import FORMATS
@@ -30,8 +31,7 @@ from tests.weights.hostile import CASES, STATE
 
 
 def paths(folder: Path) -> list[Path]:
-    names = sorted(os.listdir(folder))
-    return [folder / name for name in files.choose(names, files.indexed(folder, names))]
+    return [folder / name for name in models_of(folder)[0].files]
 
 
 def read_all(folder: Path) -> dict[str, torch.Tensor]:

@@ -75,7 +75,7 @@ def test_every_weight_file_of_a_wheel_is_a_model(lake: Lake, wheels: Path, tmp_p
     names = ("a.safetensors", "b.pt", "c.tflite", "hub/model.safetensors")
     assert summary.new == [f"{prefix}/{name}" for name in names]
     skipped = {entry["model_id"]: entry["reason"] for entry in skipped_models(lake, summary.batches[0])}
-    assert skipped == {f"{prefix}/c.tflite": "c.tflite: format tflite is not supported yet"}
+    assert skipped == {f"{prefix}/c.tflite": "c.tflite: a TFLite model: not read"}
     records = Current(lake).records()
     assert records[f"{prefix}/hub/model.safetensors"].architecture == "bert"
     assert records[f"{prefix}/a.safetensors"].library == "many-nets"

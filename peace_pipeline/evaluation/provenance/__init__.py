@@ -25,4 +25,8 @@ def provenance(lake: Lake, **settings: Any) -> Content:
 
     results = judge_pairs(lake, **settings)
     thresholds = json.dumps(vars(results.thresholds)) + "\n"
-    return Content(page(results), results.figures(), files={THRESHOLDS: thresholds})
+    figures = results.figures()
+    headline = {
+        name: figures[name] for name in ("error", "plain_cosine/error", "plain_cosine/error_disguised")
+    }
+    return Content(page(results), figures, headline, {THRESHOLDS: thresholds})

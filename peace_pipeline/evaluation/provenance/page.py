@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from peace_pipeline.comparison.verdict import VERDICTS
 from peace_pipeline.evaluation.look import PALETTE, styled
-from peace_pipeline.evaluation.page import Cell, Page, Section, Table
+from peace_pipeline.evaluation.page import Cell, Figure, Page, Section, Table
 from peace_pipeline.evaluation.provenance.results import Results
 
 
@@ -22,7 +22,7 @@ def page(results: Results) -> Page:
         "least similarity of derived ones": f"{results.thresholds.derived:.3f}",
         "seed": str(results.seed),
     }
-    return Page(summary(results), facts, [_confusion(results), _kinds(results), _method(results)])
+    return Page(summary(results), facts, [_confusion(results), _kinds(results)], method=_method(results))
 
 
 def summary(results: Results) -> str:
@@ -76,7 +76,11 @@ def _kinds(results: Results) -> Section:
             "Similarity and distance are medians, with the smallest and the largest. Disguised: acted on by a random "
             "element of everything that PEACE knows to be a symmetry.",
             Table(header, rows),
-            _strip(results),
+            Figure(
+                _strip(results),
+                "Similarity of every test pair by its kind, coloured by what is true of it; the dotted line is the "
+                "least similarity of derived networks.",
+            ),
         ],
     )
 
@@ -112,16 +116,13 @@ def _strip(results: Results) -> go.Figure:
     return styled(figure, 520)
 
 
-def _method(results: Results) -> Section:
-    return Section(
-        "How this was measured",
-        [
-            "Both networks are brought into one form: units are matched group by group in the order of data flow, "
-            "scales, signs and maps of heads are taken away. A layer's similarity says how far its cosine lies above "
-            "what the same matching finds in shuffled values; a network's is the mean over its values.",
-            "Thresholds are those of least error on pairs of training runs; the tables show pairs of test runs alone. "
-            "Fine-tuned networks were really trained on, with the zoo's own optimiser.",
-            f"Of a larger zoo at most {results.side:,} networks of each split are drawn from, recipe by recipe, with "
-            f"the seed {results.seed}.",
-        ],
-    )
+def _method(results: Results) -> list[str]:
+    return [
+        "Both networks are brought into one form: units are matched group by group in the order of data flow, "
+        "scales, signs and maps of heads are taken away. A layer's similarity says how far its cosine lies above "
+        "what the same matching finds in shuffled values; a network's is the mean over its values.",
+        "Thresholds are those of least error on pairs of training runs; the tables show pairs of test runs alone. "
+        "Fine-tuned networks were really trained on, with the zoo's own optimiser.",
+        f"Of a larger zoo at most {results.side:,} networks of each split are drawn from, recipe by recipe, with "
+        f"the seed {results.seed}.",
+    ]

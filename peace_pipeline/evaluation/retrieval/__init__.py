@@ -18,7 +18,9 @@ def retrieval(lake: Lake, **settings: Any) -> Content:
     ``settings`` are those of :func:`peace_pipeline.evaluation.retrieval.study.score_methods`.
     """
     from peace_pipeline.evaluation.retrieval.page import page
+    from peace_pipeline.evaluation.retrieval.results import HEADLINE
     from peace_pipeline.evaluation.retrieval.study import score_methods
 
     results = score_methods(lake, **settings)
-    return Content(page(results), results.figures())
+    figures = results.figures()
+    return Content(page(results), figures, {name: figures[name] for name in HEADLINE if name in figures})

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from peace_pipeline.evaluation.baselines.registry import all_baselines
+from peace_pipeline.evaluation.embedder import OWN, PEACE
 from peace_pipeline.evaluation.metrics import CUTOFFS, Estimate
-from peace_pipeline.evaluation.page import Cell, Page, Section, Table
+from peace_pipeline.evaluation.page import Cell, Figure, Page, Section, Table
 from peace_pipeline.evaluation.retrieval import plots
-from peace_pipeline.evaluation.retrieval.results import ALL, OWN, PEACE, Grade, Results
+from peace_pipeline.evaluation.retrieval.results import ALL, Grade, Results
+
+_CARDS = (
+    "BM25 reads cards, not networks, and a card that names the task answers the question: it stands beside the others, "
+    "not among them."
+)
 
 
 def page(results: Results) -> Page:
@@ -14,8 +20,34 @@ def page(results: Results) -> Page:
     sections = [_task_section(results)]
     if results.same_function.scopes:
         sections.append(_function_section(results))
-    sections += [_map_section(results), _method_section(results)]
-    return Page(summary(results), _facts(results), sections)
+    sections.append(_map_section(results))
+    return Page(
+        summary(results),
+        _facts(results),
+        sections,
+        losses=losses(results),
+        method=_method(results),
+        caveats=[_CARDS] if len(results.same_task.methods()) > len(OWN) else [],
+    )
+
+
+def losses(results: Results) -> list[str]:
+    """A sentence for each method that reads networks and finds the same task, or the same function, better than PEACE
+    does, best first."""
+    said = []
+    graded = [
+        (results.same_task, "networks of the same task", "map", "a MAP"),
+        (results.same_function, "disguised networks", "recall_at_1", "a recall@1"),
+    ]
+    for grade, what, metric, name in graded:
+        if grade.scopes:
+            ours = grade.estimate(PEACE, metric)
+            said += [
+                f"{_title(method)} finds {what} better: {name} of {_text(found)}, PEACE {_text(ours)}."
+                for method in grade.rivals(metric)
+                if (found := grade.estimate(method, metric)).mean > ours.mean
+            ]
+    return said
 
 
 def summary(results: Results) -> str:
@@ -71,13 +103,20 @@ def _task_section(results: Results) -> Section:
         "Same task, another training run",
         [
             f"{len(scored.queries)} queries; {scored.left_out} networks ask nothing, because they were trained on "
-            "shuffled labels or because no other run has their task. A query's own run is no part of its gallery. "
-            "BM25 reads cards, not networks, and a card that names the task answers the question: it stands beside.",
-            plots.map_bars(grade, _title),
+            "shuffled labels or because no other run has their task. A query's own run is no part of its gallery.",
+            Figure(
+                plots.map_bars(grade, _title),
+                "MAP of every method with its 95% interval, coloured by what it reads.",
+            ),
             Table(header, rows, lead=_title(PEACE)),
-            plots.at_k(grade, _title),
-            "Within one architecture, queries and gallery both:",
-            plots.by_architecture(grade, _title),
+            Figure(
+                plots.at_k(grade, _title),
+                "Precision and recall among the nearest 1, 5 and 10, a line a method.",
+            ),
+            Figure(
+                plots.by_architecture(grade, _title),
+                "MAP within one architecture, queries and gallery both, a bar a method.",
+            ),
         ],
     )
 
@@ -112,33 +151,32 @@ def _map_section(results: Results) -> Section:
     return Section(
         "The test networks on a map",
         [
-            "The first two principal components of the embeddings: colour is the task, shape the architecture, hollow "
-            "marks are networks trained on shuffled labels.",
-            plots.embedding_map(results.members, results.vectors),
-        ],
-    )
-
-
-def _method_section(results: Results) -> Section:
-    most = results.most
-    return Section(
-        "How this was measured",
-        [
-            "Splits are by training run: 60% train, 15% validate, 25% test. Intervals are 95% bootstrap intervals "
-            "over queries, ties are broken at random, and whatever a method can't compare ranks last. Baselines that "
-            "learn (LDA, standardisation) learn from the training split, as the encoder does. Unless said otherwise "
-            "they read weights as they were trained, with BatchNorm folded in. PEACE embeds networks as the index "
-            "does: with their responses where they were run.",
-            f"Of a larger zoo a sample is measured, drawn at random with the seed {results.seed}: a gallery of at most "
-            f"{most.gallery:,} test networks, of which at most {most.queries:,} ask, and {most.training:,} training "
-            "networks for the baselines. So the memory that this takes does not grow with the zoo.",
-            *(
-                f"{_title(name)}: {_first_paragraph(name)}"
-                for name in results.same_task.methods()
-                if name not in OWN
+            Figure(
+                plots.embedding_map(results.members, results.vectors),
+                "The first two principal components of the embeddings: colour is the task, shape the architecture, "
+                "hollow marks are networks trained on shuffled labels.",
             ),
         ],
     )
+
+
+def _method(results: Results) -> list[str]:
+    most = results.most
+    return [
+        "Splits are by training run: 60% train, 15% validate, 25% test. Intervals are 95% bootstrap intervals "
+        "over queries, ties are broken at random, and whatever a method can't compare ranks last. Baselines that "
+        "learn (LDA, standardisation) learn from the training split, as the encoder does. Unless said otherwise "
+        "they read weights as they were trained, with BatchNorm folded in. PEACE embeds networks as the index "
+        "does: with their responses where they were run.",
+        f"Of a larger zoo a sample is measured, drawn at random with the seed {results.seed}: a gallery of at most "
+        f"{most.gallery:,} test networks, of which at most {most.queries:,} ask, and {most.training:,} training "
+        "networks for the baselines. So the memory that this takes does not grow with the zoo.",
+        *(
+            f"{_title(name)}: {_first_paragraph(name)}"
+            for name in results.same_task.methods()
+            if name not in OWN
+        ),
+    ]
 
 
 def _first_paragraph(method: str) -> str:

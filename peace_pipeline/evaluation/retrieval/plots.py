@@ -11,10 +11,11 @@ from plotly.subplots import make_subplots
 from sklearn.decomposition import PCA
 
 from peace_pipeline.evaluation.baselines.registry import Knows, all_baselines
-from peace_pipeline.evaluation.look import ACCENT, MUTED, PALE, PALETTE, WARM, cycled, styled
+from peace_pipeline.evaluation.embedder import OWN, PEACE
+from peace_pipeline.evaluation.look import ACCENT, MUTED, PALE, PALETTE, WARM, cycled, plain, styled
 from peace_pipeline.evaluation.metrics import CUTOFFS
 from peace_pipeline.evaluation.population import Member
-from peace_pipeline.evaluation.retrieval.results import ALL, OWN, PEACE, Grade
+from peace_pipeline.evaluation.retrieval.results import ALL, Grade
 
 Title = Callable[[str], str]
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "pentagon")
@@ -117,7 +118,7 @@ def embedding_map(members: Sequence[Member], vectors: NDArray[np.floating]) -> g
         y=points[:, 1],
         mode="markers",
         showlegend=False,
-        text=[member.listing.model_id for member in members],
+        text=[plain(member.listing.model_id) for member in members],
         hoverinfo="text",
         marker={
             "color": [colors[member.listing.task or ""] for member in members],
@@ -128,7 +129,7 @@ def embedding_map(members: Sequence[Member], vectors: NDArray[np.floating]) -> g
     legend = [(task, color, "circle") for task, color in colors.items()]
     for name, color, symbol in [*legend, *((name, MUTED, symbol) for name, symbol in symbols.items())]:
         marker = {"color": color, "symbol": symbol, "size": 9}
-        figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker)
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=plain(name), marker=marker)
     first, second = pca.explained_variance_ratio_
     figure.update_xaxes(title=f"first component ({first:.0%} of variance)", showticklabels=False)
     figure.update_yaxes(title=f"second component ({second:.0%})", showticklabels=False)

@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peace_pipeline.evaluation.baselines.registry import Knows, all_baselines
+from peace_pipeline.evaluation.embedder import OWN, PEACE
 from peace_pipeline.evaluation.metrics import Estimate, Scores, estimate
 from peace_pipeline.evaluation.population import Member
 
-PEACE, WEIGHTS_ALONE = "peace", "peace_weights"
-OWN = {PEACE: "PEACE", WEIGHTS_ALONE: "PEACE, weights alone"}
-"""PEACE's own methods, by both senses and by one, and their titles."""
 ALL = "all"
+HEADLINE = tuple(
+    f"{PEACE}/{name}"
+    for name in ("same_task/map", "same_task/lead", "same_task/precision_at_1", "same_function/recall_at_1")
+)
+"""The figures that say how PEACE does."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,12 @@ class Grade:
 
     def best_rival(self, metric: str = "map") -> str:
         """The strongest baseline of those that read networks: their weights or their responses."""
+        return self.rivals(metric)[0]
+
+    def rivals(self, metric: str = "map") -> list[str]:
+        """The baselines that read networks, best first."""
         rivals = [name for name in self.scopes[ALL] if name not in OWN and not _reads_cards(name)]
-        return max(rivals, key=lambda name: self.estimate(name, metric).mean)
+        return sorted(rivals, key=lambda name: -self.estimate(name, metric).mean)
 
     def figures(self) -> dict[str, float]:
         """All estimates, flat: ``method/grade[/scope]/metric`` with ``_low`` and ``_high``."""

@@ -8,22 +8,19 @@ card; similarities are matrices of queries × gallery.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from peace_pipeline.encoder import store
-from peace_pipeline.encoder.embed import embed_stacks
-from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.evaluation.baselines.registry import Knows, Similarity, all_baselines
 from peace_pipeline.evaluation.baselines.responses import raw_responses
-from peace_pipeline.evaluation.population import Cohort, disguising, is_embedded, read_listed
-from peace_pipeline.evaluation.readings import Reader, Readings, Vectors, read
+from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE, Embedder
+from peace_pipeline.evaluation.population import disguising, is_embedded, read_listed
+from peace_pipeline.evaluation.readings import Reader, Readings, read
 from peace_pipeline.evaluation.reports import NothingToReport
 from peace_pipeline.evaluation.retrieval.grades import relevance, same_function, same_task
-from peace_pipeline.evaluation.retrieval.results import DEFAULT, PEACE, WEIGHTS_ALONE, Results, Sample
+from peace_pipeline.evaluation.retrieval.results import DEFAULT, Results, Sample
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo import DELETED
@@ -58,7 +55,7 @@ def score_methods(
     of_weights = [name for name, method in all_baselines().items() if method.knows == Knows.WEIGHTS]
     done = _counter(progress, 3 + len(of_weights) + len(all_baselines()))
 
-    embedder = _Embedder(encoder)
+    embedder = Embedder(encoder)
     readers: dict[str, Reader | None] = {name: method.reads for name, method in all_baselines().items()}
     test = embedder.parted(read(read_listed(lake, listed), readers | {PEACE: embedder}))
     done()
@@ -103,40 +100,6 @@ def _asking(listed: Sequence[Listing], most: int, seed: int) -> list[Listing]:
     if not (relevant & ~excluded).any():
         raise NothingToReport("no two training runs of the test split share a task")
     return asking
-
-
-class _Embedder:
-    """Reads the vectors of each network as the index holds them: by both senses, and beside it by weights alone; and
-    how many networks it does a second."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
-        self.networks, self.seconds = 0, 0.0
-
-    def __call__(self, cohort: Cohort) -> list[Vectors]:
-        """Vectors (dimension + learned,) of each network."""
-        start = time.perf_counter()
-        responses = {each.key: each for each in cohort.responses if each}
-        embedded = {
-            each.key: each for each in embed_stacks(self.encoder, [cohort.stack], responses=responses)
-        }
-        self.seconds += time.perf_counter() - start
-        self.networks += len(cohort)
-        ordered = (embedded[key] for key in cohort.stack.keys)
-        return [np.concatenate([each.network, each.weights]).astype(np.float64) for each in ordered]
-
-    def parted(self, found: Read) -> Read:
-        """What was read, with both of PEACE's methods."""
-        both, size = found[PEACE], self.encoder.config.dimension
-        return found | {
-            PEACE: replace(both, vectors=[vector[:size] for vector in both.vectors]),
-            WEIGHTS_ALONE: replace(both, vectors=[vector[size:] for vector in both.vectors]),
-        }
-
-    @property
-    def rate(self) -> float:
-        """Networks a second."""
-        return self.networks / self.seconds
 
 
 def _cosine(queries: Readings, gallery: Readings) -> Similarity:

@@ -16,7 +16,7 @@ from peace_pipeline.evaluation.invariance import (
     Invariance,
 )
 from peace_pipeline.evaluation.look import MUTED, PALETTE, styled
-from peace_pipeline.evaluation.page import Cell, Faults, Page, Section, Table
+from peace_pipeline.evaluation.page import Cell, Faults, Figure, Page, Section, Table
 from peace_pipeline.evaluation.symmetry.results import Results, dtype_name, shares
 from peace_pipeline.symmetry.testing import STRENGTHS, TOLERANCE
 
@@ -30,8 +30,8 @@ def page(results: Results) -> Page:
     """The whole page."""
     missed = results.missed()
     sections = [_missed_section(missed)] if missed else []
-    sections += [_still_section(results), _moved_section(results), _method_section(results)]
-    return Page(_summary(results), _facts(results), sections)
+    sections += [_still_section(results), _moved_section(results)]
+    return Page(_summary(results), _facts(results), sections, method=_method(results))
 
 
 def _summary(results: Results) -> str:
@@ -126,7 +126,7 @@ def _short(moved: float) -> str:
 
 
 def _moved_section(results: Results) -> Section:
-    parts: list[str | Table | go.Figure] = [
+    parts: list[str | Table | Figure] = [
         "Broken twins keep every layer's statistics and lose the function. The mean movement must reach "
         f"{MOVED_AT_LEAST:g} with all units broken, and grow with their share; {NOISE:.0%} weight noise must stay "
         f"within {NOISE_AT_MOST:g}.",
@@ -134,7 +134,8 @@ def _moved_section(results: Results) -> Section:
         _movements(results.own),
     ]
     if results.own:
-        parts.append(_broken_curve(results.own))
+        caption = "Mean movement by the share of broken units, a line an architecture; the dashed line is the target."
+        parts.append(Figure(_broken_curve(results.own), caption))
     parts += [
         "Random networks of every family: the encoder has seen no such weights, so they are shown and counted, no "
         f"more. {len(results.blind())} of {len(results.families)} move too little or not in order, "
@@ -177,7 +178,7 @@ def _broken_curve(measured: Mapping[str, Invariance]) -> go.Figure:
     return styled(figure, 360)
 
 
-def _method_section(results: Results) -> Section:
+def _method(results: Results) -> list[str]:
     left_out = "".join(
         f" {networks:,} networks whose symmetries are known are {why}: they are left out."
         for networks, why in (
@@ -186,19 +187,16 @@ def _method_section(results: Results) -> Section:
         )
         if networks
     )
-    return Section(
-        "How this was measured",
-        [
-            f"For each row {results.count} networks. The spread is the mean over coordinates of the standard deviation "
-            "over the untransformed networks. Every network is moved by its own random element: permutations of "
-            "units; of heads; positive scales of 10^±2; signs; mixed bases (gains, shifts, maps of each head, "
-            "rotations, orthogonal and linear maps); all at once.",
-            "Random networks have the tensors that the family's library saves (a small model's). Their weights differ "
-            "in the decay of their spectrum and their rank, tails, sparsity, correlation of rows, smoothness of "
-            "kernels, and the size of units and layers; norms and biases are random too. Actions change the tensors "
-            "as files hold them, before norms are folded in.",
-            "The lake's own networks: drawn at random by architecture, those that were not trained on first."
-            f"{left_out} Actions change what the lake holds of them: norms are folded in and large layers reduced "
-            "already.",
-        ],
-    )
+    return [
+        f"For each row {results.count} networks. The spread is the mean over coordinates of the standard deviation "
+        "over the untransformed networks. Every network is moved by its own random element: permutations of "
+        "units; of heads; positive scales of 10^±2; signs; mixed bases (gains, shifts, maps of each head, "
+        "rotations, orthogonal and linear maps); all at once.",
+        "Random networks have the tensors that the family's library saves (a small model's). Their weights differ "
+        "in the decay of their spectrum and their rank, tails, sparsity, correlation of rows, smoothness of "
+        "kernels, and the size of units and layers; norms and biases are random too. Actions change the tensors "
+        "as files hold them, before norms are folded in.",
+        "The lake's own networks: drawn at random by architecture, those that were not trained on first."
+        f"{left_out} Actions change what the lake holds of them: norms are folded in and large layers reduced "
+        "already.",
+    ]

@@ -171,7 +171,7 @@ def measure_all(
     embed = by_weights(encoder)
     alike = _by_architecture(lake, count, largest, seed, is_embedded(lake, version))
     own = {name: group for name, group in alike.items() if len(group) == count}
-    families = _by_wiring(family_sheets() if sheets is None else sheets)
+    families = by_wiring(family_sheets() if sheets is None else sheets)
     samples: list[Callable[[], list[Stack]]] = [partial(_stacks, lake, group) for group in own.values()]
     samples += [partial(_drawn_stacks, sheet, count, seed) for _, sheet in families]
     found: list[Invariance] = []
@@ -200,7 +200,7 @@ def _drawn_stacks(sheet: FamilySheet, count: int, seed: int) -> list[Stack]:
     return [sheet.draw(count, seed)]
 
 
-def _by_wiring(sheets: Sequence[FamilySheet]) -> list[tuple[list[str], FamilySheet]]:
+def by_wiring(sheets: Sequence[FamilySheet]) -> list[tuple[list[str], FamilySheet]]:
     """Sheets that are wired alike, whose random networks are the same: their names, and the first."""
     alike: dict[str, list[FamilySheet]] = defaultdict(list)
     for sheet in sheets:

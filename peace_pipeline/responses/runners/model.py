@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from peace_pipeline.responses.probes import InputSpec
 from peace_pipeline.weights.checkpoint import Checkpoint
+from peace_pipeline.weights.logical import LogicalTensors
 
 MOST_INPUTS = 1 << 20
 """Values of one input: an image of 591×591 in three colours."""
@@ -68,7 +69,7 @@ class Ready:
 
 
 @contextmanager
-def no_more_than(checkpoint: Checkpoint) -> Iterator[None]:
+def no_more_than(checkpoint: Checkpoint | LogicalTensors) -> Iterator[None]:
     """Modules that are built in this block, on the meta device, may have about as many parameters as a checkpoint.
 
     What a config.json claims costs nothing then: neither memory nor, for a billion layers, time.

@@ -23,14 +23,15 @@ from peace_pipeline.responses.runners.model import (
 from peace_pipeline.responses.standard import NUMBERS, TOKENS
 from peace_pipeline.responses.tokenizing import in_words
 from peace_pipeline.weights.conventions import conventions_of
-from peace_pipeline.weights.logical import CONV1D, gains_less_one, spelled
+from peace_pipeline.weights.logical import CONV1D, LogicalTensors, gains_less_one, in_library, spelled
 
 _IMAGE, _SOUND, _TEXT = 128, 8000, 32
 """Sizes of inputs where any would do: sides of images, samples, tokens."""
 _AT_ONCE = 32
-_REFUSED = ("quantization_config", "backbone", "use_timm_backbone", "timm_model")
+_REFUSED = ("backbone", "use_timm_backbone", "timm_model")
 """Keys by which a config has the library load something else, too."""
-_IGNORED = ("auto_map", "attn_implementation", "_attn_implementation", "_attn_implementation_internal",
+_IGNORED = ("quantization_config", "quantization", "compression_config",
+            "auto_map", "attn_implementation", "_attn_implementation", "_attn_implementation_internal",
             "experts_implementation", "use_kernels", "fusion_config", "dtype", "torch_dtype",
             "output_attentions", "output_hidden_states", "return_dict", "use_return_dict")  # fmt: skip
 
@@ -50,11 +51,12 @@ def load(model: Model) -> Ready:
     Raises:
         CannotRun: where the library has no such class, or the weights are not all of its own.
     """
+    stored = in_library(model.checkpoint, model.config)
     with _quiet():
         kind, config = _described(model.config)
-        with no_more_than(model.checkpoint):
+        with no_more_than(stored):
             kind(config)
-        module = _filled(kind, config, model)
+        module = _filled(kind, config, model, stored)
     spec = in_words(_input_spec(kind, config), model.folder)
 
     def ask(modules: Sequence[nn.Module], inputs: Tensor) -> Seen:
@@ -90,11 +92,11 @@ def _cleaned(value: Any) -> Any:
     return {key: _cleaned(item) for key, item in value.items() if key not in _IGNORED}
 
 
-def _filled(kind: Any, config: Any, model: Model) -> nn.Module:
+def _filled(kind: Any, config: Any, model: Model, stored: LogicalTensors) -> nn.Module:
     """The module, built on the meta device and given the checkpoint's tensors by the library's own names for them."""
-    tensors = model.checkpoint.tensors
+    tensors = stored.tensors
     state = {
-        name: model.checkpoint.read(info.name, torch.float32 if info.is_floating else None)
+        name: stored.read(info.name, torch.float32 if info.is_floating else None)
         for name, info in zip(spelled(list(tensors)), tensors.values(), strict=True)
     }
     module, told = kind.from_pretrained(

@@ -18,11 +18,13 @@ import torch
 from peace_pipeline.weights.errors import CorruptFile, ForbiddenPath, UnsupportedFormat
 from peace_pipeline.weights.extents import Place, contiguous
 from peace_pipeline.weights.formats.onnx_flow import functions, passages
-from peace_pipeline.weights.formats.onnx_layers import Weight
+from peace_pipeline.weights.formats.onnx_layers import Blocks, Scale, Weight
 from peace_pipeline.weights.formats.onnx_layout import weights_of
 from peace_pipeline.weights.formats.onnx_model import Beside, ModelParser, StoredTensor
+from peace_pipeline.weights.formats.onnx_quantised import in_floats
 from peace_pipeline.weights.formats.protobuf import varints
 from peace_pipeline.weights.local_blob import Blob, local_blob
+from peace_pipeline.weights.logical.packing.bits import integers
 from peace_pipeline.weights.tensors import Passage, TensorInfo, dtype_name
 
 BLOCK = 4 << 20
@@ -35,7 +37,8 @@ class OnnxFile:
     def __init__(self, blob: Blob, beside: Beside, block: int = BLOCK) -> None:
         self.blob, self.beside, self._block = blob, beside, block
         self.graph = ModelParser(blob, beside).parse()
-        self.weights, self._layers = weights_of(self.graph, blob.name)
+        self._floating = in_floats(self.graph)
+        self.weights, self._layers = weights_of(self._floating, blob.name)
 
     def inventory(self) -> Iterable[TensorInfo]:
         """See :class:`TensorFile`."""
@@ -46,6 +49,10 @@ class OnnxFile:
     @cached_property
     def passages(self) -> list[Passage]:
         """See :class:`Flowing`."""
+        if (
+            self._floating is not self.graph
+        ):  # quantised outputs are cut off, which may stand for an activation
+            return []
         return passages(self.graph, self.weights, self._layers)
 
     @cached_property
@@ -57,6 +64,8 @@ class OnnxFile:
         """See :class:`TensorFile`."""
         weight = self.weights[name]
         start, stop = rows or (0, weight.shape[0])
+        if isinstance(weight.scale, Blocks):
+            return self._of_blocks(weight, weight.scale)[start:stop]
         if weight.transposed:
             return self._columns(weight, start, stop)
         parts = [self._rows(weight, first, last) for first, last in _clip(weight.blocks, start, stop)]
@@ -90,14 +99,34 @@ class OnnxFile:
             ].T.contiguous()  # much faster than straight into place
         return columns
 
+    def _of_blocks(self, weight: Weight, scale: Blocks) -> torch.Tensor:
+        """The matrix that packed blocks stand for."""
+        outputs, inputs = weight.shape
+        codes = integers(self._values(weight.stored, 0, weight.stored.size).view(outputs, -1), scale.bits)
+        values = codes.view(outputs, -1, scale.size).float()
+        if scale.zero is None:
+            values -= 2 ** (scale.bits - 1)
+        else:
+            zeros = self._values(scale.zero, 0, scale.zero.size).view(outputs, -1)
+            is_packed = zeros.dtype == torch.uint8
+            zeros = integers(zeros, scale.bits)[:, : values.shape[1]] if is_packed else zeros
+            values -= zeros.float().unsqueeze(-1)
+        factor = self._values(scale.factor, 0, scale.factor.size).view(outputs, -1, 1)
+        return values.mul_(factor.float()).flatten(1)[:, :inputs].to(factor.dtype)
+
     def _rows(self, weight: Weight, start: int, stop: int) -> torch.Tensor:
         """Rows [start, stop) of the stored tensor, flat and dequantised."""
         values = self._values(weight.stored, start * weight.width, stop * weight.width)
-        if weight.scale is None:
+        if not isinstance(weight.scale, Scale):
             return values
         shape, axis = weight.stored.shape, weight.scale.axis
         values = values.to(torch.float32).view(stop - start, *shape[1:])
-        for part, apply in ((weight.scale.zero, values.sub_), (weight.scale.factor, values.mul_)):
+        scale = weight.scale
+        for part, apply in (
+            (scale.zero, values.sub_),
+            (scale.factor, values.mul_),
+            (scale.more, values.mul_),
+        ):
             if part is not None:
                 numbers = self._values(part, 0, part.size).to(torch.float32)
                 if len(numbers) > 1:

@@ -39,11 +39,24 @@ _DEFAULT_EPS = 1e-5
 
 @dataclass(frozen=True)
 class Scale:
-    """How integers stand for numbers: (value - ``zero``) · ``factor``, for each position along ``axis`` or for all."""
+    """How integers stand for numbers: (value - ``zero``) · ``factor``, for each position along ``axis`` or for all;
+    ``more`` is a further factor for all."""
 
     factor: StoredTensor
     zero: StoredTensor | None
     axis: int
+    more: StoredTensor | None = None
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How octets stand for a matrix: (out, blocks, octets of a block) of ``bits``-bit codes, lowest bits first, with a
+    scale for each block of ``size`` inputs, and a zero point (packed alike), or half their range."""
+
+    factor: StoredTensor
+    zero: StoredTensor | None
+    bits: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,7 @@ class Weight:
     shape: tuple[int, ...]
     blocks: tuple[tuple[int, int], ...]
     transposed: bool = False
-    scale: Scale | None = None
+    scale: Scale | Blocks | None = None
     eps: float | None = None
 
     @property

@@ -13,9 +13,10 @@ from collections import ChainMap, defaultdict
 from dataclasses import replace
 
 from peace_pipeline.weights.errors import ExcessiveSize, UnsupportedFormat
-from peace_pipeline.weights.formats.onnx_layers import GATES, Layer, Scale, Weight
+from peace_pipeline.weights.formats.onnx_layers import GATES, Blocks, Layer, Scale, Weight
 from peace_pipeline.weights.formats.onnx_model import Graph, Node, StoredTensor
 from peace_pipeline.weights.formats.onnx_names import clean, dotted, is_parameter
+from peace_pipeline.weights.formats.onnx_quantised import BLOCKS
 from peace_pipeline.weights.tensors import MAX_NAME
 
 MAX_COPIED = 64 << 20
@@ -25,7 +26,7 @@ _SAME = {"Identity", "Cast", "QuantizeLinear"}
 """Operators that hand on a weight as it is, or all but its precision."""
 _RESHAPED = {"Reshape", "Unsqueeze"}
 """Operators that give a vector the axes of what it is added to."""
-_SETTINGS = {"DequantizeLinear", "QuantizeLinear", "Resize", "Upsample", "Clip", "Pad"}
+_SETTINGS = {BLOCKS, "DequantizeLinear", "QuantizeLinear", "Resize", "Upsample", "Clip", "Pad"}
 """Operators whose inputs beside the first are no weights."""
 _FLOATING = {"float64", "float32", "float16", "bfloat16"}
 _INDICES = {"int32", "int64", "bool", "string"}
@@ -56,18 +57,42 @@ def _check(file: str, name: str, weight: Weight) -> None:
     if weight.stored.type.dtype is None:
         kind = weight.stored.type.name
         raise UnsupportedFormat(f"{file}: tensor {name!r} is of type {kind}, which is not read")
-    if weight.scale and not _fits(weight.scale, weight.stored.shape):
+    fits = _fits_blocks if isinstance(weight.scale, Blocks) else _fits
+    if weight.scale and not fits(weight):
         raise UnsupportedFormat(f"{file}: tensor {name!r} is quantised in a way that is not read")
 
 
-def _fits(scale: Scale, shape: tuple[int, ...]) -> bool:
+def _fits(weight: Weight) -> bool:
     """Whether there is one factor for all or one for each position along the axis, and as many zeros or none."""
+    scale, shape = weight.scale, weight.stored.shape
+    assert isinstance(scale, Scale)
+    if scale.more and (scale.more.size != 1 or scale.more.type.name not in _FLOATING):
+        return False
     if not -len(shape) <= scale.axis < len(shape):
         return False
     allowed = ((), (1,), (shape[scale.axis],))
     parts = [scale.factor] if scale.zero is None else [scale.factor, scale.zero]
     return scale.factor.type.name in _FLOATING and all(
         part.shape in allowed and part.type.dtype is not None for part in parts
+    )
+
+
+def _fits_blocks(weight: Weight) -> bool:
+    """Whether codes, scales and zero points have the sizes that the operator documents."""
+    scale, (outputs, inputs) = weight.scale, weight.shape
+    assert isinstance(scale, Blocks)
+    if scale.bits not in (2, 4, 8) or scale.size < 1 or min(outputs, inputs) < 1:
+        return False
+    blocks = -(-inputs // scale.size)
+    sizes = {outputs * blocks} | {outputs * -(-blocks * scale.bits // 8)}
+    return (
+        weight.stored.type.name == "uint8"
+        and weight.stored.size * 8 == outputs * blocks * scale.size * scale.bits
+        and scale.factor.type.name in _FLOATING
+        and scale.factor.size == outputs * blocks
+        and (
+            scale.zero is None or (scale.zero.size in sizes and scale.zero.type.name in (*_FLOATING, "uint8"))
+        )
     )
 
 
@@ -123,11 +148,11 @@ class _Constants:
         elif node.op in _SAME or (node.op in _RESHAPED and len(weight.shape) == 1):
             known[name] = weight
         elif node.op == "DequantizeLinear" and others and others[0]:
-            known[name] = scaled = _dequantised(
-                node, weight, others[0], others[1] if len(others) > 1 else None
-            )
+            known[name] = scaled = _dequantised(node, weight, others[0], *others[1:3])
             home, loose = self.loose[weight.stored]
             self.loose[weight.stored] = (home, replace(loose, scale=scaled.scale))
+        elif node.op == BLOCKS and others and others[0]:
+            known[name] = _of_blocks(node, weight, others[0], others[1])
 
     def _copy(self, weight: Weight, name: str, prefix: str) -> Weight:
         """A parameter that PyTorch's exporter stores once because another one is equal."""
@@ -220,7 +245,9 @@ def _is_number(weight: Weight) -> bool:
     return bool(weight.shape) and (weight.scale is not None or weight.stored.type.name not in _INDICES)
 
 
-def _dequantised(node: Node, weight: Weight, factor: Weight, zero: Weight | None) -> Weight:
+def _dequantised(
+    node: Node, weight: Weight, factor: Weight, zero: Weight | None = None, more: Weight | None = None
+) -> Weight:
     if weight.stored.type.name in _FLOATING:  # quantised as it runs: the file has it whole
         return weight
     axis = node.attribute("axis", 1)
@@ -228,4 +255,16 @@ def _dequantised(node: Node, weight: Weight, factor: Weight, zero: Weight | None
         axis = 0
     elif weight.transposed:
         axis = 1 - axis
-    return replace(weight, scale=Scale(factor.stored, zero.stored if zero else None, axis))
+    scale = Scale(factor.stored, zero.stored if zero else None, axis, more.stored if more else None)
+    return replace(weight, scale=scale)
+
+
+def _of_blocks(node: Node, codes: Weight, factor: Weight, zero: Weight | None) -> Weight:
+    shape = (node.attribute("N", 0), node.attribute("K", 0))
+    scale = Blocks(
+        factor.stored,
+        zero.stored if zero else None,
+        node.attribute("bits", 4),
+        node.attribute("block_size", 0),
+    )
+    return replace(codes, shape=shape, blocks=((0, shape[0]),), scale=scale)

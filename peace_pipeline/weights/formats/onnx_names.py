@@ -6,7 +6,7 @@ import re
 
 _INLINED = re.compile(r"(F\d+::)?\w*Inline_\d+__")
 """What spox puts before the names of a model that it builds in."""
-_SUFFIX = re.compile(r"(_quantized|:\d+)$")
+_SUFFIX = re.compile(r"((_Transposed)?_quantized|_Transposed|:\d+)$")
 """What ONNX Runtime puts behind what it quantises, and TensorFlow behind all."""
 _MADE_UP = re.compile(r"|\d+|onnx::.*|val_[\d_]+|(.*/)?_?Constant(_\d+)?_output_\d+|const_fold_opt__\d+")
 _OF_PARAMETERS = ("weight", "bias", "running_")

@@ -137,6 +137,12 @@ def _refuse(reason: str) -> Callable[[Object, Storages], Unreadable]:
     return lambda _record, _storages: Unreadable(UnsupportedFormat(reason))
 
 
+def _of_a_class(record: Object, _: Storages) -> Unreadable:
+    kind = record.arguments[0] if record.arguments else None
+    name = kind.path.rpartition(".")[2] if isinstance(kind, Global) else ""
+    return Unreadable(UnsupportedFormat(f"is of a class of its own{name and f', {name[:40]}'}"))
+
+
 _MAKERS: dict[str, Callable[[Object, Storages], Tensor | Unreadable | None]] = {
     "torch._utils._rebuild_tensor": _plain,
     "torch._utils._rebuild_tensor_v2": _plain,
@@ -146,7 +152,7 @@ _MAKERS: dict[str, Callable[[Object, Storages], Tensor | Unreadable | None]] = {
     "torch._utils._rebuild_sparse_csr_tensor": _refuse("is sparse"),
     "torch._utils._rebuild_nested_tensor": _refuse("is nested"),
     "torch._utils._rebuild_meta_tensor_no_storage": _refuse("is on the device meta, which has no values"),
-    "torch._utils._rebuild_wrapper_subclass": _refuse("is of a class of its own"),
+    "torch._utils._rebuild_wrapper_subclass": _of_a_class,
     "torch._utils._rebuild_device_tensor_from_numpy": _refuse("lay on a device of another kind"),
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": _refuse("lay on a device of another kind"),
     "torch._utils._rebuild_xla_tensor": _refuse("lay on a device of another kind"),

@@ -1,4 +1,5 @@
-"""PyTorch's files: its zip archives, TorchScript's, and the pickles in a row of before version 1.6.
+"""PyTorch's files: its zip archives, TorchScript's, and the pickles in a row of before version 1.6; other pickles of
+NumPy's arrays, too.
 
 Their pickles are read as inert records (:mod:`pickles`), the values by position (:mod:`storages`).
 """
@@ -50,6 +51,7 @@ from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 _MAGIC = 0x1950A86A20F9469CFC6C
 """First pickle of a file of before version 1.6 (``torch.serialization.MAGIC_NUMBER``)."""
 
+_JOBLIB = b"joblib.numpy_pickle"
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _WINDOW = 1 << 20
 """Bytes that hold the pickles of most files of before version 1.6."""
@@ -73,6 +75,8 @@ class PyTorchFile:
             found = network(content, partial(tensor_of, storages=self._storages), module_of, limits)
         except (DuplicateTensor, ExcessiveSize) as error:
             raise type(error)(f"{blob.name}: {error}") from error
+        if not found and isinstance(self._storages, _NoStorages):
+            raise UnsupportedFormat(f"{blob.name}: a pickle, but not of torch.save: {described(content)}")
         if not found:
             raise NoTensors(f"{blob.name}: no network in it, but {described(content)}")
         self._tensors: dict[str, Tensor] = {}
@@ -187,14 +191,31 @@ class _LegacyStorages:
         return self._places[key][0]
 
 
+class _NoStorages:
+    """Of a pickle that is not of torch.save: its arrays are within it."""
+
+    swapped = False
+
+    def __init__(self, blob: Blob) -> None:
+        self.blob = blob
+
+    def size(self, key: str) -> int:
+        raise CorruptFile("has no storage in the file")
+
+    def origin(self, key: str) -> int:
+        raise CorruptFile("has no storage in the file")
+
+
 def _open_legacy(blob: Blob) -> Opened:
+    first = _first_pickle(blob)
+    if first != _MAGIC:
+        return first, _NoStorages(blob), python_module
     *_, content, keys = _legacy_pickles(blob)
     return content.value, _LegacyStorages(blob, keys.value, content.persistent, keys.stop), python_module
 
 
 def _legacy_pickles(blob: Blob) -> list[Pickle]:
     """Magic number, protocol, system, content, keys of the storages; the storages themselves follow."""
-    _check_magic(blob)
     for size in (_WINDOW, MAX_PICKLE):
         window = blob.read(0, min(size, blob.size)).tobytes()
         pickles: list[Pickle] = []
@@ -208,13 +229,23 @@ def _legacy_pickles(blob: Blob) -> list[Pickle]:
     raise ExcessiveSize(f"{blob.name}: a pickle of more than {MAX_PICKLE:,} bytes")
 
 
-def _check_magic(blob: Blob) -> None:
+def _first_pickle(blob: Blob) -> Any:
+    """What the file's first pickle says."""
     window = blob.read(0, min(_WINDOW, blob.size)).tobytes()
     if window.startswith(_TAR_MAGIC, _TAR_MAGIC_AT):
-        raise UnsupportedFormat(f"{blob.name}: a tar archive, as of PyTorch 0.1")
+        raise UnsupportedFormat(f"{blob.name}: a tar archive, as of PyTorch 0.1 or NeMo: not read")
+    if _JOBLIB in window:
+        raise UnsupportedFormat(f"{blob.name}: a file of joblib with arrays between its opcodes: not read")
     try:
-        first = loads(blob.name, window).value
+        try:
+            return loads(blob.name, window).value
+        except UnfinishedPickle:
+            if blob.size <= len(window):
+                raise
+            return loads(blob.name, blob.read(0, min(MAX_PICKLE, blob.size)).tobytes()).value
+    except UnfinishedPickle as error:
+        if blob.size > MAX_PICKLE:
+            raise ExcessiveSize(f"{blob.name}: a pickle of more than {MAX_PICKLE:,} bytes") from error
+        raise CorruptFile(f"{blob.name}: not a PyTorch file") from error
     except UnreadableCheckpoint as error:
         raise CorruptFile(f"{blob.name}: not a PyTorch file") from error
-    if first != _MAGIC:
-        raise UnsupportedFormat(f"{blob.name}: a pickle, but not of torch.save: {described(first)}")

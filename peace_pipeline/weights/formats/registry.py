@@ -8,8 +8,9 @@ from importlib import import_module
 from pathlib import Path
 
 from peace_pipeline.weights.errors import UnsupportedFormat
+from peace_pipeline.weights.local_blob import Blob, local_blob
 from peace_pipeline.weights.tensors import TensorFile
-from peace_pipeline.zoo import files
+from peace_pipeline.zoo import formats, signatures
 
 Reader = Callable[[Path], AbstractContextManager[TensorFile]]
 
@@ -21,30 +22,48 @@ READERS: dict[str, str] = {
     "hdf5": "peace_pipeline.weights.formats.hdf5",
     "keras": "peace_pipeline.weights.formats.keras",
     "gguf": "peace_pipeline.weights.formats.gguf",
+    "npz": "peace_pipeline.weights.formats.npz",
+    "flax": "peace_pipeline.weights.formats.flax",
+    "stable_baselines3": "peace_pipeline.weights.formats.stable_baselines3",
 }
 """Format → the module whose ``open_file`` reads it; imported when a file of that format is opened."""
 
-_BY_NAME_ALONE = {".zip": "peace_pipeline.weights.formats.stable_baselines3"}
-"""Suffix → the module that reads such files where one is asked for; in a folder they may be anything."""
+
+_PART = ".distcp"
 
 
 def open_file(path: Path) -> AbstractContextManager[TensorFile]:
-    """Open one weight file by the reader of its format.
+    """Open one weight file by the reader of its format, which its content tells, or else its name.
 
     Raises:
         UnreadableCheckpoint: where it can't be read.
     """
-    reader: Reader = import_module(_module(path)).open_file
+    with local_blob(path) as blob:
+        if path.suffix.lower() == _PART:  # each is a file of torch.save, of one process
+            raise UnsupportedFormat(f"{blob.name}: {signatures.foreign_by_name(blob.name)}: not read")
+        kind = format_of(blob)
+        if path.suffix.lower() == ".bin" and path.with_suffix(".xml").exists():
+            raise UnsupportedFormat(f"{blob.name}: weights of OpenVINO: not read")
+    reader: Reader = import_module(READERS[kind]).open_file
     return reader(path)
 
 
-def _module(path: Path) -> str:
-    """The module that reads a file."""
-    if found := _BY_NAME_ALONE.get(path.suffix.lower()):
-        return found
-    if not files.is_weights(path.name):
-        raise UnsupportedFormat(f"{path.name}: not a weight file")
-    kind = files.format_of(path.name)
+def format_of(blob: Blob) -> str:
+    """The key among the readers of the format that a file is in.
+
+    Raises:
+        UnsupportedFormat: where none reads it, with what it is as far as that is known.
+    """
+    head = blob.read(0, min(signatures.HEAD, blob.size)).tobytes()
+    kind = signatures.format_by_content(head, blob.size)
+    if kind in READERS:
+        return kind
+    what = signatures.foreign(head) or signatures.foreign_by_name(blob.name)
+    if what:
+        raise UnsupportedFormat(f"{blob.name}: {what}: not read")
+    kind = kind or formats.format_of(blob.name)
+    if kind == formats.UNKNOWN:
+        raise UnsupportedFormat(f"{blob.name}: not a weight file")
     if kind not in READERS:
-        raise UnsupportedFormat(f"{path.name}: format {kind} is not supported yet")
-    return READERS[kind]
+        raise UnsupportedFormat(f"{blob.name}: format {kind}: not read")
+    return kind

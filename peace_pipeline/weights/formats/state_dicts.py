@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from peace_pipeline.weights.errors import DuplicateTensor, ExcessiveSize
 from peace_pipeline.weights.formats.pickles import MAX_OPCODES, Global, Items, Object
 from peace_pipeline.weights.formats.storages import Quantised, Tensor, Unreadable, View
+from peace_pipeline.weights.wrapper_names import unwrapped
 
 MAX_NAME = 1000
 """Characters of a tensor's name."""
@@ -38,6 +39,8 @@ _NETWORKS = (
 _TRAINING = re.compile(
     r"optim|sched|scaler|rng|hyper|hparams|callback|loops|loss|criterion|metric", re.IGNORECASE
 )
+_DATA = re.compile(r"replay|buffer|dataset|batch|memory|cache|queue|history", re.IGNORECASE)
+"""What training scripts keep beside a network that is none."""
 _OPTIMIZER = {"state", "param_groups"}
 _SHOWN = 8
 _MAX_PASSING = 100
@@ -86,8 +89,8 @@ def network(content: Any, tensor_of: TensorOf, module_of: ModuleOf, limits: Limi
     """The network's tensors, of a state dictionary, a training checkpoint around one, or a whole module.
 
     A dictionary that holds several networks, or some beside tensors, gives them all, each under its key. What
-    optimisers and the like keep is left out, ``module.`` before every name and ``_orig_mod.`` in any are taken away,
-    and a tensor that is there under several names is listed under the first.
+    optimisers and the like keep is left out, what wrappers put into names is taken away, and a tensor that is there
+    under several names is listed under the first.
 
     Raises:
         DuplicateTensor: where two tensors have one name.
@@ -194,7 +197,7 @@ class _Search:
         for key in _NETWORKS:
             found = self.network(items.get(key), nesting + 1)
             if found:
-                return found
+                return self._with_others(key, found, items, nesting)
         tensors = {name: Found(tensor) for name, item in items.items() if (tensor := self.tensor_of(item))}
         parts = self._parts({key: item for key, item in items.items() if key not in tensors}, nesting)
         if not any(_is_weight(found.tensor) for found in tensors.values()):
@@ -207,6 +210,19 @@ class _Search:
                 raise DuplicateTensor(f"two tensors have one name within {key[:100]!r}")
             tensors |= named
         return tensors
+
+    def _with_others(self, key: str, found: Named, items: dict[str, Any], nesting: int) -> Named:
+        """A network, and those beside it under keys of other kinds, each under its key; copies of it, such as averages,
+        are none."""
+        beside = {
+            each: item for each, item in items.items() if each not in _NETWORKS and not _DATA.search(each)
+        }
+        others = self._parts(beside, nesting)
+        others = {each: part for each, part in others.items() if not _is_copy(part, found)}
+        named: Named = {}
+        for each, part in ({key: found} | others).items() if others else ():
+            named |= {_joined(f"{each}.", name): tensor for name, tensor in part.items()}
+        return named or found
 
     def _parts(self, items: dict[str, Any], nesting: int) -> dict[str, Named]:
         """Networks under keys of any name."""
@@ -240,6 +256,20 @@ def _items(value: Items | Object) -> Items:
     return value.items or attributes(value)
 
 
+def _is_copy(part: Named, network: Named) -> bool:
+    """Whether all tensors of a part are there in a network by name and shape, or none of them is a matrix."""
+
+    def shape(found: Found) -> Any:
+        return None if isinstance(found.tensor, Unreadable) else found.tensor.shape
+
+    weights = {name: found for name, found in _short_names(part).items() if _is_weight(found.tensor)}
+    network = _short_names(network)
+    has_matrix = any(len(shape(found) or ()) > 1 for found in weights.values())
+    return not has_matrix or all(
+        name in network and shape(network[name]) == shape(found) for name, found in weights.items()
+    )
+
+
 def _is_weight(tensor: Tensor | Unreadable) -> bool:
     return isinstance(tensor, Unreadable) or bool(tensor.shape and tensor.dtype.is_floating_point)
 
@@ -251,14 +281,9 @@ def _joined(prefix: str, name: str) -> str:
 
 
 def _short_names(found: Named) -> Named:
-    """Without what ``torch.compile`` and data parallelism put into names."""
-    names = {name: re.sub(r"(^|\.)_orig_mod\.", r"\1", name) for name in found}
-    if all(name.startswith("module.") for name in names.values()):
-        names = {name: short.removeprefix("module.") for name, short in names.items()}
-    result = {names[name]: tensor for name, tensor in found.items()}
-    if len(result) < len(found):
-        raise DuplicateTensor("two tensors have one name without _orig_mod.")
-    return result
+    """Without what wrappers put into names."""
+    names = unwrapped(list(found))
+    return dict(zip(names, found.values(), strict=True))
 
 
 def _first_names(found: Named) -> Named:

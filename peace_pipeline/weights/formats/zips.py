@@ -118,6 +118,17 @@ class Archive:
             raise CorruptFile(f"{what} does not inflate to {member.size:,} bytes")
         return content
 
+    def beginning(self, member: Member, size: int) -> bytes:
+        """At most the first ``size`` bytes of a compressed file."""
+        if member.method != _DEFLATED:
+            raise UnsupportedFormat(f"{self._what(member)} is compressed by an unknown method, or encrypted")
+        origin = self.origin(member)
+        compressed = self._blob.read(origin, origin + min(member.stored, 2 * size)).tobytes()
+        try:
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(compressed, size)
+        except zlib.error as failure:
+            raise CorruptFile(f"{self._what(member)} can't be inflated") from failure
+
     def origin(self, member: Member) -> int:
         """Where the bytes of a file begin, after its header, which may be longer than the directory knows."""
         start = member.header + _HEADER.size

@@ -6,9 +6,11 @@ import re
 from bisect import bisect
 from collections import defaultdict
 
+from peace_pipeline.weights.errors import UnsupportedFormat
 from peace_pipeline.weights.logical.spellings import spelled
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.weights.views import Views, transposed
+from peace_pipeline.weights.wrapper_names import averages, is_flat, unwrapped
 
 _BUFFERS = re.compile(
     r"""
@@ -16,13 +18,22 @@ _BUFFERS = re.compile(
     | position_ids | token_type_ids | relative_position_index | relative_coords_table
     | masked_bias | attn_mask | causal_mask
     | num_batches_tracked | n_averaged | total_ops | total_params | _extra_state | _float_tensor
-    | (?:input|output)_scale
+    | (?:input|output)_scale | (?:input|output)_(?:global_scale|zero_point) | (?:scale_input|input_scale_ub|scaled_fp8)
     | betas | (?:\w+_)?alphas_cumprod(?:_prev)? | lvlb_weights
     | posterior_(?:variance | log_variance_clipped | mean_coef[12])
     """,
     re.VERBOSE,
 )
 """Tensors that a module keeps beside its parameters: tables of angles, positions, masks, counters, noise levels."""
+
+_VECTORS = re.compile(
+    r"(?:pixel_|image_|img_|input_)?(?:mean|std) | (?:\w+_)?window | (?:log_)?sigmas | (?:p2_)?loss_weights?",
+    re.VERBOSE,
+)
+"""Of one axis that is longer than 1: statistics by which inputs are normalised, windows, schedules of noise."""
+
+_SCALES_OF_CACHES = ("q_scale", "k_scale", "v_scale", "prob_scale", "prob_output_scale")
+"""Of a cache of 8 bits, where they are single numbers."""
 
 _OF_ADAPTERS = (
     (re.compile(r"^base_model\.model\."), ""),
@@ -70,16 +81,41 @@ _TIED = dict.fromkeys(
 """Module that may repeat the input embedding → the embeddings that it would repeat."""
 
 
-def parameters(views: Views) -> Views:
-    """The views that are no buffers."""
-    return {name: view for name, view in views.items() if not _is_buffer(name, view.info)}
+def bare(views: Views, *, with_buffers: bool = False) -> Views:
+    """The views that are no averages of others, and no buffers, under names without those of wrappers.
+
+    Raises:
+        UnsupportedFormat: where there are FSDP's flat parameters.
+    """
+    flat = next(filter(is_flat, views), None)
+    if flat is not None:
+        raise UnsupportedFormat(f"tensor {flat!r}: a flat parameter of FSDP, which holds many tensors in one")
+    names = unwrapped(list(views))
+    shapes = {name: view.info.shape for name, view in zip(names, views.values(), strict=True)}
+    copies = averages(names)
+    if not {shapes[name] for name in copies if shapes[name]} <= {
+        shapes[name] for name in names if name not in copies
+    }:
+        copies = set()
+    return {
+        name: view
+        for name, view in zip(names, views.values(), strict=True)
+        if name not in copies and (with_buffers or not is_buffer(name, view.info))
+    }
 
 
-def _is_buffer(name: str, info: TensorInfo) -> bool:
-    shape = info.shape
-    if len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3] and name.endswith("attn.bias"):
-        return True  # GPT-2's causal mask
-    return _BUFFERS.fullmatch(name.removesuffix(".weight").rpartition(".")[2]) is not None
+def is_buffer(name: str, info: TensorInfo) -> bool:
+    """Whether a tensor is one that a module keeps beside its parameters, by its name and shape."""
+    shape, own = info.shape, name.rpartition(".")[2]
+    last = name.removesuffix(".weight").rpartition(".")[2]
+    if info.size == 1 and own in _SCALES_OF_CACHES:
+        return True
+    if _VECTORS.fullmatch(own) and shape and info.size == max(shape):
+        return True
+    is_square = len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3]
+    if is_square and name.endswith(("attn.bias", "attention.bias")):
+        return True  # causal masks of GPT-2, GPT-Neo, GPT-NeoX
+    return _BUFFERS.fullmatch(last) is not None
 
 
 def respelled(views: Views) -> Views:

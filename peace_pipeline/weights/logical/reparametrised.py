@@ -1,4 +1,4 @@
-"""Weights that PyTorch computes from other parameters: weight norm and spectral norm."""
+"""Weights that PyTorch computes from other parameters: weight norm, spectral norm and pruning."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from peace_pipeline.weights.views import Computed, View, Views, finished, precis
 _FORMS = (
     (re.compile(r"((?:.*\.)?weight(?:_[ih]h_l\d+(?:_reverse)?)?)_g"), ("{}_g", "{}_v")),
     (re.compile(r"((?:.*\.)?weight)_orig"), ("{}_orig", "{}_u", "{}_v")),
+    (re.compile(r"((?:.*\.)?(?:weight|bias))_orig"), ("{}_orig", "{}_mask")),
     (re.compile(r"(.*\bparametrizations\.\w+)\.original0"), ("{}.original0", "{}.original1")),
     (re.compile(r"(.*\bparametrizations\.\w+)\.original"), ("{}.original", "{}.0._u", "{}.0._v")),
 )
-"""The first tensor's name, and the names of all: two for weight norm (g, v), three for spectral norm (W, u, v)."""
+"""The first tensor's name, and the names of all: two for weight norm (g, v) and for pruning (W, mask), three for
+spectral norm (W, u, v)."""
 
 _LISTED_APART = re.compile(r"\bparametrizations\.(\w+)$")
 """``conv.parametrizations.weight`` stands for ``conv.weight``."""
@@ -68,6 +70,25 @@ class SpectralNormed(Computed):
         return finished(self.info, original / size, dtype)
 
 
+@dataclass(frozen=True)
+class Pruned(Computed):
+    """W · mask (``torch.nn.utils.prune``)."""
+
+    info: TensorInfo
+    original: View
+    mask: View
+
+    @property
+    def parts(self) -> tuple[View, ...]:
+        """See :class:`Computed`."""
+        return self.original, self.mask
+
+    def read(self, checkpoint: Checkpoint, dtype: torch.dtype | None) -> torch.Tensor:
+        """See :class:`View`."""
+        original, mask = (view.read(checkpoint, precision(dtype)) for view in self.parts)
+        return finished(self.info, original * mask, dtype)
+
+
 def computed(views: Views) -> Views:
     """Views with one weight in place of what it is computed from, where as much of that is had as it takes."""
     result = dict(views)
@@ -75,13 +96,25 @@ def computed(views: Views) -> Views:
         for pattern, names in _FORMS if name.endswith(("_g", "_orig", ".original0", ".original")) else ():
             match = pattern.fullmatch(name)
             used = [form.format(match[1]) for form in names] if match else []
-            weight = _weight([result[own] for own in used if own in result], len(names))
+            parts = [result[own] for own in used if own in result]
+            weight = _pruned(parts) if names[-1].endswith("_mask") else _weight(parts, len(names))
             logical = _LISTED_APART.sub(r"\1", match[1]) if match else ""
             if weight is not None and logical not in result:
                 for own in used:
                     result.pop(own)
                 result[logical] = weight
     return result
+
+
+def _pruned(parts: list[View]) -> View | None:
+    infos = [part.info for part in parts]
+    if (
+        len(parts) < 2
+        or infos[0].shape != infos[1].shape
+        or any(info.part or not info.is_floating for info in infos)
+    ):
+        return None
+    return Pruned(replace(infos[0], dtype="float32"), *parts)
 
 
 def _weight(parts: list[View], needed: int) -> View | None:

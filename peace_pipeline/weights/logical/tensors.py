@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -10,12 +10,15 @@ from typing import Any
 import torch
 
 from peace_pipeline.weights.checkpoint import Checkpoint
+from peace_pipeline.weights.errors import UnsupportedFormat
+from peace_pipeline.weights.logical.coverage import Coverage, coverage_of
 from peace_pipeline.weights.logical.experts import Joined, Within, with_experts
 from peace_pipeline.weights.logical.fused import input_last, split
 from peace_pipeline.weights.logical.gains import whole_gains
-from peace_pipeline.weights.logical.names import parameters, respelled, tied
+from peace_pipeline.weights.logical.names import bare, respelled, tied
 from peace_pipeline.weights.logical.quantised import unscaled
 from peace_pipeline.weights.logical.reparametrised import computed
+from peace_pipeline.weights.logical.tables import tables
 from peace_pipeline.weights.tensors import Settings, TensorInfo
 from peace_pipeline.weights.views import Stored, View, Views, consecutive, taken
 
@@ -29,8 +32,15 @@ class LogicalTensors:
     """The logical tensors of an open checkpoint, read as a :class:`Checkpoint`'s are; ``copies`` names views that
     only repeat another, and the other."""
 
-    def __init__(self, checkpoint: Checkpoint, views: Views, copies: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        views: Views,
+        copies: Mapping[str, str],
+        tables: Set[str] = frozenset(),
+    ) -> None:
         self._checkpoint = checkpoint
+        self.coverage = coverage_of(checkpoint.tensors, views, tables)
         self._views = {name: view for name, view in views.items() if name not in copies}
         self._on: dict[str, list[tuple[str, View | Within]]] = {}
         """Name of a stored tensor → the views on it, each with the name of the logical tensor that it gives."""
@@ -90,19 +100,52 @@ def logical(checkpoint: Checkpoint, config: Mapping[str, Any]) -> LogicalTensors
     """The logical tensors of a checkpoint with this config.json (which may be empty, and wrong).
 
     Copies of the input embedding are left out, whatever the config says of them: what has other values is none (every
-    T5's config calls it tied), what has the same is one.
+    T5's config calls it tied), what has the same is one. So are masks and tables that their values tell.
 
     Raises:
-        UnsupportedFormat: where weights are quantised in a way that is not read.
+        UnsupportedFormat: where weights are quantised in a way that is not read, or of a type that isn't.
         UnreadableCheckpoint: where copies can't be compared.
     """
     views = views_of(checkpoint.tensors.values(), config, checkpoint.settings)
+    known = tables(checkpoint, views)
+    views = {name: view for name, view in views.items() if known.isdisjoint(view.sources)}
     copies = {
         copy: other
         for copy, other in tied(views).items()
         if _are_equal(views[copy], views[other], checkpoint)
     }
-    return LogicalTensors(checkpoint, views, copies)
+    network = LogicalTensors(checkpoint, views, copies, known)
+    network.coverage.check()
+    return network
+
+
+def read_of(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Coverage:
+    """Which bytes of a checkpoint become layers, also where so few do that the network is refused.
+
+    Raises:
+        UnreadableCheckpoint: where tables can't be looked at.
+    """
+    try:
+        views = views_of(checkpoint.tensors.values(), config, checkpoint.settings)
+    except UnsupportedFormat:
+        views = {info.name: Stored(info) for info in checkpoint.tensors.values()}
+    known = tables(checkpoint, views)
+    return coverage_of(
+        checkpoint.tensors,
+        {name: view for name, view in views.items() if known.isdisjoint(view.sources)},
+        known,
+    )
+
+
+def in_library(checkpoint: Checkpoint, config: Mapping[str, Any]) -> LogicalTensors:
+    """The tensors of a checkpoint as a library would load them: under the network's own names, none quantised, buffers
+    among them, and else as they are stored.
+
+    Raises:
+        UnsupportedFormat: where weights are quantised in a way that is not read.
+    """
+    views = bare({info.name: Stored(info) for info in checkpoint.tensors.values()}, with_buffers=True)
+    return LogicalTensors(checkpoint, unscaled(views, config), {})
 
 
 def _are_equal(copy: View, other: View, checkpoint: Checkpoint) -> bool:
@@ -131,7 +174,7 @@ def views_of(
 ) -> Views:
     """Logical name → how that tensor is had from the stored ones, in the order of the latter; without buffers.
     ``settings`` are those that a file says itself."""
-    views = parameters({info.name: Stored(info) for info in tensors})
+    views = bare({info.name: Stored(info) for info in tensors})
     views = computed(unscaled(views, config))
     views = whole_gains(respelled(views), config, settings)
     return split(input_last(with_experts(views), config), config)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from huggingface_hub import ModelCardData, ModelInfo
 
-from peace_pipeline.zoo import files
+from peace_pipeline.zoo import files, signatures
 from peace_pipeline.zoo.card import as_text, card_fields, texts
+from peace_pipeline.zoo.formats import format_of, is_weights
+from peace_pipeline.zoo.networks import networks, variant_folders
 
 
 def describe(info: ModelInfo) -> dict[str, Any]:
@@ -44,22 +47,34 @@ def refusal(info: ModelInfo, *, token: bool) -> str | None:
 
 
 def weight_names(info: ModelInfo, formats: Sequence[str]) -> list[str]:
-    """The files at the top of a repository that are its model, in the first of ``formats`` that it has.
+    """The files of a repository that are its model: those at its top, or in subfolders that hold variants of it, in the
+    first of ``formats`` that it has; of several formats and precisions the best.
 
     Raises:
-        ValueError: where there are none, with the reason.
+        ValueError: where there are none, or several networks, with the reason.
     """
     names = [sibling.rfilename for sibling in info.siblings or ()]
-    weights = [name for name in names if files.is_weights(name.rpartition("/")[2])]
-    top = [name for name in weights if "/" not in name]
-    for kind in formats:
-        if of_kind := [name for name in top if files.format_of(name) == kind]:
-            return files.choose(of_kind)
-    if top:
-        kinds = sorted({files.format_of(name) for name in top})
+    weights = [name for name in names if is_weights(name)]
+    tops = [name for name in weights if "/" not in name]
+    below: dict[str, list[str]] = defaultdict(list)
+    for name in weights:
+        folder, _, file = name.partition("/")
+        if file and "/" not in file:
+            below[folder].append(file)
+    variants = [
+        f"{folder}/{file}" for folder in variant_folders(below, described=True) for file in below[folder]
+    ]
+    for candidates in (tops, variants):
+        for kind in formats:
+            if of_kind := [name for name in candidates if format_of(name) == kind]:
+                return list(files.own(networks(of_kind)).files)
+    if tops or variants:
+        kinds = sorted({format_of(name) for name in tops + variants})
         raise ValueError(f"weights only as {', '.join(kinds)}; taken are {', '.join(formats)}")
+    foreign = sorted({what for name in names if (what := signatures.foreign_by_name(name))})
     raise ValueError("empty" if not set(names) - {".gitattributes"} else
-                     "weights only in subfolders" if weights else "no weights")  # fmt: skip
+                     "weights only in subfolders" if weights else
+                     f"no weights that are read, but {', '.join(foreign)}" if foreign else "no weights")  # fmt: skip
 
 
 def _card(info: ModelInfo) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import CARD, CONFIG, MAX_TEXT_BYTES, MAX_TOKENIZER_BYTES, TOKENIZER, front_matter
+from peace_pipeline.zoo.formats import format_of
 from peace_pipeline.zoo.hub import politeness
 from peace_pipeline.zoo.hub.describing import describe, refusal, weight_names
 from peace_pipeline.zoo.hub.pages import DETAILS, parsed
@@ -157,7 +158,7 @@ class Hub:
 
     def _entries(self, info: ModelInfo, weights: Sequence[str]) -> tuple[ModelFile, ...]:
         """The model's files; sizes and digests of weights and tokenizer are asked of the resolver."""
-        entries = [self._entry(info, name, files.format_of(name)) for name in weights]
+        entries = [self._entry(info, name, format_of(name)) for name in weights]
         names = {sibling.rfilename for sibling in info.siblings or ()}
         if CONFIG in names:
             entries.append(ModelFile(CONFIG, None, None, "text"))
@@ -210,10 +211,11 @@ class Hub:
             FetchError: where they can't be had.
             OSError: where the disk is full.
         """
-        path = Path()
+        folder = Path()
         for file in record.files:
             path = self._download(record, file)
-        return path.parent
+            folder = path.parents[file.path.count("/")]
+        return folder
 
     def blobs(self, record: ModelRecord) -> tuple[RemoteBlob, ...]:
         """The record's weights, to be read by ranges; none unless all are safetensors of known size."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo import files
+from peace_pipeline.zoo import formats as weight_formats
 from peace_pipeline.zoo.known import Known
 from peace_pipeline.zoo.record import ModelRecord
 from peace_pipeline.zoo.source import ConfigError, Found, Progress, Ranged, register
@@ -19,7 +19,7 @@ from peace_pipeline.zoo.source import ConfigError, Found, Progress, Ranged, regi
 if TYPE_CHECKING:
     from peace_pipeline.zoo.hub.repository import Hub
 
-FORMATS = ("safetensors", "pytorch", "torchscript", "onnx", "hdf5", "keras", "gguf")
+FORMATS = ("safetensors", "pytorch", "torchscript", "onnx", "hdf5", "keras", "gguf", "flax")
 """Weight formats that are taken where nothing else is said, the preferred first."""
 
 TOKEN = "HF_TOKEN"
@@ -77,7 +77,7 @@ class HuggingfaceSource:
                 raise ConfigError(f"huggingface source: {name} must be a positive integer, not {number!r}")
         if min_parameters and max_parameters and min_parameters > max_parameters:
             raise ConfigError("huggingface source: min_parameters is more than max_parameters")
-        if isinstance(formats, str) or not set(formats) <= set(files.FORMATS.values()):
+        if isinstance(formats, str) or not set(formats) <= set(weight_formats.FORMATS.values()):
             raise ConfigError(
                 f"huggingface source: formats must be a list of weight formats, not {formats!r}"
             )

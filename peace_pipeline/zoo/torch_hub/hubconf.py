@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo import files
+from peace_pipeline.zoo.formats import is_weights
 from peace_pipeline.zoo.record import ModelRecord
 from peace_pipeline.zoo.source import ConfigError, register
 from peace_pipeline.zoo.torch_hub.linked import LinkedWeights, is_url, label_of, linked, storable, unusable
@@ -96,7 +96,7 @@ def weight_urls(program: Program, entries: list[Function | Class]) -> tuple[list
 
 
 def _is_weights(url: str) -> bool:
-    return files.is_weights(PurePosixPath(unquote(urlparse(url).path)).name)
+    return is_weights(PurePosixPath(unquote(urlparse(url).path)).name)
 
 
 def _texts(value: Any) -> Iterator[str]:

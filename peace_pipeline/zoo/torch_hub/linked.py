@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlparse
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
+from peace_pipeline.zoo.formats import format_of, is_weights
 from peace_pipeline.zoo.known import Known
 from peace_pipeline.zoo.record import ModelFile, ModelRecord
 from peace_pipeline.zoo.source import (
@@ -157,14 +158,14 @@ def file_name(url: str) -> str:
     """The name that a link's file gets on this machine; one without a weight suffix is a PyTorch file."""
     name = re.sub(r"[^A-Za-z0-9_.+=-]", "_", PurePosixPath(unquote(urlparse(url).path)).name)
     name = name[-200:].lstrip(".")
-    return name if files.is_weights(name) else f"{name or 'weights'}.pth"
+    return name if is_weights(name) else f"{name or 'weights'}.pth"
 
 
 def linked(source: str, model_id: str, url: str, **fields: Any) -> ModelRecord:
     """The record of a model behind a link; its revision says what the link says, as no byte is read."""
     name = file_name(url)
     digest = _DIGEST.search(name)
-    file = ModelFile(name, None, digest[1] if digest else None, files.format_of(name))
+    file = ModelFile(name, None, digest[1] if digest else None, format_of(name))
     revision = hashlib.sha256(f"{url}\0{file.sha256}\0{name}".encode()).hexdigest()
     return _tagged(ModelRecord(source, model_id, revision, url, files=(file,), **fields))
 

@@ -5,7 +5,8 @@ profiles(root, recipe)     outputs of its networks on one common set of inputs, 
 load_task(name)            the data of one task
 task_similarity(a, b)      how similar two tasks are; similarity_table() of all pairs
 build(config)              the torch module of a network's config.json
-PLANS                      the recipes: ``demo`` of hundreds of networks, ``research`` of thousands
+PLANS                      the recipes: ``demo`` of hundreds of networks, ``research`` of thousands,
+                           ``suspects`` with something wrong with them
 """
 
 from __future__ import annotations

@@ -7,5 +7,6 @@ from .foreign import FOREIGN
 from .pretraining import PRETRAINING
 from .recipes import Plan
 from .research import RESEARCH
+from .suspects import SUSPECTS
 
-PLANS: dict[str, Plan] = {plan.name: plan for plan in (DEMO, RESEARCH, PRETRAINING, FOREIGN)}
+PLANS: dict[str, Plan] = {plan.name: plan for plan in (DEMO, RESEARCH, PRETRAINING, FOREIGN, SUSPECTS)}

@@ -130,10 +130,7 @@ def load_task(name: str) -> Task:
     """
     declared = _declared(name)
     source = _source(declared)
-    x, y = _distinct(*source.examples(declared.classes))
-    order = np.random.default_rng(0).permutation(len(x))
-    test = min(TEST, len(x) // 4)
-    train, held_out = order[test : test + source.train], order[:test]
+    x, y, train, held_out = _split(declared)
     x, y = VIEWS[declared.view](x), declared.names[y]
     if source.pipeline_tag != "text-classification":
         x = SCALINGS[source.scaling](x, x[train], 0 if source.per_feature else None)
@@ -147,6 +144,20 @@ def load_task(name: str) -> Task:
         data_set=source.data_set,
         split=source.split,
     )
+
+
+def untouched(name: str) -> NDArray[np.bool_]:
+    """Which test examples of a task no task of a zoo on the same data trains on (test examples,): one on a part of the
+    classes has a split of its own.
+
+    Raises:
+        ValueError: if there is no such task.
+    """
+    declared = _declared(name)
+    x, _, _, held_out = _split(declared)
+    others = [other for other in _DECLARED.values() if other.source == declared.source]
+    trained = [_rows(raw[train]) for raw, _, train, _ in map(_split, others)]
+    return ~np.isin(_rows(x[held_out]), np.concatenate([*trained, _rows(x[:0])]))
 
 
 def labels(name: str) -> list[int]:
@@ -196,6 +207,20 @@ def _source(declared: Declared) -> _Source:
         data_set=declared.source,
         split=sources.split_of(declared.source),
     )
+
+
+def _split(declared: Declared) -> tuple[Floats | Integers, Integers, Integers, Integers]:
+    """All examples of a task as they are, their classes, and the places of those to train and to test on."""
+    source = _source(declared)
+    x, y = _distinct(*source.examples(declared.classes))
+    order = np.random.default_rng(0).permutation(len(x))
+    test = min(TEST, len(x) // 4)
+    return x, y, order[test : test + source.train], order[:test]
+
+
+def _rows(x: NDArray[Any]) -> NDArray[np.void]:
+    """Examples (examples, inputs) as one value each, to compare."""
+    return np.ascontiguousarray(x).view(np.dtype((np.void, x.dtype.itemsize * x.shape[1]))).ravel()
 
 
 def _distinct(x: NDArray[Any], y: NDArray[Any]) -> data.Raw:

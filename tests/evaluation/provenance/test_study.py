@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,26 +13,13 @@ from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.evaluation.derivatives import Specimen, disguised, pruned, specimen, trained_on
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports, written_reports
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo import ZooConfig
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import TEST, TRAIN, listings
-from peace_pipeline.zoo.trained import PLANS, build
-from peace_pipeline.zoo.trained.demo import DEMO
-from tests.lakes import ingest
+from peace_pipeline.zoo.trained import build
+from tests.browser import WIDTHS, browser, opened, sync_api
 
+__all__ = ["browser"]
 PROVENANCE = all_reports()["provenance"]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """A lake of two chunks of a zoo like the demo's: two architectures on one task."""
-    root = tmp_path_factory.mktemp("provenance")
-    lake = Lake.open(root / "home")
-    steps = {"mlp": 150, "cnn": 80, "resnet": 80}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PLANS, "brief", replace(DEMO, name="brief", tasks={"digits": steps}))
-        ingest(lake, ZooConfig(({"kind": "trained", "recipe": "brief", "networks": 38},), root))
-    return lake
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +56,20 @@ def test_the_page(report: Written, trained: Lake) -> None:
         assert text in page
     assert json.loads((report.path.parent / "figures.json").read_text()) == report.figures
     assert "provenance" in [each["name"] for each in written_reports(trained)]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_in_a_browser(report: Written, browser: sync_api.Browser, width: int) -> None:
+    with opened(browser, report.path, width) as page:
+        for truth in ("derived", "unrelated"):
+            row = (
+                page.locator("tbody tr")
+                .filter(has=page.get_by_role("rowheader", name=truth, exact=True))
+                .first
+            )
+            for verdict in ("derived", "unrelated"):
+                said = row.locator(f"td[data-name='{verdict}']").inner_text()
+                assert float(said) == report.figures[f"confusion/{truth}/{verdict}"]
 
 
 def test_a_lake_without_a_trained_zoo(lake: Lake) -> None:

@@ -25,7 +25,9 @@ from peace_pipeline.responses.standard import NUMBERS, PROBES, VERSION
 from peace_pipeline.responses.table import SCHEMA, answer_row
 from peace_pipeline.stages.embed import NETWORK, embed_batch
 from peace_pipeline.stages.outcome import Outcome
+from tests.browser import WIDTHS, browser, opened, sync_api
 
+__all__ = ["browser"]
 RETRIEVAL = all_reports()["retrieval"]
 
 
@@ -60,8 +62,26 @@ def test_the_page_stands_alone(report: Written, small_lake: Lake) -> None:
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", own)
     assert page.count("plotly.js v") <= 2
     assert json.loads((report.path.parent / "figures.json").read_text()) == report.figures
-    assert sorted(path.name for path in report.path.parent.iterdir()) == ["figures.json", "index.html"]
+    assert sorted(path.name for path in report.path.parent.iterdir()) == [
+        "about.json",
+        "figures.json",
+        "index.html",
+    ]
     assert [each["path"] for each in written_reports(small_lake)] == [str(report.path)]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_in_a_browser(report: Written, browser: sync_api.Browser, width: int) -> None:
+    with opened(browser, report.path, width) as page:
+        row = page.locator("tr.lead").first
+        found = {"MAP": "map", "P@1": "precision_at_1", "R@10": "recall_at_10"}
+        for column, metric in found.items():
+            said = row.locator(f"td[data-name='{column}']").inner_text().split()[0]
+            assert said == f"{report.figures[f'peace/same_task/{metric}']:.3f}"
+        assert page.get_by_text("peace report retrieval --write").is_visible()
+        page.get_by_role("link", name="All reports").click()
+        page.get_by_role("link", name="Retrieval on held-out training runs").click()
+        page.locator("figure").nth(3).wait_for()
 
 
 def test_figures_are_in_mlflow(report: Written, small_lake: Lake) -> None:

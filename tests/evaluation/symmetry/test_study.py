@@ -20,9 +20,11 @@ from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.symmetry.testing import TOLERANCE
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
 from peace_pipeline.zoo.card import read_config
+from tests.browser import WIDTHS, browser, opened, sync_api
 from tests.specimens import FAMILIES
 from tests.specimens.sheets import sheet
 
+__all__ = ["browser"]
 SYMMETRY = all_reports()["symmetry"]
 ALL_SHEETS = {each.name: each for each in family_sheets()}
 RESTLESS = {
@@ -138,7 +140,19 @@ def test_the_page_stands_alone(report: Written) -> None:
     html = re.sub(r"<script.*?</script>", "", report.path.read_text(), flags=re.DOTALL)
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", html)
     for name in ("llama", "mlp_leaky_relu", "cnn"):
-        assert f"<td>{name}</td>" in html
+        assert f">{name}</th>" in html
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_in_a_browser(report: Written, browser: sync_api.Browser, width: int) -> None:
+    with opened(browser, report.path, width) as page:
+        row = page.get_by_role("row", name=re.compile("^llama ")).first
+        for cell in row.get_by_role("cell").all()[:4] if width > 640 else row.get_by_role("cell").all():
+            box = cell.bounding_box()
+            assert box["x"] + box["width"] <= width
+        name = "Still under symmetries"
+        page.get_by_role("link", name=name).click()
+        assert page.get_by_role("heading", name=name).is_visible()
 
 
 def test_a_lake_without_networks(tmp_path: Path) -> None:

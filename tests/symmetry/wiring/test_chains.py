@@ -125,7 +125,7 @@ def mlp() -> nn.Sequential:
 def under_a_prefix() -> nn.Module:
     """Features and a classifier in a module of their own, as wrappers save them."""
     inner = Net(lambda m, x: m.classifier(m.features(x)), features=mlp(), classifier=nn.Linear(3, 2))
-    return Net(lambda m, x: m.model(x), model=inner)
+    return Net(lambda m, x: m.backbone(x), backbone=inner)
 
 
 def dcgan() -> nn.Module:
@@ -159,7 +159,7 @@ def feed_forward_beside_attention() -> nn.Module:
 
 OTHERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], dict[str, set[str]]]] = {
     "under a prefix": (
-        under_a_prefix, (6,), {"model.features.0": {"permute"}, "model.features.2": {"permute"}},
+        under_a_prefix, (6,), {"backbone.features.0": {"permute"}, "backbone.features.2": {"permute"}},
     ),
     "dcgan": (
         dcgan, (6,),

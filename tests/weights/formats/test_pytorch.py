@@ -81,7 +81,7 @@ def test_other_archives_and_pickles(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("m/model.json", "{}")
     assert "a zip archive without a data.pkl" in refusal(path, UnsupportedFormat)
-    path.write_bytes(pickle.dumps({"w": np.ones(2)}))
+    path.write_bytes(pickle.dumps({"w": "text"}))
     assert "a pickle, but not of torch.save: a dictionary of 'w'" in refusal(path, UnsupportedFormat)
     with tarfile.open(path, "w:") as tar:
         tar.addfile(tarfile.TarInfo("storages"), io.BytesIO())
@@ -149,3 +149,26 @@ def test_many_tensors(tmp_path: Path) -> None:
         assert all(
             float(checkpoint.read(name)) == index for index, name in islice(enumerate(names), 0, None, 2500)
         )
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_pickles_of_arrays(protocol: int, tmp_path: Path) -> None:
+    arrays = {"fc.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "fc.bias": np.ones(2, np.float64)}
+    for content in (arrays, {"epoch": 3, "params": arrays}):
+        (tmp_path / "m.pkl").write_bytes(pickle.dumps(content, protocol=protocol))
+        found = read_all(tmp_path / "m.pkl")
+        assert found.keys() == arrays.keys()
+        assert all(np.array_equal(found[name].numpy(), array) for name, array in arrays.items())
+
+
+def test_a_pickle_of_more_than_a_window(tmp_path: Path) -> None:
+    values = np.arange(1 << 19, dtype=np.float32).reshape(1 << 9, -1)
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps({"w": values}))
+    assert np.array_equal(read_all(tmp_path / "m.pkl")["w"].numpy(), values)
+
+
+def test_joblib_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "m.pkl").write_bytes(
+        b"\x80\x04\x8c\x13joblib.numpy_pickle\x8c\x11NumpyArrayWrapper\x93" + bytes(99)
+    )
+    assert "joblib" in refusal(tmp_path / "m.pkl", UnsupportedFormat)

@@ -53,8 +53,11 @@ def test_what_is_compressed_or_no_archive_is_refused(tmp_path: Path) -> None:
             pass
 
 
-def test_a_folder_of_archives_has_no_weights(tmp_path: Path) -> None:
-    archive(tmp_path / "a.zip", "policy.pth", "_stable_baselines3_version")
+def test_a_folder_of_archives_is_a_model_and_of_others_none(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", "data", "policy.pth", "_stable_baselines3_version")
+    (tmp_path / "a.pth").unlink()
+    assert weight_files(tmp_path) == [path]
+    archive(path, "notes.txt")
     (tmp_path / "a.pth").unlink()
     with pytest.raises(UnreadableCheckpoint, match="no weights"):
         weight_files(tmp_path)

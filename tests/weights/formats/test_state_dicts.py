@@ -109,11 +109,6 @@ NO_NETWORK: dict[str, tuple[Any, type[UnreadableCheckpoint], str]] = {
         DuplicateTensor,
         "two tensors have one name within 'a.b'",
     ),
-    "one name when uncompiled": (
-        {"_orig_mod.a": torch.ones(2), "a": torch.zeros(2)},
-        DuplicateTensor,
-        "two tensors have one name",
-    ),
     "a long name": ({"x" * 2000: torch.ones(2)}, ExcessiveSize, "a name of 2,000 characters"),
 }
 
@@ -124,3 +119,19 @@ NO_NETWORK: dict[str, tuple[Any, type[UnreadableCheckpoint], str]] = {
 def test_contents_that_are_no_network(case: str, zipped: bool, tmp_path: Path) -> None:
     content, kind, reason = NO_NETWORK[case]
     assert reason in refusal(written(tmp_path / "m.pt", content, zipped), kind)
+
+
+def test_networks_beside_a_network_are_read_and_its_copies_are_not(tmp_path: Path) -> None:
+    network, other = {"a.weight": torch.ones(2, 3)}, {"b.weight": torch.zeros(4, 3)}
+    averages = {"module.a.weight": torch.full((2, 3), 0.5)}
+    content = {
+        "model": network,
+        "value_net": other,
+        "state_dict_ema": averages,
+        "normaliser": {"mean": torch.ones(3)},
+    }
+    found = read_all(written(tmp_path / "m.pt", content))
+    assert same(found, {"model.a.weight": network["a.weight"], "value_net.b.weight": other["b.weight"]})
+    content["replay_buffer"] = {"observations": torch.ones(9, 3)}
+    del content["value_net"]
+    assert same(read_all(written(tmp_path / "m.pt", content)), network)

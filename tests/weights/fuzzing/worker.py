@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
@@ -19,6 +20,7 @@ import torch
 
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
+from peace_pipeline.weights.formats.registry import READERS
 from peace_pipeline.weights.tensors import dtype_name
 from tests.weights.fuzzing.edits import mutated
 from tests.weights.fuzzing.mutations import STRUCTURES
@@ -107,6 +109,8 @@ def work(job: Job, connection: Connection) -> None:
         folder = Path(name).resolve()
         path = folder / f"m{job.suffix}"
         (folder / BESIDE).write_bytes(torch.rand(1024).numpy().tobytes())
+        for module in {*READERS.values()}:  # damaged, a file may be taken for one of another format
+            import_module(module)
         for sample in job.samples:
             path.write_bytes(sample)
             job.read(path)

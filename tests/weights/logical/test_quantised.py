@@ -51,6 +51,78 @@ def test_scales_of_tensors_rows_and_groups(kind: torch.dtype, shape: tuple[int, 
     torch.testing.assert_close(quantised(state, {}, tmp_path), expected)
 
 
+SPELLED = {
+    "DeepSeek's": ("a.weight", "a.scale", torch.rand(3, 2) + 0.5),
+    "DeepSeek's powers of two": ("a.weight", "a.scale", (torch.rand(3, 2) + 0.5).to(torch.float8_e8m0fnu)),
+    "exponents as octets": ("a.weight", "a.weight_scale", torch.randint(120, 130, (300, 5)).byte()),
+    "of the weight": ("a.weight", "a.weight.scale", torch.rand(300, 1) + 0.5),
+    "ComfyUI's": ("a.weight", "a.scale_weight", torch.tensor(0.25)),
+    "quanto's": ("a.weight._data", "a.weight._scale", torch.rand(300, 1) + 0.5),
+    "torchao's": ("a._weight_qdata", "a._weight_scale", torch.rand(300, 1) + 0.5),
+}
+
+
+@pytest.mark.parametrize("case", SPELLED)
+def test_spellings_of_scales(case: str, tmp_path: Path) -> None:
+    weight, name, scale = SPELLED[case]
+    beside = {"a.scale_input": torch.ones(2), "scaled_fp8": torch.zeros(2).to(torch.float8_e4m3fn)}
+    found = quantised({weight: FLOAT8, name: scale, "a.bias": BIAS, **beside}, {}, tmp_path)
+    numbers = torch.exp2(scale.double() - 127) if scale.dtype == torch.uint8 else scale.double()
+    rows, columns = (-(-300 // len(scale)), -(-200 // scale.shape[1])) if scale.dim() == 2 else (300, 200)
+    rows, columns = (128 if size in (100,) else size for size in (rows, columns))
+    grid = numbers.reshape(numbers.shape or (1, 1)).repeat_interleave(rows, 0).repeat_interleave(columns, 1)
+    torch.testing.assert_close(found, FLOAT8.double() * grid[:300, :200])
+
+
+def test_the_order_of_layers_stays(tmp_path: Path) -> None:
+    scale = torch.rand(300, 1) + 0.5
+    state = {
+        "b._weight_qdata": FLOAT8,
+        "b._weight_scale": scale,
+        "b.bias": BIAS,
+        "a.weight": torch.ones(9, 300),
+    }
+    torch.save(state, tmp_path / "m.pt")  # in this order
+    with open_checkpoint([tmp_path / "m.pt"]) as checkpoint:
+        assert list(logical(checkpoint, {}).tensors) == ["b.weight", "b.bias", "a.weight"]
+
+
+UNSCALED: dict[str, State] = {
+    "scales of an unknown name": {"a.weight": FLOAT8, "a.weight_scale_0": torch.tensor(0.5)},
+    "scales of others alone": {"a.weight": FLOAT8, "b.weight": FLOAT8, "b.weight_scale": torch.tensor(0.5)},
+    "a layout of GPUs": {
+        "a.weight": FLOAT8.float().clamp(-9, 9).to(torch.int8),
+        "a.SCB": torch.rand(300),
+        "a.weight_format": torch.tensor(3, dtype=torch.uint8),
+    },
+}
+
+
+@pytest.mark.parametrize("case", UNSCALED)
+def test_weights_whose_scales_are_not_known_are_refused(case: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedFormat, match=r"'a\.weight"):
+        read_all(tmp_path, UNSCALED[case])
+
+
+def test_zero_points_beside_scales(tmp_path: Path) -> None:
+    codes = torch.randint(-128, 128, (300, 200), generator=torch.Generator().manual_seed(9)).to(torch.int8)
+    scale, zero = torch.rand(300, 4) + 0.5, torch.randint(-9, 9, (300, 4)).to(torch.int8)
+    state = {"a.weight": codes, "a.weight_scale": scale, "a.weight_zero_point": zero, "a.bias": BIAS}
+    spread = zero.double().repeat_interleave(50, 1), scale.double().repeat_interleave(50, 1)
+    torch.testing.assert_close(quantised(state, {}, tmp_path), (codes.double() - spread[0]) * spread[1])
+
+
+def test_scales_of_stacked_experts(tmp_path: Path) -> None:
+    weight = FLOAT8.view(2, 150, 200)
+    for shape in ((2, 1, 200), (2, 150, 1), (2, 2, 2)):
+        scale = torch.rand(shape) + 0.5
+        state = {"e.stacked": weight, "e.stacked_scale": scale, "norm.weight": BIAS}
+        rows, columns = (-(-size // own) for size, own in zip((150, 200), shape[1:], strict=True))
+        rows, columns = (128 if shape == (2, 2, 2) else size for size in (rows, columns))
+        grid = scale.double().repeat_interleave(rows, 1).repeat_interleave(columns, 2)[:, :150, :200]
+        torch.testing.assert_close(read_all(tmp_path, state)["e.stacked"], weight.double() * grid)
+
+
 def test_int8_of_bitsandbytes(tmp_path: Path) -> None:
     weight = random_input(300, 200).float()
     peak = weight.abs().amax(1)
@@ -78,24 +150,12 @@ INTEGERS = torch.ones(8, 4, dtype=torch.int32)
 BYTES = torch.ones(8, 4, dtype=torch.uint8)
 
 PACKED: dict[str, tuple[dict[str, torch.Tensor], dict[str, Any], str]] = {
-    "GPTQ": (
-        {"a.qweight": INTEGERS, "a.qzeros": INTEGERS, "a.scales": torch.ones(4)},
-        {"quantization_config": {"quant_method": "gptq"}}, "quantised .gptq.",
-    ),
-    "no config": ({"a.qweight": INTEGERS}, {"quantization_config": 3}, "GPTQ or AWQ"),
-    "4 bits of bitsandbytes": ({"a.weight": BYTES, "a.weight.absmax": torch.ones(4)}, {}, "bitsandbytes 4-bit"),
-    "MXFP4": ({"e.down_proj_blocks": BYTES, "e.down_proj_scales": BYTES}, {}, "quantised .None."),
-    "packed": ({"a.weight_packed": INTEGERS, "a.weight_scale": torch.ones(8, 1)}, {}, "compressed-tensors"),
-    "zero points": (
-        {"a.weight": BYTES.to(torch.int8), "a.weight_scale": torch.ones(8, 1), "a.weight_zero_point": BYTES},
-        {}, "zero points",
-    ),
     "by the config": (
         {"a.codes": INTEGERS, "a.codebooks": torch.ones(8, 4)},
         {"quantization_config": {"quant_method": "aqlm"}}, "aqlm",
     ),
-    "no scales": ({"a.weight": BYTES.to(torch.int8)}, {}, "quantised .None."),
-    "a type of its own": ({"a.weight": BYTES, "a.weight_scale": torch.ones(1)}, {}, "quantised .None."),
+    "no scales": ({"a.weight": BYTES.to(torch.int8)}, {}, "not read: .a.weight"),
+    "a type of its own": ({"a.weight": BYTES, "a.weight_scale": torch.ones(1)}, {}, "not read: .a.weight"),
     "scales that don't fit": ({"a.weight": FLOAT8, "a.weight_scale": torch.ones(7, 3)}, {}, "don't fit"),
     "scales of three axes": ({"a.weight": FLOAT8, "a.weight_scale": torch.ones(1, 1, 1)}, {}, "don't fit"),
 }  # fmt: skip
@@ -112,7 +172,6 @@ def test_what_only_looks_packed(tmp_path: Path) -> None:
     state = {
         "attn.W_q": torch.ones(4, 4),
         "q_scale": torch.ones(4),
-        "codes": INTEGERS,
         "codebooks": torch.ones(4, 4),
     }
     assert read_all(tmp_path, state).keys() == state.keys()

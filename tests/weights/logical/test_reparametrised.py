@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from tests.weights.logical.states import kinds, random_input, random_state, read_all
 
@@ -51,3 +52,13 @@ def test_tensors_that_only_look_reparametrised_stay(tmp_path: Path) -> None:
         "a.weight_g": random_input(3),
     }
     assert read_all(tmp_path, state).keys() == state.keys()
+
+
+def test_pruned_weights(tmp_path: Path) -> None:
+    module = nn.Linear(6, 4)
+    prune.random_unstructured(module, "weight", 0.5)
+    prune.random_unstructured(module, "bias", 0.5)
+    found = read_all(tmp_path, module.state_dict())
+    assert torch.equal(found["weight"], module.weight.double())
+    assert torch.equal(found["bias"], module.bias.double())
+    assert found.keys() == {"weight", "bias"}

@@ -93,7 +93,7 @@ def test_what_cannot_be_taken_is_skipped_with_its_reason(lake: Lake, hub: Standi
     hub.push("org/empty", {".gitattributes": b""})
     hub.push("org/weightless", {"config.json": CONFIG})
     hub.push("org/deep", {"unet/model.safetensors": weights(1)})
-    hub.push("org/flax", {"flax_model.msgpack": b"x"})
+    hub.push("org/lite", {"model.tflite": b"x"})
     hub.push("org/large", files(1))
     hub.push("org/shard", {"model-00001-of-00002.safetensors": weights(1)})
     found = reasons(crawl(lake, hub, max_bytes=len(weights(1)) - 1))
@@ -102,7 +102,7 @@ def test_what_cannot_be_taken_is_skipped_with_its_reason(lake: Lake, hub: Standi
     assert found["org/empty"] == "empty"
     assert found["org/weightless"] == "no weights"
     assert found["org/deep"] == "weights only in subfolders"
-    assert found["org/flax"].startswith("weights only as flax; taken are safetensors, pytorch, ")
+    assert found["org/lite"].startswith("weights only as tflite; taken are safetensors, pytorch, ")
     assert found["org/large"].startswith("oversized: ")
     assert found["org/shard"] == "1 of 2 shards"
     assert not crawl(lake, hub, max_bytes=len(weights(1)) - 1).batches

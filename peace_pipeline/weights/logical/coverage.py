@@ -1,0 +1,88 @@
+"""Which bytes of a checkpoint become layers, which are buffers that are known as such, and which nobody reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+
+from peace_pipeline.weights.byte_budget import bytes_of
+from peace_pipeline.weights.errors import UnsupportedFormat
+from peace_pipeline.weights.logical.names import is_buffer
+from peace_pipeline.weights.tensors import TensorInfo
+from peace_pipeline.weights.views import Views
+
+_ALLOWED = 0.005
+"""Share of values, and of bytes, that may be weights which nobody reads."""
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Bytes of a checkpoint by what became of them: ``layers``, known ``buffers``, and what is ``unread``; ``names`` of
+    the unread tensors that may be weights, the largest first, and their ``share`` of all values or bytes."""
+
+    layers: int
+    buffers: int
+    unread: int
+    names: tuple[str, ...] = ()
+    share: float = 0.0
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The three as shares of all bytes."""
+        total = max(self.layers + self.buffers + self.unread, 1)
+        parts = {"layers": self.layers, "buffers": self.buffers, "unread": self.unread}
+        return {part: size / total for part, size in parts.items()}
+
+    def check(self) -> None:
+        """Raises:
+        UnsupportedFormat: where more is unread than a network can do without.
+        """
+        if self.share > _ALLOWED:
+            more = f" and {len(self.names) - _SHOWN} more" if len(self.names) > _SHOWN else ""
+            raise UnsupportedFormat(
+                f"{self.share:.1%} of its weights are packed or of a type that is not read: "
+                + ", ".join(name[:100] for name in self.names[:_SHOWN])
+                + more
+            )
+
+
+def coverage_of(tensors: Mapping[str, TensorInfo], views: Views, tables: Set[str] = frozenset()) -> Coverage:
+    """What the logical tensors of ``views`` make of the stored ``tensors``, of which ``tables`` are buffers."""
+    shown = {source for view in views.values() for source in view.sources}
+    read = {
+        source
+        for view in views.values()
+        if view.info.is_floating and view.info.shape and 0 not in view.info.shape
+        for source in view.sources
+    }
+    layers, buffers, unread = [], [], []
+    for name, info in tensors.items():
+        if name in read:
+            layers.append(info)
+        elif name in tables or _is_known(info, is_shown=name in shown):
+            buffers.append(info)
+        else:
+            unread.append(info)
+    weights = sorted((info for info in unread if info.size > 1), key=bytes_of, reverse=True)
+    shares = (
+        _size(weights) / max(_size(tensors.values()), 1),
+        _bytes(weights) / max(_bytes(tensors.values()), 1),
+    )
+    names = tuple(f"{info.name!r} ({info.dtype})" for info in weights)
+    return Coverage(_bytes(layers), _bytes(buffers), _bytes(unread), names, max(shares))
+
+
+def _is_known(info: TensorInfo, *, is_shown: bool) -> bool:
+    """Whether a tensor that no layer has is a buffer: by its name, its type, or as something else was had from it."""
+    if is_buffer(info.name, info) or info.note or not is_shown:
+        return True
+    return info.dtype == "bool"
+
+
+def _size(infos: Iterable[TensorInfo]) -> int:
+    return sum(info.size for info in infos)
+
+
+def _bytes(infos: Iterable[TensorInfo]) -> int:
+    return sum(map(bytes_of, infos))

@@ -1,0 +1,70 @@
+"""Whether files are a whole network: a shard stands for all of its set, a rank's part of a network for none."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Set
+from pathlib import Path
+
+from peace_pipeline.weights.errors import ForbiddenPath, UnreadableCheckpoint
+from peace_pipeline.zoo import files
+from peace_pipeline.zoo.formats import is_weights
+from peace_pipeline.zoo.networks import whole_of
+
+_MAX_INDEX = 256 << 20
+
+
+def with_its_shards(place: Path) -> list[Path]:
+    """The files of the network of which a file is one: those that an index beside it names, or shards by their names.
+
+    Raises:
+        UnreadableCheckpoint: where some are missing, or it is one process's part of a network.
+    """
+    folder = place.parent
+    try:
+        names = os.listdir(folder)
+    except OSError:  # a folder that may be entered, but not listed
+        return [place]
+    indexes = [shards for shards in files.indexes(folder, names) if place.name in shards]
+    try:
+        files.check_indexed(name for shards in indexes for name in shards)
+    except files.ForbiddenShard as error:
+        raise ForbiddenPath(str(error)) from error
+    whole = whole_of(place.name, filter(is_weights, names), indexes)
+    if whole.missing:
+        raise UnreadableCheckpoint(f"{place.name}: {whole.missing}")
+    return [folder / name for name in whole.files]
+
+
+def check_index(prefixes: Mapping[Path, str], tensors: Set[str]) -> None:
+    """See that all tensors which an index of shards says are in these safetensors files are there, of each file under
+    names with its prefix.
+
+    Raises:
+        UnreadableCheckpoint: where one isn't.
+    """
+    paths = [path for path in prefixes if path.suffix == ".safetensors"]
+    for folder in {path.parent for path in paths} if len(paths) > 1 else ():
+        own = {path.name: prefixes[path] for path in paths if path.parent == folder}
+        for index in folder.glob("*.safetensors.index*.json"):
+            for tensor, file in _mapped(index).items():
+                if file in own and f"{own[file]}{tensor}" not in tensors:
+                    raise UnreadableCheckpoint(
+                        f"{index.name}: it names a tensor {tensor[:100]!r} that {file[:100]} doesn't have"
+                    )
+
+
+def _mapped(index: Path) -> dict[str, str]:
+    """Tensor → file, as an index says; nothing where it is damaged."""
+    try:
+        readable = index.is_file() and index.stat().st_size <= _MAX_INDEX
+        document = json.loads(index.read_bytes()) if readable else None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    mapped = document.get("weight_map") if isinstance(document, dict) else None
+    return (
+        {key: file for key, file in mapped.items() if isinstance(file, str)}
+        if isinstance(mapped, dict)
+        else {}
+    )

@@ -1,0 +1,88 @@
+"""How methods choose, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from peace_pipeline.evaluation.transfer.methods import (
+    DRAWS,
+    EXPLAINED,
+    HINDSIGHT,
+    OWN_SHAPES,
+    PEACE_LOGME,
+    RANDOM,
+    RANDOM_LOGME,
+    SCRATCH,
+    TITLES,
+    choose,
+    of_own_shape,
+    rules_of_thumb,
+)
+from peace_pipeline.evaluation.transfer.outcomes import Outcomes
+from peace_pipeline.zoo.listing import Listing
+from tests.evaluation.conftest import listed, networks_of
+
+
+def listing(accuracy: float | None, parameters: int) -> Listing:
+    (network,) = networks_of("mlp", 1)
+    return listed(network, accuracy=accuracy, parameters=parameters).listing
+
+
+def test_rules_of_thumb() -> None:
+    found = rules_of_thumb([listing(0.9, 10), listing(0.8, 30), listing(None, 20)])
+    assert found["own_accuracy"].argmax() == 0
+    assert found["own_accuracy"].argmin() == 2
+    assert found["largest"].argmax() == 1
+    assert found["large_and_accurate"] == pytest.approx([2 / 3, 1 / 3 + 2 / 3, 1 / 3])
+
+
+def test_likeness_is_to_the_probe_of_the_own_shape() -> None:
+    similarity = np.array([[0.2, 0.9, 0.4], [0.6, 0.7, -np.inf], [0.1, 0.3, 0.5]])
+    found = of_own_shape(similarity, np.array([[0, 0, 1], [2, -1, 2]]))
+    assert found.tolist() == [[0.2, 0.9, -np.inf], [0.1, -np.inf, 0.5]]
+
+
+SCORED = TITLES.keys() - {RANDOM, SCRATCH, OWN_SHAPES, HINDSIGHT, PEACE_LOGME, RANDOM_LOGME}
+
+
+@pytest.fixture
+def outcomes() -> Outcomes:
+    """One target, two seeds, five candidates and two new networks; the third candidate can't read the target."""
+    final = np.array([0.1, 0.2, np.nan, 0.9, 0.3, 0.5, 0.6])
+    curves = np.broadcast_to(np.stack([final * 0, final], 1), (1, 2, 7, 2)).copy()
+    return Outcomes((0, 10), 5, curves, curves, curves, np.full((1, 2, 7), 0.01), np.array([5, 5, 6, 6, 6]))
+
+
+def test_the_first_of_those_that_can_read_the_target(outcomes: Outcomes) -> None:
+    scores = np.broadcast_to(np.array([0.5, -np.inf, 9.0, -0.7, 0.1]), (1, 2, 5))
+    chosen = choose(dict.fromkeys(SCORED, scores), outcomes, 3, 0)
+    assert list(chosen) == list(TITLES)
+    assert chosen["peace"][0, :, 0].tolist() == [[0, 4, 3]] * 2
+    assert chosen[HINDSIGHT][0, :, 0].tolist() == [[3, 4, 1]] * 2
+    assert chosen[OWN_SHAPES][0, :, 0].tolist() == [[5, 6, 6]] * 2
+    assert (chosen[SCRATCH] == outcomes.alike[chosen[RANDOM]]).all()
+    assert chosen[RANDOM].shape == (1, 2, DRAWS, 3)
+    counted = np.bincount(chosen[RANDOM].ravel(), minlength=5)
+    assert counted[2] == 0
+    assert counted[[0, 1, 3, 4]] == pytest.approx(2 * DRAWS * 3 / 4, rel=0.2)
+
+
+def test_ties_are_broken_at_random(outcomes: Outcomes) -> None:
+    level = dict.fromkeys(SCORED, np.zeros((1, 2, 5)))
+    found = [choose(level, outcomes, 2, seed)["logme"].tolist() for seed in range(8)]
+    assert len({str(each) for each in found}) > 1
+
+
+def test_of_a_shortlist_those_that_logme_prefers(outcomes: Outcomes) -> None:
+    scores = dict.fromkeys(SCORED, np.zeros((1, 2, 5)))
+    scores["peace"] = np.broadcast_to(np.array([0.9, 0.1, 9.0, 0.2, 0.8]), (1, 2, 5))
+    scores["logme"] = np.broadcast_to(np.array([0.1, 0.5, 9.0, 0.9, 0.4]), (1, 2, 5))
+    chosen = choose(scores, outcomes, 1, 0, shortlist=2)
+    assert chosen["logme"].ravel().tolist() == [3, 3]
+    assert chosen[PEACE_LOGME].ravel().tolist() == [4, 4]
+    assert set(chosen[RANDOM_LOGME].ravel()) == {1, 3, 4}
+
+
+def test_every_method_is_explained() -> None:
+    assert EXPLAINED.keys() == TITLES.keys() - {"peace_weights"}
