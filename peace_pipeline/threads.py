@@ -25,10 +25,12 @@ def share_the_machine() -> None:
 
     Threads that have nothing to do sleep. By default they spin, which on a busy machine takes the core from the very
     thread that they are waiting for. OpenMP (torch, and Arrow after it) and OpenBLAS (NumPy, SciPy) start one a core.
+    So does Numba (UMAP), which would otherwise set torch's number, too, to all cores that it sees.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_THREAD_LIMIT", str(cores()))
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(cores())))
+    for name in ("OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(name, os.environ.get("OMP_NUM_THREADS", str(cores())))
 
 
 @contextmanager

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+
+from peace_pipeline.threads import share_the_machine
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker of the tests, like all that it starts, has one core
+share_the_machine()
 
 import absl.logging
 import pytest

@@ -12,7 +12,13 @@ import torch
 
 from peace_pipeline.threads import cores, one_thread
 
-NAMES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_THREAD_LIMIT", "OPENBLAS_NUM_THREADS")
+NAMES = (
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "OMP_THREAD_LIMIT",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 TOLD = f"import os; print(*(os.environ.get(name, '-') for name in {NAMES}))"
 STARTS = ("from peace_pipeline.cli.app import app", "from peace_pipeline.definitions import defs")
 
@@ -31,13 +37,13 @@ def told(start: str, **given: str) -> list[str]:
 
 @pytest.mark.parametrize("start", STARTS)
 def test_idle_threads_sleep_and_there_is_one_a_core(start: str) -> None:
-    assert told(start) == ["-", "PASSIVE", str(cores()), str(cores())]
+    assert told(start) == ["-", "PASSIVE", str(cores()), str(cores()), str(cores())]
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_what_the_user_says_stands(start: str) -> None:
     given = {"OMP_NUM_THREADS": "3", "OMP_WAIT_POLICY": "ACTIVE", "OMP_THREAD_LIMIT": "5"}
-    assert told(start, **given) == ["3", "ACTIVE", "5", "3"]
+    assert told(start, **given) == ["3", "ACTIVE", "5", "3", "3"]
 
 
 def test_cores_are_those_of_the_containers_quota(tmp_path: Path) -> None:
@@ -62,3 +68,19 @@ def test_one_thread_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPat
             assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_map_leaves_the_threads_of_torch_as_they_are() -> None:
+    """Numba sets the number of OpenMP's threads, which are torch's, when it first computes."""
+    script = (
+        "from peace_pipeline.threads import share_the_machine; share_the_machine()\n"
+        "import numpy as np; from threadpoolctl import threadpool_info; import torch\n"
+        "from peace_pipeline.atlas.layout import lay_out\n"
+        "lay_out(np.random.default_rng(0).standard_normal((30, 4), np.float32), seed=0)\n"
+        "print(max(pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'openmp'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment(OMP_NUM_THREADS="1"), capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["1"]
