@@ -180,6 +180,21 @@ class Pass:
         result = self.materialize("train", config=config)
         return _metadata(result, "peace_encoder")[0]
 
+    def forget(self, name: str, *, again: bool) -> list[str]:
+        """Leave a model or a source out, or remember it; the model ids that it concerns.
+
+        Raises:
+            UnknownModel: where there is nothing of that name.
+            PassFailed: where the index could not be brought up to date.
+        """
+        from peace_pipeline.stages.forget import forget
+
+        bury_dead_runs(self.instance)
+        found = forget(self.lake, name, again=again)
+        register(self.instance, self.lake)
+        self._bring_up_to_date(PassSummary())
+        return found.models
+
     def report(self, name: str) -> None:
         """Write a report now.
 

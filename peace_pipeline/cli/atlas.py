@@ -10,7 +10,7 @@ from peace_pipeline.cli.options import AsJson, Home, open_lake
 from peace_pipeline.cli.terminal import emit, working
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from peace_pipeline.cli.terminal import Screen
 
 
 def atlas(
@@ -38,7 +38,7 @@ def atlas(
 
             Pass(defs, lake).atlas(most)
 
-    def show(console: Console) -> None:
+    def show(screen: Screen) -> None:
         typer.echo(str(lake.atlas))
 
     emit({"path": str(lake.atlas)}, as_json, show)

@@ -13,6 +13,7 @@ from peace_pipeline.cli.options import (
     Budget,
     Home,
     Responses,
+    Wide,
     open_fetcher,
     open_lake,
     positive,
@@ -31,14 +32,19 @@ def embed(
             help="Weight files, Hub-layout folders, hf://org/name@revision, model ids of the lake.",
         ),
     ],
-    out: Annotated[Path | None, typer.Option(help="Also write them to this Parquet file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write them to this .parquet or .csv file.")
+    ] = None,
     dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Precision.")] = "float32",
     budget: Budget = None,
     responses: Responses = None,
     home: Home = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Embed checkpoints without storing them; one that can't be read doesn't stop the others (exit code 1)."""
+    if out and out.suffix.lower() not in (".parquet", ".csv"):
+        raise typer.BadParameter(f"{out.name} is no .parquet or .csv file", param_hint="--out")
     from peace_pipeline.encoder.checkpoints import embed_checkpoints, write_embedded
     from peace_pipeline.progress import track
 
@@ -59,7 +65,8 @@ def embed(
     emit(
         [row.as_dict() for row in embedded],
         as_json,
-        lambda console: views.show_embedded(console, embedded),
+        lambda screen: views.show_embedded(screen, embedded),
+        wide=wide,
     )
     failed = sum(row.error is not None for row in embedded)
     if failed:
@@ -75,7 +82,8 @@ def search(
         str | None, typer.Option(metavar="SQL", help="Only models (outputs) for which this is true.")
     ] = None,
     text: Annotated[
-        str | None, typer.Option(metavar="WORDS", help="Words in the card; alone, or with QUERY.")
+        str | None,
+        typer.Option(metavar="WORDS", help="Words in ids, tags, tasks, cards; alone, or with QUERY."),
     ] = None,
     by: Annotated[
         Literal["both", "weights", "responses"],
@@ -93,12 +101,15 @@ def search(
     ] = None,
     responses: Responses = None,
     home: Home = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """The networks in the index that are nearest to a network, to words, or to both; or outputs of networks.
 
-    With --json a list of {rank, model_id, revision, source, task, architecture, similarity}, of outputs {rank,
-    model_id, revision, place, label, similarity}; similarity is null where words alone are asked for.
+    With --json a list of {rank, model_id, revision, source, task, architecture, similarity, as_similar, score,
+    datasets, accuracy, license, parameters, uri}, of outputs {rank, model_id, revision, place, label, similarity,
+    score}. as_similar is the share of the index's pairs of networks that are at least as similar; score says how well
+    words fit. Similarities are null where words alone are asked for, scores where none are.
     """
     of_outputs = output is not None or label is not None
     if of_outputs and (query is not None or text is not None or by != "both"):
@@ -108,15 +119,20 @@ def search(
     if by != "both" and query is None:
         raise typer.BadParameter("--by says how a QUERY is compared")
     from peace_pipeline.index.lookup import find, find_outputs
+    from peace_pipeline.index.search import why_nothing
+    from peace_pipeline.index.tables import OUTPUTS
 
     if of_outputs:
         with working():
-            outputs = find_outputs(open_lake(home), output, label=label, k=k, where=where)
+            lake = open_lake(home)
+            outputs = find_outputs(lake, output, label=label, k=k, where=where)
+            nothing = "" if outputs else why_nothing(lake, OUTPUTS, where=where, text=label)
         title = f"Outputs like {output}" if output else f"Outputs that are called {label!r}"
         emit(
             [hit.as_dict() for hit in outputs],
             as_json,
-            lambda console: views.show_outputs(console, title, outputs),
+            lambda screen: views.show_outputs(screen, title, outputs, nothing),
+            wide=wide,
         )
         return
     with working():
@@ -132,8 +148,14 @@ def search(
             budget=budget,
             responses=which_are_run(lake, responses),
         )
-    title = f"Nearest to {query}" if query else f"Cards with {text!r}"
-    emit([hit.as_dict() for hit in hits], as_json, lambda console: views.show_hits(console, title, hits))
+        nothing = "" if hits else why_nothing(lake, by=by, where=where, text=text)
+    title = f"Nearest to {query}" if query else f"Networks with {text!r}"
+    emit(
+        [hit.as_dict() for hit in hits],
+        as_json,
+        lambda screen: views.show_hits(screen, title, hits, nothing),
+        wide=wide,
+    )
 
 
 def wiring(
@@ -142,6 +164,7 @@ def wiring(
         Path | None, typer.Option(help="Also draw it into this .html or .svg file.", metavar="FILE")
     ] = None,
     home: Home = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """How PEACE reads a checkpoint: its neuron groups, their symmetries, and the layers between them."""
@@ -156,7 +179,7 @@ def wiring(
             from peace_pipeline.symmetry.drawing.picture import draw
 
             draw(report.wiring, out, path, report.reason)
-    emit(report.as_dict(), as_json, lambda console: views.show_wiring(console, report))
+    emit(report.as_dict(), as_json, lambda screen: views.show_wiring(screen, report), wide=wide)
 
 
 def transform(
@@ -195,6 +218,7 @@ def transform(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
     home: Home = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Write another checkpoint of the same function: permuted, rescaled, mixed at random."""
@@ -219,13 +243,19 @@ def transform(
                 assume=assume is not None,
                 progress=track("Transforming"),
             )
-    emit(done.as_dict(), as_json, lambda console: views.show_transformation(console, destination, done))
+    emit(
+        done.as_dict(),
+        as_json,
+        lambda screen: views.show_transformation(screen, destination, done),
+        wide=wide,
+    )
 
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=_NETWORK)],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     home: Home = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """What two networks have to do with each other: identical, equivalent, derived or unrelated."""
@@ -234,4 +264,4 @@ def compare(
     with working():
         lake = open_lake(home)
         document = comparison.compare(lake, a, b, open_fetcher(lake))
-    emit(document, as_json, lambda console: views.show_comparison(console, document))
+    emit(document, as_json, lambda screen: views.show_comparison(screen, document), wide=wide)

@@ -63,6 +63,7 @@ Responses = Annotated[
         show_default="as peace.toml says, else auto",
     ),
 ]
+Wide = Annotated[bool, typer.Option("--wide", help="All columns and whole ids, however long the lines get.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Budget = Annotated[
     int | None,

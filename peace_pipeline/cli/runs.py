@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from peace_pipeline.cli import views
-from peace_pipeline.cli.options import AsJson, Home, Responses, open_lake, read_settings, settings_of
+from peace_pipeline.cli.options import AsJson, Home, Responses, Wide, open_lake, read_settings, settings_of
 from peace_pipeline.cli.terminal import emit, working
 from peace_pipeline.encoder.settings import PairSettings, Settings
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from peace_pipeline.cli.terminal import Screen
     from peace_pipeline.definitions import PassSummary
     from peace_pipeline.lake import Lake
 
@@ -34,14 +33,18 @@ kind = "packages"
 
 
 def run(
-    config: Config = None, responses: Responses = None, home: Home = None, as_json: AsJson = False
+    config: Config = None,
+    responses: Responses = None,
+    home: Home = None,
+    wide: Wide = False,
+    as_json: AsJson = False,
 ) -> None:
     """One incremental pass: crawl the configured sources, then everything that became stale."""
     summary = _run(open_lake(home), str(config or ""), responses or "")
-    emit(summary.as_dict(), as_json, lambda console: views.show_pass(console, summary))
+    emit(summary.as_dict(), as_json, lambda screen: views.show_pass(screen, summary), wide=wide)
 
 
-def demo(home: Home = None, as_json: AsJson = False) -> None:
+def demo(home: Home = None, wide: Wide = False, as_json: AsJson = False) -> None:
     """A pass over the built-in offline zoo with the encoder that PEACE ships, a training of its own from it, a query.
 
     With --json also {encoder_version: {figure: value}} of both under "figures", where one was trained.
@@ -55,13 +58,13 @@ def demo(home: Home = None, as_json: AsJson = False) -> None:
 
         summary = Pass(defs, lake, str(config)).demo()
 
-    def show(console: Console) -> None:
-        views.show_pass(console, summary)
-        views.show_figures(console, summary.figures)
-        views.show_example(console, lake)
-        views.show_reports(console, lake)
+    def show(screen: Screen) -> None:
+        views.show_pass(screen, summary)
+        views.show_figures(screen, summary.figures)
+        views.show_example(screen, lake)
+        views.show_reports(screen, lake)
 
-    emit(summary.as_dict() | {"figures": summary.figures}, as_json, show)
+    emit(summary.as_dict() | {"figures": summary.figures}, as_json, show, wide=wide)
 
 
 @settings_of(Settings, PairSettings)
@@ -73,7 +76,7 @@ def train(home: Home = None, as_json: AsJson = False, **settings: Any) -> None:
         from peace_pipeline.definitions import Pass, defs
 
         document = Pass(defs, lake).train(training, pairs)
-    emit(document, as_json, lambda console: views.show_training(console, document))
+    emit(document, as_json, lambda screen: views.show_training(screen, document))
 
 
 def gc(
@@ -82,6 +85,7 @@ def gc(
     ] = 24.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing; say what would go.")] = False,
     home: Home = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete what nobody needs any more: superseded tables, old encoders and their embeddings, leftovers."""
@@ -96,7 +100,7 @@ def gc(
         "bytes": sum(one.bytes or 0 for one in garbage),
         "garbage": [one.as_dict() for one in garbage],
     }
-    emit(document, as_json, lambda console: views.show_garbage(console, document))
+    emit(document, as_json, lambda screen: views.show_garbage(screen, document), wide=wide)
 
 
 def _run(lake: Lake, config: str, responses: str = "") -> PassSummary:

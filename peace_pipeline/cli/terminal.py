@@ -9,64 +9,60 @@ import os
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from peace_pipeline.cli.table import Column, facts, table, visible
 from peace_pipeline.progress import Progress, in_lines, listening
 
-_REASON, _ID = 40, 32
-_NUMBERS = ("rank", "similarity", "parameters", "size")
 _FRAME = "│ "
+_UNBOUNDED = 100_000
 
 
-def emit(document: Any, as_json: bool, show: Callable[[Console], None]) -> None:
-    """Print ``document`` as JSON on stdout, or let ``show`` print it for people."""
+def emit(document: Any, as_json: bool, show: Callable[[Screen], None], *, wide: bool = False) -> None:
+    """Print ``document`` as JSON on stdout, or let ``show`` print it for people.
+
+    On a terminal what is shown has its width, unless it is to be ``wide``; elsewhere lines are as long as they are.
+    """
     if as_json:
         typer.echo(json.dumps(document))
     else:
-        show(_Screen(markup=False, emoji=False))
+        show(Screen(wide=wide))
 
 
-class _Screen(Console):
+class Screen(Console):
     """Prints strings as they are: what a file names is neither markup nor a command to the terminal."""
+
+    def __init__(self, *, wide: bool = False) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False)
+        self.is_bounded = self.is_terminal and not wide
+        if not self.is_bounded:
+            self.width = _UNBOUNDED
 
     def render_str(self, text: str, **options: Any) -> Text:
         """See :meth:`Console.render_str`."""
-        return super().render_str("\n".join(map(_visible, text.split("\n"))), **options)
+        return super().render_str("\n".join(map(visible, text.split("\n"))), **options)
 
+    def table(self, title: str, columns: Sequence[Column | str], rows: Iterable[Sequence[object]]) -> None:
+        """Print a table; a column that is given by its name alone is one of words."""
+        described = [Column(one) if isinstance(one, str) else one for one in columns]
+        for line in table(title, described, rows, self.width if self.is_bounded else None):
+            self.print(line, soft_wrap=True)
 
-def _visible(text: str) -> str:
-    """Text with characters that a terminal obeys or doesn't show as escapes (``\\x1b``)."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
-    """A table for people; ``None`` is left empty, cosines and other fractions get four digits."""
-    shown, columns = Table(title=title, title_justify="left"), list(columns)
-    cells = [list(map(_cell, row)) for row in rows]
-    for number, column in enumerate(columns):
-        widest = max((len(row[number]) for row in cells), default=0)
-        whole = column in _NUMBERS or (column == "model_id" and "reason" not in columns and widest <= _ID)
-        shown.add_column(
-            column,
-            overflow="fold",
-            no_wrap=whole,
-            justify="right" if column in _NUMBERS else "left",
-            min_width=_REASON if column == "reason" else max(widest, len(column)) if whole else None,
-        )
-    for row in cells:
-        shown.add_row(*row)
-    return shown
+    def facts(self, title: str, rows: Iterable[tuple[str, object]]) -> None:
+        """Print what is known of something, a line each; what is empty is left out."""
+        self.print(title, style="bold", soft_wrap=True)
+        for line in facts(rows, self.width if self.is_bounded else None):
+            self.print(line, soft_wrap=True)
 
 
 def columns(rows: Iterable[tuple[str, str]], width: int) -> Iterator[Text]:
     """Text in two columns, a line each, in ``width`` characters; a frame (│) on the left goes on where lines break."""
-    rows = [(_visible(text), more) for text, more in rows]
+    rows = [(visible(text), more) for text, more in rows]
     left = max((len(text) for text, _ in rows if len(text) <= 0.6 * width), default=0)
     for text, more in rows:
         inner = text.lstrip(_FRAME)
@@ -79,12 +75,6 @@ def columns(rows: Iterable[tuple[str, str]], width: int) -> Iterator[Text]:
                 Text(part, style) for part in textwrap.wrap(text, width, subsequent_indent=f"{frame}    ")
             )
         yield from (Text(f"{frame:{left}}  {part}", style) for part in filter(None, after))
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 @contextlib.contextmanager

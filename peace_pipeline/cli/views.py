@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from rich.text import Text
 
-from peace_pipeline.cli.terminal import columns, table
+from peace_pipeline.cli.table import Column
+from peace_pipeline.cli.terminal import columns as in_columns
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from peace_pipeline.cli.terminal import Screen
     from peace_pipeline.definitions import PassSummary
     from peace_pipeline.encoder.checkpoints import EmbeddedCheckpoint
     from peace_pipeline.index.search import Hit, OutputHit
@@ -21,8 +23,32 @@ if TYPE_CHECKING:
     from peace_pipeline.symmetry.wiring_report import WiringReport
 
 _SHOWN, _NAMES = 50, 3
-_HIT = ("rank", "model_id", "task", "architecture", "similarity")
-_OUTPUT = ("rank", "model_id", "place", "label", "similarity")
+_ID, _SIMILARITY = Column("model_id", "id"), Column("similarity", "number")
+_CLOSER = "closer than"
+_HIT = (
+    Column("rank", "number"),
+    _ID,
+    _SIMILARITY,
+    Column("score", "number"),
+    Column(_CLOSER, "number"),
+    Column("accuracy", "number", optional=True),
+    Column("datasets", optional=True),
+    Column("task", optional=True),
+    Column("architecture", optional=True),
+    Column("parameters", "number", optional=True),
+    Column("license", optional=True),
+    Column("source", optional=True),
+    Column("where", "id", optional=True),
+)
+_OUTPUT = (
+    Column("rank", "number"),
+    _ID,
+    Column("place", "number"),
+    Column("label"),
+    _SIMILARITY,
+    Column("score", "number"),
+)
+REASONS = (_ID, Column("reason", "prose"))
 _FIGURES = {
     "same_task/map": "same task, MAP",
     "same_task/lead": "… ahead of the best other method by",
@@ -30,55 +56,73 @@ _FIGURES = {
     "same_function/recall_at_1": "disguised copies found first",
 }
 """Figure of a report → what it is called."""
-_EMBEDDED = ("path", "parameters", "wiring", "read", "vector or reason")
+_EMBEDDED = (
+    Column("path", "id"),
+    Column("parameters", "number"),
+    Column("wiring", optional=True),
+    Column("read", optional=True),
+    Column("vector or reason", "prose"),
+)
 
 
-def show_pass(console: Console, summary: PassSummary) -> None:
+def show_pass(screen: Screen, summary: PassSummary) -> None:
     if summary.idle:
-        console.print("Nothing to do: no model is new, changed or gone, and nothing is stale.")
+        screen.print("Nothing to do: no model is new, changed or gone, and nothing is stale.")
     else:
-        console.print(
+        screen.print(
             f"{summary.new} new, {summary.changed} changed, {summary.deleted} gone; "
             f"{summary.embedded} embedded{', encoder trained' if summary.trained else ''}."
         )
     if summary.skipped:
         rows = [(row["model_id"], row["reason"]) for row in summary.skipped[:_SHOWN]]
-        console.print(table("Skipped", ("model_id", "reason"), rows))
+        screen.table("Skipped", REASONS, rows)
         if len(summary.skipped) > _SHOWN:
-            console.print(f"… and {len(summary.skipped) - _SHOWN} more: --json lists them all")
-    console.print(f"Encoder {summary.encoder_version or '–'}, {summary.seconds:.1f} s.", highlight=False)
+            screen.print(f"… and {len(summary.skipped) - _SHOWN} more: --json lists them all")
+    screen.print(f"Encoder {summary.encoder_version or '–'}, {summary.seconds:.1f} s.")
 
 
-def show_figures(console: Console, figures: dict[str, dict[str, float]]) -> None:
+def show_figures(screen: Screen, figures: dict[str, dict[str, float]]) -> None:
     """The figures that matter of encoders beside each other: the one that PEACE ships, and one that was trained."""
     if figures:
+        columns = [Column("of held-out training runs"), *(Column(name, "number") for name in figures)]
         rows = [(words, *(found.get(name) for found in figures.values())) for name, words in _FIGURES.items()]
-        console.print(table("Encoder shipped, then trained", ("of held-out training runs", *figures), rows))
-        console.print(
+        screen.table("Encoder shipped, then trained", columns, rows)
+        screen.print(
             "The second learned the tasks that both are asked about; the first never saw their data."
         )
 
 
-def show_example(console: Console, lake: Lake) -> None:
+def show_example(screen: Screen, lake: Lake) -> None:
     from peace_pipeline.index.lookup import example, find
 
     model_id = example(lake)
     if model_id:
-        console.print(f"\npeace search {model_id} -k 5", style="bold", highlight=False)
-        show_hits(console, f"Nearest to {model_id}", find(lake, model_id, k=5))
+        screen.print(f"\npeace search {model_id} -k 5", style="bold")
+        show_hits(screen, f"Nearest to {model_id}", find(lake, model_id, k=5))
 
 
-def show_reports(console: Console, lake: Lake) -> None:
+def show_reports(screen: Screen, lake: Lake) -> None:
     from peace_pipeline.evaluation.reports import all_reports, written_reports
 
-    written = {row["name"]: (row["path"], row["created_at"]) for row in written_reports(lake)}
+    written = {
+        row["name"]: (moment(datetime.fromisoformat(row["created_at"])), row["path"])
+        for row in written_reports(lake)
+    }
     missing = {
-        name: (f"`peace report {name} --write` writes it", "–")
-        for name in all_reports()
-        if name not in written
+        name: ("not yet", f"`peace report {name} --write`") for name in all_reports() if name not in written
     }
     rows = [(name, *shown) for name, shown in (written | missing).items()]
-    console.print(table("Reports", ("name", "path", "created_at"), rows))
+    screen.table("Reports", ("name", Column("written", optional=True), Column("path", "id")), rows)
+
+
+def place(uri: str | None) -> str | None:
+    """Where files lie: a path on this machine, else the address."""
+    return unquote(uri.removeprefix("file://")) if uri and uri.startswith("file:") else uri
+
+
+def moment(time: datetime | None) -> str | None:
+    """A time to the minute, in this machine's zone."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M") if time else None
 
 
 def _some(names: list[str]) -> str:
@@ -86,81 +130,104 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_NAMES]) + more
 
 
-def show_transformation(console: Console, destination: Path, done: Transformation) -> None:
+def show_transformation(screen: Screen, destination: Path, done: Transformation) -> None:
     by_action: dict[str, list[str]] = {}
     for group, action in done.actions:
         by_action.setdefault(action, []).append(group)
     rows = [(action, len(groups), _some(groups)) for action, groups in by_action.items()]
     if rows:
-        console.print(table("Actions", ("action", "groups", "names"), rows))
+        screen.table("Actions", ("action", Column("groups", "number"), Column("names", "prose")), rows)
     noise = f", then noise of {done.noise:g} deviations: not the same function" if done.noise else ""
-    console.print(f"{destination} is written (seed {done.seed}{noise}).", highlight=False)
+    screen.print(f"{destination} is written (seed {done.seed}{noise}).")
 
 
-def show_comparison(console: Console, document: dict[str, Any]) -> None:
-    console.print(Text(document["verdict"], "bold") + Text(f": {document['reason']}."))
+def show_comparison(screen: Screen, document: dict[str, Any]) -> None:
+    screen.print(Text(document["verdict"], "bold") + Text(f": {document['reason']}."))
     layers = document["layers"]
     if layers:
         rows = [(row["a"], row["b"], row["similarity"], row.get("evidence")) for row in layers[:_SHOWN]]
-        console.print(table("Layers", ("A", "B", "similarity", "evidence"), rows))
+        screen.table(
+            "Layers", (Column("A", "id"), Column("B", "id"), _SIMILARITY, Column("evidence", "prose")), rows
+        )
     if len(layers) > _SHOWN:
-        console.print(f"… and {len(layers) - _SHOWN} more: --json lists them all")
+        screen.print(f"… and {len(layers) - _SHOWN} more: --json lists them all")
     orders = document.get("permutations", {})
     moved = [(name, len(order)) for name, order in orders.items() if order != sorted(order)]
     if moved:
-        console.print(table("Groups in another order: --json has the permutations", ("name", "size"), moved))
+        screen.table(
+            "Groups in another order: --json has the permutations",
+            (Column("name", "id"), Column("size", "number")),
+            moved,
+        )
 
 
-def show_wiring(console: Console, report: WiringReport) -> None:
+def show_wiring(screen: Screen, report: WiringReport) -> None:
     from peace_pipeline.symmetry.drawing.outline import lines, steps
 
     wiring = report.wiring
     shares = report.coverage.shares
-    console.print(
+    screen.print(
         f"Read as {wiring.summary}: {report.reason}.\n"
         f"Of its bytes {shares['layers']:.1%} are layers, {shares['buffers']:.1%} known buffers, "
         f"{shares['unread']:.1%} are not read.\n",
-        highlight=False,
     )
-    console.print(
+    screen.print(
         "● a group of neurons, its size and symmetries (○ again); below it the layers that write it ← what they read\n",
-        highlight=False,
     )
-    for line in columns(lines(steps(wiring)), console.width):
-        console.print(line, soft_wrap=True)
+    for line in in_columns(lines(steps(wiring)), screen.width):
+        screen.print(line, soft_wrap=True)
 
 
-def show_training(console: Console, document: dict[str, Any]) -> None:
-    console.print(
+def show_training(screen: Screen, document: dict[str, Any]) -> None:
+    screen.print(
         f"Encoder {document['encoder_version']} trained in {document['seconds']:.0f} s "
         f"({document['epochs']} epochs, validation MAP {document['validation_map']:.3f}).\n"
         "The index still serves the embeddings of the encoder before: `peace run` embeds every network anew."
     )
 
 
-def show_hits(console: Console, title: str, hits: list[Hit]) -> None:
-    _show_found(console, title, _HIT, hits)
+def show_hits(screen: Screen, title: str, hits: list[Hit], nothing: str = "") -> None:
+    rows = [[_of_hit(hit, column.name) for column in _HIT] for hit in hits]
+    _show_found(screen, title, _HIT, rows, nothing)
+    if any(hit.as_similar is not None for hit in hits):
+        screen.print(f"  {_CLOSER}: this share of the pairs of networks in this lake", style="dim")
 
 
-def show_outputs(console: Console, title: str, hits: list[OutputHit]) -> None:
-    _show_found(console, title, _OUTPUT, hits)
+def _of_hit(hit: Hit, name: str) -> object:
+    if name == _CLOSER:
+        return _closer_than(hit.as_similar)
+    return place(hit.uri) if name == "where" else getattr(hit, name)
+
+
+def _closer_than(as_similar: float | None) -> str | None:
+    """What a similarity means where so large a share of pairs is as similar."""
+    if as_similar is None:
+        return None
+    less = 1 - as_similar
+    digits = 2 if less >= 0.995 else 1 if less >= 0.95 else 0
+    return "all" if less == 1 else f"{min(less, 0.9999):.{digits}%}"
+
+
+def show_outputs(screen: Screen, title: str, hits: list[OutputHit], nothing: str = "") -> None:
+    rows = [[getattr(hit, column.name) for column in _OUTPUT] for hit in hits]
+    _show_found(screen, title, _OUTPUT, rows, nothing)
 
 
 def _show_found(
-    console: Console, title: str, fields: Sequence[str], hits: Sequence[Hit] | Sequence[OutputHit]
+    screen: Screen, title: str, columns: Sequence[Column], rows: list[list[object]], nothing: str
 ) -> None:
-    if hits:
-        console.print(table(title, fields, [[getattr(hit, name) for name in fields] for hit in hits]))
+    if rows:
+        screen.table(title, columns, rows)
     else:
-        console.print(f"{title}: nothing was found.", highlight=False)
+        screen.print(f"{title}: nothing was found{f': {nothing}' if nothing else ''}.")
 
 
-def show_embedded(console: Console, rows: list[EmbeddedCheckpoint]) -> None:
+def show_embedded(screen: Screen, rows: list[EmbeddedCheckpoint]) -> None:
     cells = [
         (row.path, row.parameters, row.wiring, _extent(row), row.error or _vector(row.vector or []))
         for row in rows
     ]
-    console.print(table("Embeddings", _EMBEDDED, cells))
+    screen.table("Embeddings", _EMBEDDED, cells)
 
 
 def _extent(row: EmbeddedCheckpoint) -> str:
@@ -171,15 +238,15 @@ def _vector(vector: list[float]) -> str:
     return f"[{', '.join(f'{value:.3f}' for value in vector[:3])}, … {len(vector)}]"
 
 
-def show_garbage(console: Console, document: dict[str, Any]) -> None:
+def show_garbage(screen: Screen, document: dict[str, Any]) -> None:
     """What was deleted, or would be, and how much room that makes."""
     garbage = document["garbage"]
     if not garbage:
-        console.print("Nothing to collect.")
+        screen.print("Nothing to collect.")
         return
-    rows = [(one["kind"], one["path"], one["bytes"]) for one in garbage[:_SHOWN]]
-    console.print(table("Garbage", ("kind", "path", "bytes"), rows))
+    rows = [(one["kind"], one["bytes"], one["path"]) for one in garbage[:_SHOWN]]
+    screen.table("Garbage", ("kind", Column("bytes", "number"), Column("path", "id")), rows)
     if len(garbage) > _SHOWN:
-        console.print(f"… and {len(garbage) - _SHOWN} more: --json lists them all")
+        screen.print(f"… and {len(garbage) - _SHOWN} more: --json lists them all")
     done = "would be freed" if document["dry_run"] else "freed"
-    console.print(f"{document['bytes'] / 1e6:.1f} MB {done}.", highlight=False)
+    screen.print(f"{document['bytes'] / 1e6:.1f} MB {done}.")

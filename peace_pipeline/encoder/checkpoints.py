@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ import torch
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.embed import Embedding, Unembeddable, embed
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.lake import Lake, write_parquet
+from peace_pipeline.lake import Lake, atomic, write_parquet
 from peace_pipeline.progress import Progress
 from peace_pipeline.responses.answers import NotRun, Response
 from peace_pipeline.responses.runners.model import Model
@@ -136,7 +138,8 @@ def _silent(answers: Response | NotRun) -> str | None:
 
 
 def write_embedded(rows: Iterable[EmbeddedCheckpoint], path: Path, dtype: str = "float32") -> None:
-    """Write embedded checkpoints to a Parquet file, those that failed with a null ``vector``."""
+    """Write embedded checkpoints to a Parquet file, those that failed with a null ``vector``; or to a CSV file, where
+    lists are JSON, if the path says so."""
     schema = pa.schema(
         [
             pa.field("path", pa.string(), nullable=False),
@@ -150,4 +153,16 @@ def write_embedded(rows: Iterable[EmbeddedCheckpoint], path: Path, dtype: str = 
             ("error", pa.string()),
         ]
     )
-    write_parquet(pa.Table.from_pylist([vars(row) for row in rows], schema=schema), path)
+    table = pa.Table.from_pylist([vars(row) for row in rows], schema=schema)
+    if path.suffix.lower() == ".csv":
+        _write_csv(table, path)
+    else:
+        write_parquet(table, path)
+
+
+def _write_csv(table: pa.Table, path: Path) -> None:
+    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(table.schema.names)
+        for row in table.to_pylist():
+            writer.writerow(json.dumps(value) if isinstance(value, list) else value for value in row.values())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os.path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from peace_pipeline.index.background import Background, background
 from peace_pipeline.index.search import (
     By,
     Hit,
@@ -20,7 +22,8 @@ from peace_pipeline.index.search import (
 from peace_pipeline.index.tables import MODELS, connect, served_version, table_names
 from peace_pipeline.lake import Lake
 from peace_pipeline.responses.standard import CONSTANT
-from peace_pipeline.zoo.current import newest_record
+from peace_pipeline.zoo.current import Current, newest_record
+from peace_pipeline.zoo.names import did_you_mean
 from peace_pipeline.zoo.source import AUTO
 
 if TYPE_CHECKING:
@@ -57,13 +60,28 @@ def find(
         BadFilter: where ``where`` can't be run.
     """
     if query is None:
-        return search(lake, k=k, where=where, text=text)
+        return _told(lake, search(lake, k=k, where=where, text=text))
     vector = indexed_vector(lake, query, by)
-    if vector is not None:
-        return search(lake, vector, by=by, k=k, where=where, text=text, without=query)
-    return search(
-        lake, _embedded(lake, query, fetcher, budget, responses, by), by=by, k=k, where=where, text=text
-    )
+    without = None if vector is None else query
+    if vector is None:
+        vector = _embedded(lake, query, fetcher, budget, responses, by)
+    hits = search(lake, vector, by=by, k=k, where=where, text=text, without=without)
+    return _told(lake, hits, background(lake, by))
+
+
+def _told(lake: Lake, hits: list[Hit], usual: Background | None = None) -> list[Hit]:
+    """Answers with where their files lie, and how usual their similarities are."""
+    current = Current(lake, fold=False)
+    rows = current.rows([hit.model_id for hit in hits], ["model_id", "uri"]).to_pylist()
+    uris = {row["model_id"]: row["uri"] for row in rows}
+    return [
+        replace(
+            hit,
+            uri=uris.get(hit.model_id),
+            as_similar=usual.share(hit.similarity) if usual and hit.similarity is not None else None,
+        )
+        for hit in hits
+    ]
 
 
 def find_outputs(
@@ -94,7 +112,9 @@ def _embedded(
     """Embedded by the encoder that the index serves, which after a retraining is not yet the current one."""
     is_path = name.startswith("hf://") or os.path.exists(os.path.expanduser(name))
     if not (is_path or newest_record(lake, name)):
-        raise UnknownQuery(f"{name} is not in the index, and as a path: no such file or folder")
+        raise UnknownQuery(
+            f"{name} is not in the index, and as a path: no such file or folder{did_you_mean(lake, name)}"
+        )
     from peace_pipeline.encoder.checkpoints import embed_checkpoints
 
     version = served_version(lake)

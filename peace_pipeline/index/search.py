@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from peace_pipeline.index.tables import MODELS, OUTPUTS, IndexTable, connect, table_names
+from peace_pipeline.index.tables import MODELS, OUTPUTS, IndexTable, connect, table_names, worded
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.keyed import is_in, quoted
 from peace_pipeline.responses.table import why_silent
 from peace_pipeline.zoo.current import newest_batch
 
+if TYPE_CHECKING:
+    from lancedb.table import Table
+
 By: TypeAlias = Literal["both", "weights", "responses"]
 """What is compared of networks: all that is known of them, their weights alone, or their answers alone."""
 _COLUMN: dict[By, str] = {"both": "vector", "weights": "weights", "responses": "responses"}
+_OF_HITS = [
+    "model_id",
+    "revision",
+    "source",
+    "task",
+    "architecture",
+    "similarity",
+    "score",
+    "license",
+    "parameters",
+]
 _PARTITIONS, _REFINED = 40, 50
 """Of the approximate index: how many of its parts are searched at least, and how many candidates for each answer are
 compared exactly. At 200,000 and a million vectors of 128 dimensions both together find all of the ten nearest."""
@@ -42,7 +57,12 @@ class UnknownOutput(Exception):
 
 @dataclass(frozen=True)
 class Hit:
-    """One answer. ``similarity`` is the cosine to the query, or ``None`` where words alone were asked for."""
+    """One answer.
+
+    ``similarity`` is the cosine to the query, or ``None`` where words alone were asked for; ``as_similar`` the share of
+    the index's pairs of networks that are at least as similar; ``score`` how well it has the words that were asked for
+    (BM25; with a query beside them that of the fused ranks), and ``uri`` where its files lie.
+    """
 
     rank: int
     model_id: str
@@ -51,6 +71,13 @@ class Hit:
     task: str | None
     architecture: str | None
     similarity: float | None
+    as_similar: float | None = None
+    score: float | None = None
+    datasets: list[str] = field(default_factory=list)
+    accuracy: float | None = None
+    license: str | None = None
+    parameters: int | None = None
+    uri: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as a JSON object."""
@@ -70,6 +97,7 @@ class OutputHit:
     place: int
     label: str | None
     similarity: float | None
+    score: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as a JSON object."""
@@ -131,7 +159,8 @@ def search(
     text: str | None = None,
     without: str | None = None,
 ) -> list[Hit]:
-    """The ``k`` models nearest to ``vector`` by cosine, best by ``text`` (BM25 over cards), or by both fused.
+    """The ``k`` models nearest to ``vector`` by cosine, best by ``text`` (BM25 over ids, tags and what else is indexed
+    by words), or by both fused.
 
     ``by`` says what ``vector`` is and what it is compared with; by answers only models that were run are found.
     ``where`` is an SQL filter over the columns of ``models``; ``without`` is a model id to leave out.
@@ -142,8 +171,7 @@ def search(
         ValueError: where neither ``vector`` nor ``text`` is given.
     """
     rows = _found(lake, MODELS, vector, text, _COLUMN[by], k, where, without)
-    names = ["model_id", "revision", "source", "task", "architecture", "similarity"]
-    return [Hit(rank, **{name: row.get(name) for name in names}) for rank, row in enumerate(rows, 1)]
+    return [_hit(rank, row) for rank, row in enumerate(rows, 1)]
 
 
 def search_outputs(
@@ -165,11 +193,27 @@ def search_outputs(
         ValueError: where neither ``vector`` nor ``label`` is given.
     """
     rows = _found(lake, OUTPUTS, vector, label, "vector", k, where, without)
-    names = ["model_id", "revision", "place", "label", "similarity"]
+    names = ["model_id", "revision", "place", "label", "similarity", "score"]
     return [OutputHit(rank, **{name: row.get(name) for name in names}) for rank, row in enumerate(rows, 1)]
 
 
-def _open(lake: Lake, kind: IndexTable, column: str) -> Any:
+def _hit(rank: int, row: Mapping[str, Any]) -> Hit:
+    accuracies = [one["value"] for one in row.get("metrics") or [] if one["name"] == "accuracy"]
+    told = {name: row.get(name) for name in _OF_HITS}
+    told |= {"datasets": list(row.get("datasets") or []), "accuracy": next(iter(accuracies), None)}
+    return Hit(rank=rank, **cast("Any", told))
+
+
+def open_vectors(lake: Lake, by: By = "both") -> tuple[Table, str]:
+    """The table of networks, and the name of its column of the vectors that networks are compared by.
+
+    Raises:
+        NoIndex: where there is no index.
+    """
+    return _open(lake, MODELS, _COLUMN[by]), _COLUMN[by]
+
+
+def _open(lake: Lake, kind: IndexTable, column: str) -> Table:
     if lake.index.exists():
         database = connect(lake)
         if MODELS.name in table_names(database):
@@ -184,6 +228,30 @@ def _open(lake: Lake, kind: IndexTable, column: str) -> Any:
     raise NoIndex(f"no index in {lake.root}: `peace run` makes one of the models of its sources")
 
 
+def why_nothing(
+    lake: Lake,
+    kind: IndexTable = MODELS,
+    *,
+    by: By = "both",
+    where: str | None = None,
+    text: str | None = None,
+) -> str:
+    """Why a search found nothing, in words."""
+    table = _open(lake, kind, "vector")
+    rows, noun = table.count_rows(), "networks" if kind is MODELS else "outputs"
+    if not rows:
+        return f"the index has no {noun}" + (": none of its networks was run" if kind is OUTPUTS else "")
+    left = table.count_rows(where) if where else rows
+    if not left:
+        return f"of its {rows:,} {noun} none has {where}"
+    if text:
+        there = f"the {left:,} {noun}" + (f" with {where}" if where else "")
+        return f"no {', '.join(worded(table, kind))} of {there} has one of the words {text!r}"
+    if by == "responses" and not table.count_rows("responses IS NOT NULL"):
+        return f"of its {rows:,} networks none was run"
+    return f"there is no other among the {left:,} {noun}" + (f" with {where}" if where else "")
+
+
 def _found(
     lake: Lake,
     kind: IndexTable,
@@ -196,16 +264,23 @@ def _found(
 ) -> list[Any]:
     """Rows of a table, best first, with their ``similarity`` where there is a ``vector``."""
     table = _open(lake, kind, column)
+    if not table.count_rows():
+        return []
+    words = worded(table, kind) if text else []
+    if text and not words:
+        raise NoIndex(f"words are not indexed yet in {lake.root}: `peace run` does it, or is about to")
     filters = [f"({where})"] if where else []
     filters += [f"model_id <> {quoted(without)}"] if without else []
     filters += [f"{column} IS NOT NULL"] if vector is not None and kind.columns.field(column).nullable else []
-    found = _query(table, vector, text, column)
+    found = _query(table, vector, text, column, words)
     if filters:
         found = found.where(" AND ".join(filters), prefilter=True)
     try:
-        rows = found.limit(k).to_list() if table.count_rows() else []
+        rows = found.limit(k).to_list()
     except (RuntimeError, ValueError, OSError) as error:
         raise BadFilter(f"the index can't run this search: {str(error).splitlines()[0]}") from error
+    for row in rows:
+        row["score"] = row.get("_relevance_score", row.get("_score"))
     if vector is not None:
         for row in rows:
             row["similarity"] = _cosine(row[column], vector)
@@ -214,15 +289,18 @@ def _found(
     return rows
 
 
-def _query(table: Any, vector: np.ndarray | None, text: str | None, column: str) -> Any:
+def _query(table: Table, vector: np.ndarray | None, text: str | None, column: str, words: list[str]) -> Any:
+    from lancedb.query import MultiMatchQuery
+
     if vector is None:
         if text is None:
             raise ValueError("neither a vector nor words to search for")
-        return table.search(text, query_type="fts")
+        return table.search(MultiMatchQuery(text, words), query_type="fts")
     if text is None:
         found = table.search(vector, vector_column_name=column)
     else:
-        found = table.search(query_type="hybrid", vector_column_name=column).vector(vector).text(text)
+        found = table.search(query_type="hybrid", vector_column_name=column).vector(vector)
+        found = found.text(MultiMatchQuery(text, words))
     found = found.distance_type("cosine").refine_factor(_REFINED)
     return found.minimum_nprobes(_PARTITIONS).maximum_nprobes(0)
 

@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.keyed import is_in
+from peace_pipeline.lake.locks import alone
 from peace_pipeline.lake.tables import VECTORS, sized
+from peace_pipeline.progress import track
 
 if TYPE_CHECKING:
     from lancedb import DBConnection
@@ -29,7 +31,7 @@ _GROWTH = 2
 
 @dataclass(frozen=True)
 class IndexTable:
-    """A table of the index: rows are unique by ``key``; ``scalars`` and ``text`` are the indexed columns.
+    """A table of the index: rows are unique by ``key``; ``scalars`` are indexed by value and ``texts`` by words.
 
     The key is one column, because a merge looks up one column in its index and scans the table for more.
     """
@@ -38,7 +40,7 @@ class IndexTable:
     key: str
     columns: pa.Schema
     scalars: tuple[str, ...] = ()
-    text: str | None = None
+    texts: tuple[str, ...] = ()
 
     @property
     def vectors(self) -> list[str]:
@@ -89,7 +91,7 @@ MODELS = IndexTable(
         ]
     ),
     scalars=("task", "architecture", "source"),
-    text="card",
+    texts=("model_id", "task", "datasets", "architecture", "library", "tags", "card"),
 )
 LAYERS = IndexTable(
     "layers",
@@ -124,7 +126,7 @@ OUTPUTS = IndexTable(
         ]
     ),
     scalars=("model_id",),
-    text="label",
+    texts=("label",),
 )
 """``output_id`` is ``MODEL_ID#PLACE``; only networks that were run have outputs."""
 INDEX_TABLES = {table.name: table for table in (OUTPUTS, LAYERS, MODELS)}
@@ -141,9 +143,7 @@ def connect(lake: Lake) -> DBConnection:
 @contextmanager
 def writer_lock(lake: Lake) -> Iterator[None]:
     """One writer at a time, over all processes of this machine."""
-    from filelock import FileLock
-
-    with FileLock(lake.root / ".index.lock"):
+    with alone(lake.root / ".index.lock", "write to the index", track("Indexing")):
         yield
 
 
@@ -256,11 +256,21 @@ def maintain(
 def _index_columns(table: Table, kind: IndexTable) -> None:
     from lancedb.index import FTS, BTree
 
-    have = {column for index in table.list_indices() for column in index.columns}
+    have = {column for index in _indexes(table, words=False) for column in index.columns}
     for column in {kind.key, *kind.scalars} - have:
         table.create_index(column, config=BTree())
-    if kind.text and kind.text not in have:
-        table.create_index(kind.text, config=FTS())
+    for column in set(kind.texts) - set(worded(table, kind)):
+        table.create_index(column, config=FTS(), name=f"{column}_words")
+
+
+def worded(table: Table, kind: IndexTable) -> list[str]:
+    """The columns that are indexed by words; an index that an earlier version of PEACE wrote may have fewer."""
+    have = {column for index in _indexes(table, words=True) for column in index.columns}
+    return [column for column in kind.texts if column in have]
+
+
+def _indexes(table: Table, *, words: bool) -> list[Any]:
+    return [index for index in table.list_indices() if (index.index_type == "FTS") == words]
 
 
 def _index_vectors(table: Table, column: str, exact_rows: int) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from peace_pipeline.lake import Lake
+from peace_pipeline.lake.locks import alone
 from peace_pipeline.lake.tables import DELETED, SKIPPED
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo.batches import in_batches, store_batch
@@ -55,6 +57,11 @@ class _Tally:
         return summary
 
 
+def lock_of_crawls(lake: Lake) -> Path:
+    """The file that a crawl holds; its time is when the last one began."""
+    return lake.root / ".crawl.lock"
+
+
 def crawl_zoo(
     lake: Lake, config: ZooConfig, progress: Progress | None = None, now: datetime | None = None
 ) -> CrawlSummary:
@@ -68,9 +75,7 @@ def crawl_zoo(
         ConfigError: where a source can't be used.
         SourceUnavailable: where one could not be crawled to its end; what was found is stored.
     """
-    from filelock import FileLock
-
-    with FileLock(lake.root / ".crawl.lock"):
+    with alone(lock_of_crawls(lake), "crawl", progress):
         sources, current, tally, batches = config.build(lake), Current(lake), _Tally(), []
         found: dict[str, KnownModel] = {}
         now = now or datetime.now(UTC)

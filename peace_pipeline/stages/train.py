@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from filelock import FileLock, Timeout
 from lightning.pytorch.loggers import MLFlowLogger
 
 from peace_pipeline.encoder import store
@@ -32,6 +31,7 @@ from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.encoder.training import ContrastiveTraining, Fitted, can_go_on, fit
 from peace_pipeline.encoder.validation import BOTH, Validation
 from peace_pipeline.lake import Lake
+from peace_pipeline.lake.locks import alone
 from peace_pipeline.lake.tracking import bury_dead_runs, is_run, recorded
 from peace_pipeline.progress import Progress
 from peace_pipeline.responses.table import read_responses
@@ -89,7 +89,7 @@ def train(
     started = time.monotonic()
     if reason := lacking(lake):
         raise TooFewNetworks(reason)
-    with _alone(lake, progress), one_thread():
+    with alone(lake.root / ".training.lock", "training", progress), one_thread():
         pairs = read_pair_settings(lake)
         members = training_members(lake, pairs)
         judges = validation_members(lake, pairs, settings.validation)
@@ -137,21 +137,6 @@ class _Logger(MLFlowLogger):
 
 def _unheard(done: int, total: int, note: str = "") -> None:
     pass
-
-
-@contextmanager
-def _alone(lake: Lake, progress: Progress) -> Iterator[None]:
-    """One training of a lake at a time: what another one left to go on by is deleted, its record is closed."""
-    lock = FileLock(lake.root / ".training.lock")
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=1)
-        except Timeout:
-            progress(0, 0, "waiting for another training of this lake")
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

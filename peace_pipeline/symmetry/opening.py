@@ -29,6 +29,7 @@ from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import read_config
 from peace_pipeline.zoo.current import newest_record
 from peace_pipeline.zoo.fetching import Fetched, Fetcher
+from peace_pipeline.zoo.names import did_you_mean
 from peace_pipeline.zoo.record import ModelRecord
 from peace_pipeline.zoo.source import FetchError, Ranged, SourceUnavailable
 
@@ -147,14 +148,18 @@ def _found(lake: Lake, name: str, fetcher: Fetcher) -> Path | str | ModelRecord:
     """What a name stands for: a path, a model of the Hub (``hf://…``), or a model of the lake that can be fetched.
 
     Raises:
-        UnreadableCheckpoint: where it is a model of the lake that was skipped, or is gone.
+        UnreadableCheckpoint: where it stands for nothing, or for a model of the lake that was skipped, or is gone.
     """
     if name.startswith(HUB):
         return name
     path = Path(os.path.expanduser(name))
-    record = None if os.path.exists(path) else newest_record(lake, name)
-    if record is None:
+    if os.path.exists(path):
         return path
+    record = newest_record(lake, name)
+    if record is None:
+        if "#" in name:  # folder#file
+            return path
+        raise UnreadableCheckpoint(f"no such file or folder{did_you_mean(lake, name)}")
     if record.status != NEW:
         raise UnreadableCheckpoint(record.reason or record.status)
     if record.source == "huggingface" and not fetcher.owners(record):
@@ -182,13 +187,15 @@ def local_model(lake: Lake, name: str, fetcher: Fetcher | None = None) -> Iterat
 
     fetcher = fetcher or Fetcher()
     try:
-        found = _found(lake, name, fetcher)
+        with _naming(name):
+            found = _found(lake, name, fetcher)
+            named = weight_files(found) if isinstance(found, Path) else []
         if isinstance(found, str):
             with HubModel.named(lake, found) as model:
                 weights = model.download()
                 yield LocalModel(weights[0].parent, weights)
         elif isinstance(found, Path):
-            yield LocalModel(found, _named(name, found))
+            yield LocalModel(found, named)
         else:
             with fetcher.lent(found, fetch_sampled) as fetched:
                 if fetched.is_part:
@@ -198,9 +205,10 @@ def local_model(lake: Lake, name: str, fetcher: Fetcher | None = None) -> Iterat
         raise UnreadableCheckpoint(str(error)) from error
 
 
-def _named(name: str, path: Path) -> list[Path]:
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
     try:
-        return weight_files(path)
+        yield
     except UnreadableCheckpoint as error:
         raise UnreadableCheckpoint(f"{name}: {error}") from error
 

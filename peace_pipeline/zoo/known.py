@@ -8,7 +8,7 @@ from typing import Any
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.keyed import quoted
-from peace_pipeline.lake.tables import DELETED
+from peace_pipeline.lake.tables import DELETED, FORGOTTEN, NEW
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.record import KnownModel
 from peace_pipeline.zoo.retries import Retries, Retry
@@ -60,7 +60,10 @@ class Known:
     def _model(self, row: dict[str, Any], retry: Retry | None) -> KnownModel:
         again = retry is not None and retry.batch == row["batch"] and retry.next_try <= self.now
         etag = None if again else row["etag"]
-        return KnownModel(row["source"], row["revision"], row["uri"], etag, row["status"], row["reason"])
+        status, reason = row["status"], row["reason"]
+        if reason == FORGOTTEN:  # nothing that a source would look at again
+            status, reason = NEW, None
+        return KnownModel(row["source"], row["revision"], row["uri"], etag, status, reason)
 
     def _own(self, models: Mapping[str, KnownModel]) -> dict[str, KnownModel]:
         return {

@@ -93,4 +93,4 @@ def test_where_a_failure_came_from(place: Workplace) -> None:
     )
     assert told.returncode == 1
     assert "Traceback" in told.stderr
-    assert "weights/" in told.stderr
+    assert "symmetry/" in told.stderr

@@ -37,7 +37,20 @@ def test_search(place: Workplace) -> None:
     query = "directory:zoo/n000"
     rows = place.peace("search", query, "-k", "5", "--json").json
     assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5]
-    assert list(rows[0]) == ["rank", "model_id", "revision", "source", "task", "architecture", "similarity"]
+    assert list(rows[0]) == [
+        *(
+            "rank",
+            "model_id",
+            "revision",
+            "source",
+            "task",
+            "architecture",
+            "similarity",
+            "as_similar",
+            "score",
+        ),
+        *("datasets", "accuracy", "license", "parameters", "uri"),
+    ]
     assert query not in [row["model_id"] for row in rows]
     similarities = [row["similarity"] for row in rows]
     assert similarities == sorted(similarities, reverse=True)
@@ -93,7 +106,7 @@ def test_search_for_outputs(own: Workplace) -> None:
     ]
     answer(own.lake, batch, *found)
     rows = own.peace("search", "--output", f"{ids[0]}:red panda", "--json").json
-    assert list(rows[0]) == ["rank", "model_id", "revision", "place", "label", "similarity"]
+    assert list(rows[0]) == ["rank", "model_id", "revision", "place", "label", "similarity", "score"]
     assert {row["model_id"] for row in rows} == set(ids[1:])
     similarities = [row["similarity"] for row in rows]
     assert similarities == sorted(similarities, reverse=True)

@@ -20,6 +20,7 @@ _INTRODUCTION = (
     "everything else on stderr. Exit code 0 is success, 1 a failure with a one-line reason, 2 wrong usage, 130 an "
     "interrupt, 143 a termination.\n\n"
 )
+_EXAMPLES = re.compile(r"^Examples:\n\n((?:peace .*\n*)+)", re.MULTILINE)
 
 
 def page() -> str:
@@ -27,7 +28,13 @@ def page() -> str:
     command = typer.main.get_command(app)
     described = get_docs_for_click(obj=command, ctx=typer.Context(command), name="peace")
     commands = described[described.index("## `peace") :]
+    commands = _EXAMPLES.sub(_as_console, commands)
     return _INTRODUCTION + re.sub(r"\n{3,}", "\n\n", commands).strip() + "\n"
+
+
+def _as_console(found: re.Match[str]) -> str:
+    lines = [f"$ {line}" for line in found[1].split("\n") if line]
+    return "**Examples**:\n\n```console\n" + "\n".join(lines) + "\n```\n\n"
 
 
 if __name__ == "__main__":

@@ -37,5 +37,9 @@ class TrainedSource(DirectorySource):
     def crawl(self, known: Known, progress: Progress | None = None) -> Iterator[ModelRecord]:
         from peace_pipeline.zoo.trained import generate
 
-        generate(self.root, recipe=self.recipe, networks=self.networks, seed=self.seed, progress=progress)
+        def trained(done: int, total: int) -> None:
+            if progress:
+                progress(done, total, f"training the networks of {self.recipe!r}" if done < total else "")
+
+        generate(self.root, recipe=self.recipe, networks=self.networks, seed=self.seed, progress=trained)
         yield from super().crawl(known, progress)

@@ -1,0 +1,101 @@
+"""Commands around the lake: a first peace.toml, and the UI."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peace_pipeline.cli.options import AsJson, Home, open_lake
+from peace_pipeline.cli.terminal import emit
+
+CONFIG = Path("peace.toml")
+_HEAD = """\
+# What `peace run` crawls: one [[source]] table each. Paths are relative to this file.
+# responses = "auto"                    # which networks are run: never, auto (what takes little), always
+# batch_size = 500                      # most models of one batch
+"""
+_DIRECTORY = """
+[[source]]
+kind = "directory"                      # any tree: a folder with weights is a model, a loose weight file too
+path = {}
+"""
+_HUB = """
+[[source]]
+kind = "huggingface"                    # new and changed models of the Hub, within filters
+author = {}
+max_parameters = 100_000_000
+"""
+_TRAINED = """
+[[source]]
+kind = "trained"                        # some 450 small networks, trained here in a few minutes
+recipe = "demo"
+"""
+_SAMPLES = (_DIRECTORY.format('"models"'), _HUB.format('"org"'), _TRAINED)
+
+
+def init(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FOLDER…]", help="Folders that hold your models.")
+    ] = None,
+    hub: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="AUTHOR", help="An author or organisation of the Hugging Face Hub; may be said again."
+        ),
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Also networks that PEACE trains itself.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write ./peace.toml, which says where your models are; on a terminal it asks where nothing is given."""
+    if CONFIG.exists():
+        raise typer.BadParameter("is there already: edit it, or delete it first", param_hint=str(CONFIG))
+    folders, hub = folders or [], hub or []
+    if not (folders or hub or demo) and sys.stdin.isatty() and not as_json:
+        folders, hub, demo = _asked()
+    for folder in folders:
+        if not folder.expanduser().is_dir():
+            raise typer.BadParameter(f"{folder} is no folder", param_hint="FOLDER")
+    chosen = [
+        *(_DIRECTORY.format(json.dumps(str(folder), ensure_ascii=False)) for folder in folders),
+        *(_HUB.format(json.dumps(author, ensure_ascii=False)) for author in hub),
+        *([_TRAINED] if demo else []),
+    ]
+    CONFIG.write_text(_HEAD + "".join(chosen or map(_commented, _SAMPLES)))
+    then = "`peace run` crawls and embeds" if chosen else "uncomment a source in it, then `peace run`"
+    emit(
+        {"path": str(CONFIG.absolute()), "sources": len(chosen)},
+        as_json,
+        lambda screen: screen.print(
+            f"{CONFIG} is written: {then}; docs/sources.md has every kind and option."
+        ),
+    )
+
+
+def _asked() -> tuple[list[Path], list[str], bool]:
+    """What a person answers."""
+    folder = typer.prompt("Folder of your models (empty for none)", default="", show_default=False)
+    author = typer.prompt("Author on the Hugging Face Hub (empty for none)", default="", show_default=False)
+    demo = typer.confirm("Also some 450 small networks that PEACE trains itself?", default=False)
+    return [Path(folder)] if folder else [], [author] if author else [], demo
+
+
+def _commented(source: str) -> str:
+    return "".join(f"# {line}\n" if line else "\n" for line in source.split("\n")[:-1])
+
+
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the lineage.")] = 3000,
+    pages: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Of the reports.", show_default="the next one"),
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Serve the lineage, its runs, checks and plots on http://127.0.0.1:PORT, and the reports beside it."""
+    from peace_pipeline.resources.webserver import serve
+
+    serve(open_lake(home), port, pages or port + 1, lambda line: typer.echo(line, err=True))

@@ -1,0 +1,175 @@
+"""How the lake stands: what is in it, what is stale, what was skipped and why. Reads no weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from peace_pipeline.encoder.store import current_version, own_version
+from peace_pipeline.index.search import BadFilter
+from peace_pipeline.index.tables import INDEX_TABLES, MODELS, connect, served_version, table_names
+from peace_pipeline.lake import Lake
+from peace_pipeline.lake.query import query
+from peace_pipeline.lake.tables import DELETED, NEW
+from peace_pipeline.stages.crawl import lock_of_crawls
+from peace_pipeline.stages.embed import OUTCOMES
+from peace_pipeline.stages.staleness import stale_batches
+from peace_pipeline.zoo.current import Current
+
+_COLUMNS = ["model_id", "revision", "source", "status", "reason", "batch"]
+_LISTED = [
+    "model_id", "source", "revision", "status", "task", "datasets", "metrics", "architecture", "library", "license",
+    "parameters", "uri",
+]  # fmt: skip
+_SKIPPED = """
+    SELECT model_id, first(reason) AS reason FROM (
+        SELECT model_id, revision, reason, status FROM newest{}
+    ) JOIN (SELECT model_id, revision FROM newest) USING (model_id, revision)
+    WHERE status = 'skipped' GROUP BY model_id ORDER BY model_id
+"""
+_AND_THOSE_OF = " UNION ALL SELECT model_id, revision, reason, status FROM read_parquet(${})"
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a lake stands.
+
+    ``models`` counts what its sources have, by ``sources``; ``gone`` what they had. ``embedded`` are in the index, by
+    the encoder ``indexed_by``; ``skipped`` says why others aren't, by kind of reason. ``stale`` counts models by the
+    stage that they wait for. ``encoder`` is the current one, ``own`` where the lake trained it. ``crawled`` is when a
+    crawl last began, ``changed`` when one last found something.
+    """
+
+    home: str
+    models: int
+    sources: dict[str, int]
+    gone: int
+    embedded: int
+    layers: int
+    outputs: int
+    stale: dict[str, int]
+    skipped: dict[str, int]
+    indexed_by: str | None
+    encoder: str | None
+    own: bool
+    crawled: datetime | None
+    changed: datetime | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as a JSON object, times in ISO 8601."""
+        times = {
+            name: time and time.isoformat()
+            for name, time in (("crawled", self.crawled), ("changed", self.changed))
+        }
+        return asdict(self) | times
+
+
+def lake_status(lake: Lake) -> Status:
+    """How a lake stands now. What it costs grows with the number of models, of which ids and reasons are read."""
+    current = Current(lake, fold=False)
+    newest = _newest(current)
+    present = newest.filter(pc.not_equal(newest["status"], DELETED))
+    counts = _index_counts(lake)
+    return Status(
+        str(lake.root),
+        len(present),
+        dict(Counter(present["source"].to_pylist()).most_common()),
+        len(newest) - len(present),
+        counts["models"],
+        counts["layers"],
+        counts["outputs"],
+        _stale(lake, newest),
+        dict(Counter(row["reason"].partition(":")[0] for row in _skipped(lake, newest)).most_common()),
+        served_version(lake),
+        current_version(lake),
+        own_version(lake) is not None,
+        _crawled(lake),
+        _changed(lake),
+    )
+
+
+def present(lake: Lake, where: str | None = None) -> list[dict[str, Any]]:
+    """What the lake knows of the models that its sources have (for which ``where``, SQL over the columns of model
+    records, holds), by model id; of those in the index also what was read.
+
+    Raises:
+        BadFilter: where ``where`` can't be run.
+    """
+    current = Current(lake, fold=False)
+    condition = f"status <> '{DELETED}'" + (f" AND ({where})" if where else "")
+    try:
+        rows = [
+            row
+            for batch in current.scan(_LISTED, condition)
+            for row in batch.to_pylist(maps_as_pydicts="lossy")
+        ]
+    except (RuntimeError, ValueError, OSError) as error:
+        raise BadFilter(f"the lake can't be listed so: {str(error).splitlines()[0]}") from error
+    read = _read(lake)
+    listed = [
+        {name: row[name] for name in _LISTED if name != "metrics"}
+        | {"accuracy": (row["metrics"] or {}).get("accuracy"), "embedded": row["model_id"] in read}
+        | read.get(row["model_id"], {})
+        for row in rows
+    ]
+    return sorted(listed, key=lambda row: row["model_id"])
+
+
+def _read(lake: Lake) -> dict[str, dict[str, Any]]:
+    """Architecture and number of parameters of every model in the index, as it was read."""
+    if not lake.index.exists() or MODELS.name not in table_names(database := connect(lake)):
+        return {}
+    names = ["architecture", "parameters"]
+    rows = database.open_table(MODELS.name).search().select(["model_id", *names]).limit(None).to_list()
+    return {row["model_id"]: {name: row[name] for name in names} for row in rows}
+
+
+def skipped_now(lake: Lake) -> list[dict[str, str]]:
+    """Model id and reason of every model that is left out, by the crawl or a later stage."""
+    return _skipped(lake, _newest(Current(lake, fold=False)))
+
+
+def _newest(current: Current) -> pa.Table:
+    schema = pa.schema([current.models.schema.field(name) for name in _COLUMNS])
+    return pa.Table.from_batches(current.scan(_COLUMNS), schema)
+
+
+def _skipped(lake: Lake, newest: pa.Table) -> list[dict[str, str]]:
+    version = current_version(lake) or "none"
+    places = {
+        "inventory": lake.inventory("[!.]*"),
+        "wirings": lake.wirings("[!.]*"),
+        "outcomes": lake.embeddings(OUTCOMES, version, "[!.]*"),
+    }
+    there = {name: path for name, path in places.items() if any(path.parent.glob(path.name))}
+    sql = _SKIPPED.format("".join(map(_AND_THOSE_OF.format, there)))
+    return query(sql, {"newest": newest}, **there).to_pylist()
+
+
+def _stale(lake: Lake, newest: pa.Table) -> dict[str, int]:
+    """Stage → how many models wait for it."""
+    stages = stale_batches(lake)
+    batches = newest.filter(pc.equal(newest["status"], NEW))["batch"].to_pylist()
+    return dict(Counter(stages[batch] for batch in batches if batch in stages).most_common())
+
+
+def _index_counts(lake: Lake) -> dict[str, int]:
+    there = table_names(database := connect(lake)) if lake.index.exists() else set()
+    return {name: database.open_table(name).count_rows() if name in there else 0 for name in INDEX_TABLES}
+
+
+def _crawled(lake: Lake) -> datetime | None:
+    """When a crawl last took the lock, which touches its file."""
+    lock = lock_of_crawls(lake)
+    return datetime.fromtimestamp(lock.stat().st_mtime, UTC) if lock.exists() else None
+
+
+def _changed(lake: Lake) -> datetime | None:
+    """When a crawl last stored a batch."""
+    batches = lake.batches()
+    return datetime.fromtimestamp(lake.zoo(batches[-1]).stat().st_mtime, UTC) if batches else None

@@ -1,0 +1,40 @@
+"""Names that people type: which model ids of the lake one that isn't there is like."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from peace_pipeline.lake import Lake
+from peace_pipeline.lake.keyed import quoted
+from peace_pipeline.lake.query import query
+from peace_pipeline.lake.tables import DELETED
+from peace_pipeline.zoo.current import Current
+
+_ALIKE = """
+    SELECT model_id FROM (
+        SELECT model_id, length($name) > 3 AND contains(lower(model_id), lower($name)) AS within,
+               damerau_levenshtein(lower(model_id), lower($name)) AS distance
+        FROM ids WHERE length(model_id) < $longest
+    )
+    WHERE within OR distance <= $furthest
+    ORDER BY within DESC, distance, model_id LIMIT $most
+"""
+_LONGEST = 500
+
+
+def alike(lake: Lake, name: str, most: int = 3) -> list[str]:
+    """At most so many model ids of the lake in which ``name`` stands, or that few letters tell from it; those that are
+    most alike first. All ids are read."""
+    current, column = Current(lake, fold=False), ["model_id"]
+    if not current.models.exists or len(name) > _LONGEST:
+        return []
+    schema = pa.schema([current.models.schema.field("model_id")])
+    ids = pa.RecordBatchReader.from_batches(schema, current.scan(column, f"status <> {quoted(DELETED)}"))
+    limits = {"longest": _LONGEST, "furthest": max(2, len(name) // 5), "most": most}
+    return query(_ALIKE, {"ids": ids}, name=name, **limits)["model_id"].to_pylist()
+
+
+def did_you_mean(lake: Lake, name: str) -> str:
+    """What to add to a message that there is no model ``name``; empty where none is like it."""
+    found = alike(lake, name)
+    return f"; did you mean {' or '.join(found)}?" if found else ""

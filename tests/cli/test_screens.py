@@ -1,0 +1,90 @@
+"""Every screen: in a terminal of 80 and of 120 columns, in a pipe, as JSON, and where it fails."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.pipeline import PEACE, Workplace, environment, place
+from tests.terminal import typed
+
+__all__ = ["place"]
+FIRST = "directory:zoo/n000"
+ANSWERS = [
+    ["status"],
+    ["list", "-k", "3"],
+    ["list", "--skipped"],
+    ["show", FIRST],
+    ["search", FIRST],
+    ["search", "--text", "cats"],
+    ["search", "--text", "nobody says this"],
+    ["report"],
+    ["gc", "--dry-run"],
+]
+FAILURES = [
+    (["search", "directory:zoo/n0000"], 1),
+    (["show", "nothing"], 1),
+    (["report", "nothing"], 1),
+    (["serch"], 2),
+]
+
+
+@pytest.mark.parametrize("arguments", ANSWERS, ids=" ".join)
+@pytest.mark.parametrize("width", [80, 120])
+def test_in_a_terminal_no_line_breaks(place: Workplace, arguments: list[str], width: int) -> None:
+    code, lines = typed(place.command(*arguments), width=width, cwd=place.root, env=environment())
+    assert code == 0, lines
+    shown = [line for line in lines if str(place.root) not in line]
+    assert max(map(len, shown)) <= width
+    assert not any(character in "".join(lines) for character in "┃│━"), "no lines that are copied along"
+
+
+@pytest.mark.parametrize("arguments", ANSWERS, ids=" ".join)
+def test_in_a_pipe_it_is_plain_text_and_whole(place: Workplace, arguments: list[str]) -> None:
+    out = place.peace(*arguments).out
+    assert "\x1b" not in out
+    assert "…/" not in out
+    assert "--wide" not in out
+
+
+@pytest.mark.parametrize("arguments", [[*words, "--json"] for words in ANSWERS], ids=" ".join)
+def test_as_json_there_is_one_document(place: Workplace, arguments: list[str]) -> None:
+    answer = place.peace(*arguments)
+    json.loads(answer.out)
+    assert answer.err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    FAILURES,
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_failures_say_what_to_do(place: Workplace, arguments: list[str], expected: int) -> None:
+    code, lines = typed(place.command(*arguments), width=80, cwd=place.root, env=environment())
+    assert code == expected
+    assert any(
+        words in " ".join(lines).lower() for words in ("did you mean", "there are", "no model nothing")
+    )
+
+
+def test_ids_are_whole_where_they_are_asked_for(place: Workplace) -> None:
+    narrow = typed(place.command("search", FIRST), width=40, cwd=place.root, env=environment())[1]
+    assert any("--wide" in line for line in narrow)
+    wide = typed(place.command("search", FIRST, "--wide"), width=40, cwd=place.root, env=environment())[1]
+    assert any(f"{place.root}/zoo/n00" in line for line in wide)
+
+
+def test_every_command_has_examples_and_the_version_is_told(place: Workplace) -> None:
+    from peace_pipeline import __version__
+    from peace_pipeline.cli.app import COMMANDS, app
+
+    names = [name for name, *_ in COMMANDS]
+    assert len(app.registered_commands) == len(names)
+    for name, _, examples in COMMANDS:
+        assert examples
+        assert all(example.startswith(f"peace {name}") for example in examples)
+    help_lines = typed([str(PEACE), "search", "--help"], width=80, cwd=place.root, env=environment())[1]
+    assert any("peace search --text" in line for line in help_lines)
+    shown = typed([str(PEACE), "--version"], width=80, cwd=place.root, env=environment())[1]
+    assert shown[0] == f"peace {__version__}"

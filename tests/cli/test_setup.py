@@ -1,0 +1,74 @@
+"""`peace init`, and `peace ui` where a port is taken."""
+
+from __future__ import annotations
+
+import socket
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline import PEACE, Workplace, environment, write_networks
+from tests.terminal import typed
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Workplace:
+    place = Workplace(tmp_path)
+    write_networks(place.zoo, 0, 1)
+    return place
+
+
+def init(place: Workplace, *arguments: str, answers: str = "") -> tuple[int, list[str]]:
+    words = [str(PEACE), "init", *arguments]
+    return typed(words, width=80, cwd=place.root, env=environment(), answers=answers)
+
+
+def sources(place: Workplace) -> list[dict]:
+    return tomllib.loads((place.root / "peace.toml").read_text()).get("source", [])
+
+
+def test_sources_that_are_given(here: Workplace) -> None:
+    code, lines = init(here, "zoo", "--hub", "org", "--demo")
+    assert (code, [one["kind"] for one in sources(here)]) == (0, ["directory", "huggingface", "trained"]), (
+        lines
+    )
+    code, lines = init(here, "zoo")
+    assert code == 2
+    assert "is there already" in " ".join(lines)
+
+
+def test_sources_that_are_asked_for(here: Workplace) -> None:
+    code, lines = init(here, answers="zoo\n\nn\n")
+    assert (code, sources(here)) == (0, [{"kind": "directory", "path": "zoo"}]), lines
+    assert here.peace("run", "--json").json["embedded"] == 1
+
+
+def test_without_a_terminal_every_source_is_a_comment(here: Workplace) -> None:
+    from typer.testing import CliRunner
+
+    from peace_pipeline.cli.app import app
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here.root)
+        assert CliRunner().invoke(app, ["init"]).exit_code == 0
+    assert sources(here) == []
+    commented = (here.root / "peace.toml").read_text()
+    uncommented = "\n".join(line.removeprefix("# ") for line in commented.splitlines()[3:])
+    assert len(tomllib.loads(uncommented)["source"]) == 3
+
+
+def test_a_folder_that_is_none(here: Workplace) -> None:
+    code, lines = init(here, "nowhere")
+    assert code == 2
+    assert "nowhere is no folder" in " ".join(lines)
+    assert not (here.root / "peace.toml").exists()
+
+
+def test_a_port_that_is_taken(here: Workplace) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        answer = here.peace("ui", "--port", str(port), code=1)
+    assert answer.err.startswith(f"peace: port {port} for the lineage can't be had (Address already in use)")
+    assert answer.err.count("\n") == 1
+    assert "--port" in answer.err

@@ -1,0 +1,41 @@
+"""Names that people type, and those that they mean."""
+
+from __future__ import annotations
+
+from peace_pipeline.lake import Lake
+from peace_pipeline.lake.tables import DELETED
+from peace_pipeline.zoo.batches import store_batch
+from peace_pipeline.zoo.names import alike, did_you_mean
+from peace_pipeline.zoo.record import ModelRecord
+
+
+def stored(lake: Lake, *model_ids: str, status: str = "new") -> None:
+    reason = None if status == "new" else "why"
+    store_batch(
+        lake,
+        [
+            ModelRecord("directory", name, "r", "file:///m", status=status, reason=reason)
+            for name in model_ids
+        ],
+    )
+
+
+def test_slips_and_parts_of_names(lake: Lake) -> None:
+    assert alike(lake, "anything") == []
+    stored(lake, "trained:demo/digits-cnn-000", "trained:demo/digits-cnn-001", "org/Resnet-50", "it's")
+    assert alike(lake, "org/resnet50") == ["org/Resnet-50"]
+    assert alike(lake, "digits-cnn-001") == ["trained:demo/digits-cnn-001"]
+    assert alike(lake, "trained:demo/digits-cnn-00") == [
+        "trained:demo/digits-cnn-000",
+        "trained:demo/digits-cnn-001",
+    ]
+    assert alike(lake, "its") == ["it's"]
+    assert alike(lake, "/home/me/model.safetensors") == []
+    assert did_you_mean(lake, "org/resnet50") == "; did you mean org/Resnet-50?"
+    assert did_you_mean(lake, "nothing at all") == ""
+
+
+def test_what_is_gone_is_not_meant(lake: Lake) -> None:
+    stored(lake, "org/name")
+    stored(lake, "org/name", status=DELETED)
+    assert alike(lake, "org/nam") == []
