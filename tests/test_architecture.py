@@ -47,6 +47,7 @@ TESTED_BY = {
     "evaluation/baselines/test_registry": "evaluation/baselines/trivial",
     "evaluation/provenance/test_study": "evaluation/provenance/* evaluation/derivatives",
     "evaluation/retrieval/test_study": "evaluation/retrieval/* evaluation/embedder evaluation/population",
+    "evaluation/scalability/test_study": "evaluation/scalability/*",
     "evaluation/space/test_study": "evaluation/space/*",
     "evaluation/symmetry/test_study": "evaluation/symmetry/*",
     "evaluation/transfer/test_study": "evaluation/transfer/*",

@@ -39,6 +39,7 @@ GROUPS = {
     "collected_garbage": "index",
     "index_atlas": "reports",
     "anomaly_report": "reports",
+    "scalability_report": "reports",
     "retrieval_report": "reports",
     "space_report": "reports",
     "provenance_report": "reports",
