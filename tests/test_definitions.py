@@ -60,7 +60,7 @@ def test_lineage() -> None:
     assert {spec.key.to_user_string(): spec.group_name for spec in specs} == GROUPS
     assert all(spec.kinds and spec.description for spec in specs)
     checks = {key.name for key in defs.resolve_asset_graph().asset_check_keys}
-    assert len(checks) == 17
+    assert len(checks) == 18
     assert all(
         defs.resolve_asset_graph().get(key).blocking for key in defs.resolve_asset_graph().asset_check_keys
     )
