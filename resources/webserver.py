@@ -45,6 +45,7 @@ def serve(lake: Lake, port: int, pages: int, say: Callable[[str], None]) -> None
             "DAGSTER_HOME": str(lake.dagster),
             "PEACE_HOME": str(lake.root),
             "PEACE_PAGES": address,
+            "PYTHONWARNINGS": "ignore",
         }
         command = [sys.executable, "-m", "dagster", "dev", "-m", "peace_pipeline.definitions"]
         with spared():

@@ -26,6 +26,7 @@ FLOORS = (
     ("stages",),
     ("evaluation",),
     ("atlas",),
+    ("api",),
     ("resources",),
     ("assets",),
     ("definitions",),

@@ -87,12 +87,8 @@ def open_lake(home: Path | None) -> Lake:
 def open_fetcher(lake: Lake) -> Fetcher:
     """What fetches the files of models of the lake: through the configured sources, where a peace.toml can be used."""
     from peace_pipeline.zoo.fetching import Fetcher
-    from peace_pipeline.zoo.source import ConfigError
 
-    try:
-        return Fetcher.configured(lake)
-    except ConfigError:
-        return Fetcher()
+    return Fetcher.of(lake)
 
 
 def which_are_run(lake: Lake, responses: str | None) -> str:

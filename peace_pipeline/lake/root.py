@@ -44,11 +44,17 @@ class Lake:
     root: Path
 
     @classmethod
+    def at(cls, home: str | Path | None = None) -> Lake:
+        """The lake at ``home``, else at ``$PEACE_HOME``, else at ``.peace`` in the working directory; it may not be
+        there yet."""
+        return cls(Path(home or os.environ.get("PEACE_HOME") or ".peace").expanduser().absolute())
+
+    @classmethod
     def open(cls, home: str | Path | None = None) -> Lake:
-        """The lake at ``home``, else at ``$PEACE_HOME``, else at ``.peace`` in the working directory."""
-        root = Path(home or os.environ.get("PEACE_HOME") or ".peace").expanduser().absolute()
-        root.mkdir(parents=True, exist_ok=True)
-        return cls(root)
+        """The same, made where it isn't there."""
+        lake = cls.at(home)
+        lake.root.mkdir(parents=True, exist_ok=True)
+        return lake
 
     def zoo(self, batch: str) -> Path:
         """Model records of one crawl batch."""

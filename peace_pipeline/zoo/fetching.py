@@ -12,6 +12,7 @@ from pathlib import Path
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.record import ModelRecord
 from peace_pipeline.zoo.source import (
+    ConfigError,
     FetchError,
     LocalFiles,
     NotConfigured,
@@ -54,6 +55,14 @@ class Fetcher:
         try:
             return cls(ZooConfig.find(lake, path).build(lake))
         except NotConfigured:
+            return cls()
+
+    @classmethod
+    def of(cls, lake: Lake) -> Fetcher:
+        """Through the configured sources where a peace.toml can be used, else of files on this machine alone."""
+        try:
+            return cls.configured(lake)
+        except ConfigError:
             return cls()
 
     def fetch(self, record: ModelRecord, sample: Sampler) -> Fetched:

@@ -1,0 +1,94 @@
+"""The names that Python programs import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import peace_pipeline
+from peace_pipeline import Index, compare, embed
+from peace_pipeline.index.search import NoIndex
+from peace_pipeline.weights.unusable import UnusableModel
+from tests.pipeline import NETWORKS, Workplace, place
+
+__all__ = ["place"]
+HEAVY = ["torch", "dagster", "lightning", "mlflow"]
+SEARCHES = f"""
+import sys
+import peace_pipeline
+before = {{"lancedb", "torch"}} & set(sys.modules)
+index = peace_pipeline.Index.open(sys.argv[1])
+hits = index.search("directory:zoo/n000", k=3)
+print(len(index), len(hits), *before, *(name for name in {HEAVY} if name in sys.modules))
+"""
+
+
+@pytest.fixture
+def module() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def test_a_module_its_state_dict_and_its_file_are_one_network(module: nn.Module, tmp_path: Path) -> None:
+    save_file(module.state_dict(), tmp_path / "model.safetensors")
+    home = tmp_path / "home"
+    found = [
+        embed(one, home=home).network for one in (module, module.state_dict(), tmp_path / "model.safetensors")
+    ]
+    assert np.allclose(found[1:], found[0], atol=1e-6)
+    assert np.linalg.norm(found[0]) == pytest.approx(1, abs=1e-5)
+    assert not home.exists(), "nothing is written for it"
+
+
+def test_what_a_config_says_is_heard(module: nn.Module, tmp_path: Path) -> None:
+    plain, told = (embed(module, config=one, home=tmp_path).network for one in (None, {"hidden_act": "relu"}))
+    assert not np.allclose(plain, told, atol=1e-6)
+
+
+def test_compare(module: nn.Module, tmp_path: Path) -> None:
+    assert compare(module, module.state_dict(), home=tmp_path)["verdict"] == "identical"
+    half = {name: value.half().float() for name, value in module.state_dict().items()}
+    assert compare(half, module, home=tmp_path)["verdict"] == "derived"
+
+
+def test_what_is_no_network(tmp_path: Path) -> None:
+    with pytest.raises(UnusableModel, match="no such file"):
+        embed(tmp_path / "nothing", home=tmp_path)
+
+
+def test_search(place: Workplace) -> None:
+    index = Index.open(place.root / "home")
+    assert len(index) == NETWORKS
+    query = "directory:zoo/n000"
+    first, *_ = index.search(place.zoo / "n000", k=2)
+    assert (first.model_id, round(first.similarity or 0, 4)) == (query, 1)
+    hits = index.search(query, k=5, where="model_id > 'directory:zoo/n010'")
+    assert len(hits) == 5
+    assert all(hit.model_id > "directory:zoo/n010" for hit in hits)
+    assert index.search(text="n042", k=1)[0].model_id == "directory:zoo/n042"
+
+
+def test_an_index_is_opened_lightly(place: Workplace) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SEARCHES, str(place.root / "home")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(NETWORKS), "3"]
+
+
+def test_a_lake_without_index(tmp_path: Path) -> None:
+    with pytest.raises(NoIndex, match="`peace run` makes one"):
+        Index.open(tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
+def test_names_that_there_are(place: Workplace) -> None:
+    assert all(hasattr(peace_pipeline, name) for name in peace_pipeline.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        peace_pipeline.nothing  # noqa: B018
