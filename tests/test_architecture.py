@@ -61,6 +61,7 @@ TESTED_BY = {
     "weights/formats/test_npz": "weights/formats/placed",
     "weights/formats/test_flax": "weights/formats/tensorflow_names",
     "zoo/test_networks": "zoo/formats",
+    "zoo/test_folders": "zoo/layouts",
     "docs/test_formats_table": "weights/formats/facts",
     "docs/test_pages": "symmetry/drawing/* symmetry/wiring_report",
     "symmetry/form/test_canonical": "symmetry/form/matrices symmetry/form/weight_norms symmetry/form/sides",

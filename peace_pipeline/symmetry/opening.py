@@ -163,8 +163,14 @@ def _found(lake: Lake, name: str, fetcher: Fetcher) -> Path | str | ModelRecord:
     if record.status != NEW:
         raise UnreadableCheckpoint(record.reason or record.status)
     if record.source == "huggingface" and not fetcher.owners(record):
-        return f"{HUB}{name}@{record.revision}"
+        return _at(name, record.revision)
     return record
+
+
+def _at(model_id: str, revision: str) -> str:
+    """The name by which the Hub is asked for a model of the lake at its revision."""
+    repository, mark, path = model_id.partition("#")
+    return f"{HUB}{repository}@{revision}{mark}{path}"
 
 
 @dataclass(frozen=True)

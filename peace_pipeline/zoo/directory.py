@@ -101,7 +101,7 @@ def read_model(
     source: str, model_id: str, folder: Path, model: FolderModel, known: KnownModel | None
 ) -> ModelRecord | None:
     """The record of one model of a folder, or ``None`` where it is as ``known`` has it."""
-    described = files.describing(folder)
+    described = files.describing(folder, model.parts)
     weights, reason = _weights(folder, model)
     try:
         token = files.etag(folder, weights + described)

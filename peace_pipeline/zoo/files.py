@@ -83,9 +83,11 @@ def _indexed(path: Path) -> list[str]:
     return sorted({shard for some in shards_of for shard in some if isinstance(shard, str)})
 
 
-def describing(folder: Path) -> list[str]:
-    """The files beside the weights that describe a model, as far as they exist."""
-    return [name for name in _DESCRIBING if (folder / name).is_file()]
+def describing(folder: Path, parts: Iterable[str] = ()) -> list[str]:
+    """The files beside the weights that describe a model, and the config.json of each of its parts, as far as they
+    exist."""
+    names = [*_DESCRIBING, *(f"{part}/{CONFIG}" for part in parts)]
+    return [name for name in names if (folder / name).is_file()]
 
 
 def etag(folder: Path, names: Iterable[str]) -> str:
@@ -117,11 +119,9 @@ def fingerprint(folder: Path, names: Iterable[str]) -> tuple[str, tuple[ModelFil
     files = []
     for name in names:
         path = folder / name
-        files.append(
-            ModelFile(
-                name, path.stat().st_size, sha256(path), TEXT if name in _DESCRIBING else format_of(name)
-            )
-        )
+        is_text = PurePosixPath(name).name in _DESCRIBING
+        kind = TEXT if is_text else format_of(name)
+        files.append(ModelFile(name, path.stat().st_size, sha256(path), kind))
     revision = hashlib.sha256("".join(f"{file.path}\0{file.sha256}\n" for file in files).encode()).hexdigest()
     return revision, tuple(files)
 

@@ -20,9 +20,9 @@ FORMATS = {
     ".model": "pytorch",
     ".jit": "torchscript",
     ".onnx": "onnx",
+    ".keras": "keras",
     ".h5": "hdf5",
     ".hdf5": "hdf5",
-    ".keras": "keras",
     ".gguf": "gguf",
     ".npz": "npz",
     ".msgpack": "flax",
@@ -40,8 +40,10 @@ AMBIGUOUS = {".npz", ".pkl", ".pickle", ".joblib", ".tar", ".model", ".zip", ""}
 _STEP = re.compile(r"\.(ckpt-)?\d+")
 _TRAINING_STATE = re.compile(
     r"(training_args|.*optim(i[sz]er)?(_states)?|scheduler|scaler|rng_state(_\d+)?|random_states_\d+|pytorch_variables"
-    r"|openvino_(de)?tokenizer)\.(bin|pt|pth|pkl)"
+    r"|openvino_(de)?tokenizer)\.(bin|pt|pth|pkl)|events\.out\.tfevents\..*"
 )
+_CALLED_TAR = re.compile(r".+\.(pth?|ckpt)\.tar", re.IGNORECASE)
+"""What many a training calls its checkpoints, which are none of tar."""
 
 
 def format_of(name: str) -> str:
@@ -59,9 +61,8 @@ def is_weights(name: str) -> bool:
 def is_ambiguous(name: str) -> bool:
     """Whether only the content of a file can tell whether it holds weights."""
     suffix = PurePosixPath(name).suffix.lower()
-    return (suffix in AMBIGUOUS or bool(_STEP.fullmatch(suffix))) and not is_left_out(
-        PurePosixPath(name).name
-    )
+    told = _CALLED_TAR.fullmatch(name) or is_left_out(PurePosixPath(name).name)
+    return (suffix in AMBIGUOUS or bool(_STEP.fullmatch(suffix))) and not told
 
 
 def is_left_out(name: str) -> bool:

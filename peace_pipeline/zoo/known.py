@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -45,6 +46,15 @@ class Known:
         """The id of every one that is stored, a few thousand in memory at a time."""
         for batch in self.current.scan(["model_id"], self._where):
             yield from batch["model_id"].to_pylist()
+
+    def parts(self) -> dict[str, list[str]]:
+        """The ids that name one network of several in a place, ``place#name``, by their places; deleted ones aren't
+        among them. Scans the ids of all models once."""
+        parts: dict[str, list[str]] = defaultdict(list)
+        for rows in self.current.scan(["model_id"], f"contains(model_id, '#') AND {self._where}"):
+            for model_id in rows["model_id"].to_pylist():
+                parts[model_id.partition("#")[0]].append(model_id)
+        return dict(parts)
 
     @property
     def _where(self) -> str:

@@ -70,13 +70,12 @@ class _Unit:
     missing: str | None
     precision: int
 
-    @property
-    def rank(self) -> tuple[bool, bool, int, int]:
-        """What is read first: whole, not quantised, of the format that says most, of the highest precision."""
+    def rank(self, order: Sequence[str]) -> tuple[bool, bool, int, int]:
+        """What is read first: whole, not quantised, of the first format in an order, of the highest precision."""
         return (
             self.missing is not None,
             self.precision > 1,
-            _ORDER.index(format_of(self.files[0])),
+            order.index(format_of(self.files[0])),
             self.precision,
         )
 
@@ -103,12 +102,18 @@ def variant_folders(weights: Mapping[str, Sequence[str]], *, described: bool) ->
     return [name for name in weights if weights[name] and (name in called or name in quantised)]
 
 
-def networks(names: Iterable[str], indexes: Iterable[Sequence[str]] = ()) -> list[Network]:
+def networks(
+    names: Iterable[str],
+    indexes: Iterable[Sequence[str]] = (),
+    formats: Sequence[str] | None = None,
+) -> list[Network]:
     """The networks that weight files of a folder (and of subfolders that hold variants) make, the folder's own first.
 
     ``indexes`` are the files that each index of shards names: together they are one. Of several formats and precisions
-    of one network the unquantised comes first, then the format that comes first in ``FORMATS``.
+    of one network the unquantised comes first, then the format that comes first in ``formats``, by default in
+    ``FORMATS``.
     """
+    order = [*dict.fromkeys([*(formats or ()), *_ORDER])]
     groups: dict[str, list[_Unit]] = defaultdict(list)
     for unit in _units(natsorted(names), indexes):
         groups[unit.key].append(unit)
@@ -120,7 +125,8 @@ def networks(names: Iterable[str], indexes: Iterable[Sequence[str]] = ()) -> lis
         groups = {"": groups.pop(adapters[0])} | groups
     alone = len(groups) == 1
     return [
-        _network("" if alone else key, groups[key]) for key in sorted(groups, key=lambda key: (key != "",))
+        _network("" if alone else key, groups[key], order)
+        for key in sorted(groups, key=lambda key: (key != "",))
     ]
 
 
@@ -131,8 +137,8 @@ def whole_of(name: str, names: Iterable[str], indexes: Iterable[Sequence[str]] =
     return Network(name, unit.files, (), unit.missing)
 
 
-def _network(key: str, units: list[_Unit]) -> Network:
-    best, *others = sorted(units, key=lambda unit: unit.rank)
+def _network(key: str, units: list[_Unit], order: Sequence[str]) -> Network:
+    best, *others = sorted(units, key=lambda unit: unit.rank(order))
     return Network(
         best.files[0] if key else "",
         best.files,

@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 
 HEAD = 4096
 """Bytes of a file that tell what it is."""
+HEADER = 1 << 16
+"""Bytes that name enough tensors of a safetensors file to tell an adapter."""
 
 _FIRST_OF_ZIP = struct.Struct("<4s22xHH")
 _OF_TORCH = re.compile(
@@ -107,6 +109,12 @@ def format_by_content(head: bytes, size: int) -> str | None:
     if head[:1] in _MAPS and _FLAX in head[:64]:
         return "flax"
     return None
+
+
+def kind_of(head: bytes, size: int) -> str | None:
+    """As :func:`format_by_content`, with ``pickle`` for a bare pickle, which may hold anything."""
+    kind = format_by_content(head, size)
+    return "pickle" if kind and head[:1] in (b"\x80", b"(") else kind
 
 
 def foreign(head: bytes) -> str | None:

@@ -138,6 +138,10 @@ def test_names_that_are_no_weights() -> None:
         "rng_state_0.pth",
     ):
         assert not is_weights(name), name
-    for name in ("a.zip", "a.pkl", "weights", "a.pth.tar", "model.ckpt-1000"):
+    for name in ("a.zip", "a.pkl", "weights", "a.tar", "model.ckpt-1000"):
         assert is_ambiguous(name)
         assert not is_weights(name)
+    for name in ("a.pth.tar", "b.PT.tar"):
+        assert is_weights(name)
+        assert not is_ambiguous(name)
+    assert not is_ambiguous("events.out.tfevents.1700000000.host.1.0")

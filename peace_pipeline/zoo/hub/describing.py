@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from huggingface_hub import ModelCardData, ModelInfo
 
-from peace_pipeline.zoo import files, signatures
+from peace_pipeline.zoo import layouts, signatures
 from peace_pipeline.zoo.card import as_text, card_fields, texts
 from peace_pipeline.zoo.formats import format_of, is_weights
-from peace_pipeline.zoo.networks import networks, variant_folders
+from peace_pipeline.zoo.hub.tree import Look, RepositoryTree
+from peace_pipeline.zoo.layouts import FolderModel
 
 
 def describe(info: ModelInfo) -> dict[str, Any]:
@@ -46,35 +47,57 @@ def refusal(info: ModelInfo, *, token: bool) -> str | None:
     return None
 
 
-def weight_names(info: ModelInfo, formats: Sequence[str]) -> list[str]:
-    """The files of a repository that are its model: those at its top, or in subfolders that hold variants of it, in the
-    first of ``formats`` that it has; of several formats and precisions the best.
+def models_of(info: ModelInfo, formats: Sequence[str], look: Look | None = None) -> list[FolderModel]:
+    """The models of a repository, at least one: each ``name`` is the path of a network that isn't the repository's own,
+    ``files`` are paths from its top. Of several ``formats`` of a network the first is read.
 
-    Raises:
-        ValueError: where there are none, or several networks, with the reason.
+    ``look`` asks for what the names of the files don't tell. What can't be taken has its ``reason``.
     """
     names = [sibling.rfilename for sibling in info.siblings or ()]
-    weights = [name for name in names if is_weights(name)]
-    tops = [name for name in weights if "/" not in name]
-    below: dict[str, list[str]] = defaultdict(list)
-    for name in weights:
-        folder, _, file = name.partition("/")
-        if file and "/" not in file:
-            below[folder].append(file)
-    variants = [
-        f"{folder}/{file}" for folder in variant_folders(below, described=True) for file in below[folder]
+    tree = RepositoryTree(names, formats, look)
+    found = [
+        _placed(folder, model)
+        for folder in layouts.model_folders(tree, lambda error: None)
+        for model in layouts.models_in(tree, folder, formats)
     ]
-    for candidates in (tops, variants):
-        for kind in formats:
-            if of_kind := [name for name in candidates if format_of(name) == kind]:
-                return list(files.own(networks(of_kind)).files)
-    if tops or variants:
-        kinds = sorted({format_of(name) for name in tops + variants})
-        raise ValueError(f"weights only as {', '.join(kinds)}; taken are {', '.join(formats)}")
-    foreign = sorted({what for name in names if (what := signatures.foreign_by_name(name))})
-    raise ValueError("empty" if not set(names) - {".gitattributes"} else
-                     "weights only in subfolders" if weights else
-                     f"no weights that are read, but {', '.join(foreign)}" if foreign else "no weights")  # fmt: skip
+    return found or [_without_weights(names, formats)]
+
+
+def weight_names(info: ModelInfo, formats: Sequence[str]) -> list[str]:
+    """The files of a repository that are weights by their names, also such as nothing reads.
+
+    Raises:
+        ValueError: where there are none, with the reason.
+    """
+    models = models_of(info, formats)
+    if found := list(dict.fromkeys(name for model in models for name in model.files)):
+        return found
+    raise ValueError(models[0].reason)
+
+
+def _placed(folder: str, model: FolderModel) -> FolderModel:
+    """A model of a folder as one of its repository."""
+    return replace(
+        model,
+        name=layouts.within(folder, model.name),
+        files=tuple(layouts.within(folder, name) for name in model.files),
+        variants=tuple(layouts.within(folder, name) for name in model.variants),
+        parts=tuple(layouts.within(folder, name) for name in model.parts),
+    )
+
+
+def _without_weights(names: Sequence[str], formats: Sequence[str]) -> FolderModel:
+    """Why a repository has no model."""
+    if not {*names} - {".gitattributes"}:
+        return FolderModel("", reason="empty")
+    if weights := [name for name in names if is_weights(name)]:
+        kinds = ", ".join(sorted({format_of(name) for name in weights}))
+        return FolderModel("", reason=f"weights only as {kinds}; taken are {', '.join(formats)}")
+    foreign = {name: what for name in names if (what := signatures.foreign_by_name(name))}
+    if foreign:
+        said = ", ".join(sorted({*foreign.values()}))
+        return FolderModel("", tuple(foreign), reason=f"no weights that are read, but {said}")
+    return FolderModel("", reason="no weights")
 
 
 def _card(info: ModelInfo) -> dict[str, Any]:

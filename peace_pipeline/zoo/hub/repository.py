@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlparse
+from urllib.parse import quote, unquote, urlparse
 
 from huggingface_hub import (
     HfApi,
@@ -35,10 +32,8 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
-from peace_pipeline.zoo.card import CARD, CONFIG, MAX_TEXT_BYTES, MAX_TOKENIZER_BYTES, TOKENIZER, front_matter
-from peace_pipeline.zoo.formats import format_of
+from peace_pipeline.zoo.card import MAX_TEXT_BYTES
 from peace_pipeline.zoo.hub import politeness
-from peace_pipeline.zoo.hub.describing import describe, refusal, weight_names
 from peace_pipeline.zoo.hub.pages import DETAILS, parsed
 from peace_pipeline.zoo.hub.politeness import BadAnswer, HubUnavailable, Interrupted, httpx, session
 from peace_pipeline.zoo.hub.ranges import RemoteBlob
@@ -58,7 +53,7 @@ _REFUSALS: dict[type[Exception], str] = {
     FileMetadataError: "a file lacks its metadata",
 }
 
-_REFUSED = tuple(_REFUSALS)
+REFUSED = tuple(_REFUSALS)
 
 
 class Hub:
@@ -122,68 +117,21 @@ class Hub:
         except (ValueError, RecursionError) as error:
             raise BadAnswer(path, f"no description of a model ({type(error).__name__})") from None
 
-    def record(self, info: ModelInfo, formats: Sequence[str], max_bytes: int) -> ModelRecord:
-        """The record of a model, pinned to its sha; a model that can't be taken is skipped with the reason.
-
-        One for which the Hub gave no answer has no ``etag``, so that it is looked at again.
-
-        Raises:
-            HubUnavailable: where the Hub can't be reached at all.
-        """
-        revision = info.sha or "0" * 40
-        uri = f"{self.endpoint}/{info.id}/tree/{revision}"
-        record = ModelRecord("huggingface", info.id, revision, uri, revision, **describe(info))
-        if reason := refusal(info, token=bool(self.token)):
-            return record.skipped(reason)
-        if info.sha is None:
-            return record.skipped("the Hub names no commit")
-        try:
-            entries = self._entries(info, weight_names(info, formats))
-            size = sum(file.size or 0 for file in entries if file.format != "text")
-            if size > max_bytes:
-                return replace(record, files=entries).skipped(
-                    f"oversized: {size:,} bytes of weights, at most {max_bytes:,} are taken"
-                )
-            return replace(record, files=entries, **self._card(info))
-        except _REFUSED as error:
-            return replace(record, etag=None).skipped(_reason(error))
-        except HfHubHTTPError as error:
-            return replace(record, etag=None).skipped(f"the Hub refused ({error.response.status_code})")
-        except HubUnavailable as error:
-            if error.outage:
-                raise
-            return replace(record, etag=None).skipped(str(error))
-        except ValueError as error:
-            return record.skipped(str(error))
-
-    def _entries(self, info: ModelInfo, weights: Sequence[str]) -> tuple[ModelFile, ...]:
-        """The model's files; sizes and digests of weights and tokenizer are asked of the resolver."""
-        entries = [self._entry(info, name, format_of(name)) for name in weights]
-        names = {sibling.rfilename for sibling in info.siblings or ()}
-        if CONFIG in names:
-            entries.append(ModelFile(CONFIG, None, None, "text"))
-        if TOKENIZER in names:
-            with suppress(*_REFUSED, HfHubHTTPError):  # it is heard by ids then
-                entry = self._entry(info, TOKENIZER, "text")
-                entries += [entry] if 0 < (entry.size or 0) <= MAX_TOKENIZER_BYTES else []
-        return tuple(entries)
-
-    def _entry(self, info: ModelInfo, name: str, kind: str) -> ModelFile:
+    def entry(self, info: ModelInfo, name: str, kind: str) -> ModelFile:
+        """A file of a repository with its size and digest, which are asked of the resolver."""
         url = hf_hub_url(info.id, name, revision=info.sha, endpoint=self.endpoint)
         metadata = get_hf_file_metadata(url, token=self.token or False, endpoint=self.endpoint)
         digest = metadata.etag if _SHA256.fullmatch(metadata.etag or "") else None
         size = metadata.size if 0 <= (metadata.size or 0) < _LARGEST else None
         return ModelFile(name, size, digest, kind)
 
-    def _card(self, info: ModelInfo) -> dict[str, Any]:
-        """The card's text and what its front matter says that the listing did not."""
-        if CARD not in {sibling.rfilename for sibling in info.siblings or ()}:
-            return {}
-        try:
-            text = self._text(hf_hub_url(info.id, CARD, revision=info.sha, endpoint=self.endpoint))
-        except (BadAnswer, Interrupted):
-            text = None
-        return {} if text is None else {**front_matter(text), **describe(info), "card": text}
+    def text(self, info: ModelInfo, name: str) -> str | None:
+        """A text file of a repository; ``None`` where there is none or it is longer than texts are.
+
+        Raises:
+            BadAnswer: where the answer makes no sense.
+        """
+        return self._text(hf_hub_url(info.id, name, revision=info.sha, endpoint=self.endpoint))
 
     @politeness.resumed
     def _text(self, url: str) -> str | None:
@@ -222,10 +170,14 @@ class Hub:
         weights = [file for file in record.files if file.format != "text"]
         if any(file.format != "safetensors" or file.size is None for file in weights):
             return ()
-        return tuple(self._blob(record, file) for file in weights)
+        repository = repository_of(record.model_id)
+        return tuple(
+            self.blob(repository, record.revision, _path(record, file.path), file) for file in weights
+        )
 
-    def _blob(self, record: ModelRecord, file: ModelFile) -> RemoteBlob:
-        url = hf_hub_url(record.model_id, file.path, revision=record.revision, endpoint=self.endpoint)
+    def blob(self, repository: str, revision: str, path: str, file: ModelFile) -> RemoteBlob:
+        """A file at ``path``, to be read by ranges, under the name that ``file`` has."""
+        url = hf_hub_url(repository, path, revision=revision, endpoint=self.endpoint)
         return RemoteBlob(file.path, url, file.size or 0, self.headers)
 
     def texts(self, record: ModelRecord, name: str) -> Path:
@@ -238,6 +190,7 @@ class Hub:
         folder.mkdir(parents=True, exist_ok=True)
         for file in record.files:
             if file.format == "text":
+                (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(self._download(record, file), folder / file.path)
         return folder
 
@@ -246,8 +199,8 @@ class Hub:
             try:
                 self._check_size(record, file)
                 path = self._through_cache(record, file.path)
-            except _REFUSED as error:
-                raise FetchError(f"{file.path}: {_reason(error)}", passing=True) from error
+            except REFUSED as error:
+                raise FetchError(f"{file.path}: {reason_of(error)}", passing=True) from error
             except HfHubHTTPError as error:
                 status = error.response.status_code
                 raise FetchError(f"{file.path}: the Hub refused ({status})", passing=True) from error
@@ -262,11 +215,10 @@ class Hub:
 
     def _check_size(self, record: ModelRecord, file: ModelFile) -> None:
         """Refuse a text, of which the crawl asked no size, that is longer than texts are."""
-        cached = try_to_load_from_cache(
-            record.model_id, file.path, self._copies(record), revision=record.revision
-        )
+        repository, path, revision = repository_of(record.model_id), _path(record, file.path), record.revision
+        cached = try_to_load_from_cache(repository, path, self._copies(record), revision=revision)
         if file.size is None and file.format == "text" and cached is None:
-            url = hf_hub_url(record.model_id, file.path, revision=record.revision, endpoint=self.endpoint)
+            url = hf_hub_url(repository, path, revision=revision, endpoint=self.endpoint)
             metadata = get_hf_file_metadata(url, token=self.token or False, endpoint=self.endpoint)
             if (metadata.size or 0) > MAX_TEXT_BYTES:
                 raise FetchError(f"{file.path}: larger than {MAX_TEXT_BYTES:,} bytes", passing=False)
@@ -275,7 +227,10 @@ class Hub:
     def _through_cache(self, record: ModelRecord, name: str) -> Path:
         try:
             path = self.api.hf_hub_download(
-                record.model_id, name, revision=record.revision, cache_dir=self._copies(record)
+                repository_of(record.model_id),
+                _path(record, name),
+                revision=record.revision,
+                cache_dir=self._copies(record),
             )
         except LocalEntryNotFoundError as error:
             raise error.__cause__ or error from None  # why the Hub did not give it
@@ -294,8 +249,11 @@ class Hub:
         shutil.rmtree(self._copies(record), ignore_errors=True)
 
     def _copies(self, record: ModelRecord) -> Path:
-        """A cache for one revision alone, so that giving it up takes nothing from another."""
-        return self.cache / repo_folder_name(repo_id=record.model_id, repo_type="model") / record.revision
+        """A cache for one revision of one model alone, so that giving it up takes nothing from another."""
+        repository, _, name = record.model_id.partition("#")
+        folder = repo_folder_name(repo_id=repository, repo_type="model")
+        apart = f"#{hashlib.sha256(name.encode()).hexdigest()[:16]}" if name else ""
+        return self.cache / f"{folder}{apart}" / record.revision
 
 
 def _limits(path: Path, token: str | None, requests: int | None) -> politeness.Limits:
@@ -309,5 +267,17 @@ def _limits(path: Path, token: str | None, requests: int | None) -> politeness.L
     )
 
 
-def _reason(error: Exception) -> str:
+def repository_of(model_id: str) -> str:
+    """The repository that holds a model: ``org/name`` of ``org/name#path``."""
+    return model_id.partition("#")[0]
+
+
+def _path(record: ModelRecord, name: str) -> str:
+    """The path in its repository of one of a record's files."""
+    folder = unquote(record.uri.partition(f"/tree/{record.revision}/")[2])
+    return f"{folder}/{name}" if folder else name
+
+
+def reason_of(error: Exception) -> str:
+    """Why the Hub refused, in words."""
     return next(reason for kind, reason in _REFUSALS.items() if isinstance(error, kind))

@@ -19,7 +19,18 @@ from peace_pipeline.zoo.source import ConfigError, Found, Progress, Ranged, regi
 if TYPE_CHECKING:
     from peace_pipeline.zoo.hub.repository import Hub
 
-FORMATS = ("safetensors", "pytorch", "torchscript", "onnx", "hdf5", "keras", "gguf", "flax")
+FORMATS = (
+    "safetensors",
+    "pytorch",
+    "torchscript",
+    "onnx",
+    "keras",
+    "hdf5",
+    "gguf",
+    "flax",
+    "npz",
+    "stable_baselines3",
+)
 """Weight formats that are taken where nothing else is said, the preferred first."""
 
 TOKEN = "HF_TOKEN"
@@ -27,7 +38,8 @@ TOKEN = "HF_TOKEN"
 
 @register("huggingface")
 class HuggingfaceSource:
-    """The models of a Hub that fit the filters; model ids are the Hub's own, ``org/name``.
+    """The models of a Hub that fit the filters; model ids are the Hub's own, ``org/name``, with ``#path`` behind them
+    for what isn't a repository's own network (or the whole of its parts).
 
     A crawl walks from the newest model down to where the last one began, then lists all ids to see what else
     changed and what is gone. ``token_env`` names the environment variable that holds the token; ``max_bytes``

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -20,12 +20,17 @@ from peace_pipeline.zoo.hub.cursor import Cursor, Descent
 from peace_pipeline.zoo.hub.describing import refusal
 from peace_pipeline.zoo.hub.pages import DETAILS, LARGEST_PAGE, STATE, ModelPages
 from peace_pipeline.zoo.hub.politeness import HubUnavailable, is_outage, one_line
-from peace_pipeline.zoo.hub.repository import Hub
+from peace_pipeline.zoo.hub.records import Repository
+from peace_pipeline.zoo.hub.repository import Hub, repository_of
 from peace_pipeline.zoo.known import Known
 from peace_pipeline.zoo.record import KnownModel, ModelRecord
 from peace_pipeline.zoo.source import Found, Milestone, Progress, SourceUnavailable, deleted
 
 log = logging.getLogger(__name__)
+
+LAYOUTS = 2
+"""The version of how networks are found in a repository: where a newer one may find some, what is skipped is looked at
+again."""
 
 OVERLAP = timedelta(hours=1)
 """How far before the newest model of the last crawl the next one begins, as times of change move while one pages."""
@@ -53,6 +58,8 @@ class Walk:
         self.pages = ModelPages(hub.endpoint, hub.token, selection.filters)
         self.covered = cursor.covered
         self.failed: set[str] = set()
+        self.parts = known.parts()
+        """Repository → ids of its networks that are called by their paths, as far as this crawl has come."""
         self.looked_at = 0
 
     def run(self) -> Iterator[Found]:
@@ -116,29 +123,53 @@ class Walk:
     def _absent(self, pool: ThreadPoolExecutor, present: set[str]) -> Iterator[Found]:
         """What this source listed before and lists no more, and what nobody lists: gone, or out of its filters."""
         elsewhere, before = self.cursor.listed_elsewhere(), self.cursor.listed()
-        unlisted = (name for name in self.known.ids() if name not in present)
-        known = self.known.among(name for name in unlisted if name in before or name not in elsewhere)
-        absent = sorted(name for name, model in known.items() if model.uri.startswith(self.hub.origin))
-        for model_id, (answered, info) in zip(absent, pool.map(self._asked, absent), strict=True):
-            if answered and (info is None or model_id not in elsewhere):
-                yield deleted(model_id, known[model_id])
+        places = map(repository_of, self.known.ids())
+        unlisted = {name for name in places if name not in present}
+        known = self._known(name for name in unlisted if name in before or name not in elsewhere)
+        absent = {
+            name: here
+            for name, models in sorted(known.items())
+            if (here := {key: one for key, one in models.items() if one.uri.startswith(self.hub.origin)})
+        }
+        for name, (answered, info) in zip(absent, pool.map(self._asked, absent), strict=True):
+            if answered and (info is None or name not in elsewhere):
+                yield from (deleted(model_id, model) for model_id, model in absent[name].items())
+
+    def _known(self, repositories: Iterable[str]) -> dict[str, dict[str, KnownModel]]:
+        """What is known of the models of each repository."""
+        ids = {name: [name, *self.parts.get(name, ())] for name in repositories}
+        known = self.known.among(model_id for some in ids.values() for model_id in some)
+        return {name: {one: known[one] for one in some if one in known} for name, some in ids.items()}
 
     def _differing(
         self, pool: ThreadPoolExecutor, models: Iterable[ModelInfo], *, detailed: bool = True
     ) -> Iterator[ModelRecord]:
         """Records of the models that are not as they are known; what is not ``detailed`` is asked for first."""
         models = list(models)
-        known = self.known.among(info.id for info in models)
-        changed = {info.id: info for info in models if not self._is_known(info, known.get(info.id))}
+        known = self._known(info.id for info in models)
+        changed = {info.id: info for info in models if not self._is_known(info, known[info.id])}
         found = changed.values() if detailed else pool.map(self._detailed, changed.values())
-        for record in pool.map(self._record, [info for info in found if info]):
-            if record.etag is None:
-                self.failed.add(record.model_id)
-            if not (record.status == SKIPPED and known.get(record.model_id) == KnownModel.of(record)):
-                yield record
+        for records in pool.map(self._records, [info for info in found if info]):
+            name = repository_of(records[0].model_id)
+            yield from self._changes(name, records, known[name])
         self.looked_at += len(changed)
         if self.progress:
             self.progress(self.looked_at, 0)
+
+    def _changes(
+        self, name: str, records: list[ModelRecord], known: dict[str, KnownModel]
+    ) -> Iterator[ModelRecord]:
+        """The records of a repository that are not as they are known, and of what it holds no more."""
+        ids = {record.model_id for record in records}
+        failed = any(record.etag is None for record in records)
+        if failed:
+            self.failed.add(name)
+        gone = known.keys() - ids
+        if gone and failed and ids == {name}:
+            return  # how its models are now, the Hub didn't say
+        self.parts[name] = sorted(ids - {name})
+        yield from (record for record in records if known.get(record.model_id) != KnownModel.of(record))
+        yield from (deleted(model_id, known[model_id]) for model_id in sorted(gone) if not failed)
 
     def _detailed(self, info: ModelInfo) -> ModelInfo | None:
         return info if self._refused(info) else self._asked(info.id)[1]
@@ -157,20 +188,28 @@ class Walk:
     def _refused(self, info: ModelInfo) -> bool:
         return refusal(info, token=bool(self.hub.token)) is not None
 
-    def _is_known(self, info: ModelInfo, model: KnownModel | None) -> bool:
+    def _is_known(self, info: ModelInfo, models: dict[str, KnownModel]) -> bool:
         if info.id in self.failed:
             return True
-        if model is None or model.revision != info.sha:
-            return False
-        return model.etag == self._etag(info, model.status)
+        return bool(models) and all(
+            model.revision == info.sha and model.etag == self._etag(info, model.status, models)
+            for model in models.values()
+        )
 
-    def _etag(self, info: ModelInfo, status: str) -> str:
-        """What a model's status follows from; other settings may yet bring in what is skipped."""
+    def _etag(self, info: ModelInfo, status: str, models: Collection[str]) -> str:
+        """What a model's status follows from, and how many there are in its repository beside it; other settings may
+        yet bring in what is skipped."""
         state: list[object] = [info.sha, bool(info.gated), info.private, info.disabled]
         if status == SKIPPED:
-            state += [bool(self.hub.token), self.selection.max_bytes, self.selection.formats]
+            state += [bool(self.hub.token), self.selection.max_bytes, self.selection.formats, LAYOUTS]
+        if {*models} != {info.id}:
+            state.append(len(models))
         return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
 
-    def _record(self, info: ModelInfo) -> ModelRecord:
-        record = self.hub.record(info, self.selection.formats, self.selection.max_bytes)
-        return replace(record, etag=self._etag(info, record.status)) if record.etag else record
+    def _records(self, info: ModelInfo) -> list[ModelRecord]:
+        found = Repository(self.hub, info).records(self.selection.formats, self.selection.max_bytes)
+        ids = {record.model_id for record in found}
+        return [
+            replace(record, etag=self._etag(info, record.status, ids)) if record.etag else record
+            for record in found
+        ]

@@ -92,7 +92,6 @@ def test_what_cannot_be_taken_is_skipped_with_its_reason(lake: Lake, hub: Standi
     hub.push("org/disabled", files(), disabled=True)
     hub.push("org/empty", {".gitattributes": b""})
     hub.push("org/weightless", {"config.json": CONFIG})
-    hub.push("org/deep", {"unet/model.safetensors": weights(1)})
     hub.push("org/lite", {"model.tflite": b"x"})
     hub.push("org/large", files(1))
     hub.push("org/shard", {"model-00001-of-00002.safetensors": weights(1)})
@@ -101,7 +100,6 @@ def test_what_cannot_be_taken_is_skipped_with_its_reason(lake: Lake, hub: Standi
     assert found["org/disabled"] == "disabled by the Hub"
     assert found["org/empty"] == "empty"
     assert found["org/weightless"] == "no weights"
-    assert found["org/deep"] == "weights only in subfolders"
     assert found["org/lite"].startswith("weights only as tflite; taken are safetensors, pytorch, ")
     assert found["org/large"].startswith("oversized: ")
     assert found["org/shard"] == "1 of 2 shards"
