@@ -169,7 +169,7 @@ def show_wiring(screen: Screen, report: WiringReport) -> None:
     screen.print(
         f"Read as {wiring.summary}: {report.reason}.\n"
         f"Of its bytes {shares['layers']:.1%} are layers, {shares['buffers']:.1%} known buffers, "
-        f"{shares['unread']:.1%} are not read.\n",
+        f"{shares['averages']:.1%} averages over training, {shares['unread']:.1%} are not read.\n",
     )
     screen.print(
         "● a group of neurons, its size and symmetries (○ again); below it the layers that write it ← what they read\n",

@@ -125,6 +125,7 @@ INVENTORY = Table(
             ("tensors", pa.list_(_TENSOR)),
             ("in_layers", pa.float64()),
             ("in_buffers", pa.float64()),
+            ("in_averages", pa.float64()),
             ("unread", pa.float64()),
             ("not_finite", _TEXTS),
         ]
@@ -134,7 +135,8 @@ INVENTORY = Table(
     counts=("parameters",),
 )
 """One row a model: its tensors and a hash of them all, or the reason it was skipped; which shares of its bytes become
-layers, are known buffers, and are not read; the names of tensors that hold NaN or infinity."""
+layers, are known buffers or averages over training, and are not read; the names of tensors that hold NaN or
+infinity."""
 
 WIRINGS = Table(
     "wirings",

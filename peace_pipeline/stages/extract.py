@@ -70,6 +70,7 @@ def _inventory(record: ModelRecord, fetched: Fetched | FetchError) -> Row:
             "tensors": [_listed(info, digest) for info, digest in found.tensors],
             "in_layers": shares["layers"],
             "in_buffers": shares["buffers"],
+            "in_averages": shares["averages"],
             "unread": shares["unread"],
             "not_finite": list(found.not_finite),
         }

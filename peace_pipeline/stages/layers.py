@@ -59,14 +59,14 @@ def _write_layers(record: ModelRecord, fetched: Fetched | FetchError, writer: La
         raise fetched
     with open_fetched(record, fetched) as checkpoint:
         network = OpenNetwork.of(checkpoint, read_config(fetched.folder))
-        reduction = Reduction(network.wiring, network.logical.tensors)
+        reduction = Reduction(network.common, network.logical.tensors)
         writer.write_model(layer_rows(record.model_id, record.revision, reduction, network.logical))
         return {
             "parameters": network.logical.parameters,
             "sampled": network.logical.sampled,
-            "method": network.wiring.method,
-            "family": network.wiring.family,
-            "assumes": network.wiring.assumes,
+            "method": network.common.method,
+            "family": network.common.family,
+            "assumes": network.common.assumes,
             "wiring": reduction.wiring.to_json(),
         }
 

@@ -41,6 +41,9 @@ Rounding = Callable[[torch.Tensor], torch.Tensor]
 class OpenNetwork:
     """An open checkpoint, its tensors as layers are made of them, and how they are wired, with the reason in words.
 
+    ``common`` is the wiring by what every format can hold: names, shapes and the config; ``common_reason`` why. Its
+    vector is had by that, so that it is the same from a file that also says what is computed (ONNX, Keras).
+
     ``config`` is what its config.json says, which may be nothing; ``folder`` is where its files lie, if that is known.
     """
 
@@ -48,6 +51,8 @@ class OpenNetwork:
     logical: LogicalTensors
     wiring: Wiring
     reason: str
+    common: Wiring
+    common_reason: str
     config: dict[str, Any]
     folder: Path | None = None
 
@@ -59,27 +64,32 @@ class OpenNetwork:
             UnreadableCheckpoint: where nothing in it is a layer, or weights are quantised in a way that is not read.
         """
         known = recognised(checkpoint.tensors.values(), config, checkpoint.settings)
+        passages = checkpoint.passages
         try:
             found = logical(checkpoint, known.config)
-            wiring, reason = explained_wiring(found.tensors.values(), known.config, checkpoint.passages)
+            wiring, reason = explained_wiring(found.tensors.values(), known.config, passages)
             if known.assumes and wiring.method != "family":
                 known = Recognised(config)
                 found = logical(checkpoint, config)
-                wiring, reason = explained_wiring(found.tensors.values(), config, checkpoint.passages)
+                wiring, reason = explained_wiring(found.tensors.values(), config, passages)
+            common, common_reason = (
+                explained_wiring(found.tensors.values(), known.config) if passages else (wiring, reason)
+            )
         except WiringMismatch as error:
             raise UnreadableCheckpoint(str(error)) from error
         if known.assumes:
-            wiring = replace(wiring, assumes=(*wiring.assumes, *known.assumes))
+            wiring = common = replace(wiring, assumes=(*wiring.assumes, *known.assumes))
             reason = f"no config names its family, but all names and shapes are those of {wiring.family}"
-        return cls(checkpoint, found, wiring, reason, config, folder)
+            common_reason = reason
+        return cls(checkpoint, found, wiring, reason, common, common_reason, config, folder)
 
     def in_memory(self, key: str, dtype: torch.dtype = torch.float32) -> Network:
-        """What is kept of the network, its norms folded in, called ``key``.
+        """What is kept of the network by its common wiring, its norms folded in, called ``key``.
 
         Raises:
             UnreadableCheckpoint: where its tensors can't be read, or a byte budget left nothing of a group.
         """
-        reduction = Reduction(self.wiring, self.logical.tensors)
+        reduction = Reduction(self.common, self.logical.tensors)
         return Network(key, reduction.wiring, reduction.tensors(self.logical.read, dtype))
 
     def layers(

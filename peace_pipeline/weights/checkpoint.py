@@ -30,6 +30,7 @@ from peace_pipeline.weights.tensors import (
     MAX_DIMENSIONS,
     MAX_NAME,
     MAX_TENSORS,
+    Averaging,
     Computing,
     Described,
     Flowing,
@@ -40,7 +41,7 @@ from peace_pipeline.weights.tensors import (
     TensorInfo,
     dtype_name,
 )
-from peace_pipeline.weights.whole import check_index, with_its_shards
+from peace_pipeline.weights.whole import check_index, check_splits, with_its_shards
 from peace_pipeline.zoo import files, signatures
 from peace_pipeline.zoo.folders import described_subfolders, models_of
 
@@ -65,6 +66,8 @@ class Checkpoint:
         self.passages: Sequence[Passage] = next(flowing, ()) if len(parts) == 1 else ()
         computing = (part.functions for part in parts.values() if isinstance(part, Computing))
         self.functions: Mapping[str, int] | None = next(computing, None) if len(parts) == 1 else None
+        self.averages = sum(part.averages for part in parts.values() if isinstance(part, Averaging))
+        """Bytes of copies of the network that its files hold beside it."""
         self.tensors: dict[str, TensorInfo] = {}
         self._owner: dict[str, TensorFile] = {}
         self._dead: dict[str, tuple[int, torch.Tensor]] = {}
@@ -260,6 +263,7 @@ def open_checkpoint(paths: Iterable[Path], budget: int | None = None) -> Iterato
             for path, (name, prefix) in named.items()
         }
         whole = Checkpoint(parts)
+        check_splits(parts)
         check_index({path: prefix for path, (_, prefix) in named.items()}, whole.tensors.keys())
         yield whole if budget is None else Checkpoint(sample(parts, budget), whole.settings)
 

@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
-from peace_pipeline.weights.errors import FileChanged, ForbiddenPath, UnreadableCheckpoint
+from peace_pipeline.weights.errors import CorruptFile, FileChanged, ForbiddenPath, UnreadableCheckpoint
 from peace_pipeline.zoo.blob import Blob
 
-__all__ = ["Blob", "LocalBlob", "OverwritableBlob", "local_blob", "overwritable_blob"]
+__all__ = ["Blob", "Bytes", "LocalBlob", "OverwritableBlob", "local_blob", "overwritable_blob"]
 
 
 class OverwritableBlob(Blob, Protocol):
@@ -52,6 +52,24 @@ class LocalBlob:
                 raise FileChanged(f"{self.name}: became shorter while it was read")
             done += count
         return buffer
+
+
+class Bytes:
+    """Bytes in memory, those at the beginning of ``size`` (by default all), as a :class:`Blob`."""
+
+    def __init__(self, name: str, content: bytes, size: int | None = None) -> None:
+        self.name, self._content = name, np.frombuffer(content, np.uint8)
+        self.size = len(content) if size is None else size
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """See :class:`Blob`.
+
+        Raises:
+            CorruptFile: where they are not among those that are there.
+        """
+        if stop > len(self._content):
+            raise CorruptFile(f"{self.name}: is cut off")
+        return self._content[start:stop].copy()
 
 
 def _shown(path: Path) -> str:

@@ -141,6 +141,15 @@ class Computing(Protocol):
 
 
 @runtime_checkable
+class Averaging(Protocol):
+    """A weight file that may hold averages over training, or other copies, of its network, which it doesn't list."""
+
+    @property
+    def averages(self) -> int:
+        """Their bytes."""
+
+
+@runtime_checkable
 class ByPosition(TensorFile, Protocol):
     """A weight file that keeps tensors as plain numbers, which can be overwritten where they lie."""
 

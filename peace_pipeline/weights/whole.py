@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Set
 from pathlib import Path
 
 from peace_pipeline.weights.errors import ForbiddenPath, UnreadableCheckpoint
+from peace_pipeline.weights.tensors import Described, TensorFile
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.formats import is_weights
 from peace_pipeline.zoo.networks import whole_of
 
 _MAX_INDEX = 256 << 20
+_RANK = re.compile(r"mp_rank_\d{2,3}(?:_\d{3})?")
+"""Folders that Megatron has for the processes that a network was trained by."""
 
 
 def with_its_shards(place: Path) -> list[Path]:
@@ -34,7 +38,32 @@ def with_its_shards(place: Path) -> list[Path]:
     whole = whole_of(place.name, filter(is_weights, names), indexes)
     if whole.missing:
         raise UnreadableCheckpoint(f"{place.name}: {whole.missing}")
+    if ranks := _ranks_beside(folder):
+        raise UnreadableCheckpoint(f"{place.name}: {folder.name} is the part of one process of {ranks}")
     return [folder / name for name in whole.files]
+
+
+def _ranks_beside(folder: Path) -> int:
+    """Of how many processes a folder holds one's part, by Megatron's names; 0 where it holds all."""
+    if not _RANK.fullmatch(folder.name):
+        return 0
+    try:
+        ranks = sum(bool(_RANK.fullmatch(name)) for name in os.listdir(folder.parent))
+    except OSError:
+        return 0
+    return ranks if ranks > 1 else 0
+
+
+def check_splits(parts: Mapping[str, TensorFile]) -> None:
+    """See that these are as many files as each of them says that its network is split into (GGUF).
+
+    Raises:
+        UnreadableCheckpoint: where there are fewer.
+    """
+    for name, part in parts.items():
+        count = part.settings.get("split.count") if isinstance(part, Described) else None
+        if isinstance(count, int) and count > len(parts):
+            raise UnreadableCheckpoint(f"{name}: one of {count} parts of a network, by its header")
 
 
 def check_index(prefixes: Mapping[Path, str], tensors: Set[str]) -> None:

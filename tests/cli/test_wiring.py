@@ -44,7 +44,7 @@ def test_wiring_tells_what_it_found(here: Workplace) -> None:
     saved("llama", here.root / "llama")
     wiring = here.peace("wiring", "llama", "--json").json
     assert list(wiring) == ["method", "family", "basis", "assumes", "reason", "coverage", "groups", "layers"]
-    assert wiring["coverage"] == {"layers": 1.0, "buffers": 0.0, "unread": 0.0}
+    assert wiring["coverage"] == {"layers": 1.0, "buffers": 0.0, "averages": 0.0, "unread": 0.0}
     assert (wiring["basis"], wiring["assumes"]) == ("certain", [])
     assert wiring["method"] == "family"
     assert "all names and shapes fit" in wiring["reason"]

@@ -18,7 +18,9 @@ _PACKED = "weights/logical/test_containers.py::test_packed_weights"
 _REFUSED = "weights/logical/test_containers.py::test_what_is_not_unpacked"
 TESTS = {
     "safetensors": Facts(_EVERY, _EQUAL, _PACKED, "zoo/hub/test_ranges.py::*", _REFUSED),
-    "pytorch": Facts(_EVERY, _EQUAL, _PACKED, "", _REFUSED),
+    "pytorch": Facts(
+        _EVERY, "weights/formats/test_paddle.py::test_linear_layers_are_out_in", _PACKED, "", _REFUSED
+    ),
     "torchscript": Facts(
         _EVERY, _EQUAL, "weights/formats/test_storages.py::test_quantised_tensors", "",
         "weights/formats/test_torchscript.py::test_frozen_torchscript_has_no_named_weights",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import joblib
 import msgpack
 import numpy as np
 import torch
@@ -39,6 +41,16 @@ def torch_zip(state: State, path: Path) -> Path:
 
 def torch_legacy(state: State, path: Path) -> Path:
     torch.save(dict(state), path, _use_new_zipfile_serialization=False)
+    return path
+
+
+def pickled(state: State, path: Path) -> Path:
+    path.write_bytes(pickle.dumps(dict(state)))
+    return path
+
+
+def joblib_of_arrays(state: State, path: Path) -> Path:
+    joblib.dump({name: value.numpy() for name, value in state.items()}, path)
     return path
 
 
@@ -206,7 +218,8 @@ class Format:
     """How files of a format are written.
 
     ``reader`` is its key among the readers; ``state`` writes tensors under these names, ``network`` modules, with a
-    norm's epsilon where the format has a place for it (``has_eps``); ``shares`` is whether one tensor can have names.
+    norm's epsilon where the format has a place for it (``has_eps``); ``shares`` is whether one tensor can have names;
+    ``in_memory`` whether all values are had when a file is opened.
     """
 
     reader: str
@@ -216,6 +229,7 @@ class Format:
     dtypes: tuple[torch.dtype, ...] = (*_FLOATS, torch.bfloat16)
     has_eps: bool = False
     shares: bool = False
+    in_memory: bool = False
 
 
 FORMATS = {
@@ -236,6 +250,10 @@ FORMATS = {
         shares=True,
     ),
     "pytorch legacy": Format("pytorch", ".bin", torch_legacy, _of_state(torch_legacy), shares=True),
+    "pickle": Format("pytorch", ".pkl", pickled, _of_state(pickled), in_memory=True),
+    "joblib": Format(
+        "pytorch", ".joblib", joblib_of_arrays, _of_state(joblib_of_arrays), _FLOATS, in_memory=True
+    ),
     "torchscript": Format("torchscript", ".jit", torchscript, torchscript_network, has_eps=True, shares=True),
     "onnx": Format("onnx", ".onnx", onnx, onnx_network, (*_FLOATS, torch.bfloat16, *_FLOATS_8), has_eps=True),
     "hdf5": Format("hdf5", ".h5", hdf5, keras_hdf5, has_eps=True, shares=True),

@@ -42,6 +42,7 @@ STATE = {
     "b.kernel": torch.linspace(-1, 1, 48).view(4, 2, 3, 2),
 }
 
+BY_POSITION = {name: form for name, form in FORMATS.items() if not form.in_memory}
 every_format = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
 
 
@@ -145,7 +146,7 @@ LARGE_BYTES = 34 << 20
 """Of one tensor; more than the allocator keeps for later, so that what is measured is what is held."""
 
 
-@pytest.fixture(scope="module", params=FORMATS)
+@pytest.fixture(scope="module", params=BY_POSITION)
 def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of three large tensors."""
     return written(FORMATS[request.param], tmp_path_factory.mktemp("large"), LARGE)
@@ -299,7 +300,7 @@ def test_a_file_that_may_not_be_read(form: Format, tmp_path: Path) -> None:
         assert "Permission denied" in refusal(path)
 
 
-@every_format
+@pytest.mark.parametrize("form", BY_POSITION.values(), ids=BY_POSITION)
 def test_a_file_that_shrinks_while_it_is_read(form: Format, tmp_path: Path) -> None:
     path = written(form, tmp_path, {"w": torch.rand(100, 100)})
     with open_checkpoint([path]) as checkpoint:

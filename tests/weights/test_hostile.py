@@ -90,7 +90,7 @@ def test_a_pickle_of_nothing_but_a_call(evil: str, tmp_path: Path) -> None:
     with pytest.raises(UnreadableCheckpoint, match="no network in it"):
         read_all(tmp_path)
     (tmp_path / "model.pt").write_bytes(pickle.dumps(evils(marker)[evil]))
-    with pytest.raises(UnreadableCheckpoint, match=r"a pickle, but not of torch\.save"):
+    with pytest.raises(UnreadableCheckpoint, match=r"a pickle without a network"):
         read_all(tmp_path)
     assert not marker.exists()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import gguf
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -102,3 +104,28 @@ def test_an_index_of_a_part_speaks_of_its_part(tmp_path: Path) -> None:
     indexed(tmp_path / "transformer", **{"layers.2.weight": NAMES[1]})
     with pytest.raises(UnreadableCheckpoint, match=r"layers\.2\.weight"), open_checkpoint([*paths, vae]):
         pass
+
+
+def test_parts_that_only_their_headers_tell(tmp_path: Path) -> None:
+    path = tmp_path / "renamed.gguf"
+    writer = gguf.GGUFWriter(path, "x")
+    writer.add_uint16("split.count", 2)
+    writer.add_tensor("a.weight", np.ones((4, 4), np.float32))
+    for write in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file):
+        write()
+    writer.close()
+    with pytest.raises(UnreadableCheckpoint, match="one of 2 parts"), open_checkpoint([path]):
+        pass
+
+
+def test_parts_by_the_folders_of_processes(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("mp_rank_00", "mp_rank_01")]
+    for folder in folders:
+        folder.mkdir()
+        torch.save({"a.weight": torch.ones(2, 2)}, folder / "model_optim_rng.pt")
+    path = folders[0] / "model_optim_rng.pt"
+    with pytest.raises(UnreadableCheckpoint, match="mp_rank_00 is the part of one process of 2"):
+        weight_files(path)
+    (folders[1] / path.name).unlink()
+    folders[1].rmdir()
+    assert weight_files(path) == [path]

@@ -27,11 +27,11 @@ _REFUSED = ", ".join(dict.fromkeys(REFUSED.values()))
 FACTS = {
     "safetensors": Facts("every type that has numbers", _AS_IT_IS, _UNPACKED, "tensors, rows", _REFUSED),
     "pytorch": Facts(
-        "state dictionaries, modules, training checkpoints, arrays of NumPy",
-        _AS_IT_IS,
+        "state dictionaries, modules, training checkpoints; pickles and joblib's of tensors, arrays, perceptrons",
+        "PyTorch's own; scikit-learn's and Paddle's layers (in, out)",
         f"PyTorch's qint8, quint8, qint32; {_UNPACKED}",
         "",
-        f"classes of their own, sparse and nested tensors; {_REFUSED}",
+        f"classes of their own, sparse and nested tensors, arrays of objects; {_REFUSED}",
     ),
     "torchscript": Facts("scripted and traced modules", _AS_IT_IS, "PyTorch's qint8 and quint8", "", "frozen modules"),
     "onnx": Facts(

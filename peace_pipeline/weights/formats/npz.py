@@ -18,7 +18,7 @@ from peace_pipeline.weights.extents import Place
 from peace_pipeline.weights.formats import zips
 from peace_pipeline.weights.formats.placed import PlacedFile, placed
 from peace_pipeline.weights.formats.tensorflow_names import as_pytorch
-from peace_pipeline.weights.local_blob import Blob, local_blob
+from peace_pipeline.weights.local_blob import Blob, Bytes, local_blob
 
 MAX_HEADER = 1 << 16
 MAX_PACKED = 64 << 20
@@ -99,19 +99,6 @@ class NpzFile(PlacedFile):
         return found
 
 
-class _Bytes:
-    """Bytes in memory, those at the beginning of ``size``, as a :class:`Blob`."""
-
-    def __init__(self, name: str, content: bytes, size: int) -> None:
-        self.name, self.size, self._content = name, size, np.frombuffer(content, np.uint8)
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """See :class:`Blob`."""
-        if stop > len(self._content):
-            raise CorruptFile(f"{self.name}: a packed array is cut off")
-        return self._content[start:stop].copy()
-
-
 class _Window:
     """The part of a file up to the end of an array, from its beginning on."""
 
@@ -130,12 +117,12 @@ class _Packed:
     def beginning(self) -> Blob:
         """What its header is in."""
         content = self._archive.beginning(self._member, MAX_HEADER + 12)
-        return _Bytes(self._file, content, self._member.size)
+        return Bytes(self._file, content, self._member.size)
 
     def unpacked(self) -> Blob:
         """All of it."""
         limit = max(MAX_PACKED, _MOST_PACKED * self._member.stored)
-        return _Bytes(self._file, self._archive.content(self._member, limit), self._member.size)
+        return Bytes(self._file, self._archive.content(self._member, limit), self._member.size)
 
 
 def _array(blob: Blob, name: str, shown: str, origin: int = 0) -> dict[str, Place]:

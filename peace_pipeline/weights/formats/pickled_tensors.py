@@ -9,20 +9,30 @@ from typing import Any
 import numpy as np
 import torch
 
-from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, UnsupportedFormat
-from peace_pipeline.weights.formats.pickles import Global, Object
+from peace_pipeline.weights.errors import (
+    CorruptFile,
+    ExcessiveSize,
+    UnreadableCheckpoint,
+    UnsupportedFormat,
+)
+from peace_pipeline.weights.formats import legacy
+from peace_pipeline.weights.formats.pickles import Global, Object, Persistent
 from peace_pipeline.weights.formats.storages import (
     MAX_ARGUMENTS,
     Array,
+    NoStorages,
     Quantised,
     Storages,
     Tensor,
     Unreadable,
     View,
+    Within,
     check_shape,
     view,
 )
+from peace_pipeline.weights.local_blob import Bytes
 
+_OF_BYTES = Global("torch.storage._load_from_bytes")
 _MAX_WRAPPED = 8
 """A parameter of a parameter of …"""
 
@@ -70,20 +80,45 @@ def tensor_of(record: Any, storages: Storages) -> Tensor | Unreadable | None:
     return None
 
 
-def _plain(record: Object, storages: Storages) -> View:
+def _plain(record: Object, storages: Storages) -> View | Within:
     storage, offset, shape, strides, *rest = record.arguments
     if len(rest) > 2 and rest[2]:
         raise UnsupportedFormat("is a lazy conjugate or negative")
-    return view(storage, offset, shape, strides, storages)
+    return _view(storage, offset, shape, strides, storages)
 
 
-def _typed(record: Object, storages: Storages) -> View:
+def _view(
+    storage: Any, offset: Any, shape: Any, strides: Any, storages: Storages, dtype: torch.dtype | None = None
+) -> View | Within:
+    if not isinstance(storage, Object):
+        return view(storage, offset, shape, strides, storages, dtype)
+    kept, own = _within(storage, storages)
+    return Within(view(kept, offset, shape, strides, own, dtype), own)
+
+
+def _within(storage: Object, storages: Storages) -> tuple[Persistent, Storages]:
+    """A storage that is pickled as a file of PyTorch's, and the storages of that file, which is its only one."""
+    (content,) = storage.arguments
+    if storage.maker != _OF_BYTES or type(content) is not bytes or not isinstance(storages, NoStorages):
+        raise TypeError
+    if id(content) not in storages.files:
+        try:
+            storages.files[id(content)] = legacy.opened(Bytes(storages.blob.name, content))
+        except UnreadableCheckpoint:
+            storages.files[id(content)] = None
+    found = storages.files[id(content)]
+    if found is None:
+        raise CorruptFile("has a storage that is no file of PyTorch's")
+    return found
+
+
+def _typed(record: Object, storages: Storages) -> View | Within:
     storage, offset, shape, strides, _, _, dtype, *rest = record.arguments
     if rest and rest[0]:
         raise UnsupportedFormat("is a lazy conjugate or negative")
     if dtype.path not in _DTYPES:
         raise UnsupportedFormat(f"is of type {dtype.path[:40]}, which is not read")
-    return view(storage, offset, shape, strides, storages, _DTYPES[dtype.path])
+    return _view(storage, offset, shape, strides, storages, _DTYPES[dtype.path])
 
 
 def _quantised(record: Object, storages: Storages) -> Quantised:

@@ -11,12 +11,13 @@ from struct import Struct, error
 from typing import Any
 
 from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, UnsupportedFormat
+from peace_pipeline.weights.formats import joblib
 
 MAX_PICKLE = 64 << 20
 """Bytes of one pickle; the data of PyTorch's tensors lie outside of it."""
 
 MAX_OPCODES = 2_500_000
-"""Of one pickle: some 75,000 tensors. It bounds the objects, and so the memory and the time, that a pickle takes."""
+"""Of one pickle: some 75,000 tensors. It bounds the objects, and so memory and time."""
 
 MAX_NUMBER = 1024
 """Bytes, or digits, of one number."""
@@ -26,7 +27,7 @@ MAX_PATH = 1024
 
 
 class UnfinishedPickle(CorruptFile):
-    """A pickle that goes beyond the bytes at hand."""
+    """One that goes beyond the bytes at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,7 @@ def loads(file: str, data: bytes, start: int = 0, opcodes: int = MAX_OPCODES) ->
         value = machine.run(opcodes)
     except error as failure:
         raise machine.unfinished() from failure
-    except (
-        IndexError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as failure:  # an empty stack or memo, a malformed literal
+    except (IndexError, KeyError, TypeError, ValueError) as failure:  # no stack or memo, a malformed literal
         raise CorruptFile(f"{file}: no sound pickle ({type(failure).__name__})") from failure
     return Pickle(value, machine.position, machine.persistent)
 
@@ -288,6 +284,17 @@ class _Machine:
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, Object):
             target.state = state
+            if target.maker == _JOBLIB_ARRAY:
+                self.fill(target)
+
+    def fill(self, array: Object) -> None:
+        """Take the values of an array of joblib, which follow its description, so that it is as NumPy pickles one."""
+        state = dict(zip(map(str, array.state[::2]), array.state[1::2], strict=True))
+        shape, layout = state["shape"], state["dtype"]
+        if state.get("numpy_array_alignment_bytes") is not None:
+            self.take(self.take(1)[0])
+        size = joblib.size_of(self.file, shape, layout.arguments[0] if isinstance(layout, Object) else None)
+        array.maker, array.arguments = _BUFFER, (self.take(size), layout, shape, state["order"])
 
     def refer(self) -> None:
         reference = Persistent(self.stack.pop())
@@ -304,6 +311,8 @@ def _old_text(value: bytes) -> str | bytes:
     return value.decode() if value.isascii() else value
 
 
+_JOBLIB_ARRAY = Global("joblib.numpy_pickle.NumpyArrayWrapper")
+_BUFFER = Global("numpy._core.numeric._frombuffer")
 _STOP = pickle.STOP[0]
 _MAX_INDEX = 1 << 32
 _DICTS = {"collections.OrderedDict", "builtins.dict", "__builtin__.dict"}
@@ -383,5 +392,5 @@ _OPERATIONS: dict[int, tuple[Struct | None, Callable[..., object]]] = {
         (pickle.BINPERSID, None, _Machine.refer),
     )
 }
-"""Opcode → its layout with the number after it, and what it does with that; all opcodes but those for extension
-codes, buffers out of band and persistent ids of protocol 0."""
+"""Opcode → its layout with the number after it, and what it does with that; all but those for extension codes, buffers
+out of band and persistent ids of protocol 0."""

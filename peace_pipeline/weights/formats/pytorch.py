@@ -1,5 +1,5 @@
-"""PyTorch's files: its zip archives, TorchScript's, and the pickles in a row of before version 1.6; other pickles of
-NumPy's arrays, too.
+"""PyTorch's files: its zip archives, TorchScript's, and the pickles in a row of before version 1.6; other pickles that
+hold tensors or NumPy's arrays, too (joblib's, scikit-learn's, Paddle's).
 
 Their pickles are read as inert records (:mod:`pickles`), the values by position (:mod:`storages`).
 """
@@ -25,58 +25,47 @@ from peace_pipeline.weights.errors import (
     UnsupportedFormat,
 )
 from peace_pipeline.weights.extents import Place
-from peace_pipeline.weights.formats import zips
+from peace_pipeline.weights.formats import legacy, paddle, scikit_learn, zips
 from peace_pipeline.weights.formats.pickled_tensors import tensor_of
-from peace_pipeline.weights.formats.pickles import (
-    MAX_OPCODES,
-    MAX_PICKLE,
-    Persistent,
-    Pickle,
-    UnfinishedPickle,
-    loads,
-)
+from peace_pipeline.weights.formats.pickles import MAX_PICKLE, Object, UnfinishedPickle, loads
 from peace_pipeline.weights.formats.state_dicts import (
     LIMITS,
     Limits,
+    Module,
     ModuleOf,
+    NamedItems,
     described,
+    is_weight,
     network,
     python_module,
 )
-from peace_pipeline.weights.formats.storages import Storages, Tensor, Unreadable, View, width_of
+from peace_pipeline.weights.formats.storages import NoStorages, Storages, Tensor, Unreadable, View
 from peace_pipeline.weights.formats.torchscript import Code
 from peace_pipeline.weights.local_blob import Blob, local_blob
 from peace_pipeline.weights.tensors import TensorInfo, dtype_name
 
-_MAGIC = 0x1950A86A20F9469CFC6C
-"""First pickle of a file of before version 1.6 (``torch.serialization.MAGIC_NUMBER``)."""
-
-_JOBLIB = b"joblib.numpy_pickle"
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _WINDOW = 1 << 20
-"""Bytes that hold the pickles of most files of before version 1.6."""
+"""Bytes that hold most pickles."""
 
 _MAX_SHARING = 16
 """Bytes of all tensors for each of the file, or of a pickle: views of one storage must not claim large networks."""
-
-_OPCODES = (10, 10, 1000, MAX_OPCODES, MAX_OPCODES // 4)
-"""At most, of the five pickles."""
-
-_COUNT = 8
-"""Bytes of the number of values that stands before each storage."""
 
 
 class PyTorchFile:
     """An open file of PyTorch, local or not."""
 
     def __init__(self, blob: Blob, limits: Limits = LIMITS) -> None:
-        content, self._storages, module_of = _open_zip(blob) if zips.is_zip(blob) else _open_legacy(blob)
+        content, self._storages, module_of = _open_zip(blob) if zips.is_zip(blob) else _open_pickle(blob)
         try:
-            found = network(content, partial(tensor_of, storages=self._storages), module_of, limits)
+            as_tensor = partial(tensor_of, storages=self._storages)
+            found, self.averages = network(content, as_tensor, module_of, limits)
+            found = paddle.as_pytorch(found, content, blob.name)
         except (DuplicateTensor, ExcessiveSize) as error:
             raise type(error)(f"{blob.name}: {error}") from error
-        if not found and isinstance(self._storages, _NoStorages):
-            raise UnsupportedFormat(f"{blob.name}: a pickle, but not of torch.save: {described(content)}")
+        if isinstance(self._storages, NoStorages) and not any(map(is_weight, found.values())):
+            kind = NoTensors if found else UnsupportedFormat
+            raise kind(f"{blob.name}: a pickle without a network, but {described(content)}")
         if not found:
             raise NoTensors(f"{blob.name}: no network in it, but {described(content)}")
         self._tensors: dict[str, Tensor] = {}
@@ -150,7 +139,7 @@ def _open_zip(blob: Blob) -> Opened:
     byteorder = _byteorder(blob.name, archive, root)
     content = loads(blob.name, archive.content(pickled, MAX_PICKLE)).value
     is_script = f"{root}/constants.pkl" in archive.members
-    module_of = Code(archive, root).module_of if is_script else python_module
+    module_of = Code(archive, root).module_of if is_script else _module_of
     return content, _ZipStorages(blob, archive, f"{root}/data/", byteorder), module_of
 
 
@@ -163,70 +152,16 @@ def _byteorder(file: str, archive: zips.Archive, root: str) -> str:
     return byteorder
 
 
-class _LegacyStorages:
-    """Storages one after another, each after its number of values."""
-
-    def __init__(self, blob: Blob, keys: Any, persistent: Iterable[Persistent], start: int) -> None:
-        self.blob = blob
-        self.swapped = sys.byteorder != "little"
-        self._places: dict[str, tuple[int, int]] = {}
-        widths = dict(filter(None, map(width_of, persistent)))
-        for key in keys if type(keys) is list else []:
-            width = widths.get(str(key)) if type(key) in (str, int) else None
-            if width is None or str(key) in self._places or start + _COUNT > blob.size:
-                raise CorruptFile(f"{blob.name}: its list of storages isn't that of its tensors")
-            start += _COUNT
-            size = int(blob.read(start - _COUNT, start).view("<i8")[0]) * width
-            if not 0 <= size <= blob.size - start:
-                raise CorruptFile(f"{blob.name}: a storage of {size:,} bytes goes beyond its end")
-            self._places[str(key)] = start, size
-            start += size
-
-    def size(self, key: str) -> int:
-        if key not in self._places:
-            raise CorruptFile("has no storage in the file")
-        return self._places[key][1]
-
-    def origin(self, key: str) -> int:
-        return self._places[key][0]
-
-
-class _NoStorages:
-    """Of a pickle that is not of torch.save: its arrays are within it."""
-
-    swapped = False
-
-    def __init__(self, blob: Blob) -> None:
-        self.blob = blob
-
-    def size(self, key: str) -> int:
-        raise CorruptFile("has no storage in the file")
-
-    def origin(self, key: str) -> int:
-        raise CorruptFile("has no storage in the file")
-
-
-def _open_legacy(blob: Blob) -> Opened:
+def _open_pickle(blob: Blob) -> Opened:
     first = _first_pickle(blob)
-    if first != _MAGIC:
-        return first, _NoStorages(blob), python_module
-    *_, content, keys = _legacy_pickles(blob)
-    return content.value, _LegacyStorages(blob, keys.value, content.persistent, keys.stop), python_module
+    if first != legacy.MAGIC:
+        return first, NoStorages(blob), _module_of
+    content, storages = legacy.opened(blob)
+    return content, storages, _module_of
 
 
-def _legacy_pickles(blob: Blob) -> list[Pickle]:
-    """Magic number, protocol, system, content, keys of the storages; the storages themselves follow."""
-    for size in (_WINDOW, MAX_PICKLE):
-        window = blob.read(0, min(size, blob.size)).tobytes()
-        pickles: list[Pickle] = []
-        try:
-            for opcodes in _OPCODES:
-                pickles.append(loads(blob.name, window, pickles[-1].stop if pickles else 0, opcodes))
-            return pickles
-        except UnfinishedPickle:
-            if size >= blob.size:
-                raise
-    raise ExcessiveSize(f"{blob.name}: a pickle of more than {MAX_PICKLE:,} bytes")
+def _module_of(record: Object, named: NamedItems) -> Module | None:
+    return python_module(record, named) or scikit_learn.perceptron(record, named)
 
 
 def _first_pickle(blob: Blob) -> Any:
@@ -234,8 +169,6 @@ def _first_pickle(blob: Blob) -> Any:
     window = blob.read(0, min(_WINDOW, blob.size)).tobytes()
     if window.startswith(_TAR_MAGIC, _TAR_MAGIC_AT):
         raise UnsupportedFormat(f"{blob.name}: a tar archive, as of PyTorch 0.1 or NeMo: not read")
-    if _JOBLIB in window:
-        raise UnsupportedFormat(f"{blob.name}: a file of joblib with arrays between its opcodes: not read")
     try:
         try:
             return loads(blob.name, window).value
@@ -247,5 +180,7 @@ def _first_pickle(blob: Blob) -> Any:
         if blob.size > MAX_PICKLE:
             raise ExcessiveSize(f"{blob.name}: a pickle of more than {MAX_PICKLE:,} bytes") from error
         raise CorruptFile(f"{blob.name}: not a PyTorch file") from error
+    except UnsupportedFormat:
+        raise
     except UnreadableCheckpoint as error:
         raise CorruptFile(f"{blob.name}: not a PyTorch file") from error

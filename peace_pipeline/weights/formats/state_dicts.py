@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 from peace_pipeline.weights.errors import DuplicateTensor, ExcessiveSize
 from peace_pipeline.weights.formats.pickles import MAX_OPCODES, Global, Items, Object
-from peace_pipeline.weights.formats.storages import Quantised, Tensor, Unreadable, View
+from peace_pipeline.weights.formats.storages import Array, Quantised, Tensor, Unreadable, View
 from peace_pipeline.weights.wrapper_names import unwrapped
 
 MAX_NAME = 1000
@@ -36,11 +37,15 @@ _NETWORKS = (
 )
 """What training scripts call the network in a checkpoint; the first that is there is it."""
 
+_AVERAGES = re.compile(r"(.*_)?ema(_.*)?", re.IGNORECASE)
+"""Of these keys, those of averages over training of the network beside them."""
 _TRAINING = re.compile(
-    r"optim|sched|scaler|rng|hyper|hparams|callback|loops|loss|criterion|metric", re.IGNORECASE
+    r"opt$|optim|sched|scaler|rng|hyper|hparams|callback|loops|loss|criterion|metric", re.IGNORECASE
 )
 _DATA = re.compile(r"replay|buffer|dataset|batch|memory|cache|queue|history", re.IGNORECASE)
 """What training scripts keep beside a network that is none."""
+_OF_LAYERS = re.compile(r"(.*[._])?((weight|bias|kernel|embedding)s?|w)\d*([._].*)?", re.IGNORECASE)
+"""Names of which a network beside another has one at least; arrays of statistics have none."""
 _OPTIMIZER = {"state", "param_groups"}
 _SHOWN = 8
 _MAX_PASSING = 100
@@ -76,6 +81,8 @@ class Module:
     tensors: Mapping[str, Any]
     children: Mapping[str, Any]
     eps: float | None = None
+    is_turned: bool = False
+    """Whether its matrices are (in, out)."""
 
 
 NamedItems = Callable[[Any], dict[str, Any]]
@@ -85,8 +92,11 @@ ModuleOf = Callable[[Object, NamedItems], Module | None]
 """What an object is as a module; none where it is something else."""
 
 
-def network(content: Any, tensor_of: TensorOf, module_of: ModuleOf, limits: Limits = LIMITS) -> Named:
-    """The network's tensors, of a state dictionary, a training checkpoint around one, or a whole module.
+def network(
+    content: Any, tensor_of: TensorOf, module_of: ModuleOf, limits: Limits = LIMITS
+) -> tuple[Named, int]:
+    """The network's tensors, of a state dictionary, a training checkpoint around one, or a whole module; and the bytes
+    of its averages over training and other copies beside it, which are left out.
 
     A dictionary that holds several networks, or some beside tensors, gives them all, each under its key. What
     optimisers and the like keep is left out, what wrappers put into names is taken away, and a tensor that is there
@@ -96,7 +106,9 @@ def network(content: Any, tensor_of: TensorOf, module_of: ModuleOf, limits: Limi
         DuplicateTensor: where two tensors have one name.
         ExcessiveSize: where names are longer, or modules nested deeper, than any network's; beyond ``limits``.
     """
-    return _first_names(_short_names(_Search(tensor_of, module_of, limits).network(content)))
+    search = _Search(tensor_of, module_of, limits)
+    found = _first_names(_short_names(search.network(content)))
+    return found, search.copied
 
 
 def described(content: Any) -> str:
@@ -144,6 +156,8 @@ class _Search:
         """Ids of the objects visited: each gives its tensors once, wherever it is found again."""
         self.items = 0
         """Items of dictionaries visited so far."""
+        self.copied = 0
+        """Bytes of copies of a network that are left out."""
 
     def named(self, items: Any) -> dict[str, Any]:
         """The items of a dictionary whose keys are texts or numbers.
@@ -200,7 +214,7 @@ class _Search:
                 return self._with_others(key, found, items, nesting)
         tensors = {name: Found(tensor) for name, item in items.items() if (tensor := self.tensor_of(item))}
         parts = self._parts({key: item for key, item in items.items() if key not in tensors}, nesting)
-        if not any(_is_weight(found.tensor) for found in tensors.values()):
+        if not any(is_weight(found) for found in tensors.values()):
             if len(parts) == 1:  # it needs no name
                 return next(iter(parts.values()))
             tensors = {} if parts else tensors
@@ -212,13 +226,12 @@ class _Search:
         return tensors
 
     def _with_others(self, key: str, found: Named, items: dict[str, Any], nesting: int) -> Named:
-        """A network, and those beside it under keys of other kinds, each under its key; copies of it, such as averages,
-        are none."""
-        beside = {
-            each: item for each, item in items.items() if each not in _NETWORKS and not _DATA.search(each)
-        }
+        """A network, and those beside it, each under its key; copies of it, such as averages, are none."""
+        beside = {each: item for each, item in items.items() if each != key and not _DATA.search(each)}
         others = self._parts(beside, nesting)
-        others = {each: part for each, part in others.items() if not _is_copy(part, found)}
+        copies = {each for each, part in others.items() if _AVERAGES.fullmatch(each) or _is_copy(part, found)}
+        self.copied += sum(_bytes(others.pop(each)) for each in copies)
+        others = {each: part for each, part in others.items() if any(map(_OF_LAYERS.fullmatch, part))}
         named: Named = {}
         for each, part in ({key: found} | others).items() if others else ():
             named |= {_joined(f"{each}.", name): tensor for name, tensor in part.items()}
@@ -238,6 +251,7 @@ class _Search:
         carrier = "running_var" if "running_var" in module.tensors else "weight"
         for name, value in module.tensors.items():
             if tensor := self.tensor_of(value):
+                tensor = tensor.turned if module.is_turned and isinstance(tensor, Array) else tensor
                 found[_joined(prefix, name)] = Found(tensor, module.eps if name == carrier else None)
         for name, value in module.children.items():
             if self._is_new(value) and (child := self.module_of(value)):
@@ -262,7 +276,7 @@ def _is_copy(part: Named, network: Named) -> bool:
     def shape(found: Found) -> Any:
         return None if isinstance(found.tensor, Unreadable) else found.tensor.shape
 
-    weights = {name: found for name, found in _short_names(part).items() if _is_weight(found.tensor)}
+    weights = {name: found for name, found in _short_names(part).items() if is_weight(found)}
     network = _short_names(network)
     has_matrix = any(len(shape(found) or ()) > 1 for found in weights.values())
     return not has_matrix or all(
@@ -270,7 +284,18 @@ def _is_copy(part: Named, network: Named) -> bool:
     )
 
 
-def _is_weight(tensor: Tensor | Unreadable) -> bool:
+def _bytes(part: Named) -> int:
+    tensors = (found.tensor for found in part.values())
+    return sum(
+        math.prod(tensor.shape) * tensor.dtype.itemsize
+        for tensor in tensors
+        if not isinstance(tensor, Unreadable)
+    )
+
+
+def is_weight(found: Found) -> bool:
+    """Whether a tensor may be a parameter."""
+    tensor = found.tensor
     return isinstance(tensor, Unreadable) or bool(tensor.shape and tensor.dtype.is_floating_point)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -62,6 +62,25 @@ class Storages(Protocol):
         Raises:
             UnreadableCheckpoint: where its bytes don't lie there as they are.
         """
+
+
+class NoStorages:
+    """Of a pickle that is not of torch.save: its arrays are within it, and storages as files of their own."""
+
+    swapped = False
+
+    def __init__(self, blob: Blob) -> None:
+        self.blob = blob
+        self.files: dict[int, tuple[Persistent, Storages] | None] = {}
+        """Storages by the ids of their files' bytes, of which many tensors may be views; none of damaged ones."""
+
+    def size(self, key: str) -> int:
+        """See :class:`Storages`."""
+        raise CorruptFile("has no storage in the file")
+
+    def origin(self, key: str) -> int:
+        """See :class:`Storages`."""
+        raise CorruptFile("has no storage in the file")
 
 
 class View(NamedTuple):
@@ -147,7 +166,36 @@ class Array:
             self.shape, order="F" if self.by_columns else "C"
         )
         part = array if rows is None else array[rows[0] : rows[1]]
-        return torch.from_numpy(np.array(part, self.layout.newbyteorder("="), order="C"))
+        return torch.from_numpy(np.array(part, self.layout.newbyteorder("="), order="C")).view(self.dtype)
+
+    @property
+    def turned(self) -> Array:
+        """A matrix with its axes swapped; any other array as it is."""
+        if len(self.shape) != 2:
+            return self
+        return replace(self, shape=self.shape[::-1], by_columns=not self.by_columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Within:
+    """A tensor whose storage lies in the pickle itself, as a file of its own."""
+
+    view: View
+    storages: Storages
+
+    stored = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.view.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.view.shape
+
+    def read(self, _: Storages, rows: tuple[int, int] | None = None) -> torch.Tensor:
+        """See :class:`View`."""
+        return self.view.read(self.storages, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +206,7 @@ class Unreadable:
     """What follows “tensor …” in a sentence."""
 
 
-Tensor = View | Quantised | Array
+Tensor = View | Quantised | Array | Within
 
 
 def view(

@@ -1,4 +1,5 @@
-"""Which bytes of a checkpoint become layers, which are buffers that are known as such, and which nobody reads."""
+"""Which bytes of a checkpoint become layers, which are buffers that are known as such or averages over training of the
+others, and which nobody reads."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 
 from peace_pipeline.weights.byte_budget import bytes_of
 from peace_pipeline.weights.errors import UnsupportedFormat
-from peace_pipeline.weights.logical.names import is_buffer
+from peace_pipeline.weights.logical.names import averages_of, is_buffer
 from peace_pipeline.weights.tensors import TensorInfo
 from peace_pipeline.weights.views import Views
 
@@ -18,20 +19,27 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Coverage:
-    """Bytes of a checkpoint by what became of them: ``layers``, known ``buffers``, and what is ``unread``; ``names`` of
-    the unread tensors that may be weights, the largest first, and their ``share`` of all values or bytes."""
+    """Bytes of a checkpoint by what became of them: ``layers``, known ``buffers``, ``averages`` over training (and
+    other copies) that are left out, and what is ``unread``; ``names`` of the unread tensors that may be weights, the
+    largest first, and their ``share`` of all values or bytes."""
 
     layers: int
     buffers: int
+    averages: int
     unread: int
     names: tuple[str, ...] = ()
     share: float = 0.0
 
     @property
     def shares(self) -> dict[str, float]:
-        """The three as shares of all bytes."""
-        total = max(self.layers + self.buffers + self.unread, 1)
-        parts = {"layers": self.layers, "buffers": self.buffers, "unread": self.unread}
+        """The four as shares of all bytes."""
+        parts = {
+            "layers": self.layers,
+            "buffers": self.buffers,
+            "averages": self.averages,
+            "unread": self.unread,
+        }
+        total = max(sum(parts.values()), 1)
         return {part: size / total for part, size in parts.items()}
 
     def check(self) -> None:
@@ -47,8 +55,11 @@ class Coverage:
             )
 
 
-def coverage_of(tensors: Mapping[str, TensorInfo], views: Views, tables: Set[str] = frozenset()) -> Coverage:
-    """What the logical tensors of ``views`` make of the stored ``tensors``, of which ``tables`` are buffers."""
+def coverage_of(
+    tensors: Mapping[str, TensorInfo], views: Views, tables: Set[str] = frozenset(), copies: int = 0
+) -> Coverage:
+    """What the logical tensors of ``views`` make of the stored ``tensors``, of which ``tables`` are buffers and beside
+    which there are ``copies``, in bytes."""
     shown = {source for view in views.values() for source in view.sources}
     read = {
         source
@@ -56,10 +67,13 @@ def coverage_of(tensors: Mapping[str, TensorInfo], views: Views, tables: Set[str
         if view.info.is_floating and view.info.shape and 0 not in view.info.shape
         for source in view.sources
     }
-    layers, buffers, unread = [], [], []
+    known_averages = averages_of([*tensors.values()])
+    layers, buffers, averages, unread = [], [], [], []
     for name, info in tensors.items():
         if name in read:
             layers.append(info)
+        elif name in known_averages:
+            averages.append(info)
         elif name in tables or _is_known(info, is_shown=name in shown):
             buffers.append(info)
         else:
@@ -70,7 +84,9 @@ def coverage_of(tensors: Mapping[str, TensorInfo], views: Views, tables: Set[str
         _bytes(weights) / max(_bytes(tensors.values()), 1),
     )
     names = tuple(f"{info.name!r} ({info.dtype})" for info in weights)
-    return Coverage(_bytes(layers), _bytes(buffers), _bytes(unread), names, max(shares))
+    return Coverage(
+        _bytes(layers), _bytes(buffers), _bytes(averages) + copies, _bytes(unread), names, max(shares)
+    )
 
 
 def _is_known(info: TensorInfo, *, is_shown: bool) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect
 from collections import defaultdict
+from collections.abc import Sequence
 
 from peace_pipeline.weights.errors import UnsupportedFormat
 from peace_pipeline.weights.logical.spellings import spelled
@@ -31,6 +32,9 @@ _VECTORS = re.compile(
     re.VERBOSE,
 )
 """Of one axis that is longer than 1: statistics by which inputs are normalised, windows, schedules of noise."""
+
+_OF_LOSSES = re.compile(r"(?:.*\.)?(?:criterion|loss(?:_fn|_func|_function)?|metrics?)\.(?:pos_)?weight")
+"""Weights of classes in a loss, of one axis."""
 
 _SCALES_OF_CACHES = ("q_scale", "k_scale", "v_scale", "prob_scale", "prob_output_scale")
 """Of a cache of 8 bits, where they are single numbers."""
@@ -90,18 +94,25 @@ def bare(views: Views, *, with_buffers: bool = False) -> Views:
     flat = next(filter(is_flat, views), None)
     if flat is not None:
         raise UnsupportedFormat(f"tensor {flat!r}: a flat parameter of FSDP, which holds many tensors in one")
-    names = unwrapped(list(views))
-    shapes = {name: view.info.shape for name, view in zip(names, views.values(), strict=True)}
-    copies = averages(names)
-    if not {shapes[name] for name in copies if shapes[name]} <= {
-        shapes[name] for name in names if name not in copies
-    }:
-        copies = set()
+    copies = averages_of([view.info for view in views.values()])
     return {
         name: view
-        for name, view in zip(names, views.values(), strict=True)
-        if name not in copies and (with_buffers or not is_buffer(name, view.info))
+        for name, view in zip(unwrapped(list(views)), views.values(), strict=True)
+        if view.info.name not in copies and (with_buffers or not is_buffer(name, view.info))
     }
+
+
+def averages_of(tensors: Sequence[TensorInfo]) -> set[str]:
+    """Names of those that are averages over training of others, by names and shapes."""
+    shapes = {
+        name: info.shape
+        for name, info in zip(unwrapped([info.name for info in tensors]), tensors, strict=True)
+    }
+    copies = averages([*shapes])
+    own = {shape for name, shape in shapes.items() if name not in copies}
+    if not {shapes[name] for name in copies if shapes[name]} <= own:
+        return set()
+    return {info.name for name, info in zip(shapes, tensors, strict=True) if name in copies}
 
 
 def is_buffer(name: str, info: TensorInfo) -> bool:
@@ -111,6 +122,8 @@ def is_buffer(name: str, info: TensorInfo) -> bool:
     if info.size == 1 and own in _SCALES_OF_CACHES:
         return True
     if _VECTORS.fullmatch(own) and shape and info.size == max(shape):
+        return True
+    if len(shape) <= 1 and _OF_LOSSES.fullmatch(name):
         return True
     is_square = len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3]
     if is_square and name.endswith(("attn.bias", "attention.bias")):

@@ -42,6 +42,8 @@ _SPELLINGS = (
     _Spelling(re.compile(r"(.+\.)SCB"), r"\1weight", "", r"\1weight", 1 / 127),
 )
 _SCALE_ENDS = ("_scale_inv", "_scale", "scale_weight", ".scale", ".SCB")
+_LEFT_OVER = re.compile(r"(?:(.+\.weight)_scale(?:_inv)?|(.+\.)scale_weight)")
+"""Scales of a weight that may be dequantised by now."""
 _OF_TORCHAO = re.compile(r"(^|\.)_weight$")
 _SETTINGS = ("quantization_config", "compression_config", "quantization")
 """Keys of a config.json under which the quantisation is described."""
@@ -123,6 +125,7 @@ def unscaled(views: Views, config: Mapping[str, Any]) -> Views:
                 result.pop(codes)
             result.pop(name)
             result[logical] = _scaled(logical, weight, view, zeros, spelling.unit, settings)
+    result = {name: view for name, view in result.items() if not _is_left_over(name, result)}
     _refuse(result, settings)
     _refuse_unscaled(result)
     return _in_order(result, views)
@@ -152,6 +155,13 @@ def _spelling(name: str, views: Views) -> _Spelling | None:
         if codes is not None and _is_quantised(codes.info):
             return spelling
     return None
+
+
+def _is_left_over(name: str, views: Views) -> bool:
+    """Whether these are scales of a weight that is stored in 16 bits or more."""
+    match = _LEFT_OVER.fullmatch(name) if name.endswith(_SCALE_ENDS) else None
+    weight = views.get(match[1] or f"{match[2]}weight") if match else None
+    return isinstance(weight, Stored) and weight.info.is_floating and not _is_quantised(weight.info)
 
 
 def _is_quantised(info: TensorInfo) -> bool:

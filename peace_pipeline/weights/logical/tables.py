@@ -82,8 +82,10 @@ def _are_indices(values: torch.Tensor) -> bool:
     if values.dtype in _SIGNED:  # few operators take these
         values = values.view(_SIGNED[values.dtype])
         return bool(((values == 0) | (values == 1)).all())
-    most = min(_LARGEST_INDEX, torch.iinfo(values.dtype).max // 2)
-    return -most < int(values.min()) and int(values.max()) < most
+    low, high = int(values.min()), int(values.max())
+    if values.dtype == torch.int16:  # of which packed weights need not take the whole range
+        return low >= -1 and high < values.numel()
+    return low > -_LARGEST_INDEX and high < _LARGEST_INDEX
 
 
 def _is_mask(values: torch.Tensor) -> bool:

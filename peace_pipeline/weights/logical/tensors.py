@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from peace_pipeline.weights.checkpoint import Checkpoint
+from peace_pipeline.weights.checkpoint import Checkpoint, all_finite
 from peace_pipeline.weights.errors import UnsupportedFormat
 from peace_pipeline.weights.logical.coverage import Coverage, coverage_of
 from peace_pipeline.weights.logical.experts import Joined, Within, with_experts
@@ -40,7 +40,7 @@ class LogicalTensors:
         tables: Set[str] = frozenset(),
     ) -> None:
         self._checkpoint = checkpoint
-        self.coverage = coverage_of(checkpoint.tensors, views, tables)
+        self.coverage = coverage_of(checkpoint.tensors, views, tables, checkpoint.averages)
         self._views = {name: view for name, view in views.items() if name not in copies}
         self._on: dict[str, list[tuple[str, View | Within]]] = {}
         """Name of a stored tensor → the views on it, each with the name of the logical tensor that it gives."""
@@ -78,7 +78,8 @@ class LogicalTensors:
         the embedding's values: ``new`` may be asked for one tensor several times, and must give the same each time.
 
         Raises:
-            UnsupportedFormat: where a tensor is to change that is computed from stored ones (quantised, normed).
+            UnsupportedFormat: where a tensor is to change that is computed from stored ones (quantised, normed), or
+                holds values that are not finite.
             UnreadableCheckpoint: where the values can't be had.
             ValueError: where new values have another shape.
         """
@@ -91,7 +92,9 @@ class LogicalTensors:
             if values.shape != old.shape:
                 raise ValueError(f"tensor {name!r} has shape {tuple(old.shape)}, not {tuple(values.shape)}")
             if whole is None:
-                whole = self._checkpoint.read(stored, None)
+                whole = self._checkpoint.raw(stored)
+                if not all_finite(whole):
+                    raise UnsupportedFormat(f"tensor {stored!r} holds values that are not finite: it stays")
             whole = view.put(whole, values)
         return whole
 
@@ -134,6 +137,7 @@ def read_of(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Coverage:
         checkpoint.tensors,
         {name: view for name, view in views.items() if known.isdisjoint(view.sources)},
         known,
+        checkpoint.averages,
     )
 
 

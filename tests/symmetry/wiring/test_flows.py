@@ -266,3 +266,13 @@ def test_weights_that_have_no_modules(tmp_path: Path) -> None:
     path = save(tmp_path / "m.onnx", model(nodes, weights, inputs=["x"]))
     assert opened(path).wiring.groups["a"].actions == ("permute", "scale")
     assert moved(path, [torch.randn(5, 8)]) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["relu_chain", "numbered_layers", "square_all_through", "deep_linear"])
+def test_a_vector_is_had_by_what_every_format_holds(name: str, tmp_path: Path) -> None:
+    path, _ = graph_of(name, tmp_path / "model.onnx")
+    torch.save(PLAIN[name].build().state_dict(), tmp_path / "model.pt")
+    of_graph, of_tensors = opened(path), opened(tmp_path / "model.pt")
+    assert of_graph.common == of_tensors.wiring == of_tensors.common
+    assert of_graph.wiring != of_graph.common
+    assert of_graph.common_reason == of_tensors.reason

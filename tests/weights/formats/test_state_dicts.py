@@ -135,3 +135,12 @@ def test_networks_beside_a_network_are_read_and_its_copies_are_not(tmp_path: Pat
     content["replay_buffer"] = {"observations": torch.ones(9, 3)}
     del content["value_net"]
     assert same(read_all(written(tmp_path / "m.pt", content)), network)
+
+
+def test_networks_under_other_keys_of_networks_and_statistics_beside_one(tmp_path: Path) -> None:
+    network, other = {"a.weight": torch.ones(2, 3)}, {"b.weight": torch.zeros(4, 3)}
+    found = read_all(written(tmp_path / "m.pt", {"model": network, "net": other}))
+    assert same(found, {"model.a.weight": network["a.weight"], "net.b.weight": other["b.weight"]})
+    statistics = {"observations": torch.ones(9, 3), "mean": torch.ones(3)}
+    for beside in ({"stats": statistics}, {"opt": {"m": network | other}}):
+        assert same(read_all(written(tmp_path / "m.pt", {"model": network, **beside})), network)

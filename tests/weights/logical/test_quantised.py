@@ -104,6 +104,13 @@ def test_weights_whose_scales_are_not_known_are_refused(case: str, tmp_path: Pat
         read_all(tmp_path, UNSCALED[case])
 
 
+def test_scales_that_were_left_over_scale_nothing(tmp_path: Path) -> None:
+    state = {"a.weight": FLOAT8.bfloat16(), "a.bias": BIAS}
+    for name in ("a.weight_scale", "a.scale_weight"):
+        found = quantised(state | {name: torch.rand(300, 1)}, {}, tmp_path)
+        torch.testing.assert_close(found, FLOAT8.double())
+
+
 def test_zero_points_beside_scales(tmp_path: Path) -> None:
     codes = torch.randint(-128, 128, (300, 200), generator=torch.Generator().manual_seed(9)).to(torch.int8)
     scale, zero = torch.rand(300, 4) + 0.5, torch.randint(-9, 9, (300, 4)).to(torch.int8)

@@ -148,3 +148,19 @@ def test_computed_tensors_are_copied_but_not_changed(state: dict[str, torch.Tens
     assert all(torch.equal(found[name].float(), state[name].float()) for name in state.keys() - {"norm.bias"})
     with pytest.raises(UnsupportedFormat, match=r"is computed from '.*', '.*': it can't be changed"):
         changed_logically(source, tmp_path / "other", change("weight"), {})
+
+
+def test_what_holds_values_that_are_not_finite_stays(tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    source.mkdir()
+    weight = numbers(6, 4)
+    weight[2] = torch.nan
+    save_file({"a.weight": weight, "b.weight": numbers(4, 6)}, source / "model.safetensors")
+
+    def of_b(name: str, tensor: torch.Tensor) -> torch.Tensor | None:
+        return -tensor if name == "b.weight" else None
+
+    changed = load_file(changed_logically(source, tmp_path / "b", of_b, {}) / "model.safetensors")
+    assert torch.equal(changed["a.weight"].isnan(), weight.isnan())
+    with pytest.raises(UnsupportedFormat, match=r"'a\.weight' holds values that are not finite: it stays"):
+        changed_logically(source, tmp_path / "a", lambda _, tensor: -tensor, {})
