@@ -26,6 +26,7 @@ FORMATS = {
     ".gguf": "gguf",
     ".npz": "npz",
     ".msgpack": "flax",
+    ".ftz": "fasttext",
     ".zip": "stable_baselines3",
     ".tflite": "tflite",
 }

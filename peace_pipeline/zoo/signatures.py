@@ -22,18 +22,17 @@ _MAGIC = {
     b"\x89HDF\r\n\x1a\n": "hdf5",
     b"GGUF": "gguf",
     b"\x93NUMPY": "npz",
+    b"\xba\x16\x4f\x2f": "fasttext",
 }
 _FOREIGN = {
     b"version https://git-lfs.github.com/spec/": "a Git LFS pointer, not the file that it stands for",
     b"ftrt": "a TensorRT engine",
     b"ptrt": "a TensorRT engine",
-    b"\xba\x16\x4f\x2f": "a fastText model",
     b"lmgg": "a GGML file of before GGUF",
     b"fmgg": "a GGML file of before GGUF",
     b"tjgg": "a GGML file of before GGUF",
     b"algg": "a GGML adapter of before GGUF",
     b"\x12\x01\x00\x00\x00\x00\x00\x00": "parameters of MXNet",
-    b"ET12": "an ExecuTorch program",
     b"LITERTLM": "a LiteRT-LM bundle",
     b"\x1f\x8b": "a gzip archive: unpack it first",
     b"BZh": "a bzip2 archive: unpack it first",
@@ -49,7 +48,8 @@ _FOREIGN = {
     b"\xff\xd8\xff": "a picture",
 }
 """First bytes → what the file is, which is none that is read."""
-_ONNX_EXECUTABLE = (b"ORTM", 4)
+_FOREIGN_AT_4 = {b"ORTM": "a model in ONNX Runtime's own format", b"ET12": "an ExecuTorch program"}
+"""Bytes behind the first four, as files of flatbuffers have them → what the file is."""
 _BY_NAME = {
     ".engine": "a TensorRT engine",
     ".plan": "a TensorRT engine",
@@ -75,7 +75,6 @@ _BY_NAME = {
     ".litertlm": "a LiteRT-LM bundle",
     ".distcp": "a part of a distributed checkpoint: convert it by torch.distributed.checkpoint first",
     ".index": "the index of a TensorFlow checkpoint",
-    ".ftz": "a fastText model",
     ".tflite": "a TFLite model",
     ".whl": "a wheel",
 }
@@ -126,10 +125,7 @@ def foreign(head: bytes) -> str | None:
         return "a CTranslate2 model"
     if _PAGE.match(head) or _ERROR.match(head):
         return "an HTML page or a message of a server, saved as weights"
-    magic, at = _ONNX_EXECUTABLE
-    if head.startswith(magic, at):
-        return "a model in ONNX Runtime's own format"
-    return None
+    return _FOREIGN_AT_4.get(head[4:8])
 
 
 def foreign_by_name(name: str) -> str | None:

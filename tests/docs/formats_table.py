@@ -42,6 +42,10 @@ TESTS = {
     "npz": Facts(_EVERY, _EQUAL, "", "", "weights/formats/test_npz.py::*"),
     "flax": Facts(_EVERY, "weights/formats/test_flax.py::test_heads_of_attention", "", "",
                   "weights/formats/test_flax.py::test_what_is_refused"),
+    "fasttext": Facts(
+        "weights/formats/test_fasttext.py::test_both_matrices", "weights/formats/test_fasttext.py::test_both_matrices",
+        "", "", "weights/formats/test_fasttext.py::test_what_is_refused",
+    ),
     "stable_baselines3": Facts(
         "weights/formats/test_stable_baselines3.py::test_the_policy_is_read",
         "weights/formats/test_stable_baselines3.py::test_the_policy_is_read", "", "",

@@ -265,3 +265,6 @@ FORMATS = {
     "flax": Format("flax", ".msgpack", flax, _of_state(flax)),
     "gguf": Format("gguf", ".gguf", gguf, _of_state(gguf)),
 }
+
+OWN = {"fasttext": ("fasttext", ".bin")}
+"""Formats that hold networks of one kind alone → reader and suffix."""

@@ -35,8 +35,9 @@ def test_a_file_is_read_by_its_content(form: Format, name: str, tmp_path: Path) 
         (b"ftrt" + bytes(100), "a TensorRT engine"),
         (b"\x1f\x8b" + bytes(100), "a gzip archive"),
         (b"\x06\0\0\0\x0c\0WhisperSpec\0" + bytes(100), "a CTranslate2 model"),
-        (b"\xba\x16\x4f\x2f" + bytes(100), "a fastText model"),
         (b"\x7fELF" + bytes(100), "a compiled library"),
+        (b"\x1c\0\0\0ET12" + bytes(100), "an ExecuTorch program"),
+        (b"\x1c\0\0\0ORTM" + bytes(100), "ONNX Runtime's own format"),
     ],
 )
 @pytest.mark.parametrize("name", ["m.bin", "model.safetensors", "m.engine", "m.pth"])

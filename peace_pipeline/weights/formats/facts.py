@@ -48,6 +48,7 @@ FACTS = {
     ),
     "npz": Facts("archives of arrays", "kernels of Flax and Keras", "", "", "arrays of objects"),
     "flax": Facts("msgpack", "kernels (*kernel, in, out), heads", "", "", "other types"),
+    "fasttext": Facts("embeddings and the output's weights", _AS_IT_IS, "", "", "quantised models"),
     "stable_baselines3": Facts("the policy", _AS_IT_IS, "", "", "compressed archives"),
 }  # fmt: skip
 """Format → its row."""

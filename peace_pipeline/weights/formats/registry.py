@@ -24,6 +24,7 @@ READERS: dict[str, str] = {
     "gguf": "peace_pipeline.weights.formats.gguf",
     "npz": "peace_pipeline.weights.formats.npz",
     "flax": "peace_pipeline.weights.formats.flax",
+    "fasttext": "peace_pipeline.weights.formats.fasttext",
     "stable_baselines3": "peace_pipeline.weights.formats.stable_baselines3",
 }
 """Format → the module whose ``open_file`` reads it; imported when a file of that format is opened."""

@@ -57,12 +57,13 @@ HEADING = f"{'format':15} {'inputs':>8} {'read':>8} {'slowest':>10} {'memory':>1
 
 def formats() -> list[str]:
     """The formats of the corpus that have a reader."""
-    return [name for name, form in corpus.FORMATS.items() if form.reader in READERS]
+    return [*(name for name, form in corpus.FORMATS.items() if form.reader in READERS), *corpus.OWN]
 
 
 def job_of(name: str, inputs: int, seed: int, seconds: float = MAX_SECONDS) -> Job:
     """So many damaged files of a format."""
-    return Job(name, corpus.FORMATS[name].suffix, samples(name), seed, 0, inputs, read_everything, seconds)
+    suffix = corpus.OWN[name][1] if name in corpus.OWN else corpus.FORMATS[name].suffix
+    return Job(name, suffix, samples(name), seed, 0, inputs, read_everything, seconds)
 
 
 def fuzz(job: Job, failed: Path) -> Report:

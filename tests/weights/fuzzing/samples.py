@@ -15,12 +15,15 @@ from onnx import ModelProto, StringStringEntryProto, TensorProto, helper, numpy_
 
 from peace_pipeline.weights.tensors import dtype_name
 from tests.weights import corpus
+from tests.weights.formats.fasttext_files import fasttext
 from tests.weights.fuzzing.worker import BESIDE
 from tests.weights.networks import NETWORKS
 
 
 def samples(name: str) -> list[bytes]:
     """Files of a format, each of a few kilobytes: networks, tensors of every type, and what is the format's own."""
+    if name in corpus.OWN:
+        return [write(Path()) for write in _OWN[name]]
     form = corpus.FORMATS[name]
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"m{form.suffix}"
@@ -150,9 +153,14 @@ def _of_llama(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def _of_fasttext(_: Path) -> bytes:
+    return fasttext(np.ones((6, 4), np.float32), np.ones((2, 4), np.float32), ["a", "the", "__label__b"])
+
+
 _OWN: dict[str, tuple[Callable[[Path], bytes], ...]] = {
     "pytorch": (_odd_tensors,),
     "onnx": (_external, _quantised, _branched),
     "hdf5": (_chunked,),
     "gguf": (_of_llama,),
+    "fasttext": (_of_fasttext,),
 }
