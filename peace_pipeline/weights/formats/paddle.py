@@ -39,8 +39,22 @@ def as_pytorch(found: Named, content: Any, file: str) -> Named:
         return found
     if _IN_PIECES in noted:
         raise UnsupportedFormat(f"{file}: arrays of Paddle in pieces, which are not read")
+    if _is_out_in(found):  # written with PyTorch's layout
+        return found
     names = _texts(noted.get(_PARAMETERS))
     return {_renamed(name): _laid_out(name, item, str(names.get(name, ""))) for name, item in found.items()}
+
+
+def _is_out_in(found: Named) -> bool:
+    """Whether biases show matrices to be (out, in), and none to be (in, out)."""
+    sides = set[bool]()
+    for name, item in found.items():
+        bias = found.get(f"{name.removesuffix('.weight')}.bias")
+        if isinstance(item.tensor, Array) and bias and isinstance(bias.tensor, Array):
+            shape, own = item.tensor.shape, bias.tensor.shape
+            if len(shape) == 2 and own in (shape[:1], shape[1:]) and shape[0] != shape[1]:
+                sides.add(own == shape[:1])
+    return sides == {True}
 
 
 def _texts(items: Any) -> dict[str, Any]:

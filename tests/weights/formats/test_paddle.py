@@ -57,6 +57,12 @@ def test_bfloat16_is_stored_as_its_bits(tmp_path: Path) -> None:
     assert torch.equal(found["fc.weight"], values.T)
 
 
+def test_biases_tell_where_matrices_are_out_in(tmp_path: Path) -> None:
+    state = {name: STATE[name].T if name == "fc.weight" else STATE[name] for name in ("fc.weight", "fc.bias")}
+    found = read_all(written(tmp_path / "m.pdparams", state))
+    assert torch.equal(found["fc.weight"], torch.from_numpy(state["fc.weight"].copy()))
+
+
 def test_other_pickles_stay_as_they_are(tmp_path: Path) -> None:
     found = read_all(written(tmp_path / "m.pkl", STATE))
     assert found["fc.weight"].shape == (2, 3)
