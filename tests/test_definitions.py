@@ -38,7 +38,9 @@ GROUPS = {
     "lancedb_index": "index",
     "collected_garbage": "index",
     "index_atlas": "reports",
+    "ablation_report": "reports",
     "anomaly_report": "reports",
+    "generalization_report": "reports",
     "scalability_report": "reports",
     "retrieval_report": "reports",
     "space_report": "reports",
@@ -60,7 +62,7 @@ def test_lineage() -> None:
     assert {spec.key.to_user_string(): spec.group_name for spec in specs} == GROUPS
     assert all(spec.kinds and spec.description for spec in specs)
     checks = {key.name for key in defs.resolve_asset_graph().asset_check_keys}
-    assert len(checks) == 18
+    assert len(checks) == 20
     assert all(
         defs.resolve_asset_graph().get(key).blocking for key in defs.resolve_asset_graph().asset_check_keys
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def training_command(settings: Settings, pairs: PairSettings) -> str:
     """The `peace train` that trains by these settings."""
     given = pairs.model_dump(exclude_defaults=True) | settings.model_dump(exclude_defaults=True)
     options = (
-        f"--{name.replace('_', '-')} {one}"
+        f"--{name.replace('_', '-')} {shlex.quote(str(one))}"
         for name, value in given.items()
         for one in (value if isinstance(value, list) else [value])
     )

@@ -31,5 +31,5 @@ def validation_members(lake: Lake, settings: PairSettings, most: int) -> list[Li
 
 def _of(split: str, settings: PairSettings) -> str:
     left_out = ", ".join("'" + one.replace("'", "''") + "'" for one in settings.without)
-    kept = f" AND coalesce(architecture, '') NOT IN ({left_out})" if left_out else ""
-    return f"split = '{split}'{kept}"
+    kept = [f" AND coalesce({what}, '') NOT IN ({left_out})" for what in ("architecture", "task") if left_out]
+    return f"split = '{split}'" + "".join(kept)

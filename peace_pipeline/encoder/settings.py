@@ -34,7 +34,8 @@ class PairSettings(BaseModel, title="Networks and pairs", **_STRICT):
     )
     without: list[str] = Field(
         default=[],
-        description="An architecture kept out of training and of the choice of the epoch; may be said again.",
+        description="An architecture or a task (as cards say it) kept out of training and of the choice of the epoch; "
+        "may be said again.",
     )
     pairs: int = Field(default=128, ge=1, description="Most pairs that a network has for one reason.")
     far_off: float = Field(

@@ -28,7 +28,8 @@ finally:
         (
             ["report", "nothing", "--write"],
             1,
-            "there are anomaly, provenance, retrieval, scalability, space, symmetry, transfer",
+            "there are ablation, anomaly, generalization, provenance, retrieval, scalability, "
+            "space, symmetry, transfer",
         ),
         (["report", "provenance"], 1, "`peace report provenance --write` writes it"),
         (["wiring", "nowhere"], 1, "no such file"),

@@ -68,3 +68,6 @@ def test_an_architecture_is_kept_out(lake: Lake, zoo: Path) -> None:
     members = training_members(lake, settings) + validation_members(lake, settings, 100)
     assert {one.architecture for one in members} == {"cnn"}
     assert {one.architecture for one in training_members(lake, PairSettings())} == {"mlp", "it's", "cnn"}
+    task = members[0].task
+    assert task
+    assert not training_members(lake, PairSettings(without=[task]))

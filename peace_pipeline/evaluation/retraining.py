@@ -1,0 +1,164 @@
+"""Encoders that a study trains on the lake's own training runs, each once, and how well they find the task of networks
+of test runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peace_pipeline.encoder import store
+from peace_pipeline.encoder.model import Encoder
+from peace_pipeline.encoder.settings import PairSettings, Settings
+from peace_pipeline.evaluation.baselines.registry import all_baselines
+from peace_pipeline.evaluation.embedder import PEACE, Embedder
+from peace_pipeline.evaluation.metrics import retrieve
+from peace_pipeline.evaluation.population import Listed, Member, cohorts, is_embedded, read_listed
+from peace_pipeline.evaluation.readings import read
+from peace_pipeline.evaluation.reports import NothingToReport
+from peace_pipeline.evaluation.retrieval.grades import relevance
+from peace_pipeline.lake import Lake
+from peace_pipeline.progress import Progress
+from peace_pipeline.stages.pairs import write_pairs
+from peace_pipeline.stages.train import NoPairs, TooFewNetworks, train
+from peace_pipeline.symmetry.network import Stack
+from peace_pipeline.zoo.listing import TEST, Listing, listings, sample_listings
+
+Floats = NDArray[np.float64]
+_TABLES = ("zoo", "current.lance", "inventory", "layers", "wirings", "responses")
+_LARGEST = 1_000_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an encoder is trained."""
+
+    settings: Settings
+    pairs: PairSettings
+
+    def seeded(self, seed: int) -> Recipe:
+        """The same with other random draws."""
+        return Recipe(
+            self.settings.model_copy(update={"seed": seed}), self.pairs.model_copy(update={"seed": seed})
+        )
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Encoders by recipe in lakes of their own, whose tables are links to those of ``lake``; of one is kept what it
+    takes to go on, and what no recipe asks for any more, or was trained on other networks, is deleted."""
+
+    lake: Lake
+    folder: Path
+
+    @classmethod
+    def of(cls, lake: Lake, study: str, recipes: Collection[Recipe]) -> Trainings:
+        """Of a study with these recipes."""
+        found = cls(lake, lake.root / "studies" / study)
+        wanted = {found._name(recipe) for recipe in recipes}
+        for other in found.folder.glob("*"):
+            if other.name not in wanted:
+                shutil.rmtree(other)
+        return found
+
+    def encoder(self, recipe: Recipe, progress: Progress | None = None) -> Encoder:
+        """The encoder of a recipe, trained where it isn't there.
+
+        Raises:
+            NothingToReport: where the lake lacks what it takes to train.
+        """
+        own = Lake.open(self.folder / self._name(recipe))
+        if store.own_version(own) is None:
+            for name in _TABLES:
+                link = own.root / name
+                if not link.is_symlink() and (self.lake.root / name).exists():
+                    link.symlink_to((self.lake.root / name).absolute())
+            try:
+                write_pairs(own, recipe.pairs)
+                train(own, recipe.settings, progress)
+            except (TooFewNetworks, NoPairs) as reason:
+                raise NothingToReport(str(reason)) from reason
+        return store.load(own)[1]
+
+    def _name(self, recipe: Recipe) -> str:
+        cause = [store.FORMAT, recipe.settings.model_dump(), recipe.pairs.model_dump(), self._networks()]
+        return hashlib.sha256(json.dumps(cause, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _networks(self) -> list[tuple[str, str]]:
+        return [(each.model_id, each.revision) for each in listings(self.lake)]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Average precision of each query that has something to find, and which of the members these are."""
+
+    precision: Floats
+    queries: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The networks of test runs that encoders are judged by, in memory: at most so many as were asked for."""
+
+    networks: Sequence[Listed]
+    seed: int
+
+    @classmethod
+    def of(cls, lake: Lake, most: int, seed: int) -> Judge:
+        """Of networks with a task and at most a million weights that the current encoder could embed, drawn at random.
+
+        Raises:
+            NoEncoder: where the lake has no encoder.
+            NothingToReport: where no two test runs share a task.
+        """
+        version, _ = store.load(lake)
+        where = f"task IS NOT NULL AND split = '{TEST}' AND parameters <= {_LARGEST} AND {is_embedded(lake, version)}"
+        listed = sample_listings(lake, most, seed=seed, where=where)
+        relevant, excluded = relevance(listed, listed)
+        if not (relevant & ~excluded).any():
+            raise NothingToReport("no two training runs of the test split share a task")
+        return cls(list(read_listed(lake, listed)), seed)
+
+    @property
+    def listings(self) -> list[Listing]:
+        """Of the networks, in the order of all results."""
+        return [each.listing for each in self.networks]
+
+    @property
+    def architectures(self) -> NDArray[np.str_]:
+        """Of the networks."""
+        named = [Member(each.listing, each.network.wiring).architecture for each in self.networks]
+        return np.array(named, dtype=str)
+
+    @property
+    def stacks(self) -> list[Stack]:
+        """The networks by signature."""
+        return [cohort.stack for cohort in cohorts(self.networks)]
+
+    def likeness(self, encoder: Encoder) -> dict[str, Floats]:
+        """Cosine (networks, networks) by PEACE's two methods."""
+        embedder = Embedder(encoder)
+        found = embedder.parted(read(self.networks, {PEACE: embedder}))
+        return {name: readings.matrix @ readings.matrix.T for name, readings in found.items()}
+
+    def baseline(self, name: str) -> Floats:
+        """Similarity (networks, networks) by a registered baseline that learns nothing."""
+        method = all_baselines()[name]
+        found = read(self.networks, {name: method.reads})[name]
+        return method.similarity(found, found, found.select([]))
+
+    def found(self, similarity: Floats, *, elsewhere: bool = False) -> Found:
+        """How well networks (rows) find those of their task in other runs (columns), ``elsewhere`` those of other
+        architectures alone. Networks trained on shuffled labels are found by nobody and ask nothing."""
+        relevant, excluded = relevance(self.listings, self.listings)
+        if elsewhere:
+            named = self.architectures
+            excluded = excluded | (named[:, None] == named)
+        scores = retrieve(similarity, relevant, excluded, seed=self.seed)
+        return Found(scores.values["map"], scores.queries)
