@@ -73,6 +73,7 @@ TESTED_BY = {
     "weights/logical/packing/test_affine": "weights/logical/packing/view",
     "symmetry/wiring/test_chains": "symmetry/wiring/couplings symmetry/wiring/recurrences",
     "symmetry/wiring/test_builder": "symmetry/wiring/activations symmetry/wiring/linking symmetry/wiring/symmetries",
+    "symmetry/wiring/test_joining": "weights/logical/joined",
     "symmetry/wiring/test_text_families": "symmetry/wiring/families/*",
     "symmetry/wiring/tracing/test_modules": "symmetry/wiring/tracing/*",
     "responses/test_tokenizing": "responses/tokenizer_helper",

@@ -18,11 +18,15 @@ from peace_pipeline.symmetry.form.reduction import Reduction
 from peace_pipeline.symmetry.group.elements import Tensors
 from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.inference import explained_wiring
+from peace_pipeline.symmetry.wiring.joining import joined
 from peace_pipeline.symmetry.wiring.types import WiredLayer, Wiring, WiringMismatch
 from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint, weight_files
+from peace_pipeline.weights.checkpoint import joined as joined_files
 from peace_pipeline.weights.errors import UnreadableCheckpoint, memory_errors
 from peace_pipeline.weights.formats.safetensors import SafetensorsFile
 from peace_pipeline.weights.logical import LogicalTensors, Recognised, logical, recognised
+from peace_pipeline.weights.logical.joined import JoinedTensors
+from peace_pipeline.weights.parts import prefixes_of
 from peace_pipeline.weights.sampled_copy import NAME as SAMPLED
 from peace_pipeline.weights.sampled_copy import fetch_sampled, open_sampled
 from peace_pipeline.zoo import files
@@ -58,25 +62,56 @@ class OpenNetwork:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, config: dict[str, Any], folder: Path | None = None) -> OpenNetwork:
-        """Wire a checkpoint with this config.json (which may be empty).
+        """Wire a checkpoint with this config.json (which may be empty); of a whole each member by itself, with its own.
 
         Raises:
             UnreadableCheckpoint: where nothing in it is a layer, or weights are quantised in a way that is not read.
         """
-        known = recognised(checkpoint.tensors.values(), config, checkpoint.settings)
-        passages = checkpoint.passages
         try:
-            found = logical(checkpoint, known.config)
-            wiring, reason = explained_wiring(found.tensors.values(), known.config, passages)
-            if known.assumes and wiring.method != "family":
-                known = Recognised(config)
-                found = logical(checkpoint, config)
-                wiring, reason = explained_wiring(found.tensors.values(), config, passages)
-            common, common_reason = (
-                explained_wiring(found.tensors.values(), known.config) if passages else (wiring, reason)
-            )
+            if checkpoint.members:
+                return cls._of_members(checkpoint, config, folder)
+            return cls._of_one(checkpoint, config, folder)
         except WiringMismatch as error:
             raise UnreadableCheckpoint(str(error)) from error
+
+    @classmethod
+    def _of_members(cls, checkpoint: Checkpoint, config: dict[str, Any], folder: Path | None) -> OpenNetwork:
+        """A whole of the members in which something is a layer.
+
+        Raises:
+            WiringMismatch: where nothing is.
+        """
+        found: dict[str, OpenNetwork] = {}
+        for member in checkpoint.members:
+            name = member.prefix[:-1]
+            try:
+                found[member.prefix] = cls._of_one(member.checkpoint, member.config(config), None)
+            except WiringMismatch:
+                continue
+            except UnreadableCheckpoint as error:
+                raise type(error)(f"{name}: {error}" if name else str(error)) from error
+        if not found:
+            raise WiringMismatch("no layers")
+        wiring = joined({prefix: one.wiring for prefix, one in found.items()})
+        tensors = JoinedTensors({prefix: one.logical for prefix, one in found.items()})
+        common = joined({prefix: one.common for prefix, one in found.items()})
+        reason = _of_parts({prefix: one.reason for prefix, one in found.items()})
+        common_reason = _of_parts({prefix: one.common_reason for prefix, one in found.items()})
+        return cls(checkpoint, tensors, wiring, reason, common, common_reason, config, folder)
+
+    @classmethod
+    def _of_one(cls, checkpoint: Checkpoint, config: dict[str, Any], folder: Path | None) -> OpenNetwork:
+        known = recognised(checkpoint.tensors.values(), config, checkpoint.settings)
+        passages = checkpoint.passages
+        found = logical(checkpoint, known.config)
+        wiring, reason = explained_wiring(found.tensors.values(), known.config, passages)
+        if known.assumes and wiring.method != "family":
+            known = Recognised(config)
+            found = logical(checkpoint, config)
+            wiring, reason = explained_wiring(found.tensors.values(), config, passages)
+        common, common_reason = (
+            explained_wiring(found.tensors.values(), known.config) if passages else (wiring, reason)
+        )
         if known.assumes:
             wiring = common = replace(wiring, assumes=(*wiring.assumes, *known.assumes))
             reason = f"no config names its family, but all names and shapes are those of {wiring.family}"
@@ -108,6 +143,12 @@ class OpenNetwork:
         """Number of values of a layer and the norm after it."""
         names = (name for layer in wired.own for name in layer.tensors.values())
         return sum(self.logical.tensors[name].size for name in names)
+
+
+def _of_parts(reasons: dict[str, str]) -> str:
+    """Why a whole is wired so, given the reasons of its parts by their prefixes."""
+    told = (f"{prefix[:-1] or 'its own'}: {reason}" for prefix, reason in reasons.items())
+    return "; ".join(["a whole of parts", *told])
 
 
 @contextmanager
@@ -208,8 +249,7 @@ def local_model(lake: Lake, name: str, fetcher: Fetcher | None = None) -> Iterat
             named = weight_files(found) if isinstance(found, Path) else []
         if isinstance(found, str):
             with HubModel.named(lake, found) as model:
-                weights = model.download()
-                yield LocalModel(weights[0].parent, weights)
+                yield LocalModel(*model.download())
         elif isinstance(found, Path):
             yield LocalModel(found, named)
         else:
@@ -252,10 +292,11 @@ def _on_the_hub(lake: Lake, name: str, budget: int | None) -> Iterator[tuple[Che
 
     with HubModel.named(lake, name) as model, ExitStack() as stack:
         if not model.blobs:
-            weights = model.download()
-            yield stack.enter_context(open_checkpoint(weights, budget)), weights[0].parent
+            folder, weights = model.download()
+            yield stack.enter_context(open_checkpoint(weights, budget)), folder
         elif budget is None:
-            yield Checkpoint({blob.name: SafetensorsFile(blob) for blob in model.blobs}), model.texts()
+            folder, read = model.texts(), {blob.name: SafetensorsFile(blob) for blob in model.blobs}
+            yield joined_files(read, prefixes_of(read), folder), folder
         else:
             folder = model.texts()
             fetch_sampled(Ranged(model.blobs, folder, budget))

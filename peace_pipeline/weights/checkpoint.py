@@ -7,8 +7,9 @@ import os.path
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from peace_pipeline.weights.errors import (
     memory_errors,
 )
 from peace_pipeline.weights.formats.registry import open_file
-from peace_pipeline.weights.parts import named_parts, part_of
+from peace_pipeline.weights.parts import Bare, config_of_part, named_parts, part_of, root_of
 from peace_pipeline.weights.tensors import (
     MAX_DIMENSIONS,
     MAX_NAME,
@@ -52,7 +53,7 @@ class Checkpoint:
     """The tensors of a model, which may be spread over several ``files`` (shards), by their names.
 
     ``settings`` is what they say of the network, ``passages`` how data flows in it, and ``functions`` what is computed
-    beside layers, where their format is one that says so.
+    beside layers, where their format is one that says so. ``members`` are the networks that it is a whole of, if it is.
 
     Raises:
         UnreadableCheckpoint: where two have one name, there are too many, or none is floating-point.
@@ -68,6 +69,7 @@ class Checkpoint:
         self.functions: Mapping[str, int] | None = next(computing, None) if len(parts) == 1 else None
         self.averages = sum(part.averages for part in parts.values() if isinstance(part, Averaging))
         """Bytes of copies of the network that its files hold beside it."""
+        self.members: Sequence[Member] = ()
         self.tensors: dict[str, TensorInfo] = {}
         self._owner: dict[str, TensorFile] = {}
         self._dead: dict[str, tuple[int, torch.Tensor]] = {}
@@ -256,16 +258,66 @@ def open_checkpoint(paths: Iterable[Path], budget: int | None = None) -> Iterato
         UnreadableCheckpoint: where a file is of an unknown format, corrupt, truncated, or holds no floating-point
             tensor.
     """
+    paths = list(paths)
     named = named_parts(paths)
     with ExitStack() as stack:
-        parts: Mapping[str, TensorFile] = {
-            name: part_of(stack.enter_context(_open_part(path, prefix)), prefix)
-            for path, (name, prefix) in named.items()
+        opened = {
+            name: stack.enter_context(_open_part(path, prefix)) for path, (name, prefix) in named.items()
         }
-        whole = Checkpoint(parts)
-        check_splits(parts)
+        check_splits(opened)
+        whole = joined(opened, dict(named.values()), root_of(paths), budget)
         check_index({path: prefix for path, (_, prefix) in named.items()}, whole.tensors.keys())
-        yield whole if budget is None else Checkpoint(sample(parts, budget), whole.settings)
+        yield whole
+
+
+def joined(
+    files: Mapping[str, TensorFile],
+    prefixes: Mapping[str, str],
+    folder: Path,
+    budget: int | None = None,
+) -> Checkpoint:
+    """The checkpoint of a model's files, by their paths in ``folder``, with each one's prefix before its tensors; at
+    most ``budget`` bytes are read.
+
+    Raises:
+        UnreadableCheckpoint: as for a :class:`Checkpoint`, and where the budget is too small.
+    """
+    parts = {name: part_of(file, prefixes[name]) for name, file in files.items()}
+    whole = Checkpoint(parts)
+    if budget is not None:
+        sampled = sample(parts, budget)
+        whole = Checkpoint(sampled, whole.settings)
+        files = {name: Bare(sampled[name], prefixes[name]) for name in files}
+    whole.members = members_of(files, prefixes, folder)
+    return whole
+
+
+def members_of(
+    files: Mapping[str, TensorFile], prefixes: Mapping[str, str], folder: Path
+) -> Sequence[Member]:
+    """The networks of a whole, given their files under the names that tensors have there; none of one network."""
+    members = []
+    for prefix in dict.fromkeys(prefixes.values()) if any(prefixes.values()) else ():
+        own = {name: file for name, file in files.items() if prefixes[name] == prefix}
+        try:
+            members.append(Member(prefix, Checkpoint(own), config_of_part(folder, next(iter(own)))))
+        except NoTensors:
+            continue
+    return members
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a whole: what stands before the names of its tensors there, and what the config.json of its own
+    folder says, where it has one."""
+
+    prefix: str
+    checkpoint: Checkpoint
+    own_config: dict[str, Any] | None
+
+    def config(self, of_whole: Mapping[str, Any]) -> dict[str, Any]:
+        """What describes it, given what the whole's config.json says."""
+        return dict(of_whole) if self.own_config is None else self.own_config
 
 
 @contextmanager

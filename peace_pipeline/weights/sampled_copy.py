@@ -16,15 +16,16 @@ import torch
 
 from peace_pipeline.lake import atomic
 from peace_pipeline.weights.byte_budget import Sampled, bytes_read, sample
-from peace_pipeline.weights.checkpoint import Checkpoint
+from peace_pipeline.weights.checkpoint import Checkpoint, members_of
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.weights.formats.safetensors import MAX_HEADER, NAMES_OF_DTYPES, SafetensorsFile
 from peace_pipeline.weights.local_blob import local_blob
+from peace_pipeline.weights.parts import Bare, part_of, prefixes_of
 from peace_pipeline.weights.tensors import Part, TensorInfo
 from peace_pipeline.zoo.source import FetchError, Ranged, SourceUnavailable
 
 NAME = "sampled.safetensors"
-_PARTS = "parts"
+_PARTS, _PREFIXES = "parts", "prefixes"
 _AHEAD = 4
 
 
@@ -43,20 +44,22 @@ def fetch_sampled(model: Ranged) -> None:
         for blob in model.weights:
             files[blob.name] = SafetensorsFile(blob, limit=min(left, MAX_HEADER))
             left -= files[blob.name].header_size
-        Checkpoint(files)  # refuses what could not be read again
-        _write(sample(files, left), path)
+        prefixes = prefixes_of(files)
+        named = {name: part_of(file, prefixes[name]) for name, file in files.items()}
+        Checkpoint(named)  # refuses what could not be read again
+        _write(sample(named, left), path, prefixes)
     except UnreadableCheckpoint as error:
         raise FetchError(str(error), passing=False) from error
     except SourceUnavailable as error:
         raise FetchError(str(error), passing=True) from error
 
 
-def _write(files: Mapping[str, Sampled], path: Path) -> None:
+def _write(files: Mapping[str, Sampled], path: Path, prefixes: Mapping[str, str]) -> None:
     """One safetensors file of the parts; several are fetched at a time."""
     owner = {info.name: file for file in files.values() for info in file.inventory()}
     infos = [info for file in files.values() for info in file.inventory()]
     with atomic(path) as temporary, temporary.open("wb") as stream:
-        header = _header(infos)
+        header = _header(infos, prefixes)
         stream.write(struct.pack("<Q", len(header)) + header)
         _write_data(stream, [(owner[info.name], info.name) for info in infos])
 
@@ -81,10 +84,17 @@ class SampledCopy:
 def open_sampled(path: Path) -> Iterator[Checkpoint]:
     """Open what :func:`fetch_sampled` wrote."""
     with local_blob(path) as blob:
-        yield Checkpoint({path.name: SampledCopy(SafetensorsFile(blob))})
+        file = SafetensorsFile(blob)
+        copy = SampledCopy(file)
+        whole = Checkpoint({path.name: copy})
+        prefixes = json.loads(file.metadata.get(_PREFIXES, "{}"))
+        first = {prefix: name for name, prefix in reversed(prefixes.items())}
+        own = {name: Bare(copy, prefix, first) for prefix, name in first.items()}
+        whole.members = members_of(own, {name: prefixes[name] for name in own}, path.parent)
+        yield whole
 
 
-def _header(infos: list[TensorInfo]) -> bytes:
+def _header(infos: list[TensorInfo], prefixes: Mapping[str, str]) -> bytes:
     entries, parts, end = {}, {}, 0
     for info in infos:
         shape, start, end = list(info.shape), end, end + bytes_read(info)
@@ -93,7 +103,8 @@ def _header(infos: list[TensorInfo]) -> bytes:
             parts[info.name] = {"height": info.shape[0], "blocks": info.part.blocks}
         dtype = NAMES_OF_DTYPES[getattr(torch, info.dtype)]
         entries[info.name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
-    return json.dumps({"__metadata__": {_PARTS: json.dumps(parts)}, **entries}).encode()
+    metadata = {_PARTS: json.dumps(parts), _PREFIXES: json.dumps(prefixes)}
+    return json.dumps({"__metadata__": metadata, **entries}).encode()
 
 
 def _with_part(info: TensorInfo, part: dict[str, Any] | None) -> TensorInfo:

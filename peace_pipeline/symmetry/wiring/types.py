@@ -16,7 +16,7 @@ from peace_pipeline.symmetry.wiring.symmetries import GAIN
 from peace_pipeline.weights.layers import Layer
 
 PERMUTABLE, FIXED, INDEPENDENT = "permutable", "fixed", "independent"
-CHAIN = "chain"
+CHAIN, PARTS = "chain", "parts"
 
 ONE_AFTER_THE_OTHER = (
     "its layers are applied one after the other, only the next one reads their units, and nothing there tells units "

@@ -89,6 +89,19 @@ def coverage_of(
     )
 
 
+def joined_coverage(members: Mapping[str, Coverage]) -> Coverage:
+    """What became of the bytes of all members of a whole, given by their prefixes."""
+    found = [*members.values()]
+    return Coverage(
+        sum(one.layers for one in found),
+        sum(one.buffers for one in found),
+        sum(one.averages for one in found),
+        sum(one.unread for one in found),
+        tuple(f"{prefix}{name}" for prefix, one in members.items() for name in one.names),
+        max((one.share for one in found), default=0.0),
+    )
+
+
 def _is_known(info: TensorInfo, *, is_shown: bool) -> bool:
     """Whether a tensor that no layer has is a buffer: by its name, its type, or as something else was had from it."""
     if is_buffer(info.name, info) or info.note or not is_shown:

@@ -11,7 +11,7 @@ import torch
 
 from peace_pipeline.weights.checkpoint import Checkpoint, all_finite
 from peace_pipeline.weights.errors import UnsupportedFormat
-from peace_pipeline.weights.logical.coverage import Coverage, coverage_of
+from peace_pipeline.weights.logical.coverage import Coverage, coverage_of, joined_coverage
 from peace_pipeline.weights.logical.experts import Joined, Within, with_experts
 from peace_pipeline.weights.logical.fused import input_last, split
 from peace_pipeline.weights.logical.gains import whole_gains
@@ -123,11 +123,19 @@ def logical(checkpoint: Checkpoint, config: Mapping[str, Any]) -> LogicalTensors
 
 
 def read_of(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Coverage:
-    """Which bytes of a checkpoint become layers, also where so few do that the network is refused.
+    """Which bytes of a checkpoint become layers, also where so few do that the network is refused; of a whole those of
+    its members, each read by its own config.
 
     Raises:
         UnreadableCheckpoint: where tables can't be looked at.
     """
+    if checkpoint.members:
+        return joined_coverage(
+            {
+                member.prefix: read_of(member.checkpoint, member.config(config))
+                for member in checkpoint.members
+            }
+        )
     try:
         views = views_of(checkpoint.tensors.values(), config, checkpoint.settings)
     except UnsupportedFormat:

@@ -78,9 +78,10 @@ class HubModel:
         """The folder of its other files, which are downloaded."""
         return self.hub.texts(self.record, "texts")
 
-    def download(self) -> list[Path]:
-        """Its weights, downloaded and verified; the other files lie beside them."""
-        return files.weights_of(self.record, self.hub.fetch(self.record))
+    def download(self) -> tuple[Path, list[Path]]:
+        """The folder of its files, downloaded and verified, and its weights there."""
+        folder = self.hub.fetch(self.record)
+        return folder, files.weights_of(self.record, folder)
 
 
 def _called(name: str | None, records: list[ModelRecord]) -> ModelRecord:
