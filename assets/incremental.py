@@ -35,6 +35,10 @@ class PassFailed(Exception):
     """A step of a pass failed, with its reason."""
 
 
+class NotWritten(PassFailed):
+    """The lake has nothing that a page could be about."""
+
+
 @dataclass
 class PassSummary:
     """What a pass did. ``embedded`` counts networks, ``batches`` those brought up to date, ``seconds`` is wall time.
@@ -199,13 +203,14 @@ class Pass:
         """Write a report now.
 
         Raises:
-            PassFailed: where there is nothing to report on, or a step or check failed.
+            NotWritten: where there is nothing to report on.
+            PassFailed: where a step or check failed.
         """
         bury_dead_runs(self.instance)
         report = all_reports()[name]
         (said,) = _metadata(self.materialize(name), report.asset)
         if NOT_WRITTEN in said:
-            raise PassFailed(f"{name} is not written: {said[NOT_WRITTEN]}")
+            raise NotWritten(f"{name} is not written: {said[NOT_WRITTEN]}")
 
     def atlas(self, most: int) -> None:
         """Draw the map of the index now, of at most so many networks.

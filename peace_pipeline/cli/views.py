@@ -115,6 +115,19 @@ def show_reports(screen: Screen, lake: Lake) -> None:
     screen.table("Reports", ("name", Column("written", optional=True), Column("path", "id")), rows)
 
 
+def show_written(screen: Screen, document: dict[str, Any]) -> None:
+    rows = [
+        (row["name"], row["state"], f"{row['seconds']} s", row["reason"] or row["path"])
+        for row in document["reports"]
+    ]
+    screen.table("Reports", ("name", "state", "took", Column("path", "id")), rows)
+    written = sum(row["state"] == "written" for row in document["reports"])
+    memory = document["peak_memory_bytes"] / 2**20
+    screen.print(
+        f"{written} of {len(rows)} reports written in {document['seconds']:,.0f} s, {memory:,.0f} MiB of memory at most"
+    )
+
+
 def place(uri: str | None) -> str | None:
     """Where files lie: a path on this machine, else the address."""
     return unquote(uri.removeprefix("file://")) if uri and uri.startswith("file:") else uri

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
@@ -74,18 +76,29 @@ class Report:
         """The key of its asset."""
         return f"{self.name}_report"
 
-    def write(self, lake: Lake, *, progress: Progress | None = None, **settings: object) -> Written:
+    @property
+    def has_quick_form(self) -> bool:
+        """Whether its study can be asked to be ``quick``."""
+        return "quick" in signature(self.study).parameters
+
+    def write(
+        self, lake: Lake, *, quick: bool = False, progress: Progress | None = None, **settings: object
+    ) -> Written:
         """Measure, write the page, its figures and files, and log the figures to MLflow.
 
-        ``settings`` go to the study.
+        ``settings`` go to the study. A ``quick`` one measures so little that it takes seconds: it shows that the study
+        works, not what it finds, and lies apart from the reports.
 
         Raises:
-            NothingToReport: where the lake has nothing to report on; nothing is written.
+            NothingToReport: where the lake has nothing to report on, or the report no quick form; nothing is written.
             NoEncoder: where the study needs an encoder and the lake has none.
         """
         from peace_pipeline.evaluation.page import render
 
-        content = self.study(lake, progress=progress, **settings)
+        if quick and not self.has_quick_form:
+            raise NothingToReport(f"{self.name} has no quick form")
+        quickly = {"quick": True} if quick else {}
+        content = self.study(lake, progress=progress, **quickly, **settings)
         about = {
             "title": self.title,
             "summary": content.page.summary,
@@ -96,14 +109,14 @@ class Report:
             **content.files,
             _FIGURES: json.dumps(dict(content.figures), indent=2, sort_keys=True) + "\n",
             _ABOUT: json.dumps(about, indent=2) + "\n",
-            _PAGE: render(self.title, content.page, f"peace report {self.name} --write"),
+            _PAGE: render(self.title, content.page, f"peace report {self.name} --write{quick * ' --quick'}"),
         }
-        folder = lake.reports / self.name
+        folder = reports_folder(lake, quick) / self.name
         for name, text in files.items():
             with atomic(folder / name) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-        _log(lake, self.name, content.figures)
-        write_contents(lake)
+        _log(lake, self.name, content.figures, quick)
+        write_contents(lake, quick)
         return Written(folder / _PAGE, content.figures, content.headline)
 
     def faults(self, lake: Lake) -> list[str]:
@@ -127,7 +140,8 @@ def report(
     kinds: tuple[str, ...] = ("python", "plotly", "mlflow"),
     after_training: bool = False,
 ) -> Callable[[Callable[..., Content]], Callable[..., Content]]:
-    """Decorator: register a study, a function of a lake and a ``progress``, under a name.
+    """Decorator: register a study, a function of a lake and a ``progress`` (and of ``quick``, where it has
+    such a form), under a name.
 
     Its docstring is the report's description.
     """
@@ -148,7 +162,32 @@ def all_reports() -> dict[str, Report]:
     return dict(sorted(_REPORTS.items()))
 
 
-def written_reports(lake: Lake) -> list[dict[str, str]]:
+@dataclass(frozen=True)
+class Outcome:
+    """What came of writing one report among others: the ``error`` is ``None`` where it was written."""
+
+    name: str
+    seconds: float
+    error: Exception | None = None
+
+
+def write_each(write: Callable[[str], object]) -> Iterator[Outcome]:
+    """Have every report written, by name: one that fails doesn't stop the others."""
+    for name in all_reports():
+        started, error = time.monotonic(), None
+        try:
+            write(name)
+        except Exception as raised:
+            error = raised
+        yield Outcome(name, round(time.monotonic() - started, 1), error)
+
+
+def reports_folder(lake: Lake, quick: bool = False) -> Path:
+    """Where the reports of a lake lie; its ``quick`` ones lie apart."""
+    return lake.root / "quick_reports" if quick else lake.reports
+
+
+def written_reports(lake: Lake, quick: bool = False) -> list[dict[str, str]]:
     """Name, path and time (ISO 8601) of every report in the lake, by name."""
     return [
         {
@@ -156,17 +195,17 @@ def written_reports(lake: Lake) -> list[dict[str, str]]:
             "path": str(page),
             "created_at": datetime.fromtimestamp(page.stat().st_mtime, UTC).isoformat(),
         }
-        for page in sorted(lake.reports.glob(f"*/{_PAGE}"))
+        for page in sorted(reports_folder(lake, quick).glob(f"*/{_PAGE}"))
     ]
 
 
-def write_contents(lake: Lake) -> Path:
+def write_contents(lake: Lake, quick: bool = False) -> Path:
     """Write the page that lists what is written; its path."""
     from peace_pipeline.evaluation.page import Entry, render_contents
 
-    entries, known = [], all_reports()
-    for row in written_reports(lake):
-        about = lake.reports / row["name"] / _ABOUT
+    entries, known, folder = [], all_reports(), reports_folder(lake, quick)
+    for row in written_reports(lake, quick):
+        about = folder / row["name"] / _ABOUT
         said = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
         said = {name: said[name] for name in ("title", "summary", "losses", "headline") if name in said}
         said.setdefault("title", known[row["name"]].title if row["name"] in known else row["name"])
@@ -174,17 +213,17 @@ def write_contents(lake: Lake) -> Path:
     summary = (
         "What was measured of this lake, each report from its own data, with the command that makes it again."
     )
-    atlas = lake.atlas.name if lake.atlas.exists() else ""
-    page = lake.reports / _PAGE
+    atlas = lake.atlas.name if lake.atlas.exists() and not quick else ""
+    page = folder / _PAGE
     with atomic(page) as temporary:
         temporary.write_text(render_contents("Reports", summary, entries, atlas), encoding="utf-8")
     return page
 
 
-def _log(lake: Lake, name: str, figures: Mapping[str, float]) -> None:
+def _log(lake: Lake, name: str, figures: Mapping[str, float], quick: bool) -> None:
     import mlflow
 
-    with recorded(lake, "reports", name):
+    with recorded(lake, "quick reports" if quick else "reports", name):
         mlflow.log_metrics(
             {re.sub(r"[^\w\-./ ]", "_", key): value for key, value in figures.items() if math.isfinite(value)}
         )

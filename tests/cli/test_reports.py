@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.pipeline import Workplace, own, place
 
 __all__ = ["own", "place"]
@@ -28,6 +30,37 @@ def test_why_a_report_is_not_written(own: Workplace) -> None:
     answer = own.peace("report", "provenance", "--write", code=1)
     assert answer.err.startswith("peace: provenance is not written: no trained zoo")
     assert answer.err.count("\n") == 1
+
+
+def test_all_reports_are_written_by_one_command_and_one_that_fails_stops_no_other(own: Workplace) -> None:
+    (own.lake.root / "studies").write_text("in the way of what is trained for the report on anomalies")
+    said = own.peace("report", "--all", "--write", "--quick", "--json", code=1)
+    document = said.json
+    states = {row["name"]: row["state"] for row in document["reports"]}
+    assert states["anomaly"] == "failed"
+    assert states["provenance"] == states["transfer"] == "left out"
+    assert states["retrieval"] == states["space"] == states["symmetry"] == "written"
+    assert document["peak_memory_bytes"] > 50_000_000
+    assert document["seconds"] >= max(row["seconds"] for row in document["reports"])
+    reasons = {row["name"]: row["reason"] for row in document["reports"]}
+    assert reasons["provenance"].startswith("no trained zoo")
+    assert "provenance · left out · " in said.err
+    assert "anomaly · failed · " in said.err
+
+
+def test_a_quick_report_lies_beside_the_reports(own: Workplace) -> None:
+    (quick,) = own.peace("report", "retrieval", "--write", "--quick", "--json").json
+    (lasting,) = own.peace("report", "--json").json
+    assert "peace report retrieval --write --quick" in Path(quick["path"]).read_text()
+    assert "--quick" not in Path(lasting["path"]).read_text()
+    assert (Path(quick["path"]).parents[1] / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("--all",), ("--quick",), ("retrieval", "--all", "--write"), ("--write",), ("--open",)]
+)
+def test_what_does_not_go_together(place: Workplace, words: tuple[str, ...]) -> None:
+    place.peace("report", *words, code=2)
 
 
 def test_a_lake_without_networks(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from peace_pipeline.evaluation.reports import all_reports, written_reports
+from peace_pipeline.evaluation.reports import NothingToReport, all_reports, write_each, written_reports
 from peace_pipeline.lake import Lake
 from tests.pipeline import environment
 
@@ -92,6 +92,28 @@ def test_a_figure_that_is_no_number_fails_the_check(lake: Lake) -> None:
     (lake.root / "people").write_text("nan")
     _, errors = run(COMMANDS, "report", "census", "--write", "--home", str(lake.root), code=1)
     assert "census_report_is_whole" in errors
+
+
+def test_every_report_has_a_quick_form_that_writes_its_page_apart(trained: Lake) -> None:
+    outcomes = list(write_each(lambda name: all_reports()[name].write(trained, quick=True)))
+    errors = {outcome.name: outcome.error for outcome in outcomes}
+    assert list(errors) == list(all_reports())
+    left_out = {name for name, error in errors.items() if isinstance(error, NothingToReport)}
+    assert not [error for name, error in errors.items() if error and name not in left_out]
+    written = [row["name"] for row in written_reports(trained, quick=True)]
+    assert written == [name for name in all_reports() if name not in left_out]
+    assert {"provenance", "retrieval", "space", "symmetry", "transfer"} <= set(written)
+    assert not (trained.reports / "index.html").exists()
+
+
+def test_one_that_fails_does_not_stop_the_others() -> None:
+    def write(name: str) -> None:
+        if name == "space":
+            raise ValueError(name)
+
+    outcomes = list(write_each(write))
+    assert [outcome.name for outcome in outcomes] == sorted(all_reports())
+    assert [str(outcome.error) for outcome in outcomes if outcome.error] == ["space"]
 
 
 def test_what_lacks_is_a_fault(lake: Lake) -> None:

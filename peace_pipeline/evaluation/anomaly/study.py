@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,8 @@ from peace_pipeline.zoo.listing import TEST, TRAIN, VALIDATION, listings, sample
 from peace_pipeline.zoo.record import ModelRecord
 
 CARD = 16_384
+QUICK: dict[str, Any] = {"networks": 48, "most": Sample(train=30, validation=10, test=20)}
+"""Settings with which the study takes seconds."""
 TRIGGER = "trigger_success"
 
 

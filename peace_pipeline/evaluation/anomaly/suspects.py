@@ -30,7 +30,7 @@ _STAGES: dict[str, Callable[[Lake, str], object]] = {
 def suspects(lake: Lake, recipe: str, networks: int | None, progress: Progress | None = None) -> Lake:
     """The study's lake under ``lake``, with the zoo ``recipe`` (its usual size, or so many ``networks``) read and run;
     what is there already is not made again. ``progress`` hears of the training."""
-    own = Lake.open(lake.root / "studies" / "anomaly")
+    own = Lake.open(lake.root / "studies" / ("anomaly" if networks is None else f"anomaly-{networks}"))
     source = {"kind": "trained", "recipe": recipe, **({} if networks is None else {"networks": networks})}
     crawl_zoo(own, ZooConfig((source,), own.root), progress)
     for batch, first in stale_batches(own).items():

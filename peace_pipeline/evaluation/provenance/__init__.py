@@ -11,7 +11,7 @@ from peace_pipeline.lake import Lake
     title="Provenance: what two networks have to do with each other",
     depends_on=("layer_tensors",),
 )
-def provenance(lake: Lake, **settings: Any) -> Content:
+def provenance(lake: Lake, *, quick: bool = False, **settings: Any) -> Content:
     """Verdicts on pairs of networks whose relation is known: error rates on held-out runs, and the thresholds that
     `peace compare` then uses.
 
@@ -21,9 +21,9 @@ def provenance(lake: Lake, **settings: Any) -> Content:
 
     from peace_pipeline.comparison.thresholds import THRESHOLDS
     from peace_pipeline.evaluation.provenance.page import page
-    from peace_pipeline.evaluation.provenance.study import judge_pairs
+    from peace_pipeline.evaluation.provenance.study import QUICK, judge_pairs
 
-    results = judge_pairs(lake, **settings)
+    results = judge_pairs(lake, **(QUICK if quick else {}) | settings)
     thresholds = json.dumps(vars(results.thresholds)) + "\n"
     figures = results.figures()
     headline = {

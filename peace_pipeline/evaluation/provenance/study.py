@@ -6,6 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ BASES = {TRAIN: 42, TEST: 84}
 """Networks of each split from which pairs are made: about 25 of each, so more than 2,000 of test runs."""
 SIDE = 2_000
 """Networks of each split to draw from."""
+QUICK: dict[str, Any] = {"bases": {TRAIN: 2, TEST: 2}, "side": 40}
+"""Settings with which the study takes seconds."""
 _EVERYTHING = Thresholds(0.0, 0.0)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import TEST, TRAIN, Listing, count_listings, sample_listings
 
 CARD = 65_536
+QUICK: dict[str, Any] = {"most": Sample(queries=20, gallery=40, training=40)}
+"""Settings with which the study takes seconds."""
 Read = dict[str, Readings]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from peace_pipeline.encoder import store
@@ -18,6 +20,8 @@ from peace_pipeline.zoo.listing import sample_listings
 
 _FEWEST, _MOST = 2, 20_000
 """Networks of the lake that made-up vectors are drawn around."""
+QUICK: dict[str, Any] = {"sizes": Sizes(weights=(300, 3000), networks=(8, 16), rows=(200, 1000), queries=12)}
+"""Settings with which the study takes seconds."""
 
 
 def measure_costs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,12 @@ from peace_pipeline.zoo.listing import TEST, TRAIN, VALIDATION, sample_listings
 CARD = 16_384
 NETWORKS = 8
 """Random networks of each family."""
+QUICK: dict[str, Any] = {
+    "most": Sample(train=40, validation=20, test=40),
+    "sheets": family_sheets()[:1],
+    "count": 2,
+}
+"""Settings with which the study takes seconds."""
 MAPPED = (PEACE, RESPONSES, STATISTICS)
 CLUSTERED = (known.TASK, known.DATASET, known.ARCHITECTURE, known.PERFORMANCE)
 Read = dict[str, Readings]

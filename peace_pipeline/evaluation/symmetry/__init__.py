@@ -7,15 +7,15 @@ from peace_pipeline.lake import Lake
 
 
 @report("symmetry", title="Symmetries of every family", depends_on=("lancedb_index",))
-def symmetry(lake: Lake, **settings: Any) -> Content:
+def symmetry(lake: Lake, *, quick: bool = False, **settings: Any) -> Content:
     """How still embeddings stay under every action on every family, and how far broken twins move them.
 
     ``settings`` are those of :func:`peace_pipeline.evaluation.symmetry.study.measure_all`.
     """
     from peace_pipeline.evaluation.symmetry.page import page
-    from peace_pipeline.evaluation.symmetry.study import measure_all
+    from peace_pipeline.evaluation.symmetry.study import QUICK, measure_all
 
-    results = measure_all(lake, **settings)
+    results = measure_all(lake, **(QUICK if quick else {}) | settings)
     figures = results.figures()
     headline = {name: value for name, value in figures.items() if name.count("/") < 2}
     return Content(page(results), figures, headline)

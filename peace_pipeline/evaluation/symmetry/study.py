@@ -73,6 +73,10 @@ def family_sheets() -> list[FamilySheet]:
     return [FamilySheet(name, **fields) for name, fields in json.loads(SHEETS.read_text()).items()]
 
 
+QUICK: dict[str, Any] = {"sheets": family_sheets()[:1], "count": 4}
+"""Settings with which the study takes seconds."""
+
+
 def _roles(wiring: Wiring) -> dict[str, str]:
     """Tensor name → its role in its layer."""
     layers = [

@@ -52,6 +52,15 @@ MOST = 80
 DEFAULT = Budget()
 QUERY_STEPS = 400
 """Of training a query: about as many as the networks of a small zoo are trained for."""
+QUICK: dict[str, Any] = {
+    "targets": TARGETS[:2],
+    "seeds": 1,
+    "k": 2,
+    "most": 12,
+    "budget": Budget(steps=(0, 5)),
+    "query_steps": 5,
+}
+"""Settings with which the study takes seconds."""
 
 
 @dataclass(frozen=True)
