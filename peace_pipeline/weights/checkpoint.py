@@ -203,6 +203,8 @@ def weight_files(place: Path) -> list[Path]:
     except OSError as error:
         raise UnreadableCheckpoint(f"can't be listed: {error.strerror}") from error
     if name not in found:
+        if name and not name.startswith(".") and os.path.isfile(folder / name):
+            return with_its_shards(folder / name)
         raise UnreadableCheckpoint(_choices(folder, name, [*filter(None, found)]))
     if reason := found[name].reason:
         raise UnreadableCheckpoint(reason)

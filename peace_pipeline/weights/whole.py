@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Set
@@ -14,7 +13,6 @@ from peace_pipeline.zoo import files
 from peace_pipeline.zoo.formats import is_weights
 from peace_pipeline.zoo.networks import whole_of
 
-_MAX_INDEX = 256 << 20
 _RANK = re.compile(r"mp_rank_\d{2,3}(?:_\d{3})?")
 """Folders that Megatron has for the processes that a network was trained by."""
 
@@ -77,23 +75,9 @@ def check_index(prefixes: Mapping[Path, str], tensors: Set[str]) -> None:
     for folder in {path.parent for path in paths} if len(paths) > 1 else ():
         own = {path.name: prefixes[path] for path in paths if path.parent == folder}
         for index in folder.glob("*.safetensors.index*.json"):
-            for tensor, file in _mapped(index).items():
-                if file in own and f"{own[file]}{tensor}" not in tensors:
-                    raise UnreadableCheckpoint(
-                        f"{index.name}: it names a tensor {tensor[:100]!r} that {file[:100]} doesn't have"
-                    )
-
-
-def _mapped(index: Path) -> dict[str, str]:
-    """Tensor → file, as an index says; nothing where it is damaged."""
-    try:
-        readable = index.is_file() and index.stat().st_size <= _MAX_INDEX
-        document = json.loads(index.read_bytes()) if readable else None
-    except (OSError, ValueError, RecursionError):
-        return {}
-    mapped = document.get("weight_map") if isinstance(document, dict) else None
-    return (
-        {key: file for key, file in mapped.items() if isinstance(file, str)}
-        if isinstance(mapped, dict)
-        else {}
-    )
+            for tensor, shards in files.weight_map(index).items():
+                for file in own.keys() & shards:
+                    if f"{own[file]}{tensor}" not in tensors:
+                        raise UnreadableCheckpoint(
+                            f"{index.name}: it names a tensor {tensor[:100]!r} that {file[:100]} doesn't have"
+                        )

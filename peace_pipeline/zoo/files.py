@@ -7,8 +7,9 @@ import hashlib
 import json
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from peace_pipeline.zoo.card import CARD, CONFIG, TOKENIZER
@@ -65,22 +66,31 @@ def check_indexed(names: Iterable[str]) -> None:
 def indexes(folder: Path, names: Iterable[str]) -> list[list[str]]:
     """The files that each of a folder's indexes of shards (``model.safetensors.index.json``) names; damaged ones name
     none."""
-    return [found for name in sorted(filter(_INDEX.fullmatch, names)) if (found := _indexed(folder / name))]
+    found = ({*weight_map(folder / name).values()} for name in sorted(filter(_INDEX.fullmatch, names)))
+    return [sorted({file for some in files for file in some}) for files in found if files]
 
 
-def _indexed(path: Path) -> list[str]:
+def weight_map(index: Path) -> Mapping[str, tuple[str, ...]]:
+    """Tensor (of Keras: layer) → the files that it is in, as an index of shards says; nothing where it is damaged."""
     try:
-        readable = path.is_file() and path.stat().st_size <= _MAX_INDEX
-        document = json.loads(path.read_bytes()) if readable else None
+        status = index.stat()
+    except OSError:
+        return {}
+    is_readable = stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_INDEX
+    return _weight_map(index, status.st_size, status.st_mtime_ns) if is_readable else {}
+
+
+@lru_cache(maxsize=4)
+def _weight_map(index: Path, size: int, modified: int) -> Mapping[str, tuple[str, ...]]:
+    """The map of an index of this size and time, which is looked at several times when a model is opened."""
+    try:
+        document = json.loads(index.read_bytes())
     except (OSError, ValueError, RecursionError):
-        return []
+        return {}
     shards = document.get("weight_map") if isinstance(document, dict) else None
-    if not isinstance(shards, dict):
-        return []
-    shards_of = (
-        shard if isinstance(shard, list) else [shard] for shard in shards.values()
-    )  # Keras lists a layer's
-    return sorted({shard for some in shards_of for shard in some if isinstance(shard, str)})
+    mapped = shards.items() if isinstance(shards, dict) else ()
+    listed = ((name, files if isinstance(files, list) else [files]) for name, files in mapped)
+    return {name: tuple(file for file in files if isinstance(file, str)) for name, files in listed}
 
 
 def describing(folder: Path, parts: Iterable[str] = ()) -> list[str]:

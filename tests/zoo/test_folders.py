@@ -15,6 +15,7 @@ from peace_pipeline.symmetry.opening import open_network
 from peace_pipeline.weights.checkpoint import models_at, open_checkpoint, weight_files
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.zoo.current import Current
+from peace_pipeline.zoo.files import indexes
 from peace_pipeline.zoo.folders import FolderModel, described_subfolders, models_of
 from tests.lakes import directory, ingest, write_model
 
@@ -131,6 +132,22 @@ def test_names_with_a_hash_and_names_that_are_not_there(tmp_path: Path) -> None:
     assert tensors_of(Path(f"{tmp_path / 'f#g'}#a#1.safetensors")) == {*STATE}
     with pytest.raises(UnreadableCheckpoint, match=r"no network 'c\.pt' in this folder, but f#g#a#1"):
         weight_files(Path(f"{tmp_path / 'f#g'}#c.pt"))
+
+
+def test_networks_below_are_named_by_their_paths(tmp_path: Path) -> None:
+    for name in ("a.safetensors", "unet/b.safetensors", "unet/c.safetensors", "vae/model.safetensors"):
+        written(tmp_path / name)
+    for name in ("a.safetensors", "unet/b.safetensors", "vae", "vae/model.safetensors"):
+        assert tensors_of(Path(f"{tmp_path}#{name}")) == {*STATE}, name
+    with pytest.raises(UnreadableCheckpoint, match="no network 'unet/x'"):
+        weight_files(Path(f"{tmp_path}#unet/x"))
+
+
+def test_an_index_that_changes_is_read_again(tmp_path: Path) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    for files in (["x.bin"], ["x.bin", "y.bin"]):
+        index.write_text(json.dumps({"weight_map": dict(zip("ab", files, strict=False))}))
+        assert indexes(tmp_path, [index.name]) == [files]
 
 
 def test_a_single_folder_called_as_a_precision_is_no_variant(lake: Lake, zoo: Path) -> None:

@@ -112,7 +112,8 @@ def test_twins_and_folds_are_networks_of_their_own() -> None:
     ):
         assert len(networks(names)) == 2, names
         assert whole_of(names[0], names) == Network(names[0], names[:1])
-    assert len(networks(["m.keras", "m.weights.h5"])) == 1
+    (found,) = networks(["m.weights.h5", "m.keras"])
+    assert found.files == ("m.keras",)
 
 
 def test_the_folders_own_network_comes_first() -> None:
