@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
+from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.weights.formats.hdf5_process import BFLOAT16, Hdf5Reader, open_reader
 from peace_pipeline.weights.formats.keras_config import Node, configuration
 from peace_pipeline.weights.formats.keras_flow import functions, passages
@@ -16,13 +19,19 @@ from peace_pipeline.weights.formats.keras_layout import Source, sources
 from peace_pipeline.weights.local_blob import local_blob
 from peace_pipeline.weights.tensors import TensorInfo
 
+Texts = Mapping[tuple[str, str], str]
+_SHARD = re.compile(r"(.+_)(\d{5})(\.weights\.h5)")
+
 
 class Hdf5File:
-    """An HDF5 file that a reader has open, of a network with this configuration, if it is known."""
+    """An HDF5 file that a reader has open, of a network with this configuration, if it is known; ``before`` are the
+    texts of the shard before it, which holds the name of a layer that it begins."""
 
-    def __init__(self, reader: Hdf5Reader, network: Node | None) -> None:
+    def __init__(
+        self, reader: Hdf5Reader, network: Node | None, before: Texts = MappingProxyType({})
+    ) -> None:
         self._reader = reader
-        self._sources = sources(reader.name, reader.datasets, reader.texts, network)
+        self._sources = sources(reader.name, reader.datasets, {**before, **reader.texts}, network)
         self.passages = passages(network) if network else []
         """See :class:`Flowing`."""
         self.functions = functions(network) if network else None
@@ -74,4 +83,17 @@ def open_file(path: Path) -> Iterator[Hdf5File]:
     """
     with local_blob(path) as blob, open_reader(blob.name, blob.fileno(), 0, blob.size) as reader:
         config = reader.texts.get(("", "model_config"))
-        yield Hdf5File(reader, configuration(blob.name, config) if config else None)
+        yield Hdf5File(reader, configuration(blob.name, config) if config else None, _before(path))
+
+
+def _before(path: Path) -> Texts:
+    """The texts of the shard before one of Keras; none where it is the first, or none at all."""
+    shard = _SHARD.fullmatch(path.name)
+    before = path.with_name(f"{shard[1]}{int(shard[2]) - 1:05}{shard[3]}") if shard else path
+    if before == path or not before.is_file():
+        return {}
+    try:
+        with local_blob(before) as blob, open_reader(blob.name, blob.fileno(), 0, blob.size) as reader:
+            return reader.texts
+    except UnreadableCheckpoint:  # which is said when it is opened itself
+        return {}

@@ -29,6 +29,7 @@ FORMATS = (
     "gguf",
     "flax",
     "npz",
+    "fasttext",
     "stable_baselines3",
 )
 """Weight formats that are taken where nothing else is said, the preferred first."""

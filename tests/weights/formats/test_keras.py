@@ -307,3 +307,15 @@ def test_odd_configurations_lose_no_tensor(case: str, files: dict[str, Path], tm
     expected = len(read_all(files[".keras"]))
     path = rezipped(files[".keras"], tmp_path / "m.keras", config=json.dumps(ODD[case]).encode())
     assert len(read_all(path)) == expected
+
+
+def test_layers_of_shards_are_called_as_in_one_file(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((40,)), *(layers.Dense(40, name=f"own{n}") for n in range(4))])
+    model.save_weights(tmp_path / "one.weights.h5")
+    model.save_weights(tmp_path / "m.weights.json", max_shard_size=0.000007)
+    shards = sorted(tmp_path.glob("m_*.h5"))
+    assert len(shards) > 2
+    with open_checkpoint(shards) as several, open_checkpoint([tmp_path / "one.weights.h5"]) as one:
+        assert [*several.tensors] == [*one.tensors]
+        for name in one.tensors:
+            assert torch.equal(several.read(name), one.read(name))

@@ -15,13 +15,14 @@ from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.layers import layer_batch
 from peace_pipeline.stages.respond import respond_batch
+from peace_pipeline.weights.formats.registry import READERS
 from peace_pipeline.weights.sampled_copy import fetch_sampled
 from peace_pipeline.zoo import ConfigError, ZooConfig
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.hub import politeness, walk
 from peace_pipeline.zoo.hub.cursor import Cursor
-from peace_pipeline.zoo.hub.source import HuggingfaceSource
+from peace_pipeline.zoo.hub.source import FORMATS, HuggingfaceSource
 from peace_pipeline.zoo.source import SourceUnavailable
 from tests.lakes import card_of
 from tests.standin_hub import Fault, StandinHub
@@ -47,6 +48,10 @@ def test_a_record_says_what_the_hub_and_the_card_say(lake: Lake, hub: StandinHub
     assert (weight.path, weight.size, weight.format) == ("model.safetensors", size, "safetensors")
     assert len(weight.sha256 or "") == 64
     assert (text.path, text.sha256) == ("config.json", None)
+
+
+def test_all_that_is_read_is_taken() -> None:
+    assert {*FORMATS} == {*READERS}
 
 
 def test_a_tokenizer_comes_along(lake: Lake, hub: StandinHub) -> None:
