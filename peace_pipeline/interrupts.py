@@ -37,6 +37,7 @@ def answered(grace: float = 10.0) -> Iterator[None]:
     ``grace`` is how many seconds a command has to put its things away. Only for the main thread.
     """
     watch = _Watch(grace)
+    atexit.register(_leave)  # after all that libraries put away
     for number in LINES:
         signal.signal(number, watch.handle)
         atexit.register(signal.signal, number, signal.SIG_IGN)  # the last of all: Python itself takes leave
@@ -122,6 +123,14 @@ def forking() -> Iterator[None]:
                 handler(first, None)
             else:
                 signal.raise_signal(first)
+
+
+def _leave() -> None:
+    """After an interrupt, without giving back what all libraries hold: that takes seconds on a busy machine."""
+    if _received is not None:
+        with suppress(Exception):
+            sys.stdout.flush()
+        os._exit(128 + _received)
 
 
 class _Watch:

@@ -35,11 +35,21 @@ def show_status(screen: Screen, status: Status) -> None:
     rows: list[tuple[str, object]] = [
         (
             "models",
-            _counted(status.models, status.sources) or "none: `peace run` crawls the sources in peace.toml",
+            _counted(status.models, status.sources)
+            or "none: `peace init` writes a peace.toml that says where they are, `peace run` crawls",
         ),
         (
             "in the index",
-            f"{status.embedded:,} networks, {status.layers:,} layers, {status.outputs:,} outputs",
+            (status.embedded
+            and ", ".join(
+                _many(count, noun)
+                for count, noun in (
+                    (status.embedded, "network"),
+                    (status.layers, "layer"),
+                    (status.outputs, "output"),
+                )
+            ))
+            or "nothing yet",
         ),
         ("stale", _stale(status.stale)),
         (
@@ -63,6 +73,10 @@ def show_status(screen: Screen, status: Status) -> None:
         ("last found", moment(status.changed)),
     ]
     screen.facts(f"Lake {status.home}", rows)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _counted(count: int, kinds: Mapping[str, int]) -> str | None:
@@ -183,7 +197,7 @@ def _derived(one: Mapping[str, Any] | None) -> str | None:
 
 
 def show_forgotten(screen: Screen, name: str, models: Sequence[str], *, again: bool) -> None:
-    count = f"{len(models):,} model{'s' if len(models) > 1 else ''}"
+    count = _many(len(models), "model")
     if again:
         screen.print(f"{count} will be found as new by the next `peace run`.")
     else:

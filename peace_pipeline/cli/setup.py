@@ -39,7 +39,7 @@ _SAMPLES = (_DIRECTORY.format('"models"'), _HUB.format('"org"'), _TRAINED)
 
 def init(
     folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FOLDER…]", help="Folders that hold your models.")
+        list[Path] | None, typer.Argument(metavar="FOLDER…", help="Folders that hold your models.")
     ] = None,
     hub: Annotated[
         list[str] | None,

@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _FULL, _BROKEN = "the disk of {} is full", "the disk of {} is full or broken"
+_NO_FOLDER = "{} is no folder"
 _READ_ONLY, _FORBIDDEN = "{} is read-only", "no permission to use {}"
 _BY_NUMBER = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
     errno.EROFS: _READ_ONLY,
     errno.EACCES: _FORBIDDEN,
+    errno.ENOTDIR: _NO_FOLDER,
+    errno.EEXIST: _NO_FOLDER,
 }
 _BY_TEXT = {
     "no space left on device": _FULL,

@@ -168,7 +168,9 @@ class ZooConfig:
         for candidate in candidates:
             if candidate.is_file():
                 return cls.load(candidate)
-        raise NotConfigured(f"no zoo is configured: {' and '.join(map(str, candidates))} not found")
+        places = " and ".join(map(str, candidates))
+        hint = "" if path else "; `peace init` writes one"
+        raise NotConfigured(f"no zoo is configured: {places} not found{hint}")
 
     @classmethod
     def load(cls, path: Path) -> ZooConfig:

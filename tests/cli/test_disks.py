@@ -14,7 +14,14 @@ from tests.disks import disk, fill, make_read_only
 from tests.pipeline import Workplace, write_networks
 
 __all__ = ["disk"]
-WRITING = [["run"], ["demo"], ["train"], ["report", "retrieval", "--write"]]
+WRITING = [
+    ["run"],
+    ["demo"],
+    ["train"],
+    ["report", "retrieval", "--write"],
+    ["forget", "directory:zoo/n000"],
+    ["ui"],
+]
 
 
 @pytest.fixture
@@ -33,6 +40,22 @@ def test_a_read_only_lake(here: Workplace, arguments: list[str]) -> None:
     assert (answer.out, answer.err) == ("", f"peace: {here.root / 'home'} is read-only\n")
     assert "no index" in here.peace("search", "zoo/n000", code=1).err
     assert here.peace("report").out
+
+
+def test_a_lake_that_can_only_be_read_is_looked_at(here: Workplace) -> None:
+    crawl_zoo(here.lake, ZooConfig.load(here.root / "peace.toml"))
+    make_read_only(here.root)
+    assert [row["model_id"] for row in here.peace("list", "--json").json] == [
+        f"directory:zoo/n00{n}" for n in (0, 1)
+    ]
+    assert here.peace("status", "--json").json["stale"] == {"extract": 2}
+    assert "waits: `peace run` embeds it" in here.peace("show", "directory:zoo/n000").out
+
+
+def test_a_lake_that_is_no_folder(here: Workplace) -> None:
+    (here.root / "home").rmdir()
+    (here.root / "home").touch()
+    assert here.peace("status", code=1).err == f"peace: {here.root / 'home'} is no folder\n"
 
 
 def test_models_of_a_read_only_lake_that_no_current_state_was_made_of(here: Workplace) -> None:
