@@ -40,15 +40,17 @@ def show_status(screen: Screen, status: Status) -> None:
         ),
         (
             "in the index",
-            (status.embedded
-            and ", ".join(
-                _many(count, noun)
-                for count, noun in (
-                    (status.embedded, "network"),
-                    (status.layers, "layer"),
-                    (status.outputs, "output"),
+            (
+                status.embedded
+                and ", ".join(
+                    _many(count, noun)
+                    for count, noun in (
+                        (status.embedded, "network"),
+                        (status.layers, "layer"),
+                        (status.outputs, "output"),
+                    )
                 )
-            ))
+            )
             or "nothing yet",
         ),
         ("stale", _stale(status.stale)),

@@ -10,7 +10,8 @@ import os.path
 from collections.abc import Iterator
 from pathlib import Path
 
-_FULL, _BROKEN = "the disk of {} is full", "the disk of {} is full or broken"
+_FULL = "the disk of {} is full: make room there (`peace gc` deletes what nothing needs)"
+_BROKEN = "the disk of {} is full or broken"
 _NO_FOLDER = "{} is no folder"
 _READ_ONLY, _FORBIDDEN = "{} is read-only", "no permission to use {}"
 _BY_NUMBER = {

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 
 import pytest
 
-from tests.pipeline import PEACE, Workplace, environment, place
+from peace_pipeline.lake.locks import alone
+from peace_pipeline.stages.crawl import lock_of_crawls
+from tests.pipeline import NETWORKS, PEACE, Workplace, environment, own, place, write_networks
 from tests.terminal import typed
 
-__all__ = ["place"]
+__all__ = ["own", "place"]
 FIRST = "directory:zoo/n000"
 ANSWERS = [
     ["status"],
@@ -30,9 +34,12 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize("arguments", ANSWERS, ids=" ".join)
-@pytest.mark.parametrize("width", [80, 120])
-def test_in_a_terminal_no_line_breaks(place: Workplace, arguments: list[str], width: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "arguments"),
+    [(80, words) for words in ANSWERS] + [(120, ANSWERS[1]), (120, ANSWERS[4])],
+    ids=str,
+)
+def test_in_a_terminal_no_line_breaks(place: Workplace, width: int, arguments: list[str]) -> None:
     code, lines = typed(place.command(*arguments), width=width, cwd=place.root, env=environment())
     assert code == 0, lines
     shown = [line for line in lines if str(place.root) not in line]
@@ -88,3 +95,25 @@ def test_every_command_has_examples_and_the_version_is_told(place: Workplace) ->
     assert any("peace search --text" in line for line in help_lines)
     shown = typed([str(PEACE), "--version"], width=80, cwd=place.root, env=environment())[1]
     assert shown[0] == f"peace {__version__}"
+
+
+def test_ctrl_c_in_a_terminal_is_one_line(own: Workplace) -> None:
+    write_networks(own.zoo, NETWORKS, 200)
+    command = own.command("run")
+    started = time.monotonic()
+    code, lines = typed(command, width=80, cwd=own.root, env=environment(), answers="\x03", after=3.0)
+    assert (code, lines[-2:]) == (130, ["peace: interrupted", ""]), lines
+    assert time.monotonic() - started < 30
+
+
+def test_who_waits_for_another_process_says_so(own: Workplace) -> None:
+    with alone(lock_of_crawls(own.lake), "crawl"):
+        run = subprocess.Popen(
+            own.command("run"), cwd=own.root, env=environment(), stderr=subprocess.PIPE, text=True
+        )
+        assert run.stderr is not None
+        assert (
+            run.stderr.readline() == "Crawling · waiting for another crawl of this lake, by another process\n"
+        )
+    assert run.communicate(timeout=120)[1] == ""
+    assert run.returncode == 0

@@ -23,19 +23,19 @@ LARGE = pa.table({"values": pa.array(np.random.default_rng(0).integers(1 << 62, 
 def test_a_full_disk(disk: Path) -> None:
     with pytest.raises(OSError, match="No space left") as raised:
         write_parquet(LARGE, disk / "zoo" / "batch.parquet")
-    assert str(refusal(raised.value)).endswith(" is full")
+    assert str(refusal(raised.value)).partition(": ")[0].endswith(" is full")
     assert list((disk / "zoo").iterdir()) == []
 
 
 def test_a_full_disk_in_the_words_of_lance_and_sqlite(disk: Path) -> None:
     with pytest.raises(Exception, match="No space left") as raised:
         lancedb.connect(disk).create_table("models", LARGE)
-    assert refusal(raised.value) == "the disk of the lake is full"
+    assert str(refusal(raised.value)).startswith("the disk of the lake is full: make room")
     database = sqlite3.connect(disk / "runs.db")
     database.execute("CREATE TABLE runs (body BLOB)")
     with pytest.raises(sqlite3.OperationalError) as failed:
         database.execute("INSERT INTO runs VALUES (zeroblob(10000000))")
-    assert refusal(failed.value) == "the disk of the lake is full"
+    assert str(refusal(failed.value)).startswith("the disk of the lake is full: make room")
     database.close()
 
 
@@ -49,7 +49,7 @@ def test_a_read_only_disk(disk: Path) -> None:
 def test_a_refusal_behind_another_error(tmp_path: Path) -> None:
     error = ValueError("no models")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "zoo" / "batch"))
-    assert refusal(error) == f"the disk of {tmp_path} is full"
+    assert str(refusal(error)).startswith(f"the disk of {tmp_path} is full: make room")
     assert refusal(PermissionError(errno.EACCES, "Permission denied", str(tmp_path))) == (
         f"no permission to use {tmp_path}"
     )
