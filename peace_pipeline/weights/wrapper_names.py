@@ -39,7 +39,8 @@ def unwrapped(names: Sequence[str]) -> list[str]:
             break
         bare = [name.removeprefix(outer) for name in bare]
     count = Counter(bare)
-    return [own if count[own] == 1 else name for own, name in zip(bare, names, strict=True)]
+    found = [own if count[own] == 1 else name for own, name in zip(bare, names, strict=True)]
+    return found if len({*found}) == len(names) else [*names]
 
 
 def _outer(names: Sequence[str]) -> str:

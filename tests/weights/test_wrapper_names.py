@@ -58,6 +58,11 @@ def test_names_that_would_be_one_stay() -> None:
     assert unwrapped([*names, "_orig_mod.b.weight"]) == [*names, "b.weight"]
 
 
+def test_no_two_become_one() -> None:
+    names = ["module.c._orig_mod.d", "module.c.d", "module.module.c.d"]
+    assert unwrapped(names) == names
+
+
 def test_averages_are_known_by_what_they_repeat() -> None:
     own = ["model.diffusion_model.out.weight", "first_stage.weight"]
     copies = {"model_ema.diffusion_modeloutweight", "model_ema.decay"}

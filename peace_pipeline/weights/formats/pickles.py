@@ -207,6 +207,11 @@ class _Machine:
     def gather(self, kind: Callable[[list[Any]], Any]) -> None:
         self.stack.append(kind(self.marked()))
 
+    def gather_items(self) -> None:
+        flat = self.marked()
+        self.stack.append(Items())
+        self.set_items(flat)
+
     def gather_last(self, count: int) -> None:
         if len(self.stack) < count:
             raise IndexError
@@ -297,9 +302,8 @@ class _Machine:
         array.maker, array.arguments = _BUFFER, (self.take(size), layout, shape, state["order"])
 
     def refer(self) -> None:
-        reference = Persistent(self.stack.pop())
-        self.persistent.append(reference)
-        self.stack.append(reference)
+        self.persistent.append(Persistent(self.stack.pop()))
+        self.stack.append(self.persistent[-1])
 
     def check_protocol(self, protocol: int) -> None:
         if protocol > pickle.HIGHEST_PROTOCOL:
@@ -374,7 +378,7 @@ _OPERATIONS: dict[int, tuple[Struct | None, Callable[..., object]]] = {
         (pickle.TUPLE3, None, partial(_Machine.gather_last, count=3)),
         (pickle.LIST, None, partial(_Machine.gather, kind=list)),
         (pickle.FROZENSET, None, partial(_Machine.gather, kind=list)),
-        (pickle.DICT, None, partial(_Machine.gather, kind=Items)),
+        (pickle.DICT, None, _Machine.gather_items),
         (pickle.APPEND, None, lambda machine: machine.append([machine.stack.pop()])),
         (pickle.APPENDS, None, lambda machine: machine.append(machine.marked())),
         (pickle.ADDITEMS, None, lambda machine: machine.append(machine.marked())),

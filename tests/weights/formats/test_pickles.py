@@ -232,3 +232,9 @@ def test_pickles_that_hold_the_same_again_and_again(tmp_path: Path) -> None:
     for twin in twins.values():
         twin.__dict__ = shared
     refused(written(path, twins), Limits(items=1000), "again and again")
+
+
+def test_a_dictionary_of_keys_without_a_value() -> None:
+    assert loads("m", b"(I1\nI2\nd.").value == [1, 2]
+    with pytest.raises(CorruptFile, match="no sound pickle"):
+        loads("m", b"(I1\nI2\nI3\nd.")
