@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,12 +11,18 @@ import torch
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.evaluation.ablation.results import ACROSS, ALL, ALONE, DEFAULT, Results, Scored, Size
-from peace_pipeline.evaluation.ablation.variants import VARIANTS, Variant
+from peace_pipeline.evaluation.ablation.variants import FULL, VARIANTS, Variant
 from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE
 from peace_pipeline.evaluation.invariance import Movements, by_weights
 from peace_pipeline.evaluation.retraining import Judge, Trainings
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
+
+QUICK: dict[str, Any] = {
+    "variants": {name: VARIANTS[name] for name in (FULL, "no-canonical")},
+    "size": Size(epochs=1, seeds=1, networks=30),
+}
+"""Settings with which the study takes seconds."""
 
 
 def leave_out(

@@ -11,14 +11,14 @@ from peace_pipeline.lake import Lake
     title="Generalization: architectures and tasks left out",
     depends_on=("contrastive_pairs", "lancedb_index"),
 )
-def generalization(lake: Lake, **settings: Any) -> Content:
+def generalization(lake: Lake, *, quick: bool = False, **settings: Any) -> Content:
     """How well networks of an architecture, or of a task, that was left out of training find others of their task,
     beside an encoder that was trained on all, and beside raw responses; by each sense.
 
     ``settings`` are those of :func:`peace_pipeline.evaluation.generalization.study.leave_one_out`.
     """
     from peace_pipeline.evaluation.generalization.page import page
-    from peace_pipeline.evaluation.generalization.study import leave_one_out
+    from peace_pipeline.evaluation.generalization.study import QUICK, leave_one_out
 
-    results = leave_one_out(lake, **settings)
+    results = leave_one_out(lake, **(QUICK if quick else {}) | settings)
     return Content(page(results), results.figures(), results.headline())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,8 @@ from peace_pipeline.progress import Progress
 
 _FEWEST = 2
 """Of an architecture or task, networks among those that encoders are judged by; with one alone nothing is left out."""
+QUICK: dict[str, Any] = {"size": Size(epochs=1, seeds=1, networks=40)}
+"""Settings with which the study takes seconds."""
 
 
 def leave_one_out(

@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from peace_pipeline.evaluation.generalization.results import METHOD_TITLES, Size
+from peace_pipeline.evaluation.generalization.results import METHOD_TITLES
+from peace_pipeline.evaluation.generalization.study import QUICK
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.listing import TEST, listings
@@ -16,7 +17,6 @@ from tests.browser import WIDTHS, browser, opened, sync_api
 __all__ = ["browser"]
 
 GENERALIZATION = all_reports()["generalization"]
-BRIEF = Size(epochs=1, seeds=1, networks=40)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def home(trained: Lake, tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 @pytest.fixture(scope="module")
 def report(home: Lake) -> Written:
-    return GENERALIZATION.write(home, size=BRIEF)
+    return GENERALIZATION.write(home, **QUICK)
 
 
 def test_each_architecture_is_left_out(report: Written, home: Lake) -> None:
@@ -63,4 +63,4 @@ def test_the_page_as_it_is_read(report: Written, browser: sync_api.Browser, widt
 
 def test_a_lake_without_tasks_is_nothing_to_report(lake: Lake) -> None:
     with pytest.raises(NothingToReport):
-        GENERALIZATION.write(lake, size=BRIEF)
+        GENERALIZATION.write(lake, **QUICK)
