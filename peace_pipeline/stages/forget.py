@@ -28,7 +28,8 @@ class Forgotten:
 
 def forget(lake: Lake, name: str, *, again: bool = False) -> Forgotten:
     """Leave out a model, or all models of a source: a kind such as ``huggingface``, or what ids begin with up to a
-    slash or a colon (``org/``, ``directory:models/``).
+    slash or a colon (``org/``, ``directory:models/``). A place that holds several networks and none of its own stands
+    for all of them.
 
     A crawl finds a forgotten model again when it has another revision. With ``again`` those of ``name`` that were
     forgotten are remembered instead: the next crawl finds them as new ones.
@@ -37,7 +38,7 @@ def forget(lake: Lake, name: str, *, again: bool = False) -> Forgotten:
         UnknownModel: where the lake has none of that name, or none that is (or isn't) forgotten.
     """
     with alone(lock_of_crawls(lake), "crawl"):
-        records = _named(lake, name, again=again)
+        records = _named(lake, name, again=again) or _named(lake, f"{name}#", again=again)
         if not records:
             raise UnknownModel(_none(lake, name, again=again))
         status, reason = (DELETED, "to be found anew") if again else (SKIPPED, FORGOTTEN)
@@ -50,7 +51,7 @@ def _named(lake: Lake, name: str, *, again: bool) -> list[ModelRecord]:
     was_forgotten = f"status = '{SKIPPED}' AND reason = '{FORGOTTEN}'"
     state = was_forgotten if again else f"status <> '{DELETED}' AND NOT coalesce({was_forgotten}, false)"
     own = f"model_id = {quoted(name)} OR source = {quoted(name)}"
-    if name.endswith(("/", ":")):
+    if name.endswith(("/", ":", "#")):
         own += f" OR starts_with(model_id, {quoted(name)})"
     current = Current(lake)
     ids = [

@@ -8,6 +8,7 @@ from pathlib import Path
 import lancedb
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save
 
 from peace_pipeline.index.tables import indexed_models
 from peace_pipeline.zoo.hub import politeness
@@ -78,6 +79,33 @@ def test_models_of_the_lake_by_their_ids(own: Workplace, hub: StandinHub) -> Non
     vectors = {row["model_id"]: row["vector"] for row in indexed}
     for row in (rows[0], rows[2]):
         assert np.abs(np.subtract(row["vector"], vectors[row["path"]])).max() < 1e-5
+
+
+def test_networks_of_one_repository(own: Workplace, hub: StandinHub, tmp_path: Path) -> None:
+    folder = tmp_path / "models" / next(iter(hub.repos)).partition("/")[2]
+    files: dict[str, bytes | Path] = {"config.json": folder / "config.json"}
+    weights = load_file(folder / "model.safetensors")
+    for name, factor in (("a", 1.5), ("b", -0.5)):
+        files[f"{name}.safetensors"] = save({key: values * factor for key, values in weights.items()})
+    hub.push("org/two", files)
+    ids = {"org/two#a.safetensors", "org/two#b.safetensors"}
+    assert own.peace("run", "--json").json["embedded"] == 7
+    assert {name for name in hub_models(own) if name.startswith("org/two")} == ids
+    indexed = lancedb.connect(str(own.lake.index)).open_table("models").to_arrow().to_pylist()
+    vectors = {row["model_id"]: row["vector"] for row in indexed}
+    rows = own.peace("embed", *sorted(ids), "--json").json
+    alone = own.peace_alone("embed", "hf://org/two#a.safetensors", "hf://org/two", "--json", code=1).json
+    for row in [*rows, alone[0]]:
+        assert np.abs(np.subtract(row["vector"], vectors[row["path"].removeprefix("hf://")])).max() < 1e-5
+    assert own.peace("wiring", "org/two#b.safetensors", "--json").json["method"] == "chain"
+    assert "2 networks, to be named one by one: org/two#a.safetensors, org/two#b" in alone[1]["error"]
+    own.peace("forget", "org/two#a.safetensors")
+    own.peace("run")
+    assert {name for name in hub_models(own) if name.startswith("org/two")} == {"org/two#b.safetensors"}
+    own.peace("forget", "org/two#a.safetensors", "--again")
+    hub.push("org/two", {name: content for name, content in files.items() if name != "b.safetensors"})
+    own.peace("run")
+    assert {name for name in hub_models(own) if name.startswith("org/two")} == {"org/two"}
 
 
 def test_networks_by_name_are_transformed(own: Workplace, hub: StandinHub) -> None:
