@@ -10,6 +10,7 @@ import typer
 from peace_pipeline.cli import lake, networks, reports, runs, setup
 from peace_pipeline.cli.atlas import atlas
 from peace_pipeline.cli.failures import Commands
+from peace_pipeline.cli.terminal import is_terminal
 from peace_pipeline.threads import share_the_machine
 
 share_the_machine()
@@ -19,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich" if is_terminal() else None,
     epilog="First steps: peace init, peace run, peace list, peace search MODEL. Every command has examples: "
     "peace COMMAND --help.",
 )

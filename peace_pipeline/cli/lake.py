@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from peace_pipeline.cli import lake_views
 from peace_pipeline.cli.options import AsJson, Home, Wide, open_lake
-from peace_pipeline.cli.terminal import emit, working
+from peace_pipeline.cli.terminal import emit, is_terminal, working
 
 
 def status(home: Home = None, wide: Wide = False, as_json: AsJson = False) -> None:
@@ -46,7 +45,7 @@ def list_models(
 
     lake = open_lake(home)
     rows = skipped_now(lake) if skipped else present(lake, where)
-    most = k or (len(rows) if as_json or not sys.stdout.isatty() else lake_views.SHOWN)
+    most = k or (len(rows) if as_json or not is_terminal() else lake_views.SHOWN)
     view = lake_views.show_skipped if skipped else lake_views.show_models
     emit(rows[:most], as_json, lambda screen: view(screen, rows[:most], len(rows)), wide=wide)
 

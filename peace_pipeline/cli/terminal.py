@@ -34,12 +34,17 @@ def emit(document: Any, as_json: bool, show: Callable[[Screen], None], *, wide: 
         show(Screen(wide=wide))
 
 
+def is_terminal() -> bool:
+    """Whether a person sees what is written to standard output."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 class Screen(Console):
     """Prints strings as they are: what a file names is neither markup nor a command to the terminal."""
 
     def __init__(self, *, wide: bool = False) -> None:
         super().__init__(markup=False, emoji=False, highlight=False)
-        self.is_bounded = self.is_terminal and not wide
+        self.is_bounded = is_terminal() and not wide
         if not self.is_bounded:
             self.width = _UNBOUNDED
 

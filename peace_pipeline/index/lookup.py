@@ -112,9 +112,8 @@ def _embedded(
     """Embedded by the encoder that the index serves, which after a retraining is not yet the current one."""
     is_path = name.startswith("hf://") or os.path.exists(os.path.expanduser(name))
     if not (is_path or newest_record(lake, name)):
-        raise UnknownQuery(
-            f"{name} is not in the index, and as a path: no such file or folder{did_you_mean(lake, name)}"
-        )
+        meant = did_you_mean(lake, name) or "; --text searches for words"
+        raise UnknownQuery(f"{name} is not in the index, and as a path: no such file or folder{meant}")
     from peace_pipeline.encoder.checkpoints import embed_checkpoints
 
     version = served_version(lake)

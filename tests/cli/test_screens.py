@@ -55,6 +55,13 @@ def test_in_a_pipe_it_is_plain_text_and_whole(place: Workplace, arguments: list[
     assert "--wide" not in out
 
 
+def test_help_and_wrong_usage_are_plain_in_a_pipe(place: Workplace) -> None:
+    for arguments, code in ((["search", "--help"], 0), (["serch"], 2)):
+        answer = place.peace_alone(*arguments, code=code)
+        assert "peace" in answer.out + answer.err
+        assert (answer.out + answer.err).isascii()
+
+
 @pytest.mark.parametrize("arguments", [[*words, "--json"] for words in ANSWERS], ids=" ".join)
 def test_as_json_there_is_one_document(place: Workplace, arguments: list[str]) -> None:
     answer = place.peace(*arguments)

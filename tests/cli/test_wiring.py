@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from peace_pipeline.symmetry.wiring.types import ONE_AFTER_THE_OTHER
-from tests.pipeline import Workplace, place
+from tests.pipeline import Workplace, environment, place
 from tests.specimens import FAMILIES
+from tests.terminal import typed
 
 __all__ = ["place"]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -105,13 +106,13 @@ def test_wiring_tells_what_it_rests_on(here: Workplace) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_the_drawing_folds_repeated_blocks_and_fits(
-    here: Workplace, width: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", str(width))
+def test_the_drawing_folds_repeated_blocks_and_fits(here: Workplace, width: int) -> None:
     saved("llama", here.root / "llama")
-    answer = here.peace("wiring", "llama").out
-    assert max(map(len, answer.splitlines())) <= width
+    command = here.command("wiring", "llama")
+    code, lines = typed(command, width=width, cwd=here.root, env=environment())
+    answer = "\n".join(lines)
+    assert code == 0
+    assert max(map(len, lines)) <= width
     assert "┌ model.layers.{0…1}" in answer
     assert "2 times" in answer
     assert answer.count("down_proj ← mlp.up_proj.hidden") == 1
