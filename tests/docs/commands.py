@@ -16,7 +16,8 @@ from peace_pipeline.cli.app import app
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 _INTRODUCTION = (
     "# Commands\n\nNetworks are named by a path (a weight file, or a folder in Hub layout), a model id of the lake, or "
-    "`hf://org/name@revision`. With `--json` a command prints one document on stdout, "
+    "`hf://org/name@revision`; of several networks in one place each has its path behind a `#` (`folder#a.pt`, "
+    "`org/name#unet`). With `--json` a command prints one document on stdout, "
     "everything else on stderr. Exit code 0 is success, 1 a failure with a one-line reason, 2 wrong usage, 130 an "
     "interrupt, 143 a termination.\n\n"
 )
