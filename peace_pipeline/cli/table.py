@@ -167,4 +167,6 @@ def _line(parts: Sequence[tuple[str, _Laid]]) -> str:
 
 
 def _wrapped(text: str, width: int | None) -> list[str]:
-    return textwrap.wrap(text, width) if width else [text]
+    if not width:
+        return [text]
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

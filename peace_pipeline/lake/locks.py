@@ -13,7 +13,7 @@ from peace_pipeline.progress import Progress
 def alone(
     lock: Path, work: str, progress: Progress | None = None, *, patience: float = 1.0
 ) -> Iterator[None]:
-    """One process at a time within the block, whose file ``lock`` has the time when the last one began.
+    """One process at a time within the block, which holds the file ``lock``.
 
     After ``patience`` seconds ``progress`` is told that another ``work`` is waited for.
     """
@@ -27,7 +27,6 @@ def alone(
             if progress:
                 progress(0, 0, f"waiting for another {work} of this lake, by another process")
     try:
-        lock.touch()
         yield
     finally:
         held.release()

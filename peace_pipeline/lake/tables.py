@@ -13,8 +13,9 @@ import pyarrow as pa
 
 NEW, SKIPPED, DELETED = "new", "skipped", "deleted"
 """What a row says of its model: it is there, it was left out for the ``reason``, it is gone."""
-FORGOTTEN = "forgotten"
-"""The reason of models that somebody left out: crawls leave them alone as long as they don't change."""
+FORGOTTEN, REMEMBERED = "forgotten", "to be found anew"
+"""The reasons of models that somebody left out (crawls leave them alone as long as they don't change), and of those
+that the next crawl shall find again."""
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ def crawl_zoo(
         SourceUnavailable: where one could not be crawled to its end; what was found is stored.
     """
     with alone(lock_of_crawls(lake), "crawl", progress):
+        lock_of_crawls(lake).touch()
         sources, current, tally, batches = config.build(lake), Current(lake), _Tally(), []
         found: dict[str, KnownModel] = {}
         now = now or datetime.now(UTC)

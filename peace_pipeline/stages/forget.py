@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.keyed import quoted
 from peace_pipeline.lake.locks import alone
-from peace_pipeline.lake.tables import DELETED, FORGOTTEN, SKIPPED
+from peace_pipeline.lake.tables import DELETED, FORGOTTEN, REMEMBERED, SKIPPED
 from peace_pipeline.stages.about import UnknownModel
 from peace_pipeline.stages.crawl import lock_of_crawls
 from peace_pipeline.zoo.batches import store_batch
@@ -41,7 +41,7 @@ def forget(lake: Lake, name: str, *, again: bool = False) -> Forgotten:
         records = _named(lake, name, again=again) or _named(lake, f"{name}#", again=again)
         if not records:
             raise UnknownModel(_none(lake, name, again=again))
-        status, reason = (DELETED, "to be found anew") if again else (SKIPPED, FORGOTTEN)
+        status, reason = (DELETED, REMEMBERED) if again else (SKIPPED, FORGOTTEN)
         said = [replace(record, status=status, reason=reason) for record in records]
         batches = [store_batch(lake, said[start : start + _BATCH]) for start in range(0, len(said), _BATCH)]
     return Forgotten([record.model_id for record in said], batches)

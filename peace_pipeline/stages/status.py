@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -9,13 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from peace_pipeline.encoder.store import current_version, own_version
 from peace_pipeline.index.search import BadFilter
 from peace_pipeline.index.tables import INDEX_TABLES, MODELS, connect, served_version, table_names
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.query import query
-from peace_pipeline.lake.tables import DELETED, NEW
+from peace_pipeline.lake.tables import DELETED, FORGOTTEN, NEW, REMEMBERED
 from peace_pipeline.stages.crawl import lock_of_crawls
 from peace_pipeline.stages.embed import OUTCOMES
 from peace_pipeline.stages.staleness import stale_batches
@@ -27,12 +29,19 @@ _LISTED = [
     "parameters", "uri",
 ]  # fmt: skip
 _SKIPPED = """
-    SELECT model_id, first(reason) AS reason FROM (
-        SELECT model_id, revision, reason, status FROM newest{}
-    ) JOIN (SELECT model_id, revision FROM newest) USING (model_id, revision)
-    WHERE status = 'skipped' GROUP BY model_id ORDER BY model_id
+    WITH outcomes AS ({})
+    SELECT model_id, reason FROM newest WHERE status = 'skipped'
+    UNION ALL
+    SELECT model_id, first(outcomes.reason) AS reason FROM outcomes JOIN newest USING (model_id, batch)
+    WHERE newest.status = 'new' AND outcomes.status = 'skipped' GROUP BY model_id
+    ORDER BY model_id
 """
-_AND_THOSE_OF = " UNION ALL SELECT model_id, revision, reason, status FROM read_parquet(${})"
+_NONE = "SELECT NULL::VARCHAR AS model_id, NULL::VARCHAR AS reason, NULL::VARCHAR AS status, NULL::VARCHAR AS batch"
+_THOSE_OF = (
+    "SELECT model_id, reason, status, parse_filename(filename, true) AS batch "
+    "FROM read_parquet(${}, filename = true)"
+)
+_FILE = re.compile(r".*\.\w{1,12}|.*/.*")
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ def lake_status(lake: Lake) -> Status:
         counts["layers"],
         counts["outputs"],
         _stale(lake, newest),
-        dict(Counter(row["reason"].partition(":")[0] for row in _skipped(lake, newest)).most_common()),
+        dict(Counter(_kind(row["reason"]) for row in _skipped(lake, newest)).most_common()),
         served_version(lake),
         current_version(lake),
         own_version(lake) is not None,
@@ -147,8 +156,16 @@ def _skipped(lake: Lake, newest: pa.Table) -> list[dict[str, str]]:
         "outcomes": lake.embeddings(OUTCOMES, version, "[!.]*"),
     }
     there = {name: path for name, path in places.items() if any(path.parent.glob(path.name))}
-    sql = _SKIPPED.format("".join(map(_AND_THOSE_OF.format, there)))
+    sql = _SKIPPED.format(" UNION ALL ".join([_NONE, *map(_THOSE_OF.format, there)]))
     return query(sql, {"newest": newest}, **there).to_pylist()
+
+
+def _kind(reason: str) -> str:
+    """What reasons have in common: without the names of files before it, the numbers in it, and details after it."""
+    first, _, rest = reason.partition(": ")
+    while rest and _FILE.fullmatch(first):
+        first, _, rest = rest.partition(": ")
+    return re.sub(r"\d[\d,.]*", "…", first)
 
 
 def _stale(lake: Lake, newest: pa.Table) -> dict[str, int]:
@@ -164,12 +181,15 @@ def _index_counts(lake: Lake) -> dict[str, int]:
 
 
 def _crawled(lake: Lake) -> datetime | None:
-    """When a crawl last took the lock, which touches its file."""
+    """When a crawl last began."""
     lock = lock_of_crawls(lake)
     return datetime.fromtimestamp(lock.stat().st_mtime, UTC) if lock.exists() else None
 
 
 def _changed(lake: Lake) -> datetime | None:
-    """When a crawl last stored a batch."""
-    batches = lake.batches()
-    return datetime.fromtimestamp(lake.zoo(batches[-1]).stat().st_mtime, UTC) if batches else None
+    """When a crawl last stored a batch; one by which models were forgotten doesn't count."""
+    for batch in reversed(lake.batches()):
+        reasons = pq.read_table(lake.zoo(batch), columns=["reason"])["reason"].to_pylist()
+        if not set(reasons) <= {FORGOTTEN, REMEMBERED}:
+            return datetime.fromtimestamp(lake.zoo(batch).stat().st_mtime, UTC)
+    return None

@@ -37,8 +37,17 @@ def test_status_of_a_lake_that_waits(own: Workplace) -> None:
     assert skipped["reason"] in own.peace("list", "--skipped").out
     shown = own.peace("show", skipped["model_id"]).out
     assert f"skipped: {skipped['reason']}" in shown
+    (kind,) = found["skipped"]
+    assert "safetensors" not in kind.partition(" ")[0], "no name of a file is a kind of reason"
+    own.peace("forget", FIRST)
+    after = own.peace("status", "--json").json
+    assert (after["crawled"], after["changed"]) == (found["crawled"], found["changed"])
+    shutil.rmtree(own.zoo / f"n{NETWORKS:03}")
+    own.peace("run")
+    after = own.peace("status", "--json").json
+    assert (after["skipped"], after["gone"]) == ({"forgotten": 1}, 1), "what is gone is not skipped"
     shutil.rmtree(own.lake.root / "responses")
-    assert own.peace("status", "--json").json["stale"] == {"respond": NETWORKS + 2}
+    assert own.peace("status", "--json").json["stale"] == {"respond": NETWORKS}
     assert "`peace run` does it" in own.peace("status").out
 
 

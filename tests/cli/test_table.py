@@ -86,3 +86,7 @@ def test_facts() -> None:
     assert max(map(len, found)) <= 40
     assert found[0].startswith("  task  x x")
     assert "license" not in "".join(found)
+    path = "/a-very/long-path/" * 8
+    assert path in "".join(str(line) for line in facts([("where", path)], 40)), (
+        "what is copied is never broken"
+    )

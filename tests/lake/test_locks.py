@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from peace_pipeline.lake.locks import alone
@@ -33,12 +31,3 @@ def test_waiting_is_told_and_ends(tmp_path: Path) -> None:
     with alone(lock, "crawl", progress, patience=0.1):
         assert process.wait(10) == 0, "it was over before"
     assert heard[0] == "waiting for another crawl of this lake, by another process"
-
-
-def test_the_file_tells_when_the_last_one_began(tmp_path: Path) -> None:
-    lock = tmp_path / "lock"
-    for _ in range(2):
-        lock.touch()
-        os.utime(lock, (1, 1))
-        with alone(lock, "crawl"):
-            assert time.time() - lock.stat().st_mtime < 60
