@@ -25,7 +25,7 @@ def alone(
             held.acquire(timeout=patience)
         except Timeout:
             if progress:
-                progress(0, 0, f"waiting for another {work} of this lake, by another process")
+                progress(0, 0, f"waiting for another {work} of this lake")
     try:
         yield
     finally:

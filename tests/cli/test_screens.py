@@ -119,8 +119,6 @@ def test_who_waits_for_another_process_says_so(own: Workplace) -> None:
             own.command("run"), cwd=own.root, env=environment(), stderr=subprocess.PIPE, text=True
         )
         assert run.stderr is not None
-        assert (
-            run.stderr.readline() == "Crawling · waiting for another crawl of this lake, by another process\n"
-        )
+        assert run.stderr.readline() == "Crawling · waiting for another crawl of this lake\n"
     assert run.communicate(timeout=120)[1] == ""
     assert run.returncode == 0

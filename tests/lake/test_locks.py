@@ -30,4 +30,4 @@ def test_waiting_is_told_and_ends(tmp_path: Path) -> None:
 
     with alone(lock, "crawl", progress, patience=0.1):
         assert process.wait(10) == 0, "it was over before"
-    assert heard[0] == "waiting for another crawl of this lake, by another process"
+    assert heard[0] == "waiting for another crawl of this lake"
