@@ -22,6 +22,8 @@ from .zoo import SENSES, Places, Zoo
 Similarity = NDArray[np.float64]
 Compared = Callable[[Places, Places], Similarity]
 BLOCK = 1 << 26
+PEERS_HERE = ("meta_classifier", "flattened_mlp", "autoencoder")
+"""Baselines of the product that peers of their own, trained for longer, stand for."""
 
 
 def cosine(vectors: NDArray[np.floating], queries: Places, gallery: Places) -> Similarity:
@@ -168,7 +170,7 @@ def of_registry(zoo: Zoo, train: Places) -> dict[str, Compared]:
     return {
         one.title: partial(compared, name)
         for name, one in all_baselines().items()
-        if one.knows == Knows.WEIGHTS
+        if one.knows == Knows.WEIGHTS and name not in PEERS_HERE
     }
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from peace_pipeline.encoder.pair_rule import Attributes
 from peace_pipeline.encoder.store import current_version
+from peace_pipeline.evaluation.baselines.classifiers import moments
 from peace_pipeline.evaluation.baselines.registry import Knows, all_baselines
 from peace_pipeline.evaluation.population import cohorts, read_listed
 from peace_pipeline.evaluation.readings import Reader, Readings, read
@@ -26,8 +27,6 @@ from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import TEST, TRAIN, VALIDATION, Listing, by_batch, listings
 from peace_pipeline.zoo.record import ModelRecord
-
-from .features import moments
 
 Places = NDArray[np.int64]
 Mask = NDArray[np.bool_]

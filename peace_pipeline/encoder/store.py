@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from peace_pipeline.lake import Lake, atomic
 
@@ -109,6 +109,16 @@ def _is_loadable(folder: Path) -> bool:
         return False
 
 
+def training_of(lake: Lake, version: str, packaged: Path = PACKAGED) -> dict[str, Any]:
+    """What the card of an encoder says of its training.
+
+    Raises:
+        NoEncoder: where there is no such encoder.
+    """
+    folder = _folder(lake, version, packaged)
+    return json.loads((folder / CONFIG).read_text())["training"]
+
+
 def load(lake: Lake, version: str | None = None, packaged: Path = PACKAGED) -> tuple[str, Encoder]:
     """The current encoder (or that of ``version``) in evaluation mode, with its version.
 
@@ -123,10 +133,15 @@ def load(lake: Lake, version: str | None = None, packaged: Path = PACKAGED) -> t
     version = version or current_version(lake, packaged)
     if version is None:
         raise NoEncoder(lake)
-    folder = packaged if version == packaged_version(packaged) else lake.encoders / version
-    if not _is_loadable(folder):
-        raise NoEncoder(lake, version)
+    folder = _folder(lake, version, packaged)
     config = json.loads((folder / CONFIG).read_text())
     encoder = Encoder(EncoderConfig(**config["encoder"]))
     encoder.load_state_dict(load_file(folder / _WEIGHTS))
     return version, encoder.eval()
+
+
+def _folder(lake: Lake, version: str, packaged: Path) -> Path:
+    folder = packaged if version == packaged_version(packaged) else lake.encoders / version
+    if not _is_loadable(folder):
+        raise NoEncoder(lake, version)
+    return folder

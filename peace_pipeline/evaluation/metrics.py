@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap
 from torchmetrics.functional.retrieval import (
     retrieval_average_precision,
+    retrieval_normalized_dcg,
     retrieval_precision,
     retrieval_recall,
 )
 
-CUTOFFS = (1, 5, 10)
+CUTOFFS, NDCG = (1, 5, 10), "ndcg"
 METRICS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "map": retrieval_average_precision,
     **{f"precision_at_{k}": partial(retrieval_precision, top_k=k) for k in CUTOFFS},
@@ -53,7 +54,7 @@ class Estimate:
 
 def retrieve(
     similarity: NDArray[np.floating],
-    relevant: NDArray[np.bool_],
+    relevant: NDArray[np.bool_ | np.floating],
     excluded: NDArray[np.bool_] | None = None,
     *,
     seed: int,
@@ -61,16 +62,21 @@ def retrieve(
     """Score every query with something to find; all matrices are (queries, gallery).
 
     What is ``excluded`` is no part of a query's gallery. Precision@k divides by k however small the gallery is.
+    Relevance may be graded: nDCG weighs each network by its gain, to the other metrics any gain above 0 is relevant.
     """
     order = ranks(similarity, seed)
-    kept = np.ones_like(relevant) if excluded is None else ~excluded
-    queries = np.flatnonzero((relevant & kept).any(1))
-    values: dict[str, list[float]] = {name: [] for name in METRICS}
+    kept = np.ones(similarity.shape, dtype=bool) if excluded is None else ~excluded
+    gains = relevant.astype(np.float32)
+    found = gains > 0
+    queries = np.flatnonzero((found & kept).any(1))
+    values: dict[str, list[float]] = {name: [] for name in (*METRICS, NDCG)}
     for query in queries:
         predictions = torch.from_numpy(order[query, kept[query]])
-        target = torch.from_numpy(relevant[query, kept[query]])
+        target = torch.from_numpy(found[query, kept[query]])
         for name, metric in METRICS.items():
             values[name].append(float(metric(predictions, target)))
+        weighed = torch.from_numpy(gains[query, kept[query]])
+        values[NDCG].append(float(retrieval_normalized_dcg(predictions, weighed)))
     arrays = {name: np.array(column, dtype=np.float64) for name, column in values.items()}
     return Scores(arrays, queries, len(similarity) - len(queries))
 

@@ -27,13 +27,15 @@ class Cell:
 class Table:
     """A table; the row whose first cell is ``lead`` stands out.
 
-    ``above`` are titles over so many columns each, after the first one.
+    ``above`` are titles over so many columns each, after the first one. One that is ``folded`` shows these words, and
+    unfolds when they are clicked.
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str | Cell]]
     lead: str = ""
     above: Sequence[tuple[str, int]] = ()
+    folded: str = ""
 
     @property
     def names(self) -> list[str]:

@@ -8,6 +8,15 @@ import pytest
 from peace_pipeline.evaluation.metrics import estimate, ranks, retrieve
 
 
+def test_graded_relevance_by_hand() -> None:
+    similarity = np.array([[0.9, 0.8, 0.7]])
+    gains = np.array([[0.25, 0.0, 1.0]])
+    scores = retrieve(similarity, gains, seed=0)
+    best = 1 + 0.25 / np.log2(3)
+    assert scores.values["ndcg"] == pytest.approx([(0.25 + 1 / np.log2(4)) / best])
+    assert scores.values["map"] == pytest.approx([(1 + 2 / 3) / 2])
+
+
 def test_values_by_hand() -> None:
     similarity = np.array([[0.9, 0.8, 0.7, 0.6], [0.1, 0.2, 0.3, 0.4]])
     relevant = np.array([[True, False, True, False], [True, True, False, False]])

@@ -24,7 +24,7 @@ _TELLING = ("pipeline_tag", "task", "datasets", "dataset", "tags", "labels", "id
 @baseline("BM25, full cards", knows=Knows.CARDS)
 def bm25(queries: Readings, gallery: Readings, train: Readings) -> Similarity:
     """BM25 of the query's card over the cards of the gallery, by LanceDB's full-text search."""
-    return _bm25(_cards(queries), _cards(gallery))
+    return scored_by_words(_cards(queries), _cards(gallery))
 
 
 @baseline("BM25, blanked cards", knows=Knows.CARDS)
@@ -33,15 +33,15 @@ def bm25_blanked(queries: Readings, gallery: Readings, train: Readings) -> Simil
     cards = _cards(queries) + _cards(gallery)
     words = telling_words(cards)
     blanked = [blank(card, words) for card in cards]
-    return _bm25(blanked[: len(queries)], blanked[len(queries) :])
+    return scored_by_words(blanked[: len(queries)], blanked[len(queries) :])
 
 
 def _cards(readings: Readings) -> list[str]:
     return [member.listing.card for member in readings.members]
 
 
-def _bm25(queries: Sequence[str], cards: Sequence[str]) -> Similarity:
-    """Scores (queries, cards); ``-inf`` where no word is shared."""
+def scored_by_words(queries: Sequence[str], cards: Sequence[str]) -> Similarity:
+    """BM25 of each query's words over the cards: scores (queries, cards); ``-inf`` where no word is shared."""
     similarity = np.full((len(queries), len(cards)), -np.inf)
     with tempfile.TemporaryDirectory() as folder:
         table = lancedb.connect(folder).create_table(

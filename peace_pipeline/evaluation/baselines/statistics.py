@@ -9,8 +9,9 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from peace_pipeline.evaluation.baselines.classifiers import labelled, same_task_probability, tasks_of
 from peace_pipeline.evaluation.baselines.registry import Similarity, baseline, within_signature
-from peace_pipeline.evaluation.population import Cohort, Member, in_canonical_form
+from peace_pipeline.evaluation.population import Cohort, in_canonical_form
 from peace_pipeline.evaluation.readings import Readings
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -49,7 +50,8 @@ def statistics_canonical(queries: Readings, gallery: Readings, train: Readings) 
 @within_signature
 def statistics_lda(queries: Readings, gallery: Readings, train: Readings) -> Similarity:
     """Cosine of layer statistics in the discriminant space of the tasks of the training split."""
-    discriminant = _discriminant(train)
+    learned = labelled(train)
+    discriminant = _discriminant(learned.matrix, tasks_of(learned)) if len(learned) else None
     if discriminant is None:
         return statistics(queries, gallery, train)
     return cosine_similarity(discriminant.transform(queries.matrix), discriminant.transform(gallery.matrix))
@@ -62,43 +64,16 @@ def statistics_lda_tasks(queries: Readings, gallery: Readings, train: Readings) 
     A task classifier on labelled training networks: it compares any two networks of signatures that it was
     fitted on. The tasks of the training split are all that it knows.
     """
-    tasks = sorted({member.listing.task or "" for member in train.members if _is_labelled(member)})
-    known = {
-        signature: _discriminant(train.select(places)) for signature, places in train.by_signature().items()
-    }
-    query, target = (_probabilities(readings, known, tasks) for readings in (queries, gallery))
-    similarity = query @ target.T
-    return np.where(np.isnan(similarity), -np.inf, similarity)
+    return same_task_probability(queries, gallery, train, _discriminant)
 
 
-def _probabilities(
-    readings: Readings, known: dict[str, Pipeline | None], tasks: list[str]
-) -> NDArray[np.float64]:
-    """Probabilities (networks, tasks); NaN for signatures without a classifier."""
-    probabilities = np.full((len(readings), len(tasks)), np.nan)
-    for signature, rows in readings.by_signature().items():
-        discriminant = known.get(signature)
-        if discriminant is not None:
-            columns = [tasks.index(task) for task in discriminant.classes_]
-            probabilities[rows] = 0.0
-            probabilities[np.ix_(rows, columns)] = discriminant.predict_proba(readings.select(rows).matrix)
-    return probabilities
-
-
-def _is_labelled(member: Member) -> bool:
-    """Whether a network is known to be trained for a task."""
-    return bool(member.listing.task) and not member.listing.shuffled_labels
-
-
-def _discriminant(train: Readings) -> Pipeline | None:
+def _discriminant(vectors: NDArray[np.floating], tasks: list[str]) -> Pipeline | None:
     """LDA with Ledoit-Wolf shrinkage on standardised statistics; ``None`` for fewer than two tasks, or too few networks
     to tell how much those of one task differ."""
-    labelled = train.select([place for place, member in enumerate(train.members) if _is_labelled(member)])
-    tasks = [member.listing.task for member in labelled.members]
     if len(set(tasks)) < 2 or len(tasks) <= len(set(tasks)):
         return None
     discriminant = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")
     try:
-        return make_pipeline(StandardScaler(), discriminant).fit(labelled.matrix, tasks)
+        return make_pipeline(StandardScaler(), discriminant).fit(vectors, tasks)
     except np.linalg.LinAlgError:
         return None

@@ -4,30 +4,73 @@ from __future__ import annotations
 
 from peace_pipeline.evaluation.baselines.registry import all_baselines
 from peace_pipeline.evaluation.embedder import OWN, PEACE
-from peace_pipeline.evaluation.metrics import CUTOFFS, Estimate
+from peace_pipeline.evaluation.metrics import NDCG
 from peace_pipeline.evaluation.page import Cell, Figure, Page, Section, Table
-from peace_pipeline.evaluation.retrieval import plots
-from peace_pipeline.evaluation.retrieval.results import ALL, Grade, Results
+from peace_pipeline.evaluation.retrieval import descriptions, plots
+from peace_pipeline.evaluation.retrieval.grades import ALIKE
+from peace_pipeline.evaluation.retrieval.results import (
+    ACROSS,
+    ALL,
+    DISGUISED,
+    HYBRIDS,
+    SCOPES,
+    SEEN,
+    UNSEEN,
+    WITHIN,
+    Grade,
+    Results,
+    title,
+)
+from peace_pipeline.evaluation.retrieval.tables import (
+    cell,
+    chosen,
+    description_tables,
+    lead_table,
+    metrics_table,
+    signed_text,
+    text,
+)
 
 _CARDS = (
     "BM25 reads cards, not networks, and a card that names the task answers the question: it stands beside the others, "
     "not among them."
 )
+_AGREEMENT = (
+    "What networks answer to the probes decides which have the same profile, and PEACE and the raw responses read just "
+    "these answers: on that grade only methods that read weights alone can be compared with each other."
+)
+_SLOW = (
+    "Methods that take longer to learn stand in `python benchmarks/encoders.py --home LAKE`, not here: neural "
+    "functional networks (nfn), learned probes, boosting, and MLP and autoencoder on flattened weights trained until "
+    "nothing is gained."
+)
+_PARTS = {
+    ACROSS: "Networks of other architectures alone",
+    WITHIN: "Networks of the query's own architecture alone",
+    DISGUISED: "Queries in disguise: permuted at random, rescaled by up to 10^±2",
+    UNSEEN: "Queries of tasks that the encoder never learned from",
+    SEEN: "Queries of tasks that the encoder learned from, by other training runs",
+}
 
 
 def page(results: Results) -> Page:
     """The whole page."""
-    sections = [_task_section(results)]
+    sections = [_first_section(results), _task_section(results)]
     if results.same_function.scopes:
         sections.append(_function_section(results))
+    sections.append(_graded_section(results))
+    if results.descriptions.scopes:
+        sections.append(_description_section(results.descriptions))
     sections.append(_map_section(results))
+    caveats = [_CARDS] if len(results.same_task.methods()) > len(OWN) else []
+    caveats += [_AGREEMENT] if results.same_profile.scopes else []
     return Page(
         summary(results),
         _facts(results),
         sections,
         losses=losses(results),
         method=_method(results),
-        caveats=[_CARDS] if len(results.same_task.methods()) > len(OWN) else [],
+        caveats=[*caveats, _SLOW],
     )
 
 
@@ -36,16 +79,20 @@ def losses(results: Results) -> list[str]:
     does, best first."""
     said = []
     graded = [
-        (results.same_task, "networks of the same task", "map", "a MAP"),
-        (results.same_function, "disguised networks", "recall_at_1", "a recall@1"),
+        (results.same_task, ALL, "networks of the same task", "map", "a MAP"),
+        (results.same_task, ACROSS, "networks of the same task in other architectures", "map", "a MAP"),
+        (results.same_task, UNSEEN, "networks of tasks that PEACE never learned from", "map", "a MAP"),
+        (results.same_function, ALL, "disguised networks", "recall_at_1", "a recall@1"),
+        (results.related_task, ALL, "networks of related tasks", NDCG, "an nDCG"),
+        (results.same_profile, ALL, "networks that answer alike", NDCG, "an nDCG"),
     ]
-    for grade, what, metric, name in graded:
-        if grade.scopes:
-            ours = grade.estimate(PEACE, metric)
+    for grade, scope, what, metric, name in graded:
+        if scope in grade.scopes:
+            ours = grade.estimate(PEACE, metric, scope)
             said += [
-                f"{_title(method)} finds {what} better: {name} of {_text(found)}, PEACE {_text(ours)}."
-                for method in grade.rivals(metric)
-                if (found := grade.estimate(method, metric)).mean > ours.mean
+                f"{title(method)} finds {what} better: {name} of {text(found)}, PEACE {text(ours)}."
+                for method in grade.rivals(metric, scope)
+                if (found := grade.estimate(method, metric, scope)).mean > ours.mean
             ]
     return said
 
@@ -58,9 +105,9 @@ def summary(results: Results) -> str:
     standing = "ahead of" if lead.low > 0 else "behind" if lead.high < 0 else "not clearly apart from"
     rival = task.estimate(best, "map")
     second = (
-        f"Asked for networks of the same task from other training runs, PEACE reaches a MAP of {_text(ours)}, "
-        f"{standing} the best method that reads no cards ({_title(best)}: {_text(rival)}; difference "
-        f"{lead.mean:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}])."
+        f"Asked for networks of the same task from other training runs, PEACE reaches a MAP of {text(ours)}, "
+        f"{standing} the best method that reads no cards ({title(best)}: {text(rival)}; difference "
+        f"{signed_text(lead)})."
     )
     return f"{_function_sentence(results.same_function)} {second}"
 
@@ -90,32 +137,89 @@ def _facts(results: Results) -> dict[str, str]:
     }
 
 
+def _first_section(results: Results) -> Section:
+    """The few figures that matter, of the few methods that matter."""
+    task = results.same_task
+    columns = [
+        ("Same function", results.same_function, "recall_at_1", ALL),
+        ("Same task", task, "map", ALL),
+        ("Other architectures", task, "map", ACROSS),
+        ("In disguise", task, "map", DISGUISED),
+        ("Unseen tasks", task, "map", UNSEEN),
+        ("Related tasks", results.related_task, NDCG, ALL),
+        ("Same profile", results.same_profile, NDCG, ALL),
+    ]
+    columns = [column for column in columns if column[3] in column[1].scopes]
+    rows: list[list[str | Cell]] = [
+        [
+            title(method),
+            *(
+                cell(grade.estimate(method, metric, scope)) if method in grade.scopes[scope] else "–"
+                for _, grade, metric, scope in columns
+            ),
+        ]
+        for method in chosen(task, results.same_function)
+    ]
+    return Section(
+        "The figures that matter",
+        [
+            "PEACE, the best baseline of each kind, and chance; recall@1 of the same function, MAP of the same task, "
+            f"nDCG of related tasks and of profiles, with 95% intervals over queries. {_absent(results)}",
+            Table(["Method", *(name for name, *_ in columns)], rows, lead=title(PEACE)),
+        ],
+    )
+
+
+def _absent(results: Results) -> str:
+    """What this lake has no networks for."""
+    task = results.same_task
+    said = []
+    if UNSEEN not in task.scopes:
+        said.append(
+            "The encoder learned from every task here, so nothing is said of tasks that it never saw."
+        )
+    elif SEEN not in task.scopes:
+        said.append("The encoder learned from none of the tasks here: all of this is zero-shot.")
+    if ACROSS not in task.scopes:
+        said.append("No task here has networks of two architectures.")
+    if not results.related_task.scopes:
+        said.append("No two tasks here are related.")
+    if not results.same_profile.scopes:
+        said.append("No two networks here that were run answer alike.")
+    return " ".join(said)
+
+
 def _task_section(results: Results) -> Section:
     grade = results.same_task
     scored = grade.scopes[ALL][PEACE]
-    metrics = ["map", *(f"precision_at_{k}" for k in CUTOFFS), *(f"recall_at_{k}" for k in CUTOFFS)]
-    header = ["Method", "MAP", *(f"P@{k}" for k in CUTOFFS), *(f"R@{k}" for k in CUTOFFS)]
-    rows: list[list[str | Cell]] = [
-        [_title(method), *(_cell(grade.estimate(method, metric)) for metric in metrics)]
-        for method in grade.methods()
-    ]
     return Section(
         "Same task, another training run",
         [
             f"{len(scored.queries)} queries; {scored.left_out} networks ask nothing, because they were trained on "
             "shuffled labels or because no other run has their task. A query's own run is no part of its gallery.",
             Figure(
-                plots.map_bars(grade, _title),
+                plots.map_bars(grade, title),
                 "MAP of every method with its 95% interval, coloured by what it reads.",
             ),
-            Table(header, rows, lead=_title(PEACE)),
-            Figure(
-                plots.at_k(grade, _title),
-                "Precision and recall among the nearest 1, 5 and 10, a line a method.",
+            metrics_table(grade, folded="Every metric of every method"),
+            lead_table(grade),
+            *(
+                metrics_table(grade, scope, folded)
+                for scope, folded in _PARTS.items()
+                if scope in grade.scopes
+            ),
+            *(
+                metrics_table(grade, scope, f"Queries and gallery of the architecture {scope}")
+                for scope in grade.scopes
+                if scope not in SCOPES
             ),
             Figure(
-                plots.by_architecture(grade, _title),
-                "MAP within one architecture, queries and gallery both, a bar a method.",
+                plots.at_k(grade, chosen(grade), title),
+                "Precision and recall among the nearest 1, 5 and 10, of PEACE and the best of each kind.",
+            ),
+            Figure(
+                plots.by_architecture(grade, chosen(grade), title),
+                "MAP within one architecture, queries and gallery both, of PEACE and the best of each kind.",
             ),
         ],
     )
@@ -126,7 +230,7 @@ def _function_section(results: Results) -> Section:
     scopes = list(grade.scopes)
     names = ["All", *(scope.removeprefix("wiring_") for scope in scopes[1:])]
     rows: list[list[str | Cell]] = [
-        [_title(method), *(_cell(grade.estimate(method, "recall_at_1", scope)) for scope in scopes)]
+        [title(method), *(cell(grade.estimate(method, "recall_at_1", scope)) for scope in scopes)]
         for method in grade.methods()
     ]
     left_out = results.population["test_independent"]
@@ -142,9 +246,75 @@ def _function_section(results: Results) -> Section:
             f"all {len(results.members)} test networks, by weights alone: a copy answers what its original answers. "
             f"Recall@1, by architecture and by how PEACE found the symmetries.{apart} How little embeddings move under "
             "every symmetry is in the report `symmetry`.",
-            Table(["Method", *names], rows, lead=_title(PEACE)),
+            Table(["Method", *names], rows, lead=title(PEACE)),
         ],
     )
+
+
+def _graded_section(results: Results) -> Section:
+    """Related tasks and profiles, where the lake has any."""
+    parts: list[str | Table] = []
+    if results.related_task.scopes:
+        parts += [
+            "Related tasks: the gain of a network is how similar its task is to the query's, from 0 (other data) to 1 "
+            "(the same task), as the trained zoo grades the tasks it is made of. To all metrics but nDCG whatever has "
+            "a gain is relevant.",
+            metrics_table(results.related_task, folded="Related tasks"),
+        ]
+    if results.same_profile.scopes:
+        parts += [
+            "Profiles: relevant are networks of other runs that name the same classes for the diagnostic inputs, with "
+            f"a Cohen's κ above {ALIKE}; nDCG weighs them by κ. {_AGREEMENT}",
+            metrics_table(results.same_profile, folded="Same profile on diagnostic inputs"),
+        ]
+    return Section("Grades of relevance", parts or [_absent(results)])
+
+
+def _description_section(grade: Grade) -> Section:
+    first, *folded = description_tables(grade)
+    return Section(
+        "Queries in words",
+        [
+            f"{len(grade.runs)} descriptions of test networks (the task, the dataset, a bracket of accuracy, all three "
+            "in one sentence) look for those that they describe, in cards, by the vectors of PEACE's that are nearest "
+            f"to the mean of the {descriptions.HITS} best hits, and by the ranks of both. MAP; intervals are wide, "
+            "because there are few descriptions.",
+            first,
+            " ".join(where_words_fail(grade)),
+            *folded,
+        ],
+    )
+
+
+def where_words_fail(grade: Grade) -> list[str]:
+    """A sentence on each way in which queries in words find no more than chance, or than vectors, or need the cards to
+    say it."""
+    said = []
+    for scope in grade.scopes:
+        if scope == ALL:
+            continue
+        found, chance = (
+            grade.estimate(name, "map", scope) for name in (descriptions.TEXT, descriptions.CHANCE)
+        )
+        if found.mean < chance.mean + 0.1:
+            said.append(
+                f"Words on {descriptions.KINDS[scope]} fail: MAP {found.mean:.2f}, by chance {chance.mean:.2f}."
+            )
+    words, blanked, joined = (
+        grade.estimate(name, "map").mean
+        for name in (descriptions.TEXT, descriptions.BLANKED, descriptions.JOINED)
+    )
+    if blanked < words:
+        said.append(
+            "What cards don't name, words don't find: without the words that name a task, dataset or label the MAP "
+            f"falls from {words:.2f} to {blanked:.2f}."
+        )
+    if joined < words:
+        said.append(f"Vectors of the hits don't help here: both together have {joined:.2f}.")
+    said.append(
+        "BM25 knows no numbers and no synonyms: a bracket of accuracy, or another name, is a word to it."
+    )
+    return said
 
 
 def _map_section(results: Results) -> Section:
@@ -164,15 +334,20 @@ def _method(results: Results) -> list[str]:
     most = results.most
     return [
         "Splits are by training run: 60% train, 15% validate, 25% test. Intervals are 95% bootstrap intervals "
-        "over queries, ties are broken at random, and whatever a method can't compare ranks last. Baselines that "
-        "learn (LDA, standardisation) learn from the training split, as the encoder does. Unless said otherwise "
+        "over queries, ties are broken at random, and whatever a method can't compare ranks last. Intervals over runs "
+        "draw all queries of a training run together. p is of Wilcoxon's signed-rank test, a pair a training run, by "
+        "Benjamini and Hochberg corrected for the number of methods. Baselines that "
+        "learn (LDA, classifiers, the autoencoder, standardisation) learn from the training split, as the encoder "
+        "does. Unless said otherwise "
         "they read weights as they were trained, with BatchNorm folded in. PEACE embeds networks as the index "
         "does: with their responses where they were run.",
+        f"The encoder learned from {results.learned_from}; a task counts as seen where it is among them, or where "
+        "training or validation runs of this lake have it and the encoder is the lake's own.",
         f"Of a larger zoo a sample is measured, drawn at random with the seed {results.seed}: a gallery of at most "
         f"{most.gallery:,} test networks, of which at most {most.queries:,} ask, and {most.training:,} training "
         "networks for the baselines. So the memory that this takes does not grow with the zoo.",
         *(
-            f"{_title(name)}: {_first_paragraph(name)}"
+            f"{title(name)}: {_first_paragraph(name)}"
             for name in results.same_task.methods()
             if name not in OWN
         ),
@@ -180,17 +355,7 @@ def _method(results: Results) -> list[str]:
 
 
 def _first_paragraph(method: str) -> str:
-    text = all_baselines()[method].similarity.__doc__ or ""
-    return " ".join(text.split("\n\n")[0].replace("``", "").split())
-
-
-def _title(method: str) -> str:
-    return OWN[method] if method in OWN else all_baselines()[method].title
-
-
-def _text(estimate: Estimate) -> str:
-    return f"{estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
-def _cell(estimate: Estimate) -> Cell:
-    return Cell(f"{estimate.mean:.3f}", f"{estimate.low:.2f}–{estimate.high:.2f}")
+    if method in HYBRIDS:
+        return "The ranks of both, by reciprocal rank fusion (Cormack et al. 2009)."
+    said = all_baselines()[method].similarity.__doc__ or ""
+    return " ".join(said.split("\n\n")[0].replace("``", "").split())

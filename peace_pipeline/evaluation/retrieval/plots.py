@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 from sklearn.decomposition import PCA
 
-from peace_pipeline.evaluation.baselines.registry import Knows, all_baselines
-from peace_pipeline.evaluation.embedder import OWN, PEACE
+from peace_pipeline.evaluation.baselines.registry import Knows
+from peace_pipeline.evaluation.embedder import PEACE
 from peace_pipeline.evaluation.look import ACCENT, MUTED, PALE, PALETTE, WARM, cycled, plain, styled
 from peace_pipeline.evaluation.metrics import CUTOFFS
 from peace_pipeline.evaluation.population import Member
-from peace_pipeline.evaluation.retrieval.results import ALL, Grade
+from peace_pipeline.evaluation.retrieval.results import ALL, SCOPES, Grade, knows
 
 Title = Callable[[str], str]
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "pentagon")
@@ -33,7 +33,7 @@ def map_bars(grade: Grade, title: Title) -> go.Figure:
     figure = go.Figure()
     for kind, (name, color, pattern) in _KINDS.items():
         methods = sorted(
-            (method for method in grade.scopes[ALL] if _kind(method) == kind),
+            (method for method in grade.scopes[ALL] if knows(method) == kind),
             key=lambda method: -grade.estimate(method, "map").mean,
         )
         found = [grade.estimate(method, "map") for method in methods]
@@ -57,11 +57,11 @@ def map_bars(grade: Grade, title: Title) -> go.Figure:
     return styled(figure, 70 + 34 * len(grade.scopes[ALL]))
 
 
-def at_k(grade: Grade, title: Title) -> go.Figure:
-    """Precision and recall at each cutoff."""
+def at_k(grade: Grade, methods: Sequence[str], title: Title) -> go.Figure:
+    """Precision and recall of some methods at each cutoff."""
     figure = make_subplots(1, 2, subplot_titles=("Precision@k", "Recall@k"), horizontal_spacing=0.08)
     for column, metric in enumerate(("precision", "recall"), 1):
-        for color, method in zip(_colors(grade), grade.methods(), strict=True):
+        for color, method in zip(cycled(PALETTE, len(methods)), methods, strict=True):
             figure.add_scatter(
                 x=[f"k = {k}" for k in CUTOFFS],
                 y=[grade.estimate(method, f"{metric}_at_{k}").mean for k in CUTOFFS],
@@ -77,11 +77,11 @@ def at_k(grade: Grade, title: Title) -> go.Figure:
     return _legend_below(styled(figure, 460))
 
 
-def by_architecture(grade: Grade, title: Title) -> go.Figure:
-    """MAP within each architecture."""
-    scopes = [scope for scope in grade.scopes if scope != ALL]
+def by_architecture(grade: Grade, methods: Sequence[str], title: Title) -> go.Figure:
+    """MAP of some methods within each architecture."""
+    scopes = [scope for scope in grade.scopes if scope not in SCOPES]
     figure = go.Figure()
-    for color, method in zip(_colors(grade), grade.methods(), strict=True):
+    for color, method in zip(cycled(PALETTE, len(methods)), methods, strict=True):
         found = [grade.estimate(method, "map", scope) for scope in scopes]
         figure.add_bar(
             x=scopes,
@@ -89,7 +89,7 @@ def by_architecture(grade: Grade, title: Title) -> go.Figure:
             name=title(method),
             marker={
                 "color": color,
-                "pattern": {"shape": _KINDS[_kind(method)][2], "fgcolor": "white"},
+                "pattern": {"shape": _KINDS[knows(method)][2], "fgcolor": "white"},
             },
             error_y={
                 "array": [each.high - each.mean for each in found],
@@ -140,20 +140,11 @@ def _symbol(member: Member, symbols: Mapping[str, str]) -> str:
     return symbols[member.architecture] + ("-open" if member.listing.shuffled_labels else "")
 
 
-def _kind(method: str) -> Knows | None:
-    return None if method in OWN else all_baselines()[method].knows
-
-
-def _colors(grade: Grade) -> list[str]:
-    """PEACE in its own colour, the others in those that remain."""
-    return cycled(PALETTE, len(grade.scopes[ALL]))
-
-
 def _line(method: str, color: str) -> dict[str, object]:
     return {
         "color": color,
         "width": 4 if method == PEACE else 1.8,
-        "dash": "dot" if _kind(method) == Knows.CARDS else "solid",
+        "dash": "dot" if knows(method) == Knows.CARDS else "solid",
     }
 
 

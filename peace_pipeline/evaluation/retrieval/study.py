@@ -8,7 +8,7 @@ card; similarities are matrices of queries × gallery.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,16 @@ from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE, Embedder
 from peace_pipeline.evaluation.population import disguising, is_embedded, read_listed
 from peace_pipeline.evaluation.readings import Reader, Readings, read
 from peace_pipeline.evaluation.reports import NothingToReport
-from peace_pipeline.evaluation.retrieval.grades import relevance, same_function, same_task
-from peace_pipeline.evaluation.retrieval.results import DEFAULT, Results, Sample
+from peace_pipeline.evaluation.retrieval.descriptions import by_description, fused
+from peace_pipeline.evaluation.retrieval.grades import (
+    related_task,
+    relevance,
+    same_function,
+    same_profile,
+    same_task,
+)
+from peace_pipeline.evaluation.retrieval.learned import learned_tasks
+from peace_pipeline.evaluation.retrieval.results import DEFAULT, HYBRIDS, Results, Sample
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo import DELETED
@@ -56,7 +64,7 @@ def score_methods(
     listed = _drawn(lake, TEST, most.gallery, seed, embedded)
     asking = _asking(listed, most.queries, seed)
     of_weights = [name for name, method in all_baselines().items() if method.knows == Knows.WEIGHTS]
-    done = _counter(progress, 3 + len(of_weights) + len(all_baselines()))
+    done = _counter(progress, 4 + len(of_weights) + len(all_baselines()))
 
     embedder = Embedder(encoder)
     readers: dict[str, Reader | None] = {name: method.reads for name, method in all_baselines().items()}
@@ -75,14 +83,34 @@ def score_methods(
     function |= _similarities(of_weights, hidden, test, train, done)
     task = {name: _cosine(asks[name], test[name]) for name in (PEACE, WEIGHTS_ALONE)}
     task |= _similarities(all_baselines(), asks, test, train, done)
+    task |= _joined(task, seed)
+    # a network in disguise has other weights, but answers what it answered, and its card is the same
+    disguised = task | function | {WEIGHTS_ALONE: function[PEACE], PEACE: _cosine(hidden[PEACE], test[PEACE])}
+    disguised |= _joined(disguised, seed)
+    learned = learned_tasks(lake, version)
+    graded = {
+        "same_function": same_function(members, places, function, seed),
+        "same_task": same_task(
+            members,
+            places,
+            task,
+            seed,
+            disguised=disguised,
+            seen=learned.of([each.listing for each in members]),
+        ),
+        "related_task": related_task(members, places, task, seed),
+        "same_profile": same_profile(members, places, task, test[raw_responses.__name__].vectors, seed),
+        "descriptions": by_description(members, test[PEACE].matrix, seed),
+    }
+    done()
     return Results(
         encoder_version=version,
         seed=seed,
         most=most,
         members=members,
         vectors=test[PEACE].matrix,
-        same_function=same_function(members, places, function, seed),
-        same_task=same_task(members, places, task, seed),
+        **graded,
+        learned_from=learned.words,
         population=_population(lake, test, len(places), embedder.rate),
     )
 
@@ -117,6 +145,11 @@ def _similarities(
     for name in names:
         yield name, all_baselines()[name].similarity(queries[name], gallery[name], train[name])
         done()
+
+
+def _joined(found: Mapping[str, Similarity], seed: int) -> dict[str, Similarity]:
+    """PEACE's vectors and the text of cards, by the ranks of both."""
+    return {name: fused(found[PEACE], found[text], seed) for name, (_, text) in HYBRIDS.items()}
 
 
 def _population(lake: Lake, test: Read, queries: int, rate: float) -> dict[str, float]:

@@ -56,6 +56,28 @@ def test_every_method_is_scored_with_its_interval(report: Written) -> None:
     assert report.figures["bm25_blanked/same_task/map"] < 0.7
 
 
+def test_every_grade_has_its_figures(report: Written) -> None:
+    for scope in ("within_architecture", "across_architectures", "disguised", "seen_tasks"):
+        assert f"peace/same_task/{scope}/map" in report.figures
+    assert "peace/same_task/unseen_tasks/map" not in report.figures
+    assert not [name for name in report.figures if "/related_task/" in name or "/same_profile/" in name]
+    assert (
+        report.figures["words/description/dataset/map"] > report.figures["by_chance/description/dataset/map"]
+    )
+    for figure in ("same_task/map", "same_function/recall_at_1", "same_task/ndcg"):
+        low, mean, high = (report.figures[f"peace/{figure}{end}"] for end in ("_low_runs", "", "_high_runs"))
+        assert low <= mean <= high
+    assert 0 <= report.figures["chance/same_task/lead_p"] <= 1
+    for text in ("bm25", "bm25_blanked"):
+        assert report.figures[f"{text}/same_task/disguised/map"] == report.figures[f"{text}/same_task/map"]
+
+
+def test_cards_and_vectors_are_joined(report: Written) -> None:
+    figures = report.figures
+    low, high = sorted(figures[f"{name}/same_task/map"] for name in ("bm25", "peace"))
+    assert low < figures["hybrid/same_task/map"] <= high + 0.05
+
+
 def test_the_page_stands_alone(report: Written, small_lake: Lake) -> None:
     page = report.path.read_text()
     own = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
@@ -73,11 +95,27 @@ def test_the_page_stands_alone(report: Written, small_lake: Lake) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_in_a_browser(report: Written, browser: sync_api.Browser, width: int) -> None:
     with opened(browser, report.path, width) as page:
-        row = page.locator("tr.lead").first
-        found = {"MAP": "map", "P@1": "precision_at_1", "R@10": "recall_at_10"}
-        for column, metric in found.items():
+        page.get_by_text("Every metric of every method").click()
+        few, all_queries = page.locator("tr.lead").nth(0), page.locator("#section-1 tr.lead").first
+        for row, column, figure in (
+            (few, "Same task", "same_task/map"),
+            (few, "In disguise", "same_task/disguised/map"),
+            (few, "Same function", "same_function/recall_at_1"),
+            (all_queries, "MAP", "same_task/map"),
+            (all_queries, "P@1", "same_task/precision_at_1"),
+            (all_queries, "R@10", "same_task/recall_at_10"),
+            (all_queries, "nDCG", "same_task/ndcg"),
+        ):
             said = row.locator(f"td[data-name='{column}']").inner_text().split()[0]
-            assert said == f"{report.figures[f'peace/same_task/{metric}']:.3f}"
+            assert said == f"{report.figures[f'peace/{figure}']:.3f}"
+        folded = page.locator("details", has_text="Networks of other architectures alone")
+        assert not folded.locator("table").is_visible()
+        folded.locator("summary").press("Enter")
+        said = folded.locator("tr.lead td[data-name='MAP']").inner_text().split()[0]
+        assert said == f"{report.figures['peace/same_task/across_architectures/map']:.3f}"
+        assert (
+            "BM25 knows no numbers" in page.locator("section", has_text="Queries in words").last.inner_text()
+        )
         assert page.get_by_text("peace report retrieval --write").is_visible()
         page.get_by_role("link", name="All reports").click()
         page.get_by_role("link", name="Retrieval on held-out training runs").click()
@@ -149,6 +187,8 @@ def test_what_responses_tell_stands_beside_what_weights_tell(answered: Lake, rep
     assert figures["peace/same_task/map"] > figures["peace_weights/same_task/map"] + 0.1
     for name in ("same_task/map", "same_task/cnn/map"):
         assert figures[f"peace_weights/{name}"] == silent[f"peace/{name}"] == silent[f"peace_weights/{name}"]
+    assert "peace/same_profile/ndcg" in figures
+    assert figures["raw_responses/same_profile/map"] > figures["statistics/same_profile/map"]
     assert figures["peace/same_function/recall_at_1"] == silent["peace/same_function/recall_at_1"]
     assert not [name for name in figures if name.startswith("raw_responses/same_function")]
 
