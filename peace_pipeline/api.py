@@ -124,6 +124,7 @@ def compare(
 
     Raises:
         UnreadableCheckpoint: where one can't be read, or only in part.
+        UnusableModel: where one in memory is none.
     """
     from peace_pipeline.comparison.verdict import compare as compared
 
@@ -138,20 +139,46 @@ def _named(network: Network, config: Mapping[str, Any] | None = None) -> Iterato
     if isinstance(network, str | Path):
         yield str(network)
         return
+    from peace_pipeline.weights.errors import UnreadableCheckpoint
+
     with TemporaryDirectory(prefix="peace-") as folder:
         _write(network, Path(folder), config)
-        yield folder
+        try:
+            yield folder
+        except UnreadableCheckpoint as error:
+            raise UnreadableCheckpoint(str(error).replace(folder, "the network in memory")) from error
 
 
 def _write(network: Any, folder: Path, config: Mapping[str, Any] | None) -> None:
     """A network in memory as a folder in Hub layout."""
     from safetensors.torch import save_file
 
-    if hasattr(network, "save_pretrained"):
-        network.save_pretrained(folder)
-    else:
-        state = network if isinstance(network, Mapping) else network.state_dict()
-        tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-        save_file(tensors, folder / "model.safetensors")
+    from peace_pipeline.weights.unusable import UnusableModel
+
+    try:
+        if hasattr(network, "save_pretrained"):
+            network.save_pretrained(folder)
+        else:
+            save_file(_tensors(network), folder / "model.safetensors")
+    except (KeyError, ValueError, RuntimeError) as error:  # on no device, of a type without a name
+        raise UnusableModel(f"the network in memory can't be stored: {error}") from error
     if config is not None:
-        (folder / "config.json").write_text(json.dumps(dict(config)))
+        described = folder / "config.json"
+        own = json.loads(described.read_text()) if described.exists() else {}
+        described.write_text(json.dumps(own | dict(config)))
+
+
+def _tensors(network: Any) -> dict[str, Tensor]:
+    """What is a tensor in a state dict, or in that of a module."""
+    from torch import Tensor
+
+    from peace_pipeline.weights.unusable import UnusableModel
+
+    state = network.state_dict() if hasattr(network, "state_dict") else network
+    values = state.items() if isinstance(state, Mapping) else ()
+    found = {
+        name: value.detach().cpu().contiguous().clone() for name, value in values if isinstance(value, Tensor)
+    }
+    if not found:
+        raise UnusableModel(f"no state dict or module with tensors: {type(network).__name__}")
+    return found

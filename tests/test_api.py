@@ -15,6 +15,7 @@ from torch import nn
 import peace_pipeline
 from peace_pipeline import Index, compare, embed
 from peace_pipeline.index.search import NoIndex
+from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.weights.unusable import UnusableModel
 from tests.pipeline import NETWORKS, Workplace, place
 
@@ -52,13 +53,33 @@ def test_what_a_config_says_is_heard(module: nn.Module, tmp_path: Path) -> None:
     assert not np.allclose(plain, told, atol=1e-6)
 
 
+def test_beside_tensors_a_state_dict_may_have_anything(module: nn.Module, tmp_path: Path) -> None:
+    state = {**module.state_dict(), "epoch": 3, "_extra_state": None}
+    assert compare(state, module, home=tmp_path)["verdict"] == "identical"
+
+
+def test_a_config_is_added_to_what_a_library_writes(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    model = transformers.BertModel(transformers.BertConfig(vocab_size=20, **sizes))
+    found = [
+        embed(model, config=one, home=tmp_path, responses="never").network for one in (None, {"note": 1})
+    ]
+    assert np.allclose(*found, atol=1e-6)
+
+
 def test_compare(module: nn.Module, tmp_path: Path) -> None:
     assert compare(module, module.state_dict(), home=tmp_path)["verdict"] == "identical"
     half = {name: value.half().float() for name, value in module.state_dict().items()}
     assert compare(half, module, home=tmp_path)["verdict"] == "derived"
 
 
-def test_what_is_no_network(tmp_path: Path) -> None:
+def test_what_is_no_network(module: nn.Module, tmp_path: Path) -> None:
+    for wrong in (None, {"model": module.state_dict()}, {"epoch": 3}, nn.Linear(2, 2, device="meta")):
+        with pytest.raises(UnusableModel, match=r"no state dict|can't be stored"):
+            embed(wrong, home=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(UnreadableCheckpoint, match="the network in memory"):
+        compare({"step": torch.tensor(1)}, module, home=tmp_path)
     with pytest.raises(UnusableModel, match="no such file"):
         embed(tmp_path / "nothing", home=tmp_path)
 

@@ -14,6 +14,7 @@ from peace_pipeline.cli.options import (
     Home,
     Responses,
     Wide,
+    look_at_lake,
     open_fetcher,
     open_lake,
     positive,
@@ -124,7 +125,7 @@ def search(
 
     if of_outputs:
         with working():
-            lake = open_lake(home)
+            lake = look_at_lake(home)
             outputs = find_outputs(lake, output, label=label, k=k, where=where)
             nothing = "" if outputs else why_nothing(lake, OUTPUTS, where=where, text=label)
         title = f"Outputs like {output}" if output else f"Outputs that are called {label!r}"
@@ -136,7 +137,7 @@ def search(
         )
         return
     with working():
-        lake = open_lake(home)
+        lake = look_at_lake(home)
         hits = find(
             lake,
             query,

@@ -84,6 +84,13 @@ def open_lake(home: Path | None) -> Lake:
     return Lake.open(home)
 
 
+def look_at_lake(home: Path | None) -> Lake:
+    """The same, for what only reads: it isn't made where it isn't there."""
+    from peace_pipeline.lake import Lake
+
+    return Lake.at(home)
+
+
 def open_fetcher(lake: Lake) -> Fetcher:
     """What fetches the files of models of the lake: through the configured sources, where a peace.toml can be used."""
     from peace_pipeline.zoo.fetching import Fetcher

@@ -13,6 +13,7 @@ from peace_pipeline.cli.options import AsJson, Home, open_lake
 from peace_pipeline.cli.terminal import emit
 
 CONFIG = Path("peace.toml")
+_LAST_PORT = 65535
 _HEAD = """\
 # What `peace run` crawls: one [[source]] table each. Paths are relative to this file.
 # responses = "auto"                    # which networks are run: never, auto (what takes little), always
@@ -88,14 +89,17 @@ def _commented(source: str) -> str:
 
 
 def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the lineage.")] = 3000,
+    port: Annotated[int, typer.Option(min=1, max=_LAST_PORT, help="Of the lineage.")] = 3000,
     pages: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Of the reports.", show_default="the next one"),
+        typer.Option(min=1, max=_LAST_PORT, help="Of the reports.", show_default="the next one"),
     ] = None,
     home: Home = None,
 ) -> None:
     """Serve the lineage, its runs, checks and plots on http://127.0.0.1:PORT, and the reports beside it."""
+    pages = pages or (port + 1 if port < _LAST_PORT else port - 1)
+    if pages == port:
+        raise typer.BadParameter("the lineage and the reports need a port each", param_hint="--pages")
     from peace_pipeline.resources.webserver import serve
 
-    serve(open_lake(home), port, pages or port + 1, lambda line: typer.echo(line, err=True))
+    serve(open_lake(home), port, pages, lambda line: typer.echo(line, err=True))

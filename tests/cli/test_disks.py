@@ -55,7 +55,7 @@ def test_a_lake_that_can_only_be_read_is_looked_at(here: Workplace) -> None:
 def test_a_lake_that_is_no_folder(here: Workplace) -> None:
     (here.root / "home").rmdir()
     (here.root / "home").touch()
-    assert here.peace("status", code=1).err == f"peace: {here.root / 'home'} is no folder\n"
+    assert here.peace("run", code=1).err == f"peace: {here.root / 'home'} is no folder\n"
 
 
 def test_models_of_a_read_only_lake_that_no_current_state_was_made_of(here: Workplace) -> None:

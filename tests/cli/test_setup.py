@@ -65,6 +65,16 @@ def test_a_folder_that_is_none(here: Workplace) -> None:
     assert not (here.root / "peace.toml").exists()
 
 
+def test_ports_of_two_servers(here: Workplace) -> None:
+    assert "a port each" in here.peace("ui", "--port", "3070", "--pages", "3070", code=2).err
+
+
+def test_looking_makes_no_lake(here: Workplace) -> None:
+    for words in (["status"], ["list"], ["search", "nothing"]):
+        here.peace(*words, code=int(words[0] == "search"))
+    assert not (here.root / "home").exists()
+
+
 def test_a_port_that_is_taken(here: Workplace) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
