@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peace_pipeline.encoder import store
+from peace_pipeline.encoder.members import training_members, validation_members
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.evaluation.baselines.registry import all_baselines
@@ -28,7 +29,7 @@ from peace_pipeline.progress import Progress
 from peace_pipeline.stages.pairs import write_pairs
 from peace_pipeline.stages.train import NoPairs, TooFewNetworks, train
 from peace_pipeline.symmetry.network import Stack
-from peace_pipeline.zoo.listing import TEST, Listing, listings, sample_listings
+from peace_pipeline.zoo.listing import TEST, Listing, sample_listings
 
 Floats = NDArray[np.float64]
 _TABLES = ("zoo", "current.lance", "inventory", "layers", "wirings", "responses")
@@ -51,21 +52,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trainings:
-    """Encoders by recipe in lakes of their own, whose tables are links to those of ``lake``; of one is kept what it
-    takes to go on, and what no recipe asks for any more, or was trained on other networks, is deleted."""
+    """Encoders by recipe, below ``folder`` in lakes of their own, whose tables are links to those of ``lake``. What was
+    trained by a recipe on other networks than the lake has now is deleted when the recipe is asked for."""
 
     lake: Lake
     folder: Path
-
-    @classmethod
-    def of(cls, lake: Lake, study: str, recipes: Collection[Recipe]) -> Trainings:
-        """Of a study with these recipes."""
-        found = cls(lake, lake.root / "studies" / study)
-        wanted = {found._name(recipe) for recipe in recipes}
-        for other in found.folder.glob("*"):
-            if other.name not in wanted:
-                shutil.rmtree(other)
-        return found
 
     def encoder(self, recipe: Recipe, progress: Progress | None = None) -> Encoder:
         """The encoder of a recipe, trained where it isn't there.
@@ -73,7 +64,7 @@ class Trainings:
         Raises:
             NothingToReport: where the lake lacks what it takes to train.
         """
-        own = Lake.open(self.folder / self._name(recipe))
+        own = Lake.open(self._folder(recipe))
         if store.own_version(own) is None:
             for name in _TABLES:
                 link = own.root / name
@@ -86,12 +77,19 @@ class Trainings:
                 raise NothingToReport(str(reason)) from reason
         return store.load(own)[1]
 
-    def _name(self, recipe: Recipe) -> str:
-        cause = [store.FORMAT, recipe.settings.model_dump(), recipe.pairs.model_dump(), self._networks()]
-        return hashlib.sha256(json.dumps(cause, sort_keys=True).encode()).hexdigest()[:16]
+    def _folder(self, recipe: Recipe) -> Path:
+        how = _digest([store.FORMAT, recipe.settings.model_dump(), recipe.pairs.model_dump()])
+        members = training_members(self.lake, recipe.pairs)
+        members += validation_members(self.lake, recipe.pairs, recipe.settings.validation)
+        found = self.folder / f"{how}-{_digest([(each.model_id, each.revision) for each in members])}"
+        for other in self.folder.glob(f"{how}-*"):
+            if other != found:
+                shutil.rmtree(other)
+        return found
 
-    def _networks(self) -> list[tuple[str, str]]:
-        return [(each.model_id, each.revision) for each in listings(self.lake)]
+
+def _digest(cause: object) -> str:
+    return hashlib.sha256(json.dumps(cause, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -148,5 +148,5 @@ def writing(lake: Lake) -> Iterator[None]:
     """One writer of the tables that follow from batches at a time, over all processes of this machine."""
     from filelock import FileLock
 
-    with FileLock(lake.root / ".current.lock"):
+    with FileLock(lake.current.resolve().parent / ".current.lock"):  # lakes may share a state
         yield

@@ -46,7 +46,7 @@ def leave_out(
         for name, variant in variants.items()
         for number in range(size.seeds)
     }
-    trainings = Trainings.of(lake, "ablation", recipes.values())
+    trainings = Trainings(lake, lake.root / "studies" / "ablation")
     scored: dict[str, list[Scored]] = {name: [] for name in variants}
     for done, ((name, _), recipe) in enumerate(recipes.items()):
         if progress:

@@ -46,16 +46,17 @@ def leave_one_out(
         NothingToReport: where the lake has too few networks to train on or to be found, or nothing to leave out.
     """
     judge = Judge.of(lake, size.networks, seed)
-    tasks = [str(listing.task) for listing in judge.listings]
-    units = [*_units(ARCHITECTURE, judge.architectures.tolist()), *_units(TASK, tasks)]
+    names = {
+        ARCHITECTURE: [listing.architecture or "" for listing in judge.listings],
+        TASK: [listing.task or "" for listing in judge.listings],
+    }
+    units = [unit for kind, named in names.items() for unit in _units(kind, named)]
     if not units:
         raise NothingToReport("one architecture and one task alone: nothing can be left out")
     full = _recipe(size, [])
     recipes = {None: full} | {unit: _recipe(size, [unit.name]) for unit in units}
     seeds = range(seed, seed + size.seeds)
-    trainings = Trainings.of(
-        lake, "generalization", [recipe.seeded(each) for recipe in recipes.values() for each in seeds]
-    )
+    trainings = Trainings(lake, lake.root / "studies" / "generalization")
     found: dict[Unit | None, list[dict[str, Found]]] = {unit: [] for unit in recipes}
     for done, (unit, recipe) in enumerate(recipes.items()):
         if progress:
@@ -66,7 +67,7 @@ def leave_one_out(
     raw = [judge.found(judge.baseline("raw_responses"))]
     precision = {}
     for unit in units:
-        is_of = np.array(judge.architectures if unit.kind == ARCHITECTURE else tasks) == unit.name
+        is_of = np.array(names[unit.kind]) == unit.name
         precision[unit] = _of_unit(is_of, found[unit], found[None], raw)
     return Results(
         encoder_version=store.load(lake)[0],
@@ -79,7 +80,9 @@ def leave_one_out(
 
 def _units(kind: str, names: Sequence[str]) -> list[Unit]:
     counts = Counter(names)
-    return [Unit(kind, name) for name in sorted(counts) if len(counts) > 1 and counts[name] >= _FEWEST]
+    return [
+        Unit(kind, name) for name in sorted(counts) if name and len(counts) > 1 and counts[name] >= _FEWEST
+    ]
 
 
 def _recipe(size: Size, without: list[str]) -> Recipe:

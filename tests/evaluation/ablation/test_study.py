@@ -52,9 +52,18 @@ def test_what_was_trained_is_kept(report: Written, home: Lake) -> None:
     assert len(made) == len(FEW) * BRIEF.seeds
     assert ABLATION.write(home, variants=FEW, size=BRIEF).figures == report.figures
     assert {path: path.stat().st_mtime_ns for path in made} == made
-    asked = [FEW[FULL].recipe(BRIEF.epochs).seeded(seed) for seed in range(BRIEF.seeds)]
-    Trainings.of(home, "ablation", asked)
-    assert len(list(folder.glob("*"))) == BRIEF.seeds, "what no recipe asks for is deleted"
+
+
+def test_what_was_trained_on_other_networks_is_deleted(report: Written, home: Lake) -> None:
+    folder = home.root / "studies" / "ablation"
+    kept = {path.name for path in folder.iterdir()}
+    recipe = FEW[FULL].recipe(BRIEF.epochs).seeded(0)
+    for name in kept:
+        (folder / f"{name.partition('-')[0]}-{'0' * 16}").mkdir()
+    Trainings(home, folder).encoder(recipe)
+    left = {path.name for path in folder.iterdir()} - kept
+    assert len(left) == len(kept) - 1, "of this recipe alone"
+    assert kept <= {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("width", WIDTHS)
