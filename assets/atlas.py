@@ -6,7 +6,7 @@ import dagster as dg
 
 from peace_pipeline.assets.pages import page_metadata
 from peace_pipeline.assets.reports import NOT_WRITTEN
-from peace_pipeline.progress import track
+from peace_pipeline.assets.telling import telling
 from peace_pipeline.resources import LakeResource
 
 
@@ -23,13 +23,15 @@ class AtlasSettings(dg.Config):
     kinds={"python", "lancedb"},
     description="Every network of the index on a map, its nearest networks and its lineage: a page that stands alone.",
 )
-def index_atlas(config: AtlasSettings, lake: LakeResource) -> dg.MaterializeResult:
+def index_atlas(
+    context: dg.AssetExecutionContext, config: AtlasSettings, lake: LakeResource
+) -> dg.MaterializeResult:
     """Lay out the index and write the page."""
     from peace_pipeline.atlas.export import write_atlas
     from peace_pipeline.index.search import NoIndex
 
     home, began = lake.open(), time.monotonic()
-    progress = track("Finding nearest networks")
+    progress = telling(context, "Finding nearest networks")
     try:
         written = write_atlas(home, most=config.most, seed=config.seed, progress=progress)
     except NoIndex as reason:

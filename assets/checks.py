@@ -1,4 +1,5 @@
-"""Blocking checks: every table of the lake against its contract, the index against its keys, reports for wholeness."""
+"""Checks. Blocking: every table against its contract, the index against its keys, encoder and reports for wholeness.
+Warning: what a report says against PEACE."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -6,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from peace_pipeline.assets import status
 from peace_pipeline.assets.reports import NOT_WRITTEN, REPORTS
 from peace_pipeline.evaluation.reports import Report
 from peace_pipeline.lake.tables import MODEL_RECORDS, PAIRS, TABLES, Table
@@ -89,10 +91,46 @@ def report_check(report: Report) -> dg.AssetChecksDefinition:
     return check
 
 
+def promise_check(report: Report) -> dg.AssetChecksDefinition:
+    """What the report says against PEACE warns: nobody reads a page that is green."""
+
+    @dg.asset_check(
+        asset=report.asset,
+        name=f"{report.asset}_has_no_shortfalls",
+        description="Every promise that the report measures is kept, and no other method does better. Warns with "
+        "those that aren't, and where one does.",
+    )
+    def check(lake: LakeResource) -> dg.AssetCheckResult:
+        found = report.shortfalls(lake.open())
+        return dg.AssetCheckResult(
+            passed=not found,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"shortfalls": len(found), "listed": dg.MetadataValue.json(found)},
+        )
+
+    return check
+
+
+@dg.asset_check(asset="peace_encoder", blocking=True)
+def encoder_is_whole(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+    """The encoder that was trained last is the current one, can be loaded, and all its weights are finite."""
+    from peace_pipeline.encoder.store import load
+
+    trained = _latest_metadata(context.instance, "peace_encoder").get("encoder_version")
+    version, encoder = load(lake.open())
+    faults = [] if version == trained else [f"the current encoder is {version}, not {trained}"]
+    state = encoder.state_dict()
+    faults += [f"{name} is not finite" for name, value in state.items() if not bool(value.isfinite().all())]
+    return dg.AssetCheckResult(passed=not faults, metadata={"faults": dg.MetadataValue.json(faults)})
+
+
 def all_checks() -> Iterator[dg.AssetChecksDefinition]:
     """Every check of the DAG."""
     yield model_records_contract
     yield contrastive_pairs_contract
     yield index_keys_are_unique
     yield from (_batch_check(table) for table in TABLES.values() if table.is_by_batch)
+    yield encoder_is_whole
     yield from map(report_check, REPORTS)
+    yield from map(promise_check, REPORTS)
+    yield from status.checks

@@ -17,6 +17,7 @@ def collected_garbage(lake: LakeResource) -> dg.MaterializeResult:
     return dg.MaterializeResult(
         metadata={
             "bytes": sum(one.bytes or 0 for one in garbage),
-            **{f"deleted/{k}": n for k, n in kinds.items()},
+            "deleted": len(garbage),
+            "deleted by kind": dg.MetadataValue.json(dict(kinds.most_common())),
         }
     )

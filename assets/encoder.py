@@ -5,10 +5,12 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel, create_model
 
+from peace_pipeline.assets.catalog import counted
 from peace_pipeline.assets.interrupts import unretried
+from peace_pipeline.assets.pages import tracked
+from peace_pipeline.assets.telling import telling
 from peace_pipeline.assets.weights import layer_tensors, probe_responses
 from peace_pipeline.encoder.settings import PairSettings, Settings
-from peace_pipeline.progress import in_lines, track
 from peace_pipeline.resources import LakeResource
 
 
@@ -29,7 +31,11 @@ def contrastive_pairs(lake: LakeResource, config: PairConfig) -> dg.MaterializeR
 
     reasons = write_pairs(lake.open(), PairSettings(**config.model_dump()))  # type: ignore[attr-defined]
     return dg.MaterializeResult(
-        metadata={"pairs": reasons.total(), **{f"pairs/{k}": v for k, v in reasons.items()}}
+        metadata={
+            "pairs": reasons.total(),
+            **counted(reasons.total()),
+            "pairs by reason": dg.MetadataValue.json(dict(reasons.most_common())),
+        }
     )
 
 
@@ -45,13 +51,12 @@ def peace_encoder(
 ) -> dg.MaterializeResult:
     """The trained encoder, chosen by validation; it becomes the current one."""
     from peace_pipeline.encoder.store import NoEncoder
-    from peace_pipeline.stages.train import NoPairs, TooFewNetworks, train
+    from peace_pipeline.stages.train import EXPERIMENT, NoPairs, TooFewNetworks, train
 
     settings = Settings(**config.model_dump())  # type: ignore[attr-defined]
-    words = "Training the encoder"
     try:
         with unretried():
-            trained = train(lake.open(), settings, track(words) or in_lines(words, context.log.info))
+            trained = train(lake.open(), settings, telling(context, "Training the encoder"))
     except (NoEncoder, NoPairs, TooFewNetworks) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     return dg.MaterializeResult(
@@ -63,5 +68,6 @@ def peace_encoder(
                 f"validation_map_{sense}": found for sense, found in trained.senses.items() if sense != "both"
             },
             "seconds": trained.seconds,
+            "mlflow": tracked(lake.open(), EXPERIMENT, trained.run_id),
         }
     )

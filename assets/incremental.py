@@ -14,6 +14,7 @@ import dagster as dg
 from peace_pipeline.assets.jobs import keys_from
 from peace_pipeline.assets.partitions import register
 from peace_pipeline.assets.reports import NOT_WRITTEN, REPORTS, after_training_job
+from peace_pipeline.assets.status import status_job
 from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.evaluation.reports import all_reports
 from peace_pipeline.interrupts import raise_if_received
@@ -255,7 +256,8 @@ class Pass:
         return None
 
     def _bring_up_to_date(self, summary: PassSummary) -> None:
-        """Run every stale batch from its first missing stage on; one that fails doesn't stop the others."""
+        """Run every stale batch from its first missing stage on; one that fails doesn't stop the others.
+        At last look how the lake stands."""
         from peace_pipeline.encoder.store import current_version
         from peace_pipeline.stages.embed import unembedded_models
         from peace_pipeline.stages.order import EXTRACT, INDEX, LAYERS
@@ -277,6 +279,7 @@ class Pass:
                 summary.skipped += skipped_models(self.lake, batch)
             if version and stage != INDEX:
                 summary.skipped += unembedded_models(self.lake, version, batch)
+        self.materialize(status_job.name)
         if failures:
             raise PassFailed("; ".join(failures))
 

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from peace_pipeline.assets.catalog import counted, rows
 from peace_pipeline.assets.encoder import peace_encoder
 from peace_pipeline.assets.interrupts import unretried
 from peace_pipeline.assets.partitions import batches
+from peace_pipeline.assets.telling import telling
 from peace_pipeline.assets.weights import layer_tensors, probe_responses
 from peace_pipeline.assets.zoo import RETRY
-from peace_pipeline.progress import track
 from peace_pipeline.resources import LakeResource
 
 _EMBEDDINGS = {
@@ -37,12 +38,19 @@ def embeddings(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterato
     """The batch's networks through the current encoder."""
     from peace_pipeline.stages.embed import embed_batch
 
+    home, batch = lake.open(), context.partition_key
     with unretried():
-        version, outcome = embed_batch(lake.open(), context.partition_key, track("Embedding"))
+        version, outcome = embed_batch(home, batch, telling(context, "Embedding"))
     for key in _EMBEDDINGS:
+        table = home.embeddings(key.removesuffix("_embeddings"), version, batch)
         yield dg.MaterializeResult(
             key,
-            metadata={"encoder_version": version, "networks": outcome.models, "skipped": outcome.skipped},
+            metadata={
+                "encoder_version": version,
+                "networks": outcome.models,
+                "skipped": outcome.skipped,
+                **rows(table),
+            },
         )
 
 
@@ -65,6 +73,7 @@ def lancedb_index(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.M
             "upserted": update.upserted,
             "deleted": update.deleted,
             "models": update.models,
+            **counted(update.models),
             "batches the new encoder has yet to embed": update.waiting,
         }
     )

@@ -9,6 +9,7 @@ from peace_pipeline.assets.atlas import atlas_job
 from peace_pipeline.assets.collection import collected_garbage
 from peace_pipeline.assets.encoder import contrastive_pairs, peace_encoder
 from peace_pipeline.assets.index import embeddings, lancedb_index
+from peace_pipeline.assets.status import status_job
 from peace_pipeline.assets.weights import extracted_weights, layer_tensors, probe_responses
 from peace_pipeline.assets.zoo import zoo_crawl
 from peace_pipeline.stages import order
@@ -40,6 +41,7 @@ all_jobs = [
     batch_job,
     train_job,
     collection_job,
+    status_job,
     atlas_job,
     reports.after_training_job,
     *reports.jobs,

@@ -11,8 +11,12 @@ from urllib.parse import quote
 
 import dagster as dg
 
+from peace_pipeline.lake import Lake
+
 ADDRESS = "http://127.0.0.1:3001"
 """Where `make ui` serves the folder of reports, unless ``PEACE_PAGES`` says otherwise."""
+MLFLOW = "http://127.0.0.1:5000"
+"""Where `mlflow ui` serves the lake's trainings and reports, unless ``PEACE_MLFLOW`` says otherwise."""
 
 
 def page_metadata(page: Path, reports: Path) -> dict[str, dg.MetadataValue]:
@@ -20,3 +24,11 @@ def page_metadata(page: Path, reports: Path) -> dict[str, dg.MetadataValue]:
     address = os.environ.get("PEACE_PAGES", ADDRESS).rstrip("/")
     link = f"{address}/{quote(page.relative_to(reports).as_posix())}"
     return {"page": dg.MetadataValue.url(link), "path": dg.MetadataValue.path(str(page))}
+
+
+def tracked(lake: Lake, name: str, run_id: str) -> dg.MetadataValue:
+    """The link to a run of MLflow's experiment ``name``, where `mlflow ui` serves it."""
+    from peace_pipeline.lake.tracking import experiment
+
+    address = os.environ.get("PEACE_MLFLOW", MLFLOW).rstrip("/")
+    return dg.MetadataValue.url(f"{address}/#/experiments/{experiment(lake, name)}/runs/{run_id}")

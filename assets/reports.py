@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from peace_pipeline.assets.pages import page_metadata
+from peace_pipeline.assets.pages import page_metadata, tracked
+from peace_pipeline.assets.telling import telling
 from peace_pipeline.encoder.store import NoEncoder
-from peace_pipeline.evaluation.reports import NothingToReport, Report, all_reports
-from peace_pipeline.progress import track
+from peace_pipeline.evaluation.reports import EXPERIMENT, NothingToReport, Report, all_reports
 from peace_pipeline.resources import LakeResource
 
 NOT_WRITTEN = "not written"
@@ -21,14 +21,18 @@ def report_asset(report: Report) -> dg.AssetsDefinition:
         kinds=set(report.kinds),
         description=f"{report.description} Where there is nothing to report on, the materialization says why.",
     )
-    def write(lake: LakeResource) -> dg.MaterializeResult:
+    def write(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
         home = lake.open()
         try:
-            written = report.write(home, progress=track(f"Writing the report {report.name}"))
+            written = report.write(home, progress=telling(context, f"Writing the report {report.name}"))
         except (NothingToReport, NoEncoder) as reason:
             return dg.MaterializeResult(metadata={NOT_WRITTEN: str(reason)})
         return dg.MaterializeResult(
-            metadata={**page_metadata(written.path, home.reports), **written.headline}
+            metadata={
+                **page_metadata(written.path, home.reports),
+                "mlflow": tracked(home, EXPERIMENT, written.run_id),
+                **written.headline,
+            }
         )
 
     return write
@@ -37,11 +41,15 @@ def report_asset(report: Report) -> dg.AssetsDefinition:
 REPORTS = list(all_reports().values())
 assets = [report_asset(report) for report in REPORTS]
 jobs = [
-    dg.define_asset_job(report.name, [report.asset], description=f"Write the report {report.name}.")
+    dg.define_asset_job(
+        report.name,
+        [report.asset],
+        description=f"Write the report {report.name}: {report.title}.",
+    )
     for report in REPORTS
 ]
 after_training_job = dg.define_asset_job(
     "reports",
     [report.asset for report in REPORTS if report.after_training],
-    description="Write what a new encoder changes.",
+    description="Write the reports that a new encoder changes.",
 )

@@ -16,7 +16,13 @@ _ENCODER_TAG = "peace/encoder"
 _LONGEST_WAIT = 24 * 3600
 
 
-@dg.sensor(job=batch_job, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    job=batch_job,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Every 30 seconds: runs what is missing, failed or outdated of each batch, from its first missing "
+    "stage on. A batch that failed is tried again after one minute, then two, four, … up to a day.",
+)
 def stale_batches(context: dg.SensorEvaluationContext, lake: LakeResource) -> Iterator[dg.RunRequest]:
     """Compares the batches with what lies in the lake and runs whatever is missing.
 

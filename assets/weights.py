@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from peace_pipeline.assets.catalog import rows
 from peace_pipeline.assets.interrupts import unretried
 from peace_pipeline.assets.partitions import batches
+from peace_pipeline.assets.telling import telling
 from peace_pipeline.assets.zoo import RETRY, zoo_crawl
-from peace_pipeline.progress import track
 from peace_pipeline.resources import LakeResource, ZooResource
 
 if TYPE_CHECKING:
@@ -34,10 +35,13 @@ def extracted_weights(
     from peace_pipeline.stages.extract import extract_batch
     from peace_pipeline.zoo.contents import Contents
 
-    metadata = _run(extract_batch, lake, zoo, context.partition_key, "Reading weights")
+    metadata = _run(extract_batch, lake, zoo, context, "Reading weights")
     groups = Contents(lake.open()).copies(context.partition_key)
     listed = dg.MetadataValue.json(groups[:_SHOWN])
-    return dg.MaterializeResult(metadata={**metadata, "copies": len(groups), "copies/listed": listed})
+    counted = rows(lake.open().inventory(context.partition_key))
+    return dg.MaterializeResult(
+        metadata={**metadata, **counted, "copies": len(groups), "copies, listed": listed}
+    )
 
 
 @dg.asset(
@@ -53,8 +57,8 @@ def layer_tensors(
     """The batch's tensors grouped into layers, norms folded, with their neuron groups."""
     from peace_pipeline.stages.layers import layer_batch
 
-    metadata = _run(layer_batch, lake, zoo, context.partition_key, "Writing layers")
-    return dg.MaterializeResult(metadata=metadata)
+    metadata = _run(layer_batch, lake, zoo, context, "Writing layers")
+    return dg.MaterializeResult(metadata={**metadata, **rows(lake.open().layers(context.partition_key))})
 
 
 @dg.asset(
@@ -74,9 +78,14 @@ def probe_responses(
     home = lake.open()
     with unretried():
         found = respond_batch(
-            home, context.partition_key, zoo.fetcher(home), track("Running networks"), limits=zoo.limits(home)
+            home,
+            context.partition_key,
+            zoo.fetcher(home),
+            telling(context, "Running networks"),
+            limits=zoo.limits(home),
         )
     metadata: dict[str, Any] = {
+        **rows(home.responses(context.partition_key)),
         "models": found.models,
         "not run": found.skipped,
         "probes": VERSION,
@@ -87,13 +96,17 @@ def probe_responses(
 
 
 def _run(
-    stage: Callable[..., "BatchOutcome"], lake: LakeResource, zoo: ZooResource, batch: str, name: str
+    stage: Callable[..., "BatchOutcome"],
+    lake: LakeResource,
+    zoo: ZooResource,
+    context: dg.AssetExecutionContext,
+    name: str,
 ) -> dict[str, int]:
     """Run a stage over a batch; how many models went through, and the requests that it took."""
     from peace_pipeline.zoo import traffic
 
     home, before = lake.open(), traffic.sent()
     with unretried():
-        outcome = stage(home, batch, zoo.fetcher(home), track(name))
-    requests = {f"requests/{method}": count for method, count in (traffic.sent() - before).items()}
-    return {"models": outcome.models, "skipped": outcome.skipped, **requests}
+        outcome = stage(home, context.partition_key, zoo.fetcher(home), telling(context, name))
+    requests = (traffic.sent() - before).total()
+    return {"models": outcome.models, "skipped": outcome.skipped, "requests": requests}

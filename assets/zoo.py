@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from peace_pipeline.assets.catalog import rows
 from peace_pipeline.assets.interrupts import unretried
 from peace_pipeline.assets.partitions import register
-from peace_pipeline.progress import track
+from peace_pipeline.assets.telling import telling
 from peace_pipeline.resources import LakeResource, ZooResource
 
 _REASONS = 20
@@ -29,7 +30,7 @@ def zoo_crawl(
     home, before = lake.open(), traffic.sent()
     with unretried():
         try:
-            summary = crawl_zoo(home, zoo.load(home), track("Crawling"))
+            summary = crawl_zoo(home, zoo.load(home), telling(context, "Crawling"))
         except (ConfigError, SourceUnavailable) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         finally:
@@ -46,7 +47,8 @@ def zoo_crawl(
             "skipped": len(summary.skipped),
             "reasons": dg.MetadataValue.json(_reasons(summary.skipped)),
             "batches": dg.MetadataValue.json(summary.batches),
-            **{f"requests/{method}": count for method, count in requests.items()},
+            "requests": sum(requests.values()),
+            **rows(*map(home.zoo, summary.batches)),
         }
     )
 

@@ -8,21 +8,30 @@ share_the_machine()  # before anything loads NumPy or torch
 
 import dagster as dg
 
-from peace_pipeline.assets import atlas, collection, encoder, index, reports, weights, zoo
+from peace_pipeline.assets import atlas, collection, encoder, index, reports, status, weights, zoo
+from peace_pipeline.assets.catalog import catalogued
 from peace_pipeline.assets.checks import all_checks
 from peace_pipeline.assets.incremental import Pass, PassFailed, PassSummary
 from peace_pipeline.assets.jobs import all_jobs
-from peace_pipeline.assets.schedules import daily_collection, daily_crawl
+from peace_pipeline.assets.schedules import daily_collection, daily_crawl, hourly_status
 from peace_pipeline.assets.sensors import stale_batches
 from peace_pipeline.resources import LakeResource, ZooResource
 
 __all__ = ["Pass", "PassFailed", "PassSummary", "defs"]
 
+_ASKED = [
+    "contrastive_pairs",
+    "peace_encoder",
+    "index_atlas",
+    *(each.asset for each in reports.REPORTS if not each.after_training),
+]
+_STAGES = [zoo, weights, encoder, index, atlas, collection, status]
+
 defs = dg.Definitions(
-    assets=[*dg.load_assets_from_modules([zoo, weights, encoder, index, atlas, collection]), *reports.assets],
+    assets=catalogued([*dg.load_assets_from_modules(_STAGES), *reports.assets], _ASKED),
     asset_checks=list(all_checks()),
     jobs=all_jobs,
-    schedules=[daily_crawl, daily_collection],
+    schedules=[daily_crawl, daily_collection, hourly_status],
     sensors=[stale_batches],
     resources={"lake": LakeResource(), "zoo": ZooResource()},
     executor=dg.in_process_executor,

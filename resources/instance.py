@@ -10,9 +10,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.repository_definition.valid_definitions import SINGLETON_REPOSITORY_NAME
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from peace_pipeline.interrupts import before_the_end, this_process
 from peace_pipeline.lake import Lake
@@ -25,13 +28,38 @@ _SERVER_TAG = ".dagster/grpc_info"
 _UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
 _NEEDED = 1 << 16
 """Bytes without which there is no use in beginning."""
-_TO_THE_TERMINAL = {
+CODE_LOCATION = "peace_pipeline"
+"""What workspace.yaml calls the lineage."""
+_OURS = {
+    "instance_class": {"module": "peace_pipeline.resources.instance", "class": "LakeInstance"},
     "compute_logs": {
         "module": "dagster._core.storage.noop_compute_log_manager",
         "class": "NoOpComputeLogManager",
-    }
+    },
 }
-"""What this process's steps print is not captured: that takes processes beside it, which don't bear a Ctrl-C."""
+"""Of this process's runs: the UI knows them, and what their steps print is not captured (that takes processes beside
+it, which don't bear a Ctrl-C)."""
+
+
+class LakeInstance(dg.DagsterInstance):
+    """An instance whose runs belong to the lineage that the UI serves: its timeline shows them, it runs them again."""
+
+    @classmethod
+    def config_schema(cls) -> dict[str, Any]:
+        """Nothing beyond Dagster's own."""
+        return {}
+
+    @classmethod
+    def config_defaults(cls, base_dir: str) -> dict[str, Any]:
+        """Dagster's own."""
+        return dict(InstanceRef.config_defaults(base_dir))
+
+    def create_run_for_job(self, job_def: dg.JobDefinition, *positional: Any, **named: Any) -> dg.DagsterRun:
+        """As Dagster does, with where the job is defined."""
+        location = RegisteredCodeLocationOrigin(CODE_LOCATION)
+        repository = RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME)
+        origin = {"remote_job_origin": RemoteJobOrigin(repository, job_def.name)}
+        return super().create_run_for_job(job_def, *positional, **(origin | named))
 
 
 def open_instance(lake: Lake) -> dg.DagsterInstance:
@@ -48,7 +76,7 @@ def open_instance(lake: Lake) -> dg.DagsterInstance:
     config = lake.dagster / "dagster.yaml"
     if not config.exists():
         shutil.copy(str(files("peace_pipeline.resources") / "dagster.yaml"), config)
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(lake.dagster), overrides=_TO_THE_TERMINAL))
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(lake.dagster), overrides=_OURS))
 
 
 def process_tag() -> dict[str, str]:

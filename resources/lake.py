@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dagster as dg
+from pydantic import Field
 
 from peace_pipeline.lake import Lake
 
@@ -10,7 +11,7 @@ from peace_pipeline.lake import Lake
 class LakeResource(dg.ConfigurableResource):
     """Where PEACE keeps everything. ``home`` defaults to ``$PEACE_HOME``, then to ``.peace``."""
 
-    home: str = ""
+    home: str = Field(default="", description="The lake's root; empty: $PEACE_HOME, then .peace.")
 
     def open(self) -> Lake:
         """The lake."""

@@ -19,6 +19,8 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.resources.instance import open_instance
 
 HOST = "127.0.0.1"
+WORKSPACE = Path(__file__).with_name("workspace.yaml")
+"""Names the lineage, so that the runs of the command line are its runs."""
 
 
 class PortTaken(Exception):
@@ -47,7 +49,7 @@ def serve(lake: Lake, port: int, pages: int, say: Callable[[str], None]) -> None
             "PEACE_PAGES": address,
             "PYTHONWARNINGS": "ignore",
         }
-        command = [sys.executable, "-m", "dagster", "dev", "-m", "peace_pipeline.definitions"]
+        command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE)]
         with spared():
             process = subprocess.Popen(
                 [*command, "-h", HOST, "-p", str(port), "--log-level", "warning"], env=environment

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from pydantic import Field
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.fetching import Fetcher
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
 class ZooResource(dg.ConfigurableResource):
     """The sources to crawl. ``config`` is a peace.toml; see :meth:`ZooConfig.find` for the default."""
 
-    config: str = ""
-    responses: str = ""
-    """Which networks are run (never, auto or always), where not as the peace.toml says."""
+    config: str = Field(
+        default="", description="A peace.toml; empty: ./peace.toml, then $PEACE_HOME/peace.toml."
+    )
+    responses: str = Field(
+        default="",
+        description="Which networks are run (never, auto or always); empty: as the peace.toml says.",
+    )
 
     def load(self, lake: Lake) -> ZooConfig:
         """Read the configuration.

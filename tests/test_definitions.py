@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,16 +12,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
-from peace_pipeline.assets.pages import ADDRESS
+from peace_pipeline.assets.jobs import all_jobs
+from peace_pipeline.assets.pages import ADDRESS, MLFLOW
+from peace_pipeline.assets.reports import REPORTS
 from peace_pipeline.assets.sensors import stale_batches
 from peace_pipeline.definitions import Pass, defs
 from peace_pipeline.encoder.settings import Settings
 from peace_pipeline.encoder.store import own_version, packaged_version
 from peace_pipeline.lake import Lake
+from peace_pipeline.lake.tables import TABLES
 from peace_pipeline.resources import LakeResource
 from peace_pipeline.resources.instance import PROCESS_TAG, bury_dead_runs, open_instance
+from peace_pipeline.resources.webserver import WORKSPACE
 from tests.pipeline import NETWORKS, Workplace, environment, own, place, write_networks
 
 __all__ = ["own", "place"]
@@ -39,6 +46,7 @@ GROUPS = {
     "collected_garbage": "index",
     "index_atlas": "reports",
     "ablation_report": "reports",
+    "lake_status": "status",
     "anomaly_report": "reports",
     "generalization_report": "reports",
     "scalability_report": "reports",
@@ -60,12 +68,31 @@ assert not heavy, heavy
 def test_lineage() -> None:
     specs = list(defs.resolve_all_asset_specs())
     assert {spec.key.to_user_string(): spec.group_name for spec in specs} == GROUPS
-    assert all(spec.kinds and spec.description for spec in specs)
-    checks = {key.name for key in defs.resolve_asset_graph().asset_check_keys}
-    assert len(checks) == 20
-    assert all(
-        defs.resolve_asset_graph().get(key).blocking for key in defs.resolve_asset_graph().asset_check_keys
-    )
+    assert all(spec.kinds and spec.description and spec.owners for spec in specs)
+    assert {spec.tags["peace/started"] for spec in specs} == {"by-itself", "when-asked"}
+    fresh = {spec.key.to_user_string() for spec in specs if spec.freshness_policy}
+    assert fresh == {"lake_status", "collected_garbage"}
+
+
+def test_every_table_shows_its_columns() -> None:
+    schemas = {
+        spec.key.to_user_string(): spec.metadata.get("dagster/column_schema")
+        for spec in defs.resolve_all_asset_specs()
+    }
+    assert {name for name, schema in schemas.items() if schema} == {table.asset for table in TABLES.values()}
+    columns = {column.name: column for column in schemas["layer_tensors"].columns}
+    assert columns["values"].type == "list<item: float>"
+    assert not columns["model_id"].constraints.nullable
+    assert "method" not in columns, "that is a column of the other table of the asset"
+
+
+def test_checks_block_but_for_those_that_warn() -> None:
+    graph = defs.resolve_asset_graph()
+    warning = {key.name for key in graph.asset_check_keys if not graph.get(key).blocking}
+    stands = {"nothing_is_stale", "index_is_of_the_current_encoder", "crawled_lately"}
+    assert warning == stands | {f"{report.asset}_has_no_shortfalls" for report in REPORTS}
+    assert len(graph.asset_check_keys) - len(warning) == 21
+    assert all(graph.get(key).description for key in graph.asset_check_keys)
 
 
 def test_schedules_and_sensor_run_by_default() -> None:
@@ -73,7 +100,10 @@ def test_schedules_and_sensor_run_by_default() -> None:
     assert {s.name: s.default_status for s in repository.schedule_defs} == {
         "daily_crawl": dg.DefaultScheduleStatus.RUNNING,
         "daily_collection": dg.DefaultScheduleStatus.RUNNING,
+        "hourly_status": dg.DefaultScheduleStatus.RUNNING,
     }
+    described = [*repository.schedule_defs, *repository.sensor_defs, *all_jobs]
+    assert all(each.description for each in described)
     assert {s.name: s.default_status for s in repository.sensor_defs} == {
         "stale_batches": dg.DefaultSensorStatus.RUNNING
     }
@@ -168,11 +198,75 @@ def test_the_lineage_shows_a_handful_of_figures_and_a_link_that_opens_the_page(p
     metadata = dict(event.asset_materialization.metadata)
     assert metadata.pop("page").url == f"{ADDRESS}/retrieval/index.html"
     assert metadata.pop("path").path == str(place.lake.reports / "retrieval" / "index.html")
+    assert metadata.pop("mlflow").url.startswith(f"{MLFLOW}/#/experiments/")
     assert 3 <= len(metadata) <= 6
     assert all(isinstance(each, dg.FloatMetadataValue) for each in metadata.values())
-    assert f"{ADDRESS.rpartition(':')[2]} --bind" in (ROOT / "Makefile").read_text(), (
-        "where `make ui` serves it"
+
+
+def test_the_latest_of_each_asset_has_ten_keys_at_most_and_tables_say_their_rows(place: Workplace) -> None:
+    instance = open_instance(place.lake)
+    counted = {}
+    for key in defs.resolve_asset_graph().get_all_asset_keys():
+        if event := instance.get_latest_materialization_event(key):
+            metadata = event.asset_materialization.metadata
+            shown = [name for name in metadata if not name.startswith("dagster/")]
+            assert len(shown) <= 10, key
+            counted[key.to_user_string()] = metadata.get("dagster/row_count")
+    (batch,) = place.lake.batches()
+    rows = pq.read_metadata(place.lake.layers(batch)).num_rows
+    assert counted["layer_tensors"].value == rows > NETWORKS
+    assert counted["network_embeddings"].value == counted["lancedb_index"].value == NETWORKS
+
+
+def test_the_ui_shows_how_the_lake_stands_as_the_command_line_does(place: Workplace) -> None:
+    instance = open_instance(place.lake)
+    said = place.peace("status", "--json").json
+    metadata = instance.get_latest_materialization_event(
+        dg.AssetKey("lake_status")
+    ).asset_materialization.metadata
+    assert metadata["models"].value == said["models"] == NETWORKS
+    assert metadata["in the index"].value == said["embedded"]
+    assert metadata["stale"].value == sum(said["stale"].values()) == 0
+    assert metadata["encoder"].value == said["encoder"]
+
+
+def test_runs_of_the_command_line_are_runs_of_the_lineage_that_the_ui_serves(place: Workplace) -> None:
+    workspace = yaml.safe_load(WORKSPACE.read_text())["load_from"][0]["python_module"]
+    origins = [run.remote_job_origin for run in open_instance(place.lake).get_runs()]
+    assert {origin.job_name for origin in origins} >= {"crawl", "embed_batch", "train", "status"}
+    assert {origin.repository_origin.get_label() for origin in origins} == {
+        f"__repository__@{workspace['location_name']}"
+    }
+
+
+def test_what_a_report_says_against_peace_warns_and_stops_nothing(own: Workplace) -> None:
+    about = own.lake.reports / "retrieval" / "about.json"
+    key = dg.AssetCheckKey(dg.AssetKey("retrieval_report"), "retrieval_report_has_no_shortfalls")
+    job = dg.define_asset_job("check", dg.AssetSelection.checks(key))
+    peace = Pass(dg.Definitions.merge(defs, dg.Definitions(jobs=[job])), own.lake)
+    for missed, passed in ((["cnn: permutation 3e-01 in float32"], False), ([], True)):
+        said = json.loads(about.read_text()) | {"missed": missed, "losses": []}
+        about.write_text(json.dumps(said))
+        (found,) = peace.materialize("check").get_asset_check_evaluations()
+        assert (found.passed, found.severity) == (passed, dg.AssetCheckSeverity.WARN)
+        assert found.metadata["listed"].value == missed
+
+
+def test_mlflow_has_the_headline_of_a_report_as_metrics_and_the_rest_as_files(place: Workplace) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(place.lake.mlflow_uri)
+    version = version_of(place)
+    (run,) = client.search_runs(
+        [client.get_experiment_by_name("reports").experiment_id], f"tags.encoder_version = '{version}'"
     )
+    assert run.info.run_name == f"retrieval {version}"
+    assert 3 <= len(run.data.metrics) <= 8
+    files = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert files == {"index.html", "figures.json", "figures-table.json"}
+    assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(place.lake.root)
+    (training,) = client.search_runs([client.get_experiment_by_name("encoder").experiment_id])
+    assert training.info.run_name.endswith(version)
 
 
 def test_a_demo_reports_on_the_packaged_encoder_and_then_on_its_own(own: Workplace) -> None:
@@ -244,6 +338,7 @@ from pathlib import Path
 import dagster as dg
 from peace_pipeline.interrupts import answered
 from peace_pipeline.lake import Lake
+from peace_pipeline.lake.tables import TABLES
 from peace_pipeline.resources.instance import canceled_by_interrupts, open_instance, process_tag
 
 @dg.op

@@ -10,7 +10,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
@@ -26,6 +26,8 @@ from peace_pipeline.progress import Progress
 if TYPE_CHECKING:
     from peace_pipeline.evaluation.page import Page
 
+EXPERIMENT, QUICK_EXPERIMENT = "reports", "quick reports"
+"""MLflow's experiments."""
 _PAGE, _FIGURES, _ABOUT = "index.html", "figures.json", "about.json"
 
 
@@ -37,22 +39,25 @@ class NothingToReport(Exception):
 class Content:
     """What a report says: its page, its figures by name, and the text of other files that it leaves in its folder.
 
-    ``headline`` are the handful of figures that the lineage and the list of reports show.
+    ``headline`` are the handful of figures that the lineage and the list of reports show, ``missed`` the promises that
+    are not kept, a line each.
     """
 
     page: Page
     figures: Mapping[str, float]
     headline: Mapping[str, float] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    missed: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Written:
-    """A report that was written just now."""
+    """A report that was written just now; ``run_id`` is its run in MLflow."""
 
     path: Path
     figures: Mapping[str, float]
     headline: Mapping[str, float]
+    run_id: str
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Report:
     def write(
         self, lake: Lake, *, quick: bool = False, progress: Progress | None = None, **settings: object
     ) -> Written:
-        """Measure, write the page, its figures and files, and log the figures to MLflow.
+        """Measure, write the page, its figures and files, and log them to MLflow.
 
         ``settings`` go to the study. A ``quick`` one measures so little that it takes seconds: it shows that the study
         works, not what it finds, and lies apart from the reports.
@@ -104,6 +109,7 @@ class Report:
             "summary": content.page.summary,
             "losses": list(content.page.losses),
             "headline": dict(content.headline),
+            "missed": list(content.missed),
         }
         files = {
             **content.files,
@@ -115,9 +121,15 @@ class Report:
         for name, text in files.items():
             with atomic(folder / name) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-        _log(lake, self.name, content.figures, quick)
+        run_id = _log(lake, self.name, content, folder, quick)
         write_contents(lake, quick)
-        return Written(folder / _PAGE, content.figures, content.headline)
+        return Written(folder / _PAGE, content.figures, content.headline, run_id)
+
+    def shortfalls(self, lake: Lake) -> list[str]:
+        """What the lake's report says against PEACE, a line each: promises not kept, methods that do better."""
+        about = lake.reports / self.name / _ABOUT
+        said = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
+        return [*said.get("missed", ()), *said.get("losses", ())]
 
     def faults(self, lake: Lake) -> list[str]:
         """What is wrong with what the lake holds of the report, a line each: files that lack, figures that are none."""
@@ -220,10 +232,26 @@ def write_contents(lake: Lake, quick: bool = False) -> Path:
     return page
 
 
-def _log(lake: Lake, name: str, figures: Mapping[str, float], quick: bool) -> None:
+def _log(lake: Lake, name: str, content: Content, folder: Path, quick: bool) -> str:
+    """Record the headline as metrics and the rest as files: a table of all figures, and the page; the id of the run."""
     import mlflow
 
-    with recorded(lake, "quick reports" if quick else "reports", name):
+    from peace_pipeline.encoder.store import current_version
+
+    version = current_version(lake) or "none"
+    experiment = QUICK_EXPERIMENT if quick else EXPERIMENT
+    with recorded(
+        lake, experiment, f"{name} {version}", {"report": name, "encoder_version": version}
+    ) as run_id:
         mlflow.log_metrics(
-            {re.sub(r"[^\w\-./ ]", "_", key): value for key, value in figures.items() if math.isfinite(value)}
+            {
+                re.sub(r"[^\w\-./ ]", "_", key): value
+                for key, value in content.headline.items()
+                if math.isfinite(value)
+            }
         )
+        table = {"figure": list(content.figures), "value": list(content.figures.values())}
+        mlflow.log_table(table, "figures-table.json")
+        for file in (_PAGE, _FIGURES, *content.files):
+            mlflow.log_artifact(str(folder / file))
+        return run_id

@@ -57,13 +57,14 @@ class NoPairs(Exception):
 @dataclass(frozen=True)
 class Trained:
     """What a training gave: the encoder, and the same-task MAP of its best epoch by all that is known of a network and
-    by each sense."""
+    by each sense; ``run_id`` is its run in MLflow."""
 
     encoder_version: str
     epochs: int
     validation_map: float
     senses: dict[str, float]
     seconds: float
+    run_id: str
 
 
 def train(
@@ -125,7 +126,7 @@ def train(
             _log_encoder(lake, version, details)
         shutil.rmtree(folder)
     best = fitted.senses.get(BOTH, 0.0)
-    return Trained(version, fitted.epochs, best, fitted.senses, time.monotonic() - started)
+    return Trained(version, fitted.epochs, best, fitted.senses, time.monotonic() - started, run_id)
 
 
 class _Logger(MLFlowLogger):
@@ -178,7 +179,7 @@ def _log_encoder(lake: Lake, version: str, details: Mapping[str, Any]) -> None:
     import mlflow
     import mlflow.pytorch
 
-    mlflow.set_tag("encoder_version", version)
+    mlflow.set_tags({"encoder_version": version, "mlflow.runName": f"{details['variant']} {version}"})
     mlflow.log_text(model_card(version, details), "card.md")
     requirements = [f"{name}=={metadata.version(name)}" for name in ("peace-pipeline", "torch")]
     mlflow.pytorch.log_model(

@@ -143,6 +143,7 @@ def test_retraining_leaves_the_old_index_until_the_next_run(own: Workplace) -> N
         "validation_map",
         "validation_map_weights",
         "seconds",
+        "mlflow",
     ]
     assert place_version(own) == before != trained["encoder_version"]
     (hit,) = own.peace("search", own.zoo / "n000", "-k", "1", "--json").json

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.docs.commands import PAGE, page
+from tests.pipeline import Workplace, own, place
+
+__all__ = ["own", "place"]
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,6 +30,21 @@ def test_the_site_is_built_without_a_broken_link_or_anchor(tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "glossary" / "index.html").is_file()
+
+
+def test_the_first_query_of_the_readme_answers_as_it_shows(own: Workplace) -> None:
+    block = re.search(r"## First query\n.*?```\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    shown = re.search(r"transform (\S+)", block)[1]
+    model = "directory:zoo/n000"
+    commands = [
+        line.replace(shown, model).split()[2:] for line in block.splitlines() if line.startswith("$ peace ")
+    ]
+    transformed, searched, compared = (own.peace(*words).out for words in commands)
+    assert (own.root / "disguised").is_dir(), transformed
+    assert re.search(r"rank +model_id +similarity +closer than", block)
+    first = next(line for line in searched.splitlines() if re.match(r"\s*1\s", line))
+    assert first.split()[1:3] == [model, "1.0000"], searched
+    assert compared.startswith("equivalent: in one form no layer differs by more than ")
 
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:

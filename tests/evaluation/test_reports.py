@@ -68,7 +68,7 @@ def test_the_lineage_follows_from_a_registration() -> None:
         "deps": ["lancedb_index"],
         "job": ["census_report"],
         "after training": 2,
-        "checks": ["census_report_is_whole"],
+        "checks": ["census_report_has_no_shortfalls", "census_report_is_whole"],
     }
 
 

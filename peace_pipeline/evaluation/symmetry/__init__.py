@@ -5,6 +5,8 @@ from typing import Any
 from peace_pipeline.evaluation.reports import Content, report
 from peace_pipeline.lake import Lake
 
+_HEADLINE = ("missed", "largest_float64", "largest_float32", "families/blind", "families/restless")
+
 
 @report("symmetry", title="Symmetries of every family", depends_on=("lancedb_index",))
 def symmetry(lake: Lake, *, quick: bool = False, **settings: Any) -> Content:
@@ -17,5 +19,5 @@ def symmetry(lake: Lake, *, quick: bool = False, **settings: Any) -> Content:
 
     results = measure_all(lake, **(QUICK if quick else {}) | settings)
     figures = results.figures()
-    headline = {name: value for name, value in figures.items() if name.count("/") < 2}
-    return Content(page(results), figures, headline)
+    headline = {name: figures[name] for name in _HEADLINE}
+    return Content(page(results), figures, headline, missed=results.missed())
