@@ -51,8 +51,8 @@ def about(lake: Lake, model_id: str, *, k: int = 5) -> dict[str, Any]:
         "status": "skipped" if reason and record.status == NEW else record.status,
         "reason": reason,
         "record": _as_json(record),
-        "read": (wired and wired["status"] == NEW and {name: wired[name] for name in _READ}) or None,
-        "run": answers and {name: answers[name] for name in _RUN},
+        "read": (wired and wired["status"] == NEW and {name: wired.get(name) for name in _READ}) or None,
+        "run": answers and {name: answers.get(name) for name in _RUN},
         "index": indexed
         and {
             "encoder_version": indexed["encoder_version"],
@@ -75,7 +75,10 @@ def _as_json(record: ModelRecord) -> dict[str, Any]:
 
 
 def _row(path: Path, model_id: str) -> dict[str, Any] | None:
-    """The row of a model in a table of its batch, without the columns that hold what it computes."""
+    """The row of a model in a table of its batch, without the columns that hold what it computes.
+
+    A table that an earlier version of PEACE wrote has fewer columns.
+    """
     if not path.exists():
         return None
     columns = [

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shutil
 
+import pyarrow.parquet as pq
+
+from peace_pipeline.lake import write_parquet
 from tests.pipeline import NETWORKS, Workplace, own, place, write_networks
 
 __all__ = ["own", "place"]
@@ -76,6 +79,15 @@ def test_show(place: Workplace) -> None:
         assert words in shown
     missed = place.peace("show", "directory:zoo/n0000", code=1).err
     assert "did you mean directory:zoo/n000" in missed
+
+
+def test_a_model_that_an_earlier_version_has_read(own: Workplace) -> None:
+    (batch,) = own.lake.batches()
+    path = own.lake.wirings(batch)
+    write_parquet(pq.read_table(path).drop_columns(["assumes", "sampled"]), path)
+    document = own.peace("show", FIRST, "--json").json
+    assert (document["read"]["method"], document["read"]["assumes"]) == ("chain", None)
+    assert "chain" in own.peace("show", FIRST).out
 
 
 def test_copies_know_of_each_other(own: Workplace) -> None:

@@ -44,6 +44,10 @@ def test_in_a_terminal_no_line_breaks(place: Workplace, width: int, arguments: l
     assert code == 0, lines
     shown = [line for line in lines if str(place.root) not in line]
     assert max(map(len, shown)) <= width
+    if arguments[0] == "show":
+        told = {words[0]: words[1] for line in lines if len(words := line.split()) == 2}
+        assert told["where"] == str(place.zoo / "n000"), "a path is copied as a whole"
+        assert len(told["revision"]) == 64
     assert not any(character in "".join(lines) for character in "┃│━"), "no lines that are copied along"
 
 
