@@ -22,6 +22,8 @@ _SUFFIX = ".pdparams"
 _PARAMETERS, _IN_PIECES = "StructuredToParameterName@@", "UnpackBigParamInfor@@"
 """Keys of what Paddle notes."""
 _EMBEDDING = re.compile(r"(.*[._])?(embed\w*|\w*embeddings?|emb|wte|wpe|shared)\.weight", re.IGNORECASE)
+_OWN_NAME = re.compile(r"linear|embedding")
+"""What Paddle calls parameters of its own accord; users may call them anything."""
 _RENAMED = (
     (re.compile(r"(^|\.)_mean$"), r"\1running_mean"),
     (re.compile(r"(^|\.)_variance$"), r"\1running_var"),
@@ -39,22 +41,25 @@ def as_pytorch(found: Named, content: Any, file: str) -> Named:
         return found
     if _IN_PIECES in noted:
         raise UnsupportedFormat(f"{file}: arrays of Paddle in pieces, which are not read")
-    if _is_out_in(found):  # written with PyTorch's layout
+    told = {name: side for name in found if (side := _is_out_in(name, found)) is not None}
+    if set(told.values()) == {True}:  # written with PyTorch's layout
         return found
     names = _texts(noted.get(_PARAMETERS))
-    return {_renamed(name): _laid_out(name, item, str(names.get(name, ""))) for name, item in found.items()}
+    return {
+        _renamed(name): _laid_out(name, item, str(names.get(name, "")), told.get(name))
+        for name, item in found.items()
+    }
 
 
-def _is_out_in(found: Named) -> bool:
-    """Whether biases show matrices to be (out, in), and none to be (in, out)."""
-    sides = set[bool]()
-    for name, item in found.items():
-        bias = found.get(f"{name.removesuffix('.weight')}.bias")
-        if isinstance(item.tensor, Array) and bias and isinstance(bias.tensor, Array):
-            shape, own = item.tensor.shape, bias.tensor.shape
-            if len(shape) == 2 and own in (shape[:1], shape[1:]) and shape[0] != shape[1]:
-                sides.add(own == shape[:1])
-    return sides == {True}
+def _is_out_in(name: str, found: Named) -> bool | None:
+    """Whether a matrix's bias shows it to be (out, in), or else (in, out); ``None`` where there is none that does."""
+    tensor, bias = found[name].tensor, found.get(f"{name.removesuffix('.weight')}.bias")
+    if not isinstance(tensor, Array) or not bias or not isinstance(bias.tensor, Array):
+        return None
+    shape, own = tensor.shape, bias.tensor.shape
+    if len(shape) != 2 or own not in (shape[:1], shape[1:]) or shape[0] == shape[1]:
+        return None
+    return own == shape[:1]
 
 
 def _texts(items: Any) -> dict[str, Any]:
@@ -69,11 +74,16 @@ def _renamed(name: str) -> str:
     return name
 
 
-def _laid_out(name: str, item: Found, parameter: str) -> Found:
+def _laid_out(name: str, item: Found, parameter: str, is_out_in: bool | None) -> Found:
     tensor = item.tensor
     if not isinstance(tensor, Array):
         return item
     if tensor.dtype is torch.uint16:
         tensor = replace(tensor, dtype=torch.bfloat16)
-    is_linear = parameter.startswith("linear") if parameter else not _EMBEDDING.fullmatch(name)
+    if is_out_in is not None:
+        is_linear = not is_out_in
+    elif _OWN_NAME.search(parameter):  # such as fused_linear_0.w_0, vocab_parallel_embedding_0.w_0
+        is_linear = "linear" in parameter
+    else:
+        is_linear = not _EMBEDDING.fullmatch(name)
     return Found(tensor.turned if is_linear and name.endswith(".weight") else tensor, item.eps)

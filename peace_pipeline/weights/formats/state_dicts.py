@@ -46,6 +46,12 @@ _DATA = re.compile(r"replay|buffer|dataset|batch|memory|cache|queue|history", re
 """What training scripts keep beside a network that is none."""
 _OF_LAYERS = re.compile(r"(.*[._])?((weight|bias|kernel|embedding)s?|w)\d*([._].*)?", re.IGNORECASE)
 """Names of which a network beside another has one at least; arrays of statistics have none."""
+_SAMPLES = re.compile(
+    r"(x|y|data|inputs?|targets?|labels?|samples?)([_.-]?(train|test|val|valid|validation))?", re.I
+)
+"""Names under which arrays are data, where all of a dictionary's are called so."""
+_ESTIMATORS, _LINEAR = "sklearn.", "coef_"
+"""Objects that keep what they were fitted to, but for linear models, which keep layers."""
 _OPTIMIZER = {"state", "param_groups"}
 _SHOWN = 8
 _MAX_PASSING = 100
@@ -206,13 +212,15 @@ class _Search:
             self._add_module(found, module, "", 0)
             return found
         items = self.named(_items(value))
-        if items.keys() >= _OPTIMIZER:
+        if items.keys() >= _OPTIMIZER or (_is_estimator(value) and _LINEAR not in items):
             return {}
         for key in _NETWORKS:
             found = self.network(items.get(key), nesting + 1)
             if found:
                 return self._with_others(key, found, items, nesting)
         tensors = {name: Found(tensor) for name, item in items.items() if (tensor := self.tensor_of(item))}
+        if not isinstance(value, Object) and tensors and all(map(_SAMPLES.fullmatch, tensors)):
+            tensors = {}
         parts = self._parts({key: item for key, item in items.items() if key not in tensors}, nesting)
         if not any(is_weight(found) for found in tensors.values()):
             if len(parts) == 1:  # it needs no name
@@ -229,7 +237,9 @@ class _Search:
         """A network, and those beside it, each under its key; copies of it, such as averages, are none."""
         beside = {each: item for each, item in items.items() if each != key and not _DATA.search(each)}
         others = self._parts(beside, nesting)
-        copies = {each for each, part in others.items() if _AVERAGES.fullmatch(each) or _is_copy(part, found)}
+        copies = {
+            each for each, part in others.items() if _is_average(each, part, found) or _is_copy(part, found)
+        }
         self.copied += sum(_bytes(others.pop(each)) for each in copies)
         others = {each: part for each, part in others.items() if any(map(_OF_LAYERS.fullmatch, part))}
         named: Named = {}
@@ -270,17 +280,34 @@ def _items(value: Items | Object) -> Items:
     return value.items or attributes(value)
 
 
+def _is_estimator(value: Any) -> bool:
+    """Whether something is an object of scikit-learn's."""
+    return (
+        isinstance(value, Object)
+        and isinstance(value.maker, Global)
+        and value.maker.path.startswith(_ESTIMATORS)
+    )
+
+
+def _is_average(key: str, part: Named, network: Named) -> bool:
+    """Whether a part is called an average and has tensors of the network's shapes alone."""
+    shapes = {_shape(found) for found in network.values()}
+    return bool(_AVERAGES.fullmatch(key)) and all(
+        _shape(found) in shapes for found in part.values() if is_weight(found)
+    )
+
+
+def _shape(found: Found) -> Any:
+    return None if isinstance(found.tensor, Unreadable) else found.tensor.shape
+
+
 def _is_copy(part: Named, network: Named) -> bool:
     """Whether all tensors of a part are there in a network by name and shape, or none of them is a matrix."""
-
-    def shape(found: Found) -> Any:
-        return None if isinstance(found.tensor, Unreadable) else found.tensor.shape
-
     weights = {name: found for name, found in _short_names(part).items() if is_weight(found)}
     network = _short_names(network)
-    has_matrix = any(len(shape(found) or ()) > 1 for found in weights.values())
+    has_matrix = any(len(_shape(found) or ()) > 1 for found in weights.values())
     return not has_matrix or all(
-        name in network and shape(network[name]) == shape(found) for name, found in weights.items()
+        name in network and _shape(network[name]) == _shape(found) for name, found in weights.items()
     )
 
 

@@ -46,8 +46,30 @@ def test_linear_layers_are_out_in(tmp_path: Path) -> None:
 
 def test_what_paddle_calls_a_parameter_counts_more_than_its_name(tmp_path: Path) -> None:
     names = {NAMES: {"embed.weight": "linear_3.w_0", "fc.weight": "embedding_1.w_0"}}
-    found = read_all(written(tmp_path / "m.pdparams", STATE | names))
+    state = {name: value for name, value in STATE.items() if name != "fc.bias"}
+    found = read_all(written(tmp_path / "m.pdparams", state | names))
     assert (found["embed.weight"].shape, found["fc.weight"].shape) == ((2, 4), (2, 3))
+
+
+def test_layers_of_any_name_are_turned_as_their_biases_tell(tmp_path: Path) -> None:
+    content = {
+        "q.weight": np.ones((2, 3), np.float32),
+        "q.bias": np.ones(3, np.float32),
+        "up.weight": np.ones((3, 4), np.float32),
+        "table.weight": np.ones((9, 2), np.float32),
+        "own.weight": np.ones((4, 5), np.float32),
+    }
+    names = {
+        "q.weight": "my_q_w",
+        "up.weight": "column_parallel_linear_0.w_0",
+        "table.weight": "vocab_parallel_embedding_0.w_0",
+        "own.weight": "my_own_w",
+    }
+    found = read_all(written(tmp_path / "m.pdparams", content | {NAMES: names}))
+    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
+    assert shapes == {
+        "q.weight": (3, 2), "q.bias": (3,), "up.weight": (4, 3), "table.weight": (9, 2), "own.weight": (5, 4)
+    }  # fmt: skip
 
 
 def test_bfloat16_is_stored_as_its_bits(tmp_path: Path) -> None:

@@ -12,13 +12,17 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.weights.checkpoint import open_checkpoint
-from peace_pipeline.weights.errors import NoTensors
+from peace_pipeline.weights.errors import UnsupportedFormat
 from tests.weights.formats.pickled import read_all, refusal
 
 INPUTS = np.random.default_rng(0).normal(size=(40, 6))
@@ -54,6 +58,11 @@ def test_perceptrons(kind: type[Any], write: str, tmp_path: Path) -> None:
 def test_what_is_no_network_is_named(tmp_path: Path) -> None:
     path = tmp_path / "m.pkl"
     path.write_bytes(pickle.dumps(fitted(RandomForestClassifier, n_estimators=2)))
-    assert "sklearn.ensemble._forest.RandomForestClassifier" in refusal(path, NoTensors)
+    assert "sklearn.ensemble._forest.RandomForestClassifier" in refusal(path, UnsupportedFormat)
+    for estimator in (StandardScaler(), KMeans(3, n_init=1), PCA(2), SVC()):
+        path.write_bytes(pickle.dumps(estimator.fit(INPUTS, np.arange(len(INPUTS)) % 4)))
+        assert type(estimator).__name__ in refusal(path, UnsupportedFormat)
+    path.write_bytes(pickle.dumps({"X_train": INPUTS, "y_train": np.ones(40)}))
+    assert "X_train" in refusal(path, UnsupportedFormat)
     path.write_bytes(pickle.dumps(fitted(LogisticRegression)))
     assert read_all(path)["coef_"].shape == (4, 6)

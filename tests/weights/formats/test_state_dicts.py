@@ -34,7 +34,11 @@ CHECKPOINTS: dict[str, Any] = {
     "compiled, then data parallel": {f"module._orig_mod.{name}": value for name, value in STATE.items()},
     "parameters": {name: nn.Parameter(v) if v.dim() else v for name, v in STATE.items()},
     "beside other values": STATE | {"note": "text", "none": None},
-    "beside an average": {"ema": OTHER, "model": STATE, "optimizer": OPTIMIZER},
+    "beside an average": {
+        "ema": {"module.a.weight": STATE["a.weight"] / 2},
+        "model": STATE,
+        "optimizer": OPTIMIZER,
+    },
     "the average alone": {"model": None, "ema": STATE},
     "under a name of its own": {"epoch": 3, "netG": STATE, "optimG": OPTIMIZER, "loss": torch.tensor(0.5)},
     "with a random state": {"net_a": STATE, "rng_state": torch.get_rng_state()},
@@ -132,6 +136,11 @@ def test_networks_beside_a_network_are_read_and_its_copies_are_not(tmp_path: Pat
     }
     found = read_all(written(tmp_path / "m.pt", content))
     assert same(found, {"model.a.weight": network["a.weight"], "value_net.b.weight": other["b.weight"]})
+    content["ema_head"] = {"c.weight": torch.ones(5, 2)}
+    assert "ema_head.c.weight" in read_all(written(tmp_path / "m.pt", content)), (
+        "of another shape: no average"
+    )
+    del content["ema_head"]
     content["replay_buffer"] = {"observations": torch.ones(9, 3)}
     del content["value_net"]
     assert same(read_all(written(tmp_path / "m.pt", content)), network)
