@@ -21,7 +21,8 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 class Listing:
     """A current model whose layers are in the lake, with what pairs and reports need of its record.
 
-    ``run`` names the training run (models that don't say are a run of their own), ``twin_of`` the run of which it is
+    ``run`` names the training run (models that don't say are a run of their own, those of one
+    Hub repository one together), ``twin_of`` the run of which it is
     a hard-negative twin; ``task`` joins the card's task and datasets; ``recipe`` is ``None`` where the card names
     none; ``declared_split`` the side of the split that the record itself claims, as networks of a zoo do whose whole
     kinds of data are kept apart; ``card`` is its text, empty where it wasn't asked for.
@@ -65,7 +66,10 @@ _LISTINGS = f"""
                CASE WHEN len(datasets) > 0
                     THEN concat_ws(' · ', task, array_to_string(list_sort(datasets), ', ')) END AS task,
                hyperparameters['recipe'] AS recipe,
-               coalesce(source || ':' || hyperparameters['run'], model_id) AS run,
+               coalesce(
+                   source || ':' || hyperparameters['run'],
+                   CASE WHEN source = 'huggingface' THEN split_part(model_id, '#', 1) ELSE model_id END
+               ) AS run,
                source || ':' || hyperparameters['twin_of'] AS twin_of,
                CASE WHEN hyperparameters['split'] IN ('{TRAIN}', '{VALIDATION}', '{TEST}')
                     THEN hyperparameters['split'] END AS declared_split,

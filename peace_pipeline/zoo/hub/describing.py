@@ -60,7 +60,14 @@ def models_of(info: ModelInfo, formats: Sequence[str], look: Look | None = None)
         for folder in layouts.model_folders(tree, lambda error: None)
         for model in layouts.models_in(tree, folder, formats)
     ]
+    if tree.passed_over and not any(model.name == "" for model in found):
+        found.append(FolderModel("", reason=_passed_over(tree.passed_over)))
     return found or [_without_weights(names, formats)]
+
+
+def _passed_over(files: set[str]) -> str:
+    """Why a repository has files of which nothing is known."""
+    return f"{len(files)} files that may be anything were not looked at, such as {min(files)}"
 
 
 def weight_names(info: ModelInfo, formats: Sequence[str]) -> list[str]:

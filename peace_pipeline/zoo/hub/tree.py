@@ -30,11 +30,16 @@ class RepositoryTree:
     """See :class:`Tree`; files in other ``formats`` are as if they weren't there.
 
     Names that may stand for anything are looked at where none beside them is that of weights, those without a suffix
-    where none in the repository is, and sixteen at most; without ``look`` their suffixes decide.
+    where none in the repository is, sixteen at most and each once; without ``look`` their suffixes decide. So are
+    adapters told from other weights: what is more than sixteen is taken for what those sixteen are.
     """
 
     def __init__(self, names: Iterable[str], formats: Iterable[str], look: Look | None) -> None:
-        self._formats, self._look, self._left = {*formats}, look, _MOST_LOOKED_AT
+        self._formats, self._look = {*formats}, look
+        self._kinds: dict[str, str | None] = {}
+        self._adapters: dict[str, bool] = {}
+        self.passed_over: set[str] = set()
+        """Files that may be weights and were not looked at."""
         self._folders: dict[str, tuple[list[str], list[str]]] = {"": ([], [])}
         self._weighty: set[str] = set()
         for name in natsorted(filter(is_path, names)):
@@ -64,11 +69,13 @@ class RepositoryTree:
             return None
         if self._look is None:
             return _ARCHIVES.get(suffix)
-        if not self._left:
-            return None
-        self._left -= 1
-        found = signatures.kind_of(*self._look.head(path, signatures.HEAD))
-        return found if found is None or found in (*self._formats, "pickle") else None
+        if path not in self._kinds:
+            if len(self._kinds) == _MOST_LOOKED_AT:
+                self.passed_over.add(path)
+                return None
+            found = signatures.kind_of(*self._look.head(path, signatures.HEAD))
+            self._kinds[path] = found if found in (*self._formats, "pickle") else None
+        return self._kinds[path]
 
     def document(self, path: str) -> object:
         """See :class:`Tree`."""
@@ -82,7 +89,11 @@ class RepositoryTree:
         """See :class:`Tree`."""
         if self._look is None or format_of(path) != "safetensors":
             return False
-        return signatures.is_adapter(self._look.head(path, signatures.HEADER)[0])
+        if path not in self._adapters:
+            if len(self._adapters) == _MOST_LOOKED_AT:
+                return all(self._adapters.values())
+            self._adapters[path] = signatures.is_adapter(self._look.head(path, signatures.HEADER)[0])
+        return self._adapters[path]
 
 
 def is_path(name: str) -> bool:

@@ -13,6 +13,7 @@ from peace_pipeline.zoo.hub.describing import models_of, weight_names
 from peace_pipeline.zoo.hub.source import FORMATS
 from tests.standin_hub import StandinHub
 from tests.zoo.hub.hubs import CONFIG, config, crawl, hub, weights
+from tests.zoo.hub.test_tree import ARRAYS, Looks
 
 __all__ = ["hub"]
 
@@ -51,3 +52,16 @@ def test_a_repository_of_what_nothing_reads_says_what_it_is() -> None:
     assert model.reason == "no weights that are read, but an archive of NeMo"
     with pytest.raises(ValueError, match="no weights"):
         weight_names(ModelInfo(id="org/a", siblings=[{"rfilename": "a.txt"}]), FORMATS)
+
+
+@pytest.mark.parametrize("count", [1, 9, 16, 17])
+def test_loose_files_that_may_be_anything_are_models_or_are_said_to_be_passed_over(count: int) -> None:
+    names = [f"{number}.npz" for number in range(count)]
+    info = ModelInfo(id="a/b", siblings=[{"rfilename": name} for name in names])
+    looks = Looks(ARRAYS)
+    found = models_of(info, ["npz"], looks)
+    assert len(looks.asked) == min(count, 16)
+    assert {name for model in found for name in model.files} == set(names[:16])
+    assert [model.reason for model in found if not model.files] == (
+        ["1 files that may be anything were not looked at, such as 16.npz"] if count > 16 else []
+    )

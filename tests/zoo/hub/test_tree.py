@@ -51,4 +51,15 @@ def test_sixteen_files_at_most_are_looked_at() -> None:
     looks = Looks(b"nothing")
     tree = RepositoryTree([f"{number}.pkl" for number in range(40)], ["pytorch"], looks)
     assert weights_in(tree) == []
+    assert len(looks.asked) == len({*looks.asked}) == 16
+    assert len(tree.passed_over) == 24
+
+
+@pytest.mark.parametrize("is_one", [True, False])
+def test_more_adapters_are_what_the_first_are(is_one: bool) -> None:
+    header = b'{"lora_A.weight":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}'
+    looks = Looks(len(header).to_bytes(8, "little") + header if is_one else b"nothing")
+    names = [f"{number}.safetensors" for number in range(40)]
+    tree = RepositoryTree(names, ["safetensors"], looks)
+    assert {tree.is_adapter(name) for name in names + names} == {is_one}
     assert len(looks.asked) == 16
