@@ -9,12 +9,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from peace_pipeline.interrupts import spared
 from peace_pipeline.lake import Lake
 from peace_pipeline.resources.instance import open_instance
 
@@ -50,10 +49,11 @@ def serve(lake: Lake, port: int, pages: int, say: Callable[[str], None]) -> None
             "PYTHONWARNINGS": "ignore",
         }
         command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE)]
-        with spared():
-            process = subprocess.Popen(
-                [*command, "-h", HOST, "-p", str(port), "--log-level", "warning"], env=environment
-            )
+        process = subprocess.Popen(
+            [*command, "-h", HOST, "-p", str(port), "--log-level", "warning"],
+            env=environment,
+            start_new_session=True,  # a terminal's Ctrl-C is for this process, which ends all of Dagster's
+        )
         say(f"lineage: http://{HOST}:{port}  reports: {address}  (Ctrl-C ends both)")
         try:
             code = process.wait()
@@ -97,10 +97,9 @@ class _Silent(SimpleHTTPRequestHandler):
 
 
 def _end(process: subprocess.Popen[bytes], patience: float = 8.0) -> None:
-    """End it as Ctrl-C does, so that it ends its own processes; at last by force."""
-    if process.poll() is None:
+    """End it as Ctrl-C does, so that it ends its own processes; what is left of its group then, by force."""
+    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
         process.send_signal(signal.SIGINT)
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        process.wait(patience)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

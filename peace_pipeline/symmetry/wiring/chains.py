@@ -127,7 +127,7 @@ def _in_number_order(firsts: list[str]) -> bool:
     stems: dict[str, list[str]] = {}
     for first in firsts:
         stems.setdefault(_stem(first), []).append(first)
-    return all(numbers == natsorted(numbers) for numbers in stems.values())
+    return all(numbers == natsorted(numbers) for numbers in stems.values() if len(numbers) > 1)
 
 
 def _wire_chain(builder: WiringBuilder, layers: list[Layer], couplings: Couplings, declared: bool) -> None:

@@ -17,6 +17,7 @@ from peace_pipeline.weights.errors import CorruptFile, ExcessiveSize, Unsupporte
 from peace_pipeline.weights.extents import Place
 from peace_pipeline.weights.formats import zips
 from peace_pipeline.weights.formats.placed import PlacedFile, placed
+from peace_pipeline.weights.formats.state_dicts import are_data
 from peace_pipeline.weights.formats.tensorflow_names import as_pytorch
 from peace_pipeline.weights.local_blob import Blob, Bytes, local_blob
 
@@ -91,6 +92,10 @@ class NpzFile(PlacedFile):
                 if unpacked > max(MAX_PACKED, _MOST_PACKED * blob.size):
                     raise ExcessiveSize(f"{blob.name}: packed arrays of more than {unpacked:,} bytes")
                 found |= _array(packed[name].beginning(), name, name)
+        if are_data(found):
+            raise UnsupportedFormat(
+                f"{blob.name}: arrays of data by their names ({', '.join(found)}), no weights"
+            )
         # the same renaming, so that packed arrays are found by the names they get
         new = as_pytorch(blob.name, found)
         self._packed = {

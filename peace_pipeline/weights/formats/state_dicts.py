@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -117,6 +117,11 @@ def network(
     return found, search.copied
 
 
+def are_data(names: Collection[str]) -> bool:
+    """Whether arrays are called what people call the data that they train on (``X``, ``y_train``), all of them."""
+    return bool(names) and all(map(_SAMPLES.fullmatch, names))
+
+
 def described(content: Any) -> str:
     """What there is instead of a network, in a few words."""
     if isinstance(content, Items):
@@ -219,7 +224,7 @@ class _Search:
             if found:
                 return self._with_others(key, found, items, nesting)
         tensors = {name: Found(tensor) for name, item in items.items() if (tensor := self.tensor_of(item))}
-        if not isinstance(value, Object) and tensors and all(map(_SAMPLES.fullmatch, tensors)):
+        if not isinstance(value, Object) and are_data(tensors):
             tensors = {}
         parts = self._parts({key: item for key, item in items.items() if key not in tensors}, nesting)
         if not any(is_weight(found) for found in tensors.values()):

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCardData, ModelInfo
 
 from peace_pipeline.zoo import layouts, signatures
 from peace_pipeline.zoo.card import as_text, card_fields, texts
-from peace_pipeline.zoo.formats import format_of, is_weights
+from peace_pipeline.zoo.formats import format_of, is_ambiguous, is_weights
 from peace_pipeline.zoo.hub.tree import Look, RepositoryTree
 from peace_pipeline.zoo.layouts import FolderModel
 
@@ -54,6 +54,8 @@ def models_of(info: ModelInfo, formats: Sequence[str], look: Look | None = None)
     ``look`` asks for what the names of the files don't tell. What can't be taken has its ``reason``.
     """
     names = [sibling.rfilename for sibling in info.siblings or ()]
+    if not any(is_weights(name) or is_ambiguous(name) for name in names):
+        return [_without_weights(names, formats)]
     tree = RepositoryTree(names, formats, look)
     found = [
         _placed(folder, model)

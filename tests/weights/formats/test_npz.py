@@ -57,6 +57,11 @@ def test_what_is_no_numbers_is_left_out_or_refused(tmp_path: Path) -> None:
     assert "'w' is of type f16" in refusal(tmp_path / "m.npz", UnsupportedFormat)
 
 
+def test_arrays_of_data_are_no_weights(tmp_path: Path) -> None:
+    np.savez(tmp_path / "m.npz", X=VALUES, y=np.arange(3))
+    assert "arrays of data by their names (X, y)" in refusal(tmp_path / "m.npz", UnsupportedFormat)
+
+
 def test_lies(tmp_path: Path) -> None:
     path = tmp_path / "m.npz"
     np.savez(path, w=VALUES)
