@@ -22,9 +22,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from peace_pipeline.evaluation.retraining import TABLES
 from peace_pipeline.lake import Lake
 
-TABLES = ("zoo", "current.lance", "inventory", "layers", "wirings", "responses")
 FIGURES = ("networks_per_second", "share_waiting_for_data", "validation_map")
 
 

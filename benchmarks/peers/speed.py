@@ -16,6 +16,7 @@ from torch import nn
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.encoder.model import Encoder
+from peace_pipeline.evaluation.scalability.embedding import chain as one_chain
 from peace_pipeline.symmetry.form.folding import folded_layer
 from peace_pipeline.symmetry.network import Network, Stack
 from peace_pipeline.symmetry.wiring.inference import infer_wiring
@@ -56,8 +57,7 @@ def small_cnns(count: int, seed: int = 0) -> Stack:
 
 def chain(weights: int) -> Stack:
     """One network of three square layers with about so many weights."""
-    width = max(2, round((weights / 3) ** 0.5))
-    return _stack(lambda: [nn.Linear(width, width) for _ in range(3)], 1)
+    return Stack.of([one_chain(weights)])
 
 
 def _stack(layers: Callable[[], list[nn.Module]], count: int) -> Stack:

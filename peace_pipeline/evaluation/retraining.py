@@ -23,6 +23,7 @@ from peace_pipeline.evaluation.metrics import retrieve
 from peace_pipeline.evaluation.population import Listed, Member, cohorts, is_embedded, read_listed
 from peace_pipeline.evaluation.readings import read
 from peace_pipeline.evaluation.reports import NothingToReport
+from peace_pipeline.evaluation.resampling import Resampled, Resampling
 from peace_pipeline.evaluation.retrieval.grades import relevance
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
@@ -32,8 +33,21 @@ from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.zoo.listing import TEST, Listing, sample_listings
 
 Floats = NDArray[np.float64]
-_TABLES = ("zoo", "current.lance", "inventory", "layers", "wirings", "responses")
+TABLES = ("zoo", "current.lance", "inventory", "layers", "wirings", "responses")
+"""Of a lake, what a training in another lake reads."""
 _LARGEST = 1_000_000
+
+
+@dataclass(frozen=True)
+class Size:
+    """Epochs of each training, seeds of each recipe, most networks that they are judged by."""
+
+    epochs: int = 6
+    seeds: int = 3
+    networks: int = 400
+
+
+DEFAULT = Size()
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,7 @@ class Trainings:
         """
         own = Lake.open(self._folder(recipe))
         if store.own_version(own) is None:
-            for name in _TABLES:
+            for name in TABLES:
                 link = own.root / name
                 if not link.is_symlink() and (self.lake.root / name).exists():
                     link.symlink_to((self.lake.root / name).absolute())
@@ -98,6 +112,14 @@ class Found:
 
     precision: Floats
     queries: NDArray[np.int64]
+
+
+def over_seeds(found: Sequence[Found], resampling: Resampling) -> Resampled:
+    """Mean average precision over seeds and queries, all seeds of one query together; ``resampling`` is of all networks
+    that are judged by."""
+    kept = np.zeros(resampling.counts.shape[1], dtype=bool)
+    kept[found[0].queries] = True
+    return resampling.of_networks(kept).mean(np.mean([each.precision for each in found], axis=0))
 
 
 @dataclass(frozen=True)

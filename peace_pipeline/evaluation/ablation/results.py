@@ -10,7 +10,7 @@ import numpy as np
 
 from peace_pipeline.evaluation.ablation.variants import FULL, Variant
 from peace_pipeline.evaluation.resampling import Resampled, Resampling
-from peace_pipeline.evaluation.retraining import Found
+from peace_pipeline.evaluation.retraining import Found, Size, over_seeds
 
 ALL, ACROSS, ALONE = "all", "across", "weights"
 SCOPES = {
@@ -23,18 +23,6 @@ MOVEMENTS = {
     "broken": "Moved by broken twins",
     "noise": "Moved by 1% noise",
 }
-
-
-@dataclass(frozen=True)
-class Size:
-    """Epochs of each training, seeds of each variant, most networks that they are judged by."""
-
-    epochs: int = 6
-    seeds: int = 3
-    networks: int = 400
-
-
-DEFAULT = Size()
 
 
 @dataclass(frozen=True)
@@ -64,17 +52,9 @@ class Results:
     def _resampling(self) -> Resampling:
         return Resampling.of(self.runs, self.seed)
 
-    def _mean(self, found: Sequence[Found]) -> Resampled:
-        """Over seeds and queries, all seeds of one query together."""
-        queries = found[0].queries
-        kept = np.zeros(len(self.runs), dtype=bool)
-        kept[queries] = True
-        mean = np.mean([each.precision for each in found], axis=0)
-        return self._resampling.of_networks(kept).mean(mean)
-
     def precision(self, name: str, scope: str) -> Resampled:
         """Same-task MAP of a variant."""
-        return self._mean([each.found[scope] for each in self.scored[name]])
+        return over_seeds([each.found[scope] for each in self.scored[name]], self._resampling)
 
     @property
     def scopes(self) -> dict[str, str]:
@@ -95,7 +75,7 @@ class Results:
 
     def raw_precision(self, scope: str) -> Resampled:
         """Same-task MAP of raw responses."""
-        return self._mean([self.raw[scope]])
+        return over_seeds([self.raw[scope]], self._resampling)
 
     def moved(self, name: str, movement: str) -> float:
         """The mean over a variant's seeds."""

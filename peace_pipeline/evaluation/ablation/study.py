@@ -10,11 +10,11 @@ import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.evaluation.ablation.results import ACROSS, ALL, ALONE, DEFAULT, Results, Scored, Size
+from peace_pipeline.evaluation.ablation.results import ACROSS, ALL, ALONE, Results, Scored
 from peace_pipeline.evaluation.ablation.variants import FULL, VARIANTS, Variant
 from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE
 from peace_pipeline.evaluation.invariance import Movements, by_weights
-from peace_pipeline.evaluation.retraining import Judge, Trainings
+from peace_pipeline.evaluation.retraining import DEFAULT, Judge, Size, Trainings
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 

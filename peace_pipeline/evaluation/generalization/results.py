@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from peace_pipeline.evaluation.resampling import Resampled, Resampling
-from peace_pipeline.evaluation.retraining import Found
+from peace_pipeline.evaluation.retraining import Found, Size, over_seeds
 
 ARCHITECTURE, TASK = "architecture", "task"
 LEFT_OUT, TRAINED_ON, RAW = "left_out", "trained_on", "raw_responses"
@@ -21,18 +21,6 @@ METHOD_TITLES = {
     WEIGHTS_TRAINED_ON: "weights alone, trained on it",
     RAW: "Raw responses",
 }
-
-
-@dataclass(frozen=True)
-class Size:
-    """Epochs of each training, seeds of each, most networks that they are judged by."""
-
-    epochs: int = 6
-    seeds: int = 3
-    networks: int = 400
-
-
-DEFAULT = Size()
 
 
 @dataclass(frozen=True)
@@ -68,11 +56,7 @@ class Results:
 
     def of(self, unit: Unit, method: str) -> Resampled:
         """Same-task MAP of a unit's networks, over seeds and queries."""
-        found = self.precision[unit][method]
-        kept = np.zeros(len(self.runs), dtype=bool)
-        kept[found[0].queries] = True
-        mean = np.mean([each.precision for each in found], axis=0)
-        return self._resampling.of_networks(kept).mean(mean)
+        return over_seeds(self.precision[unit][method], self._resampling)
 
     def lead(self, unit: Unit, method: str) -> Resampled:
         """How far PEACE that was not trained on a unit is ahead of a method."""

@@ -13,7 +13,6 @@ from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE
 from peace_pipeline.evaluation.generalization.results import (
     ARCHITECTURE,
-    DEFAULT,
     LEFT_OUT,
     RAW,
     TASK,
@@ -21,11 +20,10 @@ from peace_pipeline.evaluation.generalization.results import (
     WEIGHTS_LEFT_OUT,
     WEIGHTS_TRAINED_ON,
     Results,
-    Size,
     Unit,
 )
 from peace_pipeline.evaluation.reports import NothingToReport
-from peace_pipeline.evaluation.retraining import Found, Judge, Recipe, Trainings
+from peace_pipeline.evaluation.retraining import DEFAULT, Found, Judge, Recipe, Size, Trainings
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 

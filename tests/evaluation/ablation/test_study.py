@@ -7,10 +7,9 @@ import shutil
 
 import pytest
 
-from peace_pipeline.evaluation.ablation.results import Size
 from peace_pipeline.evaluation.ablation.variants import FULL, VARIANTS
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports
-from peace_pipeline.evaluation.retraining import Trainings
+from peace_pipeline.evaluation.retraining import Size, Trainings
 from peace_pipeline.lake import Lake
 from tests.browser import WIDTHS, browser, opened, sync_api
 
