@@ -18,6 +18,7 @@ from torchmetrics.functional.retrieval import (
 )
 
 CUTOFFS, NDCG = (1, 5, 10), "ndcg"
+_SMOOTHING = 60
 METRICS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "map": retrieval_average_precision,
     **{f"precision_at_{k}": partial(retrieval_precision, top_k=k) for k in CUTOFFS},
@@ -92,6 +93,17 @@ def ranks(similarity: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
     placed = np.empty(similarity.shape, dtype=np.float32)
     np.put_along_axis(placed, order, np.arange(1, similarity.shape[1] + 1, dtype=np.float32)[None], 1)
     return placed
+
+
+def fused(one: NDArray[np.float64], other: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Reciprocal rank fusion of two similarities (queries, gallery), as Cormack et al. (2009) have it; whatever one of
+    them can't compare is ranked by the other alone."""
+    return _reciprocal(one, seed) + _reciprocal(other, seed)
+
+
+def _reciprocal(similarity: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    place = similarity.shape[1] + 1 - ranks(similarity, seed)
+    return np.where(np.isfinite(similarity), 1 / (_SMOOTHING + place), 0)
 
 
 def estimate(values: NDArray[np.float64], seed: int) -> Estimate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from peace_pipeline.evaluation.metrics import estimate, ranks, retrieve
+from peace_pipeline.evaluation.metrics import estimate, fused, ranks, retrieve
 
 
 def test_graded_relevance_by_hand() -> None:
@@ -87,3 +87,11 @@ def test_intervals_follow_from_the_seed() -> None:
     values = np.random.default_rng(1).random(30)
     assert estimate(values, 5) == estimate(values, 5)
     assert estimate(np.array([0.25]), 0).low == 0.25
+
+
+def test_ranks_are_joined() -> None:
+    one = np.array([[3.0, 2, 1, -np.inf]])
+    other = np.array([[2.0, 3, 1, 4]])
+    assert fused(one, other, 0)[0] == pytest.approx(
+        [1 / 61 + 1 / 63, 1 / 62 + 1 / 62, 1 / 63 + 1 / 64, 1 / 61]
+    )

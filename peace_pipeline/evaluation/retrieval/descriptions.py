@@ -12,7 +12,7 @@ from sklearn.preprocessing import normalize
 
 from peace_pipeline.evaluation.baselines.cards import blank, scored_by_words, telling_words
 from peace_pipeline.evaluation.baselines.registry import Similarity
-from peace_pipeline.evaluation.metrics import ranks, retrieve
+from peace_pipeline.evaluation.metrics import fused, retrieve
 from peace_pipeline.evaluation.population import Member
 from peace_pipeline.evaluation.retrieval.results import ALL, Grade
 
@@ -41,8 +41,8 @@ KINDS = {
 }
 BRACKETS = ((0.0, 0.7, "below 70%"), (0.7, 0.9, "from 70% to 90%"), (0.9, 1.01, "of 90% or more"))
 """Accuracies from, to, and in words."""
-HITS, SMOOTHING = 5, 60
-"""How many of the best hits of words stand for what is looked for; the constant of reciprocal rank fusion."""
+HITS = 5
+"""How many of the best hits of words stand for what is looked for."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +124,6 @@ def near_hits(words: Similarity, vectors: NDArray[np.floating]) -> Similarity:
     best = np.argsort(-words, axis=1, kind="stable")[:, :HITS]
     hit = np.isfinite(np.take_along_axis(words, best, 1))
     return normalize((vectors[best] * hit[:, :, None]).sum(1)) @ vectors.T
-
-
-def fused(one: Similarity, other: Similarity, seed: int) -> Similarity:
-    """Reciprocal rank fusion of two similarities (queries, gallery), as Cormack et al. (2009) have it; whatever one of
-    them can't compare is ranked by the other alone."""
-    return _reciprocal(one, seed) + _reciprocal(other, seed)
-
-
-def _reciprocal(similarity: Similarity, seed: int) -> Similarity:
-    place = similarity.shape[1] + 1 - ranks(similarity, seed)
-    return np.where(np.isfinite(similarity), 1 / (SMOOTHING + place), 0)
 
 
 def _words(name: str) -> str:

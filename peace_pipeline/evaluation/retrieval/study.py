@@ -17,10 +17,11 @@ from peace_pipeline.encoder import store
 from peace_pipeline.evaluation.baselines.registry import Knows, Similarity, all_baselines
 from peace_pipeline.evaluation.baselines.responses import raw_responses
 from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE, Embedder
+from peace_pipeline.evaluation.metrics import fused
 from peace_pipeline.evaluation.population import disguising, is_embedded, read_listed
 from peace_pipeline.evaluation.readings import Reader, Readings, read
 from peace_pipeline.evaluation.reports import NothingToReport
-from peace_pipeline.evaluation.retrieval.descriptions import by_description, fused
+from peace_pipeline.evaluation.retrieval.descriptions import by_description
 from peace_pipeline.evaluation.retrieval.grades import (
     related_task,
     relevance,

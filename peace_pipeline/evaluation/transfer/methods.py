@@ -13,7 +13,7 @@ from peace_pipeline.evaluation.baselines.registry import Method
 from peace_pipeline.evaluation.baselines.responses import raw_responses
 from peace_pipeline.evaluation.baselines.statistics import statistics
 from peace_pipeline.evaluation.embedder import OWN, PEACE
-from peace_pipeline.evaluation.metrics import ranks
+from peace_pipeline.evaluation.metrics import fused, ranks
 from peace_pipeline.evaluation.readings import Readings
 from peace_pipeline.evaluation.transfer.outcomes import Choice, Outcomes
 from peace_pipeline.zoo.listing import Listing
@@ -21,6 +21,7 @@ from peace_pipeline.zoo.listing import Listing
 Floats = NDArray[np.float64]
 RANDOM, HINDSIGHT, SCRATCH, OWN_SHAPES = "random", "hindsight", "scratch", "peace_shapes"
 PEACE_LOGME, RANDOM_LOGME = "peace_logme", "random_logme"
+HYBRID, RAW_HYBRID = "hybrid", "raw_hybrid"
 DRAWS = 100
 """Of a choice by lot."""
 SHORTLIST = 20
@@ -36,6 +37,8 @@ TITLES = {
     "statistics": "Layer statistics",
     "flattened": "Flattened weights",
     "bm25": "BM25 of the description",
+    HYBRID: "PEACE and the description",
+    RAW_HYBRID: "Raw responses and the description",
     "own_accuracy": "Most accurate on its own task",
     "largest": "Largest",
     "large_and_accurate": "Large and accurate",
@@ -55,6 +58,9 @@ EXPLAINED = {
     "statistics": "cosine of the statistics of each layer's weights, within one shape.",
     "flattened": "cosine of all weights, within one shape.",
     "bm25": "BM25 of the target's description over the candidates' whole cards.",
+    HYBRID: "the ranks by PEACE and by BM25 of the description, fused by reciprocal rank (Cormack et al. 2009), "
+    "as `peace search` with a network and words does.",
+    RAW_HYBRID: "the same with raw responses.",
     "own_accuracy": "accuracy that the card reports, whatever the task.",
     "largest": "number of parameters.",
     "large_and_accurate": "mean rank by size and by reported accuracy.",
@@ -97,6 +103,17 @@ def of_own_shape(similarity: Floats, queries: NDArray[np.int64]) -> Floats:
     return np.where(queries >= 0, found, -np.inf)
 
 
+def joined(found: Mapping[str, Floats], seed: int) -> dict[str, Floats]:
+    """Scores (targets, seeds, candidates) by likeness and by the description's words, their ranks fused."""
+    shape = found["bm25"].shape
+    rows = {name: values.reshape(-1, shape[-1]) for name, values in found.items()}
+
+    def with_words(name: str) -> Floats:
+        return fused(rows[name], rows["bm25"], seed).reshape(shape)
+
+    return {HYBRID: with_words(PEACE), RAW_HYBRID: with_words("raw_responses")}
+
+
 def choose(
     scores: Mapping[str, Floats], outcomes: Outcomes, k: int, seed: int, shortlist: int = SHORTLIST
 ) -> dict[str, Choice]:
@@ -128,6 +145,8 @@ def _among(scores: Floats, places: Choice) -> Floats:
 
 def _best(scores: Floats, possible: NDArray[np.bool_], k: int, seed: int) -> Choice:
     """Places of the ``k`` highest scores (targets, seeds, k), best first."""
-    flat = np.where(possible, np.maximum(np.nan_to_num(scores, nan=-np.inf), -1e300), -np.inf)
+    flat = np.where(
+        possible, np.maximum(np.nan_to_num(scores.astype(np.float64), nan=-np.inf), -1e300), -np.inf
+    )
     placed = ranks(flat.reshape(-1, flat.shape[-1]), seed).reshape(flat.shape)
     return np.argsort(-placed, axis=-1)[..., :k]

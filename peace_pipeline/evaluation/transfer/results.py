@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from scipy.stats import false_discovery_control, wilcoxon
 
 from peace_pipeline.evaluation.embedder import PEACE
 from peace_pipeline.evaluation.metrics import Estimate
-from peace_pipeline.evaluation.transfer.methods import HINDSIGHT, RANDOM, TITLES
+from peace_pipeline.evaluation.transfer.methods import HINDSIGHT, HYBRID, RANDOM, TITLES
 from peace_pipeline.evaluation.transfer.outcomes import HIGHER, Choice, Outcomes
 from peace_pipeline.evaluation.transfer.targets import Target
 from peace_pipeline.evaluation.transfer.tuning import Budget
@@ -70,31 +71,43 @@ class Results:
         raw = [_signed_rank(ours - self.measures[name][measure].mean(1)) for name in self.rivals]
         return dict(zip(self.rivals, map(float, false_discovery_control(raw)), strict=True))
 
-    def on_target(self, place: int, measure: str = "area") -> float:
-        """By how much the networks that PEACE retrieves do better than random choice on one target."""
-        difference = (self.measures[PEACE][measure] - self.measures[RANDOM][measure])[place].mean()
-        return float(difference if HIGHER[measure] else -difference)
+    def on_target(self, place: int, measure: str = "area", of: str = PEACE) -> float:
+        """By how much the networks that ``of`` retrieves do better than random choice on one target."""
+        return float(self._over_random(measure, of)[place].mean())
 
-    def by_lot(self, measure: str = "area") -> list[float]:
-        """For each target p that PEACE chooses as by lot, corrected for the number of targets (Benjamini and Hochberg).
+    def apart(self, measure: str, of: str = PEACE) -> tuple[int, int]:
+        """On how many targets the networks of ``of`` do better than random choice under every seed, its worst seed
+        better than the best of random choice, and on how many it is the other way round."""
+        sign = 1 if HIGHER[measure] else -1
+        ours, lots = (sign * self.measures[name][measure] for name in (of, RANDOM))
+        better, worse = ours.min(1) > lots.max(1), ours.max(1) < lots.min(1)
+        return int(better.sum()), int(worse.sum())
+
+    def _over_random(self, measure: str, of: str) -> Floats:
+        difference = self.measures[of][measure] - self.measures[RANDOM][measure]
+        return difference if HIGHER[measure] else -difference
+
+    def by_lot(self, measure: str = "area", of: str = PEACE) -> list[float]:
+        """For each target p that ``of`` chooses as by lot, corrected for the number of targets (Benjamini and
+        Hochberg).
 
         Two-sided, from ``LOTS`` random sets of as many candidates, each kept for all seeds.
         """
-        raw = [self._by_lot(place, measure) for place in range(len(self.targets))]
+        raw = [self._by_lot(place, measure, of) for place in range(len(self.targets))]
         return [float(p) for p in false_discovery_control(raw)]
 
-    def _by_lot(self, place: int, measure: str) -> float:
+    def _by_lot(self, place: int, measure: str, of: str) -> float:
         candidates = self.outcomes.measured[measure][place, :, : self.outcomes.candidates].mean(0)
         candidates = candidates[~np.isnan(candidates)]
         order = np.random.default_rng(self.seed).random((LOTS, len(candidates))).argsort(1)[:, : self.k]
-        lots, ours = candidates[order].mean(1), self.measures[PEACE][measure][place].mean()
+        lots, ours = candidates[order].mean(1), self.measures[of][measure][place].mean()
         sides = (lots >= ours).sum(), (lots <= ours).sum()
         return float(min(1.0, 2 * (1 + min(sides)) / (1 + LOTS)))
 
-    def won(self, measure: str) -> tuple[int, int]:
-        """On how many targets PEACE is ahead of random choice, and behind it, with a p below ``SURE``."""
-        sure = np.array(self.by_lot(measure)) < SURE
-        leads = np.array([self.on_target(place, measure) for place in range(len(self.targets))])
+    def won(self, measure: str, of: str = PEACE) -> tuple[int, int]:
+        """On how many targets ``of`` is ahead of random choice, and behind it, with a p below ``SURE``."""
+        sure = np.array(self.by_lot(measure, of)) < SURE
+        leads = self._over_random(measure, of).mean(1)
         return int((sure & (leads > 0)).sum()), int((sure & (leads < 0)).sum())
 
     def figures(self) -> dict[str, float]:
@@ -115,6 +128,11 @@ class Results:
         for method, p in self.p_values().items():
             flat |= _ends(f"{method}/lead", self.lead(method)) | {f"{method}/lead_p": p}
         by_lot = self.by_lot()
+        for of, measure in product((PEACE, HYBRID), ("area", "steps")):
+            ahead, behind = self.apart(measure, of)
+            flat |= {f"{of}/{measure}/apart": float(ahead), f"{of}/{measure}/apart_behind": float(behind)}
+            flat[f"{of}/{measure}/surely"] = float(self.won(measure, of)[0])
+        flat |= _ends(f"{HYBRID}/over_random", self.lead(RANDOM, of=HYBRID))
         for place, target in enumerate(self.targets):
             flat[f"{target.name}/goal"] = float(self.outcomes.goal[place])
             flat[f"{target.name}/lead_over_random"] = self.on_target(place)

@@ -25,6 +25,7 @@ from peace_pipeline.evaluation.reports import NothingToReport
 from peace_pipeline.evaluation.transfer.methods import (
     LIKENESS,
     choose,
+    joined,
     likeness,
     of_own_shape,
     rules_of_thumb,
@@ -129,7 +130,7 @@ def fine_tune_all(
         query_accuracy=float(np.mean([one.accuracy[-1, -1] for one in trained.values()])),
         fine_tuned=int(outcomes.possible.sum()),
         outcomes=outcomes,
-        chosen=choose(found | everywhere | tried, outcomes, k, seed),
+        chosen=choose(found | joined(found, seed) | everywhere | tried, outcomes, k, seed),
     )
 
 

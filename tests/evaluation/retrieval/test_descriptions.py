@@ -16,7 +16,6 @@ from peace_pipeline.evaluation.retrieval.descriptions import (
     TEXT,
     by_description,
     descriptions,
-    fused,
     near_hits,
 )
 
@@ -77,14 +76,6 @@ def test_hits_stand_for_what_is_looked_for() -> None:
     vectors = np.array([[1.0, 0], [1, 0], [0, 1], [0, 1]])
     words = np.array([[2.0, -np.inf, -np.inf, -np.inf], [-np.inf] * 4])
     assert near_hits(words, vectors).tolist() == [[1, 1, 0, 0], [0, 0, 0, 0]]
-
-
-def test_ranks_are_joined() -> None:
-    one = np.array([[3.0, 2, 1, -np.inf]])
-    other = np.array([[2.0, 3, 1, 4]])
-    assert fused(one, other, 0)[0] == pytest.approx(
-        [1 / 61 + 1 / 63, 1 / 62 + 1 / 62, 1 / 63 + 1 / 64, 1 / 61]
-    )
 
 
 def test_nothing_to_describe() -> None:

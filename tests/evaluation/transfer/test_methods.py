@@ -9,13 +9,16 @@ from peace_pipeline.evaluation.transfer.methods import (
     DRAWS,
     EXPLAINED,
     HINDSIGHT,
+    HYBRID,
     OWN_SHAPES,
     PEACE_LOGME,
     RANDOM,
     RANDOM_LOGME,
+    RAW_HYBRID,
     SCRATCH,
     TITLES,
     choose,
+    joined,
     of_own_shape,
     rules_of_thumb,
 )
@@ -41,6 +44,16 @@ def test_likeness_is_to_the_probe_of_the_own_shape() -> None:
     similarity = np.array([[0.2, 0.9, 0.4], [0.6, 0.7, -np.inf], [0.1, 0.3, 0.5]])
     found = of_own_shape(similarity, np.array([[0, 0, 1], [2, -1, 2]]))
     assert found.tolist() == [[0.2, 0.9, -np.inf], [0.1, -np.inf, 0.5]]
+
+
+def test_words_and_likeness_are_joined() -> None:
+    """The first by both is neither's first; what the description's words don't hold is ranked by likeness alone."""
+    likeness = np.array([[[0.9, 0.8, 0.1, 0.5]]])
+    words = np.array([[[-np.inf, 2.0, 3.0, -np.inf]]])
+    found = joined({"peace": likeness, "raw_responses": -likeness, "bm25": words}, 0)
+    assert found[HYBRID].shape == (1, 1, 4)
+    assert (-found[HYBRID]).argsort().ravel().tolist() == [1, 2, 0, 3]
+    assert found[RAW_HYBRID].argmax() == 2
 
 
 SCORED = TITLES.keys() - {RANDOM, SCRATCH, OWN_SHAPES, HINDSIGHT, PEACE_LOGME, RANDOM_LOGME}
