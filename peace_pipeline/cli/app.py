@@ -68,6 +68,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
         ("peace forget org/name", "peace forget directory:old/", "peace forget org/name --again"),
     ),
     ("train", runs.train, ("peace train", "peace train --start pretrained --epochs 20")),
+    ("encoder", runs.encoder, ("peace encoder", "peace encoder pretrained")),
     ("report", reports.report, ("peace report", "peace report retrieval --write --open")),
     ("atlas", atlas, ("peace atlas --open",)),
     ("ui", setup.ui, ("peace ui", "peace ui --port 3010")),

@@ -37,7 +37,7 @@ def list_models(
     """The models that the sources have, embedded or not; or those that are left out, with the reason of each.
 
     With --json a list of {model_id, source, revision, status, task, datasets, architecture, library, license,
-    parameters, uri, accuracy, embedded}, of those left out {model_id, reason}.
+    parameters, uri, accuracy, embedded, reason}, of those left out {model_id, reason}.
     """
     if skipped and where:
         raise typer.BadParameter("--skipped lists all that are left out", param_hint="--where")

@@ -18,11 +18,11 @@ _REASONS = 5
 _MODEL = (
     Column("model_id", "id"),
     Column("accuracy", "number", optional=True),
+    Column("embedded", optional=True),
     Column("datasets", optional=True),
     Column("task", optional=True),
     Column("architecture", optional=True),
     Column("parameters", "number", optional=True),
-    Column("embedded", optional=True),
     Column("license", optional=True),
     Column("library", optional=True),
     Column("source", optional=True),
@@ -101,6 +101,8 @@ def _stale(stages: Mapping[str, int]) -> str:
 def show_models(screen: Screen, rows: Sequence[Mapping[str, Any]], total: int) -> None:
     cells = [[_of_model(row, column.name) for column in _MODEL] for row in rows]
     _show_some(screen, "Models", _MODEL, cells, total)
+    if any(row["status"] == "skipped" for row in rows):
+        screen.print("  skipped: `peace list --skipped` says why", style="dim")
 
 
 def _of_model(row: Mapping[str, Any], name: str) -> object:

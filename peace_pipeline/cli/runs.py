@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from peace_pipeline.cli import views
-from peace_pipeline.cli.options import AsJson, Home, Responses, Wide, open_lake, read_settings, settings_of
+from peace_pipeline.cli.options import (
+    AsJson,
+    Home,
+    Responses,
+    Wide,
+    look_at_lake,
+    open_lake,
+    read_settings,
+    settings_of,
+)
 from peace_pipeline.cli.terminal import emit, working
 from peace_pipeline.encoder.settings import PairSettings, Settings
 
@@ -70,13 +79,48 @@ def demo(home: Home = None, wide: Wide = False, as_json: AsJson = False) -> None
 @settings_of(Settings, PairSettings)
 def train(home: Home = None, as_json: AsJson = False, **settings: Any) -> None:
     """Train an encoder on what is in the lake; the next `peace run` embeds every network anew."""
+    from peace_pipeline.encoder import store
+
     training, pairs = read_settings(Settings, settings), read_settings(PairSettings, settings)
     lake = open_lake(home)
+    if training.start not in ("scratch", store.PRETRAINED, *(there := store.versions(lake))):
+        offered = ", ".join(["scratch", store.PRETRAINED, *there])
+        raise typer.BadParameter(f"{training.start!r} is none of {offered}", param_hint="--start")
     with working():
         from peace_pipeline.definitions import Pass, defs
 
         document = Pass(defs, lake).train(training, pairs)
-    emit(document, as_json, lambda screen: views.show_training(screen, document))
+    training_of = store.training_of(lake, document["encoder_version"])
+    emit(document, as_json, lambda screen: views.show_training(screen, document, training_of))
+
+
+def encoder(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="VERSION", help="Use this one: a version, or `pretrained`, which PEACE ships."
+        ),
+    ] = None,
+    home: Home = None,
+    wide: Wide = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the encoders that the lake can use, or use another one; `peace run` then embeds every network anew.
+
+    With --json a list of {version, current, shipped, networks, validation_map}.
+    """
+    from peace_pipeline.encoder import store
+
+    lake = open_lake(home) if name else look_at_lake(home)
+    if name:
+        store.use(lake, name)
+    current = store.current_version(lake)
+    rows = [
+        {"version": version, "current": version == current, "shipped": version == store.packaged_version()}
+        | {key: store.training_of(lake, version).get(key) for key in ("networks", "validation_map")}
+        for version in store.versions(lake)
+    ]
+    emit(rows, as_json, lambda screen: views.show_encoders(screen, rows, used=name is not None), wide=wide)
 
 
 def gc(

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from peace_pipeline.symmetry.wiring_report import WiringReport
 
 _SHOWN, _NAMES = 50, 3
+_FEW = 100
+"""Networks below which an encoder that learned from them is doubted."""
 _ID, _SIMILARITY = Column("model_id", "id"), Column("similarity", "number")
+_VERSION = Column("version", "id")
 _CLOSER = "closer than"
 _HIT = (
     Column("rank", "number"),
@@ -191,12 +194,38 @@ def show_wiring(screen: Screen, report: WiringReport) -> None:
         screen.print(line, soft_wrap=True)
 
 
-def show_training(screen: Screen, document: dict[str, Any]) -> None:
+def show_training(screen: Screen, document: dict[str, Any], training: dict[str, Any]) -> None:
+    networks, judges = training["networks"], training.get("validation_networks", 0)
     screen.print(
-        f"Encoder {document['encoder_version']} trained in {document['seconds']:.0f} s "
-        f"({document['epochs']} epochs, validation MAP {document['validation_map']:.3f}).\n"
+        f"Encoder {document['encoder_version']} trained in {document['seconds']:.0f} s ({document['epochs']} epochs "
+        f"on {networks:,} networks, validation MAP {document['validation_map']:.3f} over {judges:,}).\n"
         "The index still serves the embeddings of the encoder before: `peace run` embeds every network anew."
     )
+    if networks < _FEW:
+        screen.print(
+            f"Warning: fewer than {_FEW} networks teach little, and so few to validate on don't tell how little: "
+            "the encoder that PEACE ships is likely better. `peace encoder pretrained` goes back to it.",
+            style="yellow",
+        )
+
+
+def show_encoders(screen: Screen, rows: list[dict[str, Any]], *, used: bool) -> None:
+    cells = [
+        (
+            row["version"],
+            "current" if row["current"] else "",
+            "shipped with PEACE" if row["shipped"] else "trained in this lake",
+            row["networks"],
+            row["validation_map"],
+        )
+        for row in rows
+    ]
+    columns = (_VERSION, "", "from", Column("networks", "number"), Column("validation MAP", "number"))
+    screen.table("Encoders", columns, cells)
+    if used:
+        screen.print(
+            "`peace run` embeds every network by the current one; until then the index is as it was."
+        )
 
 
 def show_hits(screen: Screen, title: str, hits: list[Hit], nothing: str = "") -> None:

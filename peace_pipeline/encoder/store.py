@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FILES = _WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CURRENT = "current"
+PRETRAINED = "pretrained"
+"""What the encoder that the package ships is called where a version may be given."""
 FORMAT = 5
 """Of the encoder's parameters: those of another format can't be loaded, and count as none."""
 
@@ -34,7 +36,7 @@ class NoEncoder(Exception):
     def __init__(self, lake: Lake, version: str | None = None) -> None:
         super().__init__(
             f"encoder {version} is neither in {lake.root} nor in this version of PEACE: "
-            "`peace run` embeds every network anew"
+            "`peace encoder` lists those that are, `peace run` embeds every network by the current one"
             if version
             else f"no encoder in {lake.root}, nor one in this version of PEACE: `peace train` makes one"
         )
@@ -53,9 +55,13 @@ def save(lake: Lake, encoder: Encoder, training: dict[str, object]) -> str:
     (folder / CONFIG).write_text(config)
     version = _version(folder)
     _settle(lake, folder, version)
+    _make_current(lake, version)
+    return version
+
+
+def _make_current(lake: Lake, version: str) -> None:
     with atomic(lake.encoders / _CURRENT) as temporary:
         temporary.write_text(version)
-    return version
 
 
 def keep(lake: Lake, version: str, packaged: Path = PACKAGED) -> None:
@@ -92,6 +98,34 @@ def own_version(lake: Lake) -> str | None:
     return version if _is_loadable(lake.encoders / version) else None
 
 
+def use(lake: Lake, name: str, packaged: Path = PACKAGED) -> str:
+    """Make an encoder the current one and return its version: one of the lake's own, or ``pretrained``.
+
+    Raises:
+        NoEncoder: where there is no such encoder.
+    """
+    shipped = packaged_version(packaged)
+    version = shipped if name == PRETRAINED else name
+    if version is None:
+        raise NoEncoder(lake, PRETRAINED)
+    _folder(lake, version, packaged)
+    if version == shipped:
+        (lake.encoders / _CURRENT).unlink(missing_ok=True)
+    else:
+        _make_current(lake, version)
+    return version
+
+
+def versions(lake: Lake, packaged: Path = PACKAGED) -> list[str]:
+    """The encoders that can be used: the packaged one, then the lake's own, those trained last first."""
+    shipped = packaged_version(packaged)
+    own = [
+        folder for folder in lake.encoders.glob("[!.]*") if folder.name != shipped and _is_loadable(folder)
+    ]
+    own.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+    return [*([shipped] if shipped else []), *(folder.name for folder in own)]
+
+
 @cache
 def packaged_version(folder: Path = PACKAGED) -> str | None:
     """The version of the encoder that the package ships; ``None`` where it ships none."""
@@ -105,7 +139,7 @@ def _version(folder: Path) -> str:
 def _is_loadable(folder: Path) -> bool:
     try:
         return json.loads((folder / CONFIG).read_text()).get("format") == FORMAT
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

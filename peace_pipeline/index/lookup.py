@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,8 @@ from peace_pipeline.index.tables import MODELS, connect, served_version, table_n
 from peace_pipeline.lake import Lake
 from peace_pipeline.responses.standard import CONSTANT
 from peace_pipeline.zoo.current import Current, newest_record
-from peace_pipeline.zoo.names import did_you_mean
+from peace_pipeline.zoo.folders import is_place
+from peace_pipeline.zoo.names import did_you_mean, meant
 from peace_pipeline.zoo.source import AUTO
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def find(
     """
     if query is None:
         return _told(lake, search(lake, k=k, where=where, text=text))
+    query = query if is_place(query) else meant(query)
     vector = indexed_vector(lake, query, by)
     without = None if vector is None else query
     if vector is None:
@@ -102,7 +103,7 @@ def find_outputs(
     """
     if output is None:
         return search_outputs(lake, k=k, where=where, label=label)
-    model_id, vector = indexed_output(lake, output)
+    model_id, vector = indexed_output(lake, meant(output))
     return search_outputs(lake, vector, k=k, where=where, label=label, without=model_id)
 
 
@@ -110,10 +111,9 @@ def _embedded(
     lake: Lake, name: str, fetcher: Fetcher | None, budget: int | None, responses: str, by: By
 ) -> np.ndarray:
     """Embedded by the encoder that the index serves, which after a retraining is not yet the current one."""
-    is_path = name.startswith("hf://") or os.path.exists(os.path.expanduser(name))
-    if not (is_path or newest_record(lake, name)):
-        meant = did_you_mean(lake, name) or "; --text searches for words"
-        raise UnknownQuery(f"{name} is not in the index, and as a path: no such file or folder{meant}")
+    if not (name.startswith("hf://") or is_place(name) or newest_record(lake, name)):
+        hint = did_you_mean(lake, name) or "; --text searches for words"
+        raise UnknownQuery(f"{name} is not in the index, and as a path: no such file or folder{hint}")
     from peace_pipeline.encoder.checkpoints import embed_checkpoints
 
     version = served_version(lake)

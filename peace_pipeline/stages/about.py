@@ -17,7 +17,7 @@ from peace_pipeline.lake.keyed import quoted
 from peace_pipeline.lake.tables import NEW
 from peace_pipeline.stages.embed import OUTCOMES
 from peace_pipeline.zoo.current import Current, newest_batch, newest_record
-from peace_pipeline.zoo.names import did_you_mean
+from peace_pipeline.zoo.names import did_you_mean, meant
 from peace_pipeline.zoo.record import ModelRecord
 
 _READ = ["method", "family", "assumes", "parameters", "sampled"]
@@ -37,6 +37,7 @@ def about(lake: Lake, model_id: str, *, k: int = 5) -> dict[str, Any]:
     Raises:
         UnknownModel: where the lake has no such model.
     """
+    model_id = meant(model_id)
     record, batch = newest_record(lake, model_id), newest_batch(lake, model_id)
     if record is None or batch is None:
         raise UnknownModel(f"no model {model_id} in {lake.root}{did_you_mean(lake, model_id)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.locks import alone
-from peace_pipeline.lake.tables import DELETED, SKIPPED
+from peace_pipeline.lake.tables import DELETED, FORGOTTEN, SKIPPED
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo.batches import in_batches, store_batch
 from peace_pipeline.zoo.current import Current
@@ -85,10 +85,18 @@ def crawl_zoo(
             return Known(lake, source.source, source.prefix, found, now)
 
         for records in in_batches(_noted(crawl(sources, known, progress), found), config.batch_size):
-            tally.add(records, current)
-            batches.append(store_batch(lake, records))
+            if kept := _not_forgotten(records, current):
+                tally.add(kept, current)
+                batches.append(store_batch(lake, kept))
             found.clear()
     return tally.summary(batches)
+
+
+def _not_forgotten(records: list[ModelRecord], current: Current) -> list[ModelRecord]:
+    """Records but for those of models that were forgotten at the same revision, and are still there."""
+    rows = current.rows([one.model_id for one in records], ["model_id", "revision", "reason"]).to_pylist()
+    forgotten = {(row["model_id"], row["revision"]) for row in rows if row["reason"] == FORGOTTEN}
+    return [one for one in records if one.status == DELETED or (one.model_id, one.revision) not in forgotten]
 
 
 def _noted(items: Iterable[Found], found: dict[str, KnownModel]) -> Iterator[Found]:

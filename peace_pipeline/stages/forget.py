@@ -12,7 +12,7 @@ from peace_pipeline.stages.about import UnknownModel
 from peace_pipeline.stages.crawl import lock_of_crawls
 from peace_pipeline.zoo.batches import store_batch
 from peace_pipeline.zoo.current import Current
-from peace_pipeline.zoo.names import did_you_mean
+from peace_pipeline.zoo.names import did_you_mean, meant
 from peace_pipeline.zoo.record import ModelRecord
 
 _BATCH = 500
@@ -38,7 +38,8 @@ def forget(lake: Lake, name: str, *, again: bool = False) -> Forgotten:
         UnknownModel: where the lake has none of that name, or none that is (or isn't) forgotten.
     """
     with alone(lock_of_crawls(lake), "crawl"):
-        records = _named(lake, name, again=again) or _named(lake, f"{name}#", again=again)
+        names = (name, meant(name), f"{meant(name)}#")
+        records = next(filter(None, (_named(lake, one, again=again) for one in names)), [])
         if not records:
             raise UnknownModel(_none(lake, name, again=again))
         status, reason = (DELETED, REMEMBERED) if again else (SKIPPED, FORGOTTEN)

@@ -17,7 +17,7 @@ from peace_pipeline.index.search import BadFilter
 from peace_pipeline.index.tables import INDEX_TABLES, MODELS, connect, served_version, table_names
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.query import query
-from peace_pipeline.lake.tables import DELETED, FORGOTTEN, NEW, REMEMBERED
+from peace_pipeline.lake.tables import DELETED, FORGOTTEN, NEW, REMEMBERED, SKIPPED
 from peace_pipeline.stages.crawl import lock_of_crawls
 from peace_pipeline.stages.embed import OUTCOMES
 from peace_pipeline.stages.staleness import stale_batches
@@ -104,7 +104,7 @@ def lake_status(lake: Lake) -> Status:
 
 def present(lake: Lake, where: str | None = None) -> list[dict[str, Any]]:
     """What the lake knows of the models that its sources have (for which ``where``, SQL over the columns of model
-    records, holds), by model id; of those in the index also what was read.
+    records, holds), by model id; of those in the index also what was read, of those that are left out why.
 
     Raises:
         BadFilter: where ``where`` can't be run.
@@ -119,10 +119,12 @@ def present(lake: Lake, where: str | None = None) -> list[dict[str, Any]]:
         ]
     except (RuntimeError, ValueError, OSError) as error:
         raise BadFilter(f"the lake can't be listed so: {str(error).splitlines()[0]}") from error
-    read = _read(lake)
+    read, reasons = _read(lake), {row["model_id"]: row["reason"] for row in skipped_now(lake)}
     listed = [
         {name: row[name] for name in _LISTED if name != "metrics"}
         | {"accuracy": (row["metrics"] or {}).get("accuracy"), "embedded": row["model_id"] in read}
+        | {"reason": reasons.get(row["model_id"])}
+        | ({"status": SKIPPED} if row["model_id"] in reasons else {})
         | read.get(row["model_id"], {})
         for row in rows
     ]

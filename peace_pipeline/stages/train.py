@@ -40,7 +40,7 @@ from peace_pipeline.symmetry.stored import read_networks
 from peace_pipeline.threads import one_thread
 from peace_pipeline.zoo.listing import Listing, by_batch
 
-SCRATCH, PRETRAINED = "scratch", "pretrained"
+SCRATCH, PRETRAINED = "scratch", store.PRETRAINED
 EXPERIMENT = "encoder"
 """The name of MLflow's record of trainings."""
 READING = "reading networks"

@@ -33,7 +33,8 @@ from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import read_config
 from peace_pipeline.zoo.current import newest_record
 from peace_pipeline.zoo.fetching import Fetched, Fetcher
-from peace_pipeline.zoo.names import did_you_mean
+from peace_pipeline.zoo.folders import is_place
+from peace_pipeline.zoo.names import did_you_mean, meant
 from peace_pipeline.zoo.record import ModelRecord
 from peace_pipeline.zoo.source import FetchError, Ranged, SourceUnavailable
 
@@ -203,18 +204,15 @@ def _found(lake: Lake, name: str, fetcher: Fetcher) -> Path | str | ModelRecord:
     """
     if name.startswith(HUB):
         return name
-    path = Path(os.path.expanduser(name))
-    if os.path.exists(path):
-        return path
-    record = newest_record(lake, name)
+    if is_place(name):
+        return Path(os.path.expanduser(name))
+    record = newest_record(lake, meant(name))
     if record is None:
-        if "#" in name:  # folder#file
-            return path
         raise UnreadableCheckpoint(f"no such file or folder{did_you_mean(lake, name)}")
     if record.status != NEW:
         raise UnreadableCheckpoint(record.reason or record.status)
     if record.source == "huggingface" and not fetcher.owners(record):
-        return _at(name, record.revision)
+        return _at(record.model_id, record.revision)
     return record
 
 

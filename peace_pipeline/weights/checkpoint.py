@@ -44,7 +44,7 @@ from peace_pipeline.weights.tensors import (
 )
 from peace_pipeline.weights.whole import check_index, check_splits, with_its_shards
 from peace_pipeline.zoo import files, signatures
-from peace_pipeline.zoo.folders import described_subfolders, models_of
+from peace_pipeline.zoo.folders import described_subfolders, folder_and_name, models_of
 
 _SHOWN = 4
 
@@ -191,7 +191,9 @@ def weight_files(place: Path) -> list[Path]:
     """
     folder, name = place, ""
     if not os.path.exists(place):  # of a name that is too long, too
-        folder, name = _folder_and_name(str(place))
+        if not (parts := folder_and_name(str(place))):
+            raise UnreadableCheckpoint("no such file or folder")
+        folder, name = parts
         if os.path.isdir(folder / name) and not name.startswith("."):  # a part
             return weight_files(folder / name)
     elif not place.is_dir():
@@ -223,16 +225,6 @@ def models_at(name: str) -> list[str]:
     except (OSError, files.AmbiguousWeights):
         return [name]
     return [f"{name}#{model.name}" for model in found] if found and found[0].name else [name]
-
-
-def _folder_and_name(place: str) -> tuple[Path, str]:
-    """The parts of ``folder#file``; either may have a # in its name."""
-    at = place.find("#")
-    while at > 0:
-        if os.path.isdir(place[:at]):
-            return Path(place[:at]), place[at + 1 :]
-        at = place.find("#", at + 1)
-    raise UnreadableCheckpoint("no such file or folder")
 
 
 def _choices(folder: Path, name: str, names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import enriched
-from peace_pipeline.zoo.folders import FolderModel, model_folders, models_of
+from peace_pipeline.zoo.folders import FolderModel, data_beside, model_folders, models_of
 from peace_pipeline.zoo.known import Known
 from peace_pipeline.zoo.record import KnownModel, ModelRecord
 from peace_pipeline.zoo.source import ConfigError, LocalFiles, Progress, gone, register
@@ -90,7 +90,8 @@ class DirectorySource(LocalFiles):
 def _models(folder: Path) -> list[FolderModel]:
     """The models of a folder, or the reason why there are none."""
     try:
-        return models_of(folder) or [FolderModel("", reason="config.json but no weights")]
+        found = models_of(folder) or [FolderModel("", reason="config.json but no weights")]
+        return found + data_beside(folder, found)
     except files.AmbiguousWeights as error:
         return [FolderModel("", reason=str(error))]
     except OSError as error:

@@ -10,9 +10,11 @@ from pathlib import Path
 from natsort import natsorted
 
 from peace_pipeline.zoo import files, layouts, signatures
+from peace_pipeline.zoo.formats import DATA, is_left_out
 from peace_pipeline.zoo.layouts import FolderModel
 
 _MAX_LAYOUT = 1 << 20
+_MOST_OPENED = 16
 
 
 def models_of(folder: Path) -> list[FolderModel]:
@@ -23,6 +25,43 @@ def models_of(folder: Path) -> list[FolderModel]:
         OSError: where the folder can't be listed.
     """
     return layouts.models_in(FolderTree(folder))
+
+
+def is_place(name: str) -> bool:
+    """Whether a name is that of a file, a folder, or a network in one (``folder#file``) on this machine."""
+    place = os.path.expanduser(name)
+    return os.path.exists(place) or folder_and_name(place) is not None
+
+
+def folder_and_name(place: str) -> tuple[Path, str] | None:
+    """The parts of ``folder#file``, either of which may have a # in its name; none where there is no such folder."""
+    at = place.find("#")
+    while at > 0:
+        if os.path.isdir(place[:at]):
+            return Path(place[:at]), place[at + 1 :]
+        at = place.find("#", at + 1)
+    return None
+
+
+def data_beside(folder: Path, models: Iterable[FolderModel]) -> list[FolderModel]:
+    """Pickles and archives of arrays that lie in a folder and are in none of its ``models``, each a model of its own:
+    only who opens it can say that it is none. Of many the first are opened, and one says so of the others.
+
+    Raises:
+        OSError: where the folder can't be listed.
+    """
+    used = {name for model in models for name in (*model.files, *model.variants)}
+    names, _ = FolderTree(folder).listed("")
+    left = natsorted(
+        name
+        for name in names
+        if Path(name).suffix.lower() in DATA and not is_left_out(name) and name not in used
+    )
+    opened, others = left[:_MOST_OPENED], left[_MOST_OPENED:]
+    why = f"not opened, one of {len(others)} such files: the first {_MOST_OPENED} of a folder are"
+    return [FolderModel(name, (name,)) for name in opened] + [
+        FolderModel(name, reason=why) for name in others[:1]
+    ]
 
 
 def described_subfolders(folder: Path) -> list[str]:

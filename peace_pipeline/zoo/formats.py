@@ -35,7 +35,10 @@ FORMATS = {
 TEXT, UNKNOWN = "text", "unknown"
 """Formats of what describes a model, and of weights whose names tell none."""
 
-AMBIGUOUS = {".npz", ".pkl", ".pickle", ".joblib", ".tar", ".model", ".zip", ""}
+DATA = {".npz", ".pkl", ".pickle", ".joblib"}
+"""Suffixes of files in which people keep weights and any other data alike."""
+
+AMBIGUOUS = DATA | {".tar", ".model", ".zip", ""}
 """Suffixes of files that may be anything: their content has to tell that they are weights."""
 
 _STEP = re.compile(r"\.(ckpt-)?\d+")

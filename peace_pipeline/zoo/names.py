@@ -1,6 +1,8 @@
-"""Names that people type: which model ids of the lake one that isn't there is like."""
+"""Names that people type: the model ids that they stand for, or that one which isn't there is like."""
 
 from __future__ import annotations
+
+import re
 
 import pyarrow as pa
 
@@ -20,6 +22,13 @@ _ALIKE = """
     ORDER BY within DESC, distance, model_id LIMIT $most
 """
 _LONGEST = 500
+_TOP = re.compile(r"(directory:[^/#:]+)(?=[#:]|$)")
+
+
+def meant(name: str) -> str:
+    """The model id that a name stands for: what lies at the top of a directory source, ``directory:models/.#a.pt``, may
+    be called ``directory:models#a.pt``."""
+    return _TOP.sub(r"\1/.", name, count=1) if _TOP.match(name) else name
 
 
 def alike(lake: Lake, name: str, most: int = 3) -> list[str]:
@@ -36,5 +45,5 @@ def alike(lake: Lake, name: str, most: int = 3) -> list[str]:
 
 def did_you_mean(lake: Lake, name: str) -> str:
     """What to add to a message that there is no model ``name``; empty where none is like it."""
-    found = alike(lake, name)
+    found = alike(lake, meant(name))
     return f"; did you mean {' or '.join(found)}?" if found else ""

@@ -38,6 +38,9 @@ _FOREIGN = {
     b"BZh": "a bzip2 archive: unpack it first",
     b"\xfd7zXZ\x00": "an xz archive: unpack it first",
     b"\x28\xb5\x2f\xfd": "a zstd archive: unpack it first",
+    **dict.fromkeys(
+        (b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"), "compressed by zlib: dump it without `compress`"
+    ),
     b"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it first",
     b"Rar!": "a rar archive: unpack it first",
     b"\x7fELF": "a compiled library",

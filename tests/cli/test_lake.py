@@ -38,6 +38,9 @@ def test_status_of_a_lake_that_waits(own: Workplace) -> None:
     (skipped,) = own.peace("list", "--skipped", "--json").json
     assert skipped["model_id"] == f"directory:zoo/n{NETWORKS:03}"
     assert skipped["reason"] in own.peace("list", "--skipped").out
+    (row,) = (one for one in own.peace("list", "--json").json if one["model_id"] == skipped["model_id"])
+    assert (row["status"], row["reason"], row["embedded"]) == ("skipped", skipped["reason"], False)
+    assert "`peace list --skipped` says why" in own.peace("list").out
     shown = own.peace("show", skipped["model_id"]).out
     assert f"skipped: {skipped['reason']}" in shown
     (kind,) = found["skipped"]
@@ -110,6 +113,22 @@ def test_forget(own: Workplace) -> None:
     assert own.peace("forget", FIRST, "--again", "--json").json == {"remembered": [FIRST]}
     assert own.peace("run", "--json").json["new"] == 1
     assert FIRST in own.model_ids()
+
+
+def test_loose_files_are_called_as_people_type_them(own: Workplace) -> None:
+    weights = (own.zoo / "n000" / "model.safetensors").read_bytes()
+    for name in ("a.safetensors", "b.safetensors"):
+        (own.zoo / name).write_bytes(weights)
+    own.peace("run")
+    stored, plain = "directory:zoo/.#a.safetensors", "directory:zoo#a.safetensors"
+    assert own.peace("show", plain, "--json").json["model_id"] == stored
+    nearest = own.peace("search", plain, "-k", "1", "--json").json[0]["model_id"]
+    assert nearest == "directory:zoo/.#b.safetensors", "not itself"
+    assert own.peace("compare", plain, "zoo#b.safetensors", "--json").json["verdict"] == "identical"
+    assert own.peace("search", "zoo#b.safetensors", "-k", "2", "--json").json[0]["similarity"] > 0.9999
+    assert f"did you mean {stored}" in own.peace("show", "directory:zoo#aa.safetensors", code=1).err
+    assert f"did you mean {stored}" in own.peace("compare", "directory:zoo#aa.safetensors", FIRST, code=1).err
+    assert own.peace("forget", plain, "--json").json == {"forgotten": [stored]}
 
 
 def test_a_source_is_forgotten_as_a_whole(own: Workplace) -> None:

@@ -67,6 +67,23 @@ def test_a_terminal_shows_how_it_goes(own: Workplace) -> None:
     assert not list((own.root / "here").iterdir())
 
 
+def test_few_networks_are_warned_of_and_there_is_a_way_back(own: Workplace) -> None:
+    said = own.peace("train", "--epochs", "1", "--seed", "7").out
+    assert "fewer than 100 networks" in said
+    assert "`peace encoder pretrained` goes back" in said
+    shipped, trained = own.peace("encoder", "--json").json
+    assert (shipped["shipped"], shipped["current"]) == (True, False)
+    assert (trained["shipped"], trained["current"], trained["networks"]) == (False, True, 19)
+    assert "`peace run`" in own.peace("encoder", "pretrained").out
+    assert own.peace("run", "--json").json["encoder_version"] == shipped["version"]
+    assert own.peace("status", "--json").json["indexed_by"] == shipped["version"]
+    assert own.peace("encoder", trained["version"], "--json").json[1]["current"] is True
+    assert "`peace encoder` lists" in own.peace("encoder", "nope", code=1).err
+    assert f"none of scratch, pretrained, {shipped['version']}" in " ".join(
+        own.peace("train", "--start", "nope", code=2).err.split()
+    )
+
+
 def read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)

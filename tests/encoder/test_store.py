@@ -101,3 +101,17 @@ def test_what_the_package_ships_is_whole_and_small() -> None:
     assert names == {"model.safetensors", "config.json", "README.md"}
     assert (store.PACKAGED / "model.safetensors").stat().st_size <= 8 * 2**20
     assert store.packaged_version()
+
+
+def test_another_encoder_can_be_used_again(lake: Lake, packaged: Path) -> None:
+    first, second = (store.save(lake, encoder_of(SMALL, seed=seed), {"seed": seed}) for seed in range(2))
+    shipped = store.packaged_version(packaged)
+    assert {*store.versions(lake, packaged)} == {shipped, first, second}
+    assert store.versions(lake, packaged)[0] == shipped
+    assert store.use(lake, first, packaged) == first == store.current_version(lake, packaged)
+    for name in ("pretrained", shipped, "pretrained"):
+        assert store.use(lake, name or "", packaged) == shipped == store.current_version(lake, packaged)
+        assert store.own_version(lake) is None
+    with pytest.raises(store.NoEncoder, match="nope is neither"):
+        store.use(lake, "nope", packaged)
+    assert store.use(lake, second, packaged) == store.own_version(lake)

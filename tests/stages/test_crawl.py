@@ -12,6 +12,7 @@ import torch
 
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
+from peace_pipeline.stages.forget import forget
 from peace_pipeline.zoo import SOURCES, ConfigError, ZooConfig
 from peace_pipeline.zoo.batches import read_records
 from peace_pipeline.zoo.current import Current
@@ -201,3 +202,17 @@ def test_a_home_of_any_name(name: str, zoo: Path, tmp_path: Path) -> None:
     ingest(lake, directory(zoo))
     assert [network.model_id for network in listings(lake)] == ["directory:zoo/a"]
     assert not crawl_zoo(lake, directory(zoo)).batches
+
+
+def test_what_could_not_be_taken_stays_forgotten(lake: Lake, zoo: Path) -> None:
+    write_model(zoo / "a", {"0.weight": torch.ones(2, 2)})
+    (zoo / "a" / "model.safetensors").unlink()
+    config = directory(zoo)
+    assert [row["model_id"] for row in crawl_zoo(lake, config).skipped] == ["directory:zoo/a"]
+    forget(lake, "directory:zoo/a")
+    assert not crawl_zoo(lake, config).batches
+    forget(lake, "directory:zoo/a", again=True)
+    assert crawl_zoo(lake, config).new == ["directory:zoo/a"]
+    forget(lake, "directory:zoo/a")
+    write_model(zoo / "a", {"0.weight": torch.ones(2, 2)})
+    assert crawl_zoo(lake, config).changed == ["directory:zoo/a"], "it has another revision"

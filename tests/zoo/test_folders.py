@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
+import joblib
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -16,7 +19,7 @@ from peace_pipeline.weights.checkpoint import models_at, open_checkpoint, weight
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.files import indexes
-from peace_pipeline.zoo.folders import FolderModel, described_subfolders, models_of
+from peace_pipeline.zoo.folders import FolderModel, data_beside, described_subfolders, is_place, models_of
 from tests.lakes import directory, ingest, write_model
 
 STATE = {"0.weight": torch.ones(3, 2), "1.weight": torch.ones(2, 3)}
@@ -173,3 +176,46 @@ def test_a_whole_takes_no_config_of_a_part(lake: Lake, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(UnreadableCheckpoint, match=r"^unet: "), open_checkpoint(weight_files(tmp_path)):
         pass
+
+
+def test_data_beside_networks_is_never_passed_over_in_silence(lake: Lake, zoo: Path) -> None:
+    place = zoo / "loose"
+    written(place / "a.pt")
+    with (place / "b.pkl").open("wb") as file:
+        pickle.dump({name: value.numpy() for name, value in STATE.items()}, file)
+    (place / "history.pkl").write_bytes(pickle.dumps({"epochs": [1, 2]}))
+    np.savez(place / "data.npz", X=np.ones((4, 2)), y=np.ones(4))
+    joblib.dump({"c": np.ones(3)}, place / "c.joblib", compress=3)
+    summary = ingest(lake, directory(zoo))
+    assert sorted(summary.new) == [
+        f"directory:zoo/loose{name}" for name in ("", "#b.pkl", "#c.joblib", "#data.npz", "#history.pkl")
+    ]
+    skipped = {
+        row["model_id"].partition("#")[2]: row["reason"] for row in skipped_models(lake, summary.batches[0])
+    }
+    assert skipped.keys() == {"c.joblib", "data.npz", "history.pkl"}, "the other pickle holds a network"
+    assert "zlib" in skipped["c.joblib"]
+    assert "X, y" in skipped["data.npz"]
+    assert not ingest(lake, directory(zoo)).batches
+    with open_network(lake, "directory:zoo/loose#b.pkl") as network:
+        assert {*network.checkpoint.tensors} == {*STATE}
+
+
+def test_of_much_data_beside_networks_the_first_is_opened(zoo: Path) -> None:
+    written(zoo / "a.pt")
+    for number in range(40):
+        (zoo / f"{number}.npz").write_bytes(b"data")
+    *opened, last = data_beside(zoo, models_of(zoo))
+    assert [model.files for model in opened] == [(f"{number}.npz",) for number in range(16)]
+    assert (last.files, last.reason) == (
+        (),
+        "not opened, one of 24 such files: the first 16 of a folder are",
+    )
+
+
+def test_names_of_what_is_on_this_machine(zoo: Path) -> None:
+    written(zoo / "with#mark" / "a.pt")
+    for name in (zoo, zoo / "with#mark", zoo / "with#mark" / "a.pt", f"{zoo / 'with#mark'}#a.pt", f"{zoo}#a"):
+        assert is_place(str(name))
+    for name in ("nowhere#a.pt", "org/name#unet", "directory:zoo/.#a.pt", ""):
+        assert not is_place(name)

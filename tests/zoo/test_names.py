@@ -5,7 +5,7 @@ from __future__ import annotations
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.tables import DELETED
 from peace_pipeline.zoo.batches import store_batch
-from peace_pipeline.zoo.names import alike, did_you_mean
+from peace_pipeline.zoo.names import alike, did_you_mean, meant
 from peace_pipeline.zoo.record import ModelRecord
 
 
@@ -39,3 +39,14 @@ def test_what_is_gone_is_not_meant(lake: Lake) -> None:
     stored(lake, "org/name")
     stored(lake, "org/name", status=DELETED)
     assert alike(lake, "org/nam") == []
+
+
+def test_what_lies_at_the_top_of_a_folder(lake: Lake) -> None:
+    stored(lake, "directory:mine/.#a.pt")
+    for name in ("directory:mine#a.pt", "directory:mine/.#a.pt"):
+        assert meant(name) == "directory:mine/.#a.pt"
+    assert meant("directory:mine") == "directory:mine/."
+    assert meant("directory:mine#a.pt:cat") == "directory:mine/.#a.pt:cat"
+    for name in ("directory:mine/x#a.pt", "org/name#a.pt", "hf://org/name", "mine#a.pt", "directory:"):
+        assert meant(name) == name
+    assert alike(lake, meant("directory:mine#b.pt")) == ["directory:mine/.#a.pt"]
