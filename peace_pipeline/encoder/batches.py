@@ -11,12 +11,13 @@ import torch
 
 from peace_pipeline.encoder.config import EncoderConfig
 from peace_pipeline.encoder.pair_rule import NAMES_TWIN, Attributes, reasons, signs
-from peace_pipeline.encoder.pairs import Partners
+from peace_pipeline.encoder.pairs import DECADES, Partners
 from peace_pipeline.encoder.prepared import Held, Prepared
+from peace_pipeline.encoder.reasons import BROKEN_TWIN, COPY, SYMMETRIES
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.responses.answers import Answers
 from peace_pipeline.symmetry.group.actions import act, take
-from peace_pipeline.symmetry.group.elements import ALL, Strength, random_element
+from peace_pipeline.symmetry.group.elements import Strength, random_element
 from peace_pipeline.symmetry.group.perturbations import add_noise, break_wiring, breakable, drop_weights
 from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.symmetry.wiring.types import FIXED, Wiring
@@ -144,7 +145,7 @@ class TrainingSet(torch.utils.data.Dataset[Views]):
             held = labels.permuted(held)
             parts = [self._copy(held.stack, chance)]
             twins = [row for row, number in enumerate(held.numbers) if number in firsts]
-            if twins and breakable(held.stack.wiring):
+            if twins and BROKEN_TWIN not in self.pairs.left_out and breakable(held.stack.wiring):
                 parts.append(self._broken(self._copy(held.stack.select(twins), chance), chance))
             else:
                 twins = []
@@ -163,9 +164,11 @@ class TrainingSet(torch.utils.data.Dataset[Views]):
         """Of rows with these members. Broken twins are negatives of all that are heard by their weights alone, as they
         are themselves, and no anchors."""
         own = self.attributes.at(member.numpy())
-        found = reasons(own.at((slice(None), None)), own.at(None), self.pairs.far_off)
+        left_out = self.pairs.left_out
+        found = reasons(own.at((slice(None), None)), own.at(None), self.pairs.far_off, left_out)
         twins = torch.from_numpy(found == NAMES_TWIN)
         related = torch.from_numpy(signs(found))
+        related[member[:, None] == member] = 0 if COPY in left_out else 1
         intact = ~broken
         both = intact[:, None] & intact[None, :]
         itself = torch.eye(len(intact), dtype=torch.bool)
@@ -217,11 +220,19 @@ class TrainingSet(torch.utils.data.Dataset[Views]):
 
         All but permutations are the identity under the canonical form, so they are left out there.
         """
-        strength = Strength() if self.config.canonical else ALL
-        element = random_element(stack.wiring, len(stack), chance, strength)
+        element = random_element(stack.wiring, len(stack), chance, self._strength)
         tensors = act(stack.wiring, stack.tensors, element)
         dropped = drop_weights(tensors, _share(stack, self.pairs.weight_dropout, chance), chance)
         return stack.with_tensors(add_noise(dropped, _share(stack, self.pairs.noise, chance), chance))
+
+    @property
+    def _strength(self) -> Strength:
+        kept = {name: name not in self.pairs.left_out for name in SYMMETRIES}
+        strength = Strength(permute=kept["permutation"], heads=kept["permutation"])
+        if self.config.canonical:
+            return strength
+        decades = DECADES if kept["scaling"] else 0.0
+        return replace(strength, decades=decades, signs=kept["signs"], mix=kept["mixing"])
 
     def _broken(self, stack: Stack, chance: torch.Generator) -> Stack:
         share = self.pairs.broken * (0.25 + 0.75 * torch.rand(len(stack), generator=chance))

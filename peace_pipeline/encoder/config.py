@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from peace_pipeline.responses.standard import SKETCH
 
+WEIGHTED, SETS, ATTENTION = "weighted", "sets", "attention"
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
@@ -16,7 +18,9 @@ class EncoderConfig:
 
     ``canonical``: networks are brought to scale-canonical form. ``shared_nodes``: layers share the neurons of
     a group. ``transformer``: a Transformer over the layers, else their mean. ``probes``: how many learned inputs
-    are pushed through each network (0: none).
+    are pushed through each network (0: none). ``messages``: how neurons hear of others (see
+    :mod:`peace_pipeline.encoder.gnn`). ``positions``: all neurons are told their place in the file, so the encoder is
+    not equivariant. ``weights`` and ``responses``: the senses that are heard.
     """
 
     width: int = 64
@@ -31,6 +35,10 @@ class EncoderConfig:
     canonical: bool = True
     shared_nodes: bool = True
     transformer: bool = True
+    messages: str = WEIGHTED
+    positions: bool = False
+    weights: bool = True
+    responses: bool = True
 
     @property
     def dimension(self) -> int:
@@ -44,4 +52,9 @@ VARIANTS = {
     "no-sharing": EncoderConfig(shared_nodes=False),
     "mean-pooling": EncoderConfig(transformer=False),
     "no-probes": EncoderConfig(probes=0),
+    "deep-sets": EncoderConfig(messages=SETS),
+    "attention": EncoderConfig(messages=ATTENTION),
+    "positions": EncoderConfig(positions=True),
+    "weights-alone": EncoderConfig(responses=False),
+    "responses-alone": EncoderConfig(weights=False),
 }

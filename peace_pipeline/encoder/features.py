@@ -47,8 +47,9 @@ def fourier(values: torch.Tensor) -> torch.Tensor:
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
-def node_features(stack: Stack, group: str, dtype: torch.dtype) -> torch.Tensor:
-    """Features (units, NODE_FEATURES) of a group's neurons: alike for all of a group that is not fixed."""
+def node_features(stack: Stack, group: str, dtype: torch.dtype, *, placed: bool = False) -> torch.Tensor:
+    """Features (units, NODE_FEATURES) of a group's neurons: alike for all of a group that is not fixed, but for their
+    places where they are ``placed``."""
     wiring, own = stack.wiring, stack.wiring.groups[group]
     written, read = bool(wiring.writers(group)), bool(wiring.readers(group))
     kinds = [own.kind == PERMUTABLE, own.kind == INDEPENDENT, own.kind == FIXED, written, read]
@@ -59,7 +60,7 @@ def node_features(stack: Stack, group: str, dtype: torch.dtype) -> torch.Tensor:
     )
     count = own.entries
     place = torch.zeros(count, 2 * FREQUENCIES, dtype=dtype)
-    if own.kind == FIXED and count > 1:
+    if (placed or own.kind == FIXED) and count > 1:
         place = fourier(torch.linspace(0, 1, count, dtype=dtype) * (1 - 1 / count))
     return torch.cat([shared.expand(count, -1), place], 1)
 

@@ -1,7 +1,12 @@
 """Message passing over the neurons of a network, without materialised edges.
 
 A message through a layer is Σ_j e_k(w_ij) · (A_k h_j): K learned scalar features of the weight times K linear
-maps of the source, so that a round is K batched matrix products in each direction.
+maps of the source, so that a round is K batched matrix products in each direction. It is a convolution conditioned on
+edges (torch-geometric's NNConv), written out for layers in which every neuron meets every other.
+
+Two variants put something else in its place. Deep sets (Zaheer et al. 2017) hear the weights of a neuron as a set,
+Σ_j e_k(w_ij) · a_k, and nothing of the neurons at their other ends. Graph attention (torch-geometric's GATConv with
+edge features: Veličković et al. 2018) hears Σ_j α_kij · (A_k h_j), where weights count in the attention α alone.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ import torch
 from torch import nn
 
 from peace_pipeline.encoder import features
+from peace_pipeline.encoder.config import ATTENTION, SETS, WEIGHTED, EncoderConfig
 from peace_pipeline.encoder.probes import Probes
 from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.symmetry.wiring.types import Wiring
@@ -64,27 +70,77 @@ class EdgeFeatures(nn.Module):
         return (table.permute(2, 1, 0).flatten(1) @ expanded).unflatten(-1, values.shape[1:3])
 
 
-class Round(nn.Module):
-    """One round of messages in both directions and a residual update of every neuron."""
+class Weighted(nn.Linear):
+    """Messages in one direction: Σ_j e_k(w_ij) · (A_k h_j), over the root of how many neurons send."""
 
     def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.forward_map, self.backward_map = nn.Linear(width, width), nn.Linear(width, width)
-        self.norm = nn.LayerNorm(3 * width)
-        self.update = mlp(3 * width, 2 * width, width)
+        super().__init__(width, width)
         self.heads = heads
 
-    def messages(
-        self, edges: torch.Tensor, source: torch.Tensor, linear: nn.Linear, *, diagonal: bool
+    def forward(  # type: ignore[override]
+        self, edges: torch.Tensor, source: torch.Tensor, target: torch.Tensor, *, diagonal: bool
     ) -> torch.Tensor:
-        """Messages (batch, out, width) through ``edges`` (batch, K, out, in) from ``source`` (batch, in, width).
+        """Messages (batch, out, width) through ``edges`` (batch, K, out, in) from ``source`` (batch, in, width) to
+        ``target`` (batch, out, width).
 
         Through a diagonal layer, whose edges are (batch, K, out, 1), each neuron hears from its own.
         """
-        heads = linear(source).unflatten(-1, (self.heads, -1)).movedim(-2, 1)
+        heads = self.mapped(source)
         if diagonal:
-            return (edges * heads).movedim(1, -2).flatten(-2)
-        return ((edges @ heads) / math.sqrt(edges.shape[-1])).movedim(1, -2).flatten(-2)
+            return _joined(edges * heads)
+        return _joined((edges @ heads) / math.sqrt(edges.shape[-1]))
+
+    def mapped(self, states: torch.Tensor) -> torch.Tensor:
+        """A_k h (batch, K, neurons, width / K)."""
+        return super().forward(states).unflatten(-1, (self.heads, -1)).movedim(-2, 1)
+
+
+class Sets(Weighted):
+    """Messages that say nothing of the neurons that send: Σ_j e_k(w_ij) · a_k."""
+
+    def forward(  # type: ignore[override]
+        self, edges: torch.Tensor, source: torch.Tensor, target: torch.Tensor, *, diagonal: bool
+    ) -> torch.Tensor:
+        """As :meth:`Weighted.forward`."""
+        return super().forward(edges, torch.zeros_like(source), target, diagonal=diagonal)
+
+
+class Attention(Weighted):
+    """Graph attention: Σ_j α_kij · (A_k h_j), with α the softmax over j of
+    LeakyReLU(t_k · (A_k h_i) + s_k · (A_k h_j) + e_k(w_ij))."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__(width, heads)
+        self.sends, self.hears = (nn.Parameter(torch.randn(heads, 1, width // heads) / 8) for _ in range(2))
+
+    def forward(  # type: ignore[override]
+        self, edges: torch.Tensor, source: torch.Tensor, target: torch.Tensor, *, diagonal: bool
+    ) -> torch.Tensor:
+        """As :meth:`Weighted.forward`."""
+        heads = self.mapped(source)
+        if diagonal:
+            return _joined(heads)
+        sent, heard = (heads * self.sends).sum(-1), (self.mapped(target) * self.hears).sum(-1)
+        scores = nn.functional.leaky_relu(edges + heard[..., None] + sent[..., None, :], 0.2)
+        return _joined(scores.softmax(-1) @ heads)
+
+
+_MESSAGES = {WEIGHTED: Weighted, SETS: Sets, ATTENTION: Attention}
+
+
+def _joined(heads: torch.Tensor) -> torch.Tensor:
+    """Heads (batch, K, neurons, width / K) side by side."""
+    return heads.movedim(1, -2).flatten(-2)
+
+
+class Round(nn.Module):
+    """One round of messages in both directions and a residual update of every neuron."""
+
+    def __init__(self, width: int, heads: int, messages: str) -> None:
+        super().__init__()
+        self.forward_map, self.backward_map = (_MESSAGES[messages](width, heads) for _ in range(2))
+        self.norm = nn.LayerNorm(3 * width)
+        self.update = mlp(3 * width, 2 * width, width)
 
     def forward(
         self,
@@ -103,13 +159,14 @@ class Round(nn.Module):
             source = (
                 gathered(wiring, states, wired.into.group) if wired.into else unit.expand(len(stack), 1, -1)
             )
-            message = self.messages(edge, source + places[position], self.forward_map, diagonal=diagonal)
+            source, target = (
+                each + places[position] for each in (source, gathered(wiring, states, wired.out.group))
+            )
+            message = self.forward_map(edge, source, target, diagonal=diagonal)
             add(wiring, arriving, wired.out.group, message)
             sent.append(message)
             if wired.into:
-                back = gathered(wiring, states, wired.out.group) + places[position]
-                edge = edge if diagonal else edge.mT
-                returned = self.messages(edge, back, self.backward_map, diagonal=diagonal)
+                returned = self.backward_map(edge if diagonal else edge.mT, target, source, diagonal=diagonal)
                 add(wiring, returning, wired.into.group, returned)
         names = list(states)
         joined = [torch.cat([every[name] for name in names], 1) for every in (states, arriving, returning)]
@@ -122,8 +179,10 @@ class Round(nn.Module):
 class NeuronGNN(nn.Module):
     """Neuron states after some rounds of messages, shared by all layers that touch a group."""
 
-    def __init__(self, width: int, heads: int, rounds: int, probes: int) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
+        width, heads, probes = config.width, config.heads, config.probes
+        self.positions = config.positions
         self.edge_features = EdgeFeatures(heads)
         self.probes = Probes(probes) if probes else None
         self.probed = mlp(probes, width, width) if probes else None
@@ -131,7 +190,7 @@ class NeuronGNN(nn.Module):
         self.bias = mlp(2, width, width)
         self.place = nn.Linear(features.LAYER_FEATURES, width)
         self.unit = nn.Parameter(torch.zeros(width))
-        self.rounds = nn.ModuleList(Round(width, heads) for _ in range(rounds))
+        self.rounds = nn.ModuleList(Round(width, heads, config.messages) for _ in range(config.rounds))
 
     def forward(self, stack: Stack, values: list[torch.Tensor]) -> tuple[States, list[torch.Tensor]]:
         """States of a stack's neurons and the last message of each layer; ``values`` are the edge values."""
@@ -155,8 +214,8 @@ class NeuronGNN(nn.Module):
     def _initial(self, stack: Stack) -> States:
         states = {}
         for name in with_neurons(stack.wiring):
-            node = self.node(features.node_features(stack, name, self.unit.dtype).to(self.unit.device))
-            states[name] = node.expand(len(stack), -1, -1)
+            known = features.node_features(stack, name, self.unit.dtype, placed=self.positions)
+            states[name] = self.node(known.to(self.unit.device)).expand(len(stack), -1, -1)
         for wired in stack.wiring.layers:
             if "bias" in wired.layer.tensors:
                 bias = features.compressed(stack.tensors[wired.layer.tensors["bias"]])

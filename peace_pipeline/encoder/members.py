@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo.listing import TRAIN, VALIDATION, Listing, count_listings, sample_listings
+from peace_pipeline.lake.keyed import quoted
+from peace_pipeline.zoo.listing import (
+    TRAIN,
+    VALIDATION,
+    Listing,
+    count_listings,
+    is_of_tasks,
+    sample_listings,
+)
 
 MINIMUM_NETWORKS = 2
 
@@ -30,6 +38,15 @@ def validation_members(lake: Lake, settings: PairSettings, most: int) -> list[Li
 
 
 def _of(split: str, settings: PairSettings) -> str:
-    left_out = ", ".join("'" + one.replace("'", "''") + "'" for one in settings.without)
+    """SQL over the fields of a listing: the networks of a split that training may know."""
+    where = f"split = '{split}'{_kept(settings)}"
+    if settings.tasks is not None:
+        known = f"split = '{TRAIN}'{_kept(settings)}"
+        where += f" AND {is_of_tasks(settings.tasks, seed=settings.seed, where=known)}"
+    return where
+
+
+def _kept(settings: PairSettings) -> str:
+    left_out = ", ".join(quoted(one) for one in settings.without)
     kept = [f" AND coalesce({what}, '') NOT IN ({left_out})" for what in ("architecture", "task") if left_out]
-    return f"split = '{split}'" + "".join(kept)
+    return "".join(kept)

@@ -62,7 +62,7 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or EncoderConfig()
-        self.gnn = NeuronGNN(config.width, config.heads, config.rounds, config.probes)
+        self.gnn = NeuronGNN(config)
         self.readout_norm = nn.LayerNorm(2 * config.width)
         self.readout = mlp(2 * config.width, 2 * config.width, config.width)
         described = 3 * config.width + features.STATISTICS + features.LAYER_FEATURES
@@ -121,10 +121,12 @@ class Encoder(nn.Module):
         """One vector a network of the senses that are ``heard`` (networks, 2)."""
         dense, present = to_dense_batch(senses.layers, senses.network_of)
         answered, sketches = senses.answering[:, : senses.outputs.shape[1]], senses.sketches
-        if heard is not None:
-            present = present & heard[:, WEIGHTS, None]
-            answered = answered & heard[:, RESPONSES, None]
-            sketches = sketches * heard[:, RESPONSES, None]
+        if heard is None:
+            heard = senses.answering.new_ones(len(senses.answering), 2)
+        heard = heard & heard.new_tensor([self.config.weights, self.config.responses])
+        present = present & heard[:, WEIGHTS, None]
+        answered = answered & heard[:, RESPONSES, None]
+        sketches = sketches * heard[:, RESPONSES, None]
         dense, present = torch.cat([dense, senses.outputs], 1), torch.cat([present, answered], 1)
         if self.config.transformer:
             summary = self.summary.expand(len(dense), 1, -1)

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from peace_pipeline.encoder.reasons import POSITIVE, REASONS, RELATIONS
 from peace_pipeline.zoo.listing import Listing
 
-POSITIVE, NEGATIVE = "positive", "negative"
-RELATIONS = {
-    "same_run": POSITIVE,
-    "same_recipe": POSITIVE,
-    "same_task": POSITIVE,
-    "instance": NEGATIVE,
-    "architecture": NEGATIVE,
-    "task": NEGATIVE,
-    "shuffled_labels": NEGATIVE,
-    "twin": NEGATIVE,
-    "performance": NEGATIVE,
-}
-"""Reason → what it makes of two networks."""
-REASONS = tuple(RELATIONS)
 NAMES_TWIN = REASONS.index("twin")
 """A network and its backdoored, adversarially trained or otherwise spoilt twin: they differ by little."""
 NO_REASON = -1
@@ -72,8 +59,9 @@ def _numbered(names: Sequence[str | None]) -> np.ndarray:
     )
 
 
-def reasons(a: Attributes, b: Attributes, far_off: float) -> np.ndarray:
-    """Number in ``REASONS`` of why two networks are alike or different (``NO_REASON``: neither), as shapes broadcast.
+def reasons(a: Attributes, b: Attributes, far_off: float, left_out: Collection[str] = ()) -> np.ndarray:
+    """Number in ``REASONS`` of why two networks are alike or different (``NO_REASON``: neither, or for a reason that is
+    ``left_out``), as shapes broadcast.
 
     The first case that holds decides. Networks of one task that differ neither in labels nor by more than
     ``far_off`` in accuracy are alike, so that none of them is ever a false negative; a network is alike to itself.
@@ -93,8 +81,12 @@ def reasons(a: Attributes, b: Attributes, far_off: float) -> np.ndarray:
         ("twin", (a.twin_of == b.run) | (b.twin_of == a.run)),
         ("performance", far),
     ]
-    numbers = [NO_REASON if name is None else REASONS.index(name) for name, _ in cases]
-    return np.select([case for _, case in cases], numbers, REASONS.index("same_task")).astype(np.int8)
+
+    def number(name: str | None) -> int:
+        return NO_REASON if name is None or name in left_out else REASONS.index(name)
+
+    numbers = [number(name) for name, _ in cases]
+    return np.select([case for _, case in cases], numbers, number("same_task")).astype(np.int8)
 
 
 def signs(numbers: np.ndarray) -> np.ndarray:

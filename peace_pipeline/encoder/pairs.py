@@ -13,14 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from peace_pipeline.encoder.pair_rule import (
+from peace_pipeline.encoder.pair_rule import NO_REASON, Attributes, reasons
+from peace_pipeline.encoder.reasons import (
+    BROKEN_TWIN,
     NEGATIVE,
-    NO_REASON,
     POSITIVE,
     REASONS,
     RELATIONS,
-    Attributes,
-    reasons,
 )
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.lake import Lake
@@ -112,7 +111,7 @@ def pairs_between(members: Sequence[Listing], settings: PairSettings) -> Iterato
         anchor, other = np.divmod(
             np.unique(np.concatenate([place.ravel() for place in places])), len(members)
         )
-        reason = reasons(own.at(anchor), own.at(other), settings.far_off)
+        reason = reasons(own.at(anchor), own.at(other), settings.far_off, settings.left_out)
         counted = np.flatnonzero((reason != NO_REASON) & (anchor != other))
         kept = counted[_capped(anchor[counted] * len(REASONS) + reason[counted], settings.pairs, generator)]
         yield _table(names.take(anchor[kept]), names.take(other[kept]), reason[kept])
@@ -164,8 +163,10 @@ def pairs_with_itself(model_id: str, wiring: Wiring, settings: PairSettings) -> 
         if any(wiring.acting(*actions)):
             pairs.append((POSITIVE, reason, DECADES if reason == "scaling" else None))
     if breakable(wiring.folded):
-        pairs.append((NEGATIVE, "broken_twin", settings.broken))
+        pairs.append((NEGATIVE, BROKEN_TWIN, settings.broken))
     for relation, reason, strength in pairs:
+        if reason in settings.left_out:
+            continue
         yield {
             "anchor": model_id,
             "other": model_id,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from peace_pipeline.encoder.config import VARIANTS
 from peace_pipeline.encoder.losses import LOSSES, MINERS
+from peace_pipeline.encoder.reasons import AVOIDABLE
 
 if TYPE_CHECKING:
     Variant: TypeAlias = str
@@ -34,8 +35,17 @@ class PairSettings(BaseModel, title="Networks and pairs", **_STRICT):
     )
     without: list[str] = Field(
         default=[],
-        description="An architecture or a task (as cards say it) kept out of training and of the choice of the epoch; "
-        "may be said again.",
+        description="An architecture or a task (as cards say it; '' for networks that lack one) kept out of training "
+        "and of the choice of the epoch; may be said again.",
+    )
+    tasks: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most tasks to learn from; of more a sample is drawn, and networks without one count for none.",
+    )
+    left_out: list[str] = Field(
+        default=[],
+        description="A reason for which there are pairs otherwise, left out; may be said again.",
     )
     pairs: int = Field(default=128, ge=1, description="Most pairs that a network has for one reason.")
     far_off: float = Field(
@@ -62,6 +72,14 @@ class PairSettings(BaseModel, title="Networks and pairs", **_STRICT):
         le=1,
         description="Share of the networks heard by their answers that are heard by their weights too.",
     )
+
+    @field_validator("left_out")
+    @classmethod
+    def _are_reasons(cls, named: list[str]) -> list[str]:
+        """Dagster's config knows no lists of choices."""
+        if others := set(named) - set(AVOIDABLE):
+            raise ValueError(f"no reason: {', '.join(sorted(others))}; there are {', '.join(AVOIDABLE)}")
+        return named
 
 
 class Settings(BaseModel, title="Training", **_STRICT):

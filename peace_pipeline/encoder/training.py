@@ -76,30 +76,28 @@ class ContrastiveTraining(lightning.LightningModule):
         return loss
 
     def _heard(self, batch: Views) -> tuple[torch.Tensor, Masks, tuple[torch.Tensor, torch.Tensor]]:
-        """Vectors of all rows by their weights, then of those that answer; who is like whom among them; and rows of
-        networks by their weights beside those of their broken twins."""
-        senses = self.encoder.perceived(batch.stacks, batch.answers)
-        weights = self.encoder.joined(senses, senses.only(WEIGHTS)).learned
-        member, broken = batch.member, batch.broken
-        intact_of = dict(zip(member[~broken].tolist(), (~broken).nonzero().flatten().tolist(), strict=True))
-        twins = (
-            torch.tensor([intact_of[one] for one in member[broken].tolist()], dtype=torch.long),
-            broken.nonzero().flatten(),
+        """Vectors of all rows by their weights, then of those that answer, as far as the encoder has these senses; who
+        is like whom among them; and rows of networks by their weights beside those of their broken twins."""
+        senses, hears = self.encoder.perceived(batch.stacks, batch.answers), self.encoder.config
+        every, answered = torch.arange(len(batch.member)), batch.answered.nonzero().flatten()
+        by_weights, by_answers = (
+            every[: len(every) * hears.weights],
+            answered[: len(answered) * hears.responses],
         )
-        rows = batch.answered.nonzero().flatten()
-        if len(rows):
-            heard = torch.stack([batch.joined | ~batch.answered, batch.answered], 1).to(weights.device)
-            answered = self.encoder.joined(senses, heard).learned[rows.to(weights.device)]
-            weights = torch.cat([weights, answered])
-        by_weights = torch.arange(len(weights)) < len(member)
-        member, broken = torch.cat([member, member[rows]]), torch.cat([broken, broken[rows]])
-        masks = self.training_set.masks(member, broken, by_weights)
-        device = weights.device
-        return (
-            weights,
-            Masks(masks.positive.to(device), masks.negative.to(device), masks.twins.to(device)),
-            twins,
+        parts = []
+        if len(by_weights):
+            parts.append(self.encoder.joined(senses, senses.only(WEIGHTS)).learned)
+        if len(by_answers) or not parts:
+            heard = torch.stack([batch.joined | ~batch.answered, batch.answered], 1)
+            device = senses.sketches.device
+            parts.append(self.encoder.joined(senses, heard.to(device)).learned[by_answers.to(device)])
+        vectors, rows = torch.cat(parts), torch.cat([by_weights, by_answers])
+        masks = self.training_set.masks(
+            batch.member[rows], batch.broken[rows], torch.arange(len(rows)) < len(by_weights)
         )
+        device = vectors.device
+        on_device = Masks(*(mask.to(device) for mask in (masks.positive, masks.negative, masks.twins)))
+        return vectors, on_device, _twins(batch.member[by_weights], batch.broken[by_weights])
 
     def _accuracy_loss(self, head: torch.nn.Linear, batch: Views, vectors: torch.Tensor) -> torch.Tensor:
         """Squared error of the accuracies that are told from the weights, where they are known."""
@@ -124,6 +122,16 @@ class ContrastiveTraining(lightning.LightningModule):
             optimizer, settings.learning_rate, steps, pct_start=0.1
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _twins(member: torch.Tensor, broken: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of networks, and those of their broken twins."""
+    rows = (~broken).nonzero().flatten()
+    intact_of = dict(zip(member[rows].tolist(), rows.tolist(), strict=True))
+    return (
+        torch.tensor([intact_of[one] for one in member[broken].tolist()], dtype=torch.long),
+        broken.nonzero().flatten(),
+    )
 
 
 def _packed(batch: Any) -> Any:

@@ -134,6 +134,15 @@ def sample_listings(
     return [Listing(**row, card=cards.get(row["model_id"], "")) for row in found]
 
 
+def is_of_tasks(most: int, *, seed: int, where: str) -> str:
+    """SQL over the fields of a listing: whether a network's task is one of at most so many, drawn at random from those
+    of the networks ``where`` this holds; the fewer are among the more of one ``seed``."""
+    return (
+        f"task IN (SELECT task FROM split WHERE task IS NOT NULL AND {where} GROUP BY task "
+        f"ORDER BY sha256('{seed}/' || task) LIMIT {most})"
+    )
+
+
 def by_batch(members: Iterable[Listing]) -> dict[str, dict[str, Listing]]:
     """Networks by batch, in the order of the batches' names, and by model id in the order given."""
     batches: dict[str, dict[str, Listing]] = defaultdict(dict)

@@ -104,6 +104,37 @@ def test_masks_follow_the_rule(tmp_path: Path) -> None:
     assert not by_answers.negative[:, batch.broken].any(), "answers don't meet what has none"
 
 
+def test_kinds_of_pairs_that_are_left_out(tmp_path: Path) -> None:
+    """Copies of a network stay as they are, are no pair, or have no broken twins; the rest stays."""
+    members = {name: listing(name, run=name, recipe="R") for name in ("a", "b")}
+
+    def batch_of(*left_out: str) -> tuple[TrainingSet, Views]:
+        pairs = PLAIN.model_copy(update={"left_out": [*left_out]})
+        training = training_set(tmp_path / "-".join(left_out), members, pairs=pairs)
+        return training, training.views([[0], [1]], chance())
+
+    training, batch = batch_of("copy")
+    found, alike = masks_of(training, batch), batch.member[:, None] == batch.member
+    assert not found.positive[alike].any()
+    assert found.positive[~alike & ~batch.broken[:, None] & ~batch.broken].all()
+    training, batch = batch_of("same_recipe")
+    found, alike = masks_of(training, batch), batch.member[:, None] == batch.member
+    assert found.positive.any()
+    assert not found.positive[~alike].any()
+    assert not batch_of("broken_twin")[1].broken.any()
+    for left_out in (["broken_twin"], ["broken_twin", "permutation"]):
+        training, batch = batch_of(*left_out)
+        stays = []
+        for stack in batch.stacks:
+            for row, key in enumerate(stack.keys):
+                (held,) = training.networks.select([training.networks.keys.index(key)])
+                stays += [
+                    torch.equal(stack.tensors[name][row], held.stack.tensors[name][0])
+                    for name in stack.tensors
+                ]
+        assert all(stays) == ("permutation" in left_out)
+
+
 def test_half_of_a_hand_is_broken_and_gives_no_answers(tmp_path: Path) -> None:
     training = training_set(tmp_path, listings(8))
     batch = training.views([[0, 1, 2, 3], [4, 5]], chance())

@@ -71,3 +71,29 @@ def test_an_architecture_is_kept_out(lake: Lake, zoo: Path) -> None:
     task = members[0].task
     assert task
     assert not training_members(lake, PairSettings(without=[task]))
+
+
+def test_of_many_tasks_a_sample_is_learned(tmp_path: Path) -> None:
+    """The fewer are among the more, and the epoch is chosen on the same."""
+    (tmp_path / "zoo").mkdir()
+    lake = Lake.open(tmp_path / "home")
+    state = {"0.weight": torch.ones(5, 2), "1.weight": torch.ones(1, 5)}
+    for task in range(6):
+        for i in range(20):
+            card = card_of(f"task-{task}", "r", f"run-{task}-{i}")
+            write_model(tmp_path / "zoo" / f"m{task}-{i}", state, card=card)
+    write_model(tmp_path / "zoo" / "nameless", state)
+    ingest(lake, directory(tmp_path / "zoo"))
+
+    def tasks(most: int, seed: int = 0, without: str | None = None) -> set[str | None]:
+        settings = PairSettings(tasks=most, seed=seed, without=[without] if without else [])
+        found = {one.task for one in training_members(lake, settings)}
+        assert {one.task for one in validation_members(lake, settings, 1000)} <= found
+        return found
+
+    assert [len(tasks(most)) for most in (1, 2, 4, 9)] == [1, 2, 4, 6]
+    assert tasks(1) < tasks(2) < tasks(4)
+    assert len({frozenset(tasks(2, seed)) for seed in range(8)}) > 1
+    (first,) = tasks(1)
+    assert first not in tasks(2, without=first)
+    assert len(tasks(2, without=first)) == 2

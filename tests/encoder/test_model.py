@@ -36,7 +36,34 @@ def test_every_variant_embeds_every_architecture(variant: str, architecture: str
             assert np.isfinite(vectors).all()
             assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
     spread = np.std([embedding.network for embedding in found.values()], axis=0).mean()
-    assert spread > 1e-5, "networks are told apart"
+    assert (spread > 1e-5) == VARIANTS[variant].weights, "networks are told apart, where weights are heard"
+
+
+@pytest.mark.parametrize("variant", [name for name, config in VARIANTS.items() if config.canonical])
+def test_order_of_neurons_moves_only_what_is_told_their_places(variant: str) -> None:
+    encoder, networks = encoder_of(VARIANTS[variant]), networks_of("mlp", 8)
+    if VARIANTS[variant].positions:
+        with pytest.raises(AssertionError):
+            assert_embedding_invariant(by_weights(encoder), networks)
+    elif VARIANTS[variant].weights:
+        assert_embedding_invariant(by_weights(encoder), networks)
+
+
+@pytest.mark.parametrize(("variant", "by_answers"), [("weights-alone", False), ("responses-alone", True)])
+def test_a_sense_that_an_encoder_lacks_says_nothing(variant: str, by_answers: bool) -> None:
+    encoder = encoder_of(VARIANTS[variant])
+    stacks = [
+        encoder_input(stack, encoder.config)
+        for seed in (0, 1)
+        for stack in stacked(networks_of("mlp", 3, seed=seed, dtype=torch.float32))
+    ]
+    told = [Answers(NUMBERS, torch.randn(3, PROBES, 4)) for _ in range(2)]
+    with torch.no_grad():
+        base = encoder(stacks[:1], told[:1]).networks
+        other_answers = encoder(stacks[:1], told[1:]).networks
+        other_weights = encoder(stacks[1:], told[:1]).networks
+    assert torch.equal(base, other_answers) != by_answers
+    assert torch.equal(base, other_weights) == by_answers
 
 
 def test_every_parameter_is_used() -> None:

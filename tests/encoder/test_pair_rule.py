@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from peace_pipeline.encoder.pair_rule import NO_REASON, REASONS, RELATIONS, Attributes, reasons, signs
+from peace_pipeline.encoder.pair_rule import NO_REASON, Attributes, reasons, signs
+from peace_pipeline.encoder.reasons import REASONS, RELATIONS
 from peace_pipeline.zoo.listing import Listing
 
 DEFAULTS: dict[str, Any] = {
@@ -95,3 +96,14 @@ def test_far_off_is_a_setting() -> None:
     own = Attributes.of([listing("base"), listing("alike")])
     found = [REASONS[reasons(own.at(0), own.at(1), far_off)] for far_off in (0.3, 0.06, 0.04)]
     assert found == ["same_task", "same_task", "performance"]
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_reason_that_is_left_out_makes_no_pair_and_no_other(reason: str) -> None:
+    own = Attributes.of([listing(name, **changes) for name, changes in MEMBERS.items()])
+    a, b = own.at((slice(None), None)), own.at(None)
+    found, left = reasons(a, b, 0.3), reasons(a, b, 0.3, [reason])
+    gone = found == REASONS.index(reason)
+    assert gone.any()
+    assert (left[gone] == NO_REASON).all()
+    assert (left[~gone] == found[~gone]).all()

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from peace_pipeline.encoder.pair_rule import NO_REASON, REASONS, RELATIONS, Attributes, reasons
+from peace_pipeline.encoder.pair_rule import NO_REASON, Attributes, reasons
 from peace_pipeline.encoder.pairs import (
     DECADES,
     Partners,
@@ -16,6 +16,7 @@ from peace_pipeline.encoder.pairs import (
     pairs_with_itself,
     read_pair_settings,
 )
+from peace_pipeline.encoder.reasons import REASONS, RELATIONS
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.lake import Lake, write_parquet
 from peace_pipeline.lake.tables import PAIRS
@@ -99,6 +100,16 @@ def test_own_pairs_are_what_the_wiring_allows() -> None:
         rows = list(pairs_with_itself("base", found, settings))
         assert {row["reason"]: (row["relation"], row["strength"]) for row in rows} == expected
         assert all(row["anchor"] == row["other"] == "base" for row in rows)
+
+
+def test_reasons_that_are_left_out_are_not_listed() -> None:
+    left_out = ["same_task", "task", "permutation", "broken_twin"]
+    found = {row["reason"] for row in drawn(zoo(60), left_out=left_out)}
+    assert found
+    assert not found & set(left_out)
+    settings = PairSettings(left_out=left_out)
+    own = {row["reason"] for row in pairs_with_itself("base", wiring(**RELU), settings)}
+    assert own == {"noise", "weight_dropout", "scaling"}
 
 
 def test_partners_are_the_listed_positives_among_the_networks_asked_for(lake: Lake) -> None:
