@@ -28,7 +28,7 @@ from peace_pipeline.index.tables import MODELS, connect, table_names
 from peace_pipeline.lake import Lake, atomic
 from peace_pipeline.progress import Progress
 
-MOST, SEED, NEAREST = 100_000, 0, 10
+MOST, SEED, NEAREST, LAID_BY = 100_000, 0, 10, 14
 _FINEST = 2**16 - 1
 _UNKNOWN, _LONGEST = "not said", 120
 _FACETS = {
@@ -88,11 +88,12 @@ def write_atlas(
     """
     version = _index_version(lake)
     points = read_points(lake, most, seed)
-    neighbours = nearest(points.vectors, NEAREST, progress=progress)
+    neighbours = nearest(points.vectors, LAID_BY, progress=progress)
     lineage = read_lineage(lake, points.model_ids, points.known["content"].to_pylist())
     with atomic(lake.atlas) as temporary:
         temporary.write_text(
-            render(points, lay_out(points.vectors, seed=seed), neighbours, lineage, seed), encoding="utf-8"
+            render(points, lay_out(points.vectors, neighbours, seed=seed), neighbours, lineage, seed),
+            encoding="utf-8",
         )
     with atomic(_made(lake)) as temporary:
         temporary.write_text(json.dumps(_way(version, most, seed)))
@@ -110,7 +111,7 @@ def render(
         "total": points.total,
         "seed": seed,
         "encoder": points.known["encoder_version"][0].as_py(),
-        "k": neighbours.places.shape[1],
+        "k": min(NEAREST, neighbours.places.shape[1]),
         "facets": [{"key": key, "title": title, "names": names[key]} for key, title in _FACETS.items()],
         "numbers": [{"key": key, "title": title} for key, title in _NUMBERS.items()],
         "derived": [list(each) for each in lineage.derived],
@@ -122,9 +123,10 @@ def render(
         "places": fitted(places).tobytes(),
         "codes": np.stack([codes[key] for key in _FACETS]).tobytes(),
         "values": np.stack(numbers(points.known)).tobytes(),
-        "neighbours": neighbours.places.astype("<u4").tobytes(),
-        "cosines": np.round((neighbours.cosines + 1) / 2 * _FINEST).astype("<u2").tobytes(),
-        "groups": np.stack([lineage.runs, lineage.contents]).astype("<u4").tobytes(),
+        "neighbours": neighbours.places[:, :NEAREST].astype("<u4").tobytes(),
+        "cosines": np.round((neighbours.cosines[:, :NEAREST] + 1) / 2 * _FINEST).astype("<u2").tobytes(),
+        "groups": np.stack([lineage.runs, lineage.contents, neighbours.firsts()]).astype("<u4").tobytes(),
+        "order": _by_length(points.known["model_id"]).tobytes(),
     }
     environment = Environment(
         loader=PackageLoader("peace_pipeline.atlas"), autoescape=True, undefined=StrictUndefined
@@ -132,6 +134,13 @@ def render(
     return environment.get_template("atlas.html").render(
         blocks={name: _packed(data) for name, data in blocks.items()}, font=Markup(FONT)
     )
+
+
+def _by_length(names: pa.ChunkedArray) -> NDArray[np.uint32]:
+    """Places of names, the shortest first and equally long ones by the alphabet: a search shows the first it finds."""
+    table = pa.table({"length": pc.utf8_length(names), "name": names})
+    order = pc.sort_indices(table, sort_keys=[("length", "ascending"), ("name", "ascending")])
+    return order.to_numpy().astype("<u4")
 
 
 def facets(known: pa.Table) -> tuple[dict[str, list[str]], dict[str, NDArray[np.uint16]]]:

@@ -8,42 +8,41 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
+from peace_pipeline.atlas.neighbours import Neighbours
+
 _FEWEST = 10
 """Of fewer networks UMAP has no neighbourhoods to keep."""
 
 
 def lay_out(
-    vectors: NDArray[np.float32],
-    *,
-    seed: int,
-    fitted: int = 20_000,
-    neighbours: int = 15,
-    least_distance: float = 0.6,
+    vectors: NDArray[np.float32], neighbours: Neighbours, *, seed: int, least_distance: float = 0.6
 ) -> NDArray[np.float32]:
     """Places (networks, 2) of vectors (networks, dimension) of unit norm; the same ``seed`` gives the same places.
 
-    UMAP (McInnes, Healy and Melville 2018, arXiv:1802.03426) is fitted on the first ``fitted`` vectors, and places the
-    others among them. Fewer than ten are laid out by their principal components.
+    UMAP (McInnes, Healy and Melville 2018, arXiv:1802.03426) keeps the ``neighbours`` near each other. It drives equal
+    vectors apart, too, so these are put into one place. Fewer than ten networks are laid out by their principal
+    components.
     """
     if len(vectors) < _FEWEST:
         places = np.zeros((len(vectors), 2), np.float32)
         components = min(2, *vectors.shape, len(vectors) - 1)
         if components:
             places[:, :components] = PCA(components, random_state=seed).fit_transform(vectors)
-        return places
+        return places[neighbours.firsts()]
     import umap
 
-    sample = vectors[:fitted]
+    itself = np.arange(len(vectors), dtype=np.int32)[:, None]
+    known = np.hstack([itself, neighbours.places.astype(np.int32)])
+    distances = np.hstack([np.zeros_like(itself, np.float32), 1 - neighbours.cosines])
     projection = umap.UMAP(
-        n_neighbors=min(neighbours, len(sample) - 1),
+        n_neighbors=known.shape[1],
+        precomputed_knn=(known, distances),
         min_dist=least_distance,
         metric="cosine",
         init="pca",
         random_state=seed,
     )
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "n_jobs value", UserWarning)
-        places = projection.fit_transform(sample)
-        if len(vectors) > fitted:
-            places = np.concatenate([places, projection.transform(vectors[fitted:])])
-    return np.asarray(places, np.float32)
+        warnings.filterwarnings("ignore", "n_jobs value|precomputed_knn", UserWarning)
+        places = projection.fit_transform(vectors)
+    return np.asarray(places, np.float32)[neighbours.firsts()]

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from peace_pipeline.progress import Progress
 
@@ -16,6 +18,18 @@ class Neighbours(NamedTuple):
 
     places: NDArray[np.uint32]
     cosines: NDArray[np.float32]
+
+    def firsts(self, least: float = 1 - 1e-6) -> NDArray[np.int64]:
+        """Of each network the first one with the same vector (networks,): itself, or one that it is a copy of.
+
+        Vectors are the same from the cosine ``least`` on: disguised copies differ by rounding.
+        """
+        rows, ranks = np.nonzero(self.cosines >= least)
+        pairs = rows, self.places[rows, ranks]
+        graph = coo_array((np.ones(len(rows), bool), pairs), shape=(len(self.places),) * 2)
+        _, groups = connected_components(graph, directed=False)
+        _, first = np.unique(groups, return_index=True)
+        return first[groups]
 
 
 def nearest(

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from peace_pipeline.atlas.export import fitted, is_current, render
+from peace_pipeline.atlas.layout import lay_out
 from peace_pipeline.atlas.lineage import Derived, Lineage
 from peace_pipeline.atlas.neighbours import nearest as nearest_of
 from peace_pipeline.atlas.points import Points
@@ -206,6 +207,32 @@ def test_names_are_text_whatever_is_in_them(browser: sync_api.Browser, tmp_path:
         assert page.locator("img").count() == 0
         accuracies = page.evaluate("Array.from(atlas.data.numbers[0].values, String)")
         assert [float(each) for each in accuracies] == pytest.approx([0.93, math.nan, 0.5], nan_ok=True)
+
+
+def test_copies_say_how_many_they_are(browser: sync_api.Browser, tmp_path: Path) -> None:
+    names = [f"zoo/{name}" for name in ("of-b", "b", "a")]
+    vectors = np.eye(2, dtype=np.float32)[[0, 0, 1]]
+    nothing = [None] * 3
+    known = pa.table(
+        {"model_id": names, "encoder_version": ["e"] * 3, "metrics": [[]] * 3, "datasets": [[]] * 3}
+        | {"parameters": [1, 1, 2]}
+        | dict.fromkeys(("task", "architecture", "library", "source", "run_by"), nothing)
+    )
+    neighbours, alone = nearest_of(vectors, 10), np.zeros(3, np.uint32)
+    places = lay_out(vectors, neighbours, seed=0)
+    html = render(Points(known, vectors, 3), places, neighbours, Lineage([], alone, alone), 0)
+    (page_path := tmp_path / "atlas.html").write_text(html, encoding="utf-8")
+    with opened(browser, page_path, 1280) as page:
+        page.get_by_text("3 networks", exact=True).wait_for()
+        page.mouse.move(*point(page, "zoo/of-b"))
+        assert "2 networks of the same vector" in page.get_by_role("tooltip").inner_text()
+        page.mouse.move(*point(page, "zoo/a"))
+        assert "same vector" not in page.get_by_role("tooltip").inner_text()
+        search = page.get_by_label("Find a network")
+        search.fill("b")
+        assert page.locator("#found [role=option]").all_inner_texts() == ["zoo/b", "zoo/of-b"]
+        search.press("Enter")
+        assert "2 networks of the same vector" in page.locator("#chosen dl").inner_text()
 
 
 def test_places_fill_a_square_and_keep_their_proportions() -> None:

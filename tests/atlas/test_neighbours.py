@@ -23,3 +23,11 @@ def test_the_nearest_by_cosine(room: int) -> None:
 def test_there_are_no_more_than_there_are() -> None:
     assert nearest(np.eye(3, dtype=np.float32), 10).places.shape == (3, 2)
     assert nearest(np.ones((1, 1), np.float32), 10).places.shape == (1, 0)
+
+
+def test_the_first_of_equal_vectors() -> None:
+    vectors = np.eye(5, dtype=np.float32)[[0, 1, 0, 2, 1, 0]]
+    assert nearest(vectors, 3).firsts().tolist() == [0, 1, 0, 3, 1, 0]
+    vectors[2, 3] = 1e-2
+    vectors[2] /= np.linalg.norm(vectors[2])
+    assert nearest(vectors, 3).firsts().tolist() == [0, 1, 2, 3, 1, 0]

@@ -27,6 +27,7 @@ const begin = (data) => {
   const chart = new Chart($("points"), $("marks"), data.places);
   const grid = new Grid(data.places);
   const shown = new Uint8Array(data.count).fill(1);
+  const pixels = new Uint32Array(chart.colors.buffer);
   const all = [...data.facets.filter(({ names }) => names.length > 1), ...data.numbers.filter(({ low, high }) => high > low)];
   const filters = new Map();
   let by = all[0];
@@ -53,14 +54,14 @@ const begin = (data) => {
   });
 
   const recolor = () => {
-    const others = lit(channels(OTHERS));
-    const table = by?.names?.map((_, code) => lit(colorOf(by, code)));
+    const pixel = (color) => lit(color).reduce((whole, value, at) => whole | (value << (8 * at)), 0);
+    const others = pixel(channels(OTHERS));
+    const table = (by?.names?.map((_, code) => colorOf(by, code)) ?? ramp).map(pixel);
     for (let i = 0; i < data.count; i++) {
       let color = others;
-      if (table) color = table[by.codes[i]];
-      else if (by && Number.isFinite(by.values[i])) color = lit(ramp[Math.round(255 * share(by, by.values[i]))]);
-      chart.colors.set(color, 4 * i);
-      chart.colors[4 * i + 3] = shown[i] ? 255 : 0;
+      if (by?.names) color = table[by.codes[i]];
+      else if (by && Number.isFinite(by.values[i])) color = table[Math.round(255 * share(by, by.values[i]))];
+      pixels[i] = color | (shown[i] ? 0xff000000 : 0);
     }
     chart.filtered = filters.size > 0;
     chart.recolor();
@@ -205,7 +206,9 @@ const begin = (data) => {
 
   // The card, and the network that is chosen
 
+  const alike = (i) => data.alike[data.firsts[i]];
   const facts = (i) => [
+    ...(alike(i) > 1 ? [["In this place", `${count(alike(i))} networks of the same vector`]] : []),
     ...data.facets.map((facet) => [facet.title, facet.names[facet.codes[i]]]),
     ...data.numbers.map((number) => [number.title, Number.isFinite(number.values[i]) ? brief(number.values[i]) : "not said"]),
   ].filter(([, said]) => said !== "not said");
@@ -218,7 +221,7 @@ const begin = (data) => {
 
   const hover = (left, top) => {
     const found = left === undefined ? -1 : near(left, top, chart.size / 2 + 6);
-    if (found !== hovered) { hovered = found; chart.draw(); }
+    if (found !== hovered) { hovered = found; chart.draw(false); }
     const card = $("card");
     card.hidden = found < 0;
     if (found < 0) return;
@@ -241,7 +244,7 @@ const begin = (data) => {
     $("card").hidden = true;
     panel.hidden = i < 0;
     history.replaceState(null, "", i < 0 ? "#" : `#${encodeURIComponent(data.ids[i].toWellFormed())}`);
-    chart.draw();
+    chart.draw(false);
     if (i < 0) return panel.replaceChildren();
     const close = make("button", { className: "close", "aria-label": "Close" }, "✕");
     close.onclick = () => { choose(-1); chart.points.focus(); };
@@ -269,11 +272,11 @@ const begin = (data) => {
   const search = () => {
     const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     const found = [];
-    for (let i = 0; words.length && i < data.count; i++) {
+    for (let at = 0; words.length && at < data.count && found.length < 40; at++) {
+      const i = data.order[at];
       if (words.every((word) => data.lower[i].includes(word))) found.push(i);
     }
-    found.sort((a, b) => data.ids[a].length - data.ids[b].length || (data.ids[a] < data.ids[b] ? -1 : 1));
-    const items = found.slice(0, 40).map((i, at) => {
+    const items = found.map((i, at) => {
       const item = make("li", { id: `found-${at}`, role: "option", "aria-selected": "false" }, data.ids[i]);
       item.onpointerdown = (event) => { event.preventDefault(); take(i); };
       item.take = () => take(i);

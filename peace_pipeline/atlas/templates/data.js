@@ -11,9 +11,9 @@ const unpack = async (name) => {
 };
 
 const readData = async () => {
-  const names = ["document", "ids", "places", "codes", "values", "neighbours", "cosines", "groups"];
+  const names = ["document", "ids", "places", "codes", "values", "neighbours", "cosines", "groups", "order"];
   const found = await Promise.all(names.map(unpack));
-  const [told, ids, places, codes, values, neighbours, cosines, groups] = found;
+  const [told, ids, places, codes, values, neighbours, cosines, groups, order] = found;
   const text = (buffer) => JSON.parse(new TextDecoder().decode(buffer));
   const data = text(told);
   const part = (whole, place) => whole.subarray(place * data.count, (place + 1) * data.count);
@@ -35,7 +35,10 @@ const readData = async () => {
     [number.known, number.low, number.high] = [known.length, known[0], known[known.length - 1]];
     number.log = number.low > 0 && number.high / number.low > 100;
   });
-  [data.runs, data.contents] = [part(allGroups, 0), part(allGroups, 1)];
+  [data.runs, data.contents, data.firsts] = [0, 1, 2].map((place) => part(allGroups, place));
+  data.alike = new Uint32Array(data.count);
+  for (const first of data.firsts) data.alike[first]++;
+  data.order = new Uint32Array(order);
   return data;
 };
 

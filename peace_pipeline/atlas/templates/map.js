@@ -104,7 +104,9 @@ class Chart {
     this.draw();
   }
 
-  draw() {
+  // Marks are painted each time, points only where they moved or look different.
+  draw(points = true) {
+    this.stale ||= points;
     this.frame ||= requestAnimationFrame((now) => { this.frame = 0; this.render(now); });
   }
 
@@ -120,7 +122,8 @@ class Chart {
       this.last = now;
       if (this.moving) this.draw();
     }
-    this.paintPoints(this.moving ? Math.floor(this.budget) : this.count);
+    if (this.stale) this.paintPoints(this.moving ? Math.floor(this.budget) : this.count);
+    this.stale = false;
     const context = this.marks.getContext("2d");
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     context.clearRect(0, 0, this.width, this.height);
