@@ -102,7 +102,7 @@ def show_models(screen: Screen, rows: Sequence[Mapping[str, Any]], total: int) -
     cells = [[_of_model(row, column.name) for column in _MODEL] for row in rows]
     _show_some(screen, "Models", _MODEL, cells, total)
     if any(row["status"] == "skipped" for row in rows):
-        screen.print("  skipped: `peace list --skipped` says why", style="dim")
+        screen.note("skipped: `peace list --skipped` says why")
 
 
 def _of_model(row: Mapping[str, Any], name: str) -> object:
@@ -125,7 +125,7 @@ def _show_some(
         return
     screen.table(title, columns, rows)
     if len(rows) < total:
-        screen.print(f"  … and {total - len(rows):,} more: -k {total} shows all", style="dim")
+        screen.note(f"… and {total - len(rows):,} more: -k {total} shows all")
 
 
 def show_model(screen: Screen, document: Mapping[str, Any]) -> None:

@@ -119,7 +119,7 @@ def search(
         raise typer.BadParameter("give a QUERY, --text WORDS, --output MODEL:LABEL, or --label WORDS")
     if by != "both" and query is None:
         raise typer.BadParameter("--by says how a QUERY is compared")
-    from peace_pipeline.index.lookup import find, find_outputs
+    from peace_pipeline.index.lookup import find, find_outputs, has_unknown_activation
     from peace_pipeline.index.search import why_nothing
     from peace_pipeline.index.tables import OUTPUTS
 
@@ -150,11 +150,12 @@ def search(
             responses=which_are_run(lake, responses),
         )
         nothing = "" if hits else why_nothing(lake, by=by, where=where, text=text)
+        is_open = query is not None and not as_json and has_unknown_activation(lake, query)
     title = f"Nearest to {query}" if query else f"Networks with {text!r}"
     emit(
         [hit.as_dict() for hit in hits],
         as_json,
-        lambda screen: views.show_hits(screen, title, hits, nothing),
+        lambda screen: views.show_hits(screen, title, hits, nothing, is_open=is_open),
         wide=wide,
     )
 

@@ -78,10 +78,14 @@ def table(
         hidden = [f"without {', '.join(one.column.name for one in reversed(left))}"] if left else []
         hidden += ["ids shortened"] if shortened else []
         notes.append(f"{', '.join(hidden)}: --wide shows all")
-    for note in notes:
-        yield from (
-            Text(f"{' ' * _INDENT}{part}", "dim") for part in _wrapped(note, width and width - _INDENT)
-        )
+    for each in notes:
+        yield from note(each, width)
+
+
+def note(text: str, width: int | None = None) -> Iterator[Text]:
+    """Lines below a table."""
+    for part in _wrapped(text, width and width - _INDENT):
+        yield Text(f"{' ' * _INDENT}{part}", "dim")
 
 
 def facts(rows: Iterable[tuple[str, object]], width: int | None = None) -> Iterator[Text]:

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from peace_pipeline.cli.table import Column, facts, table, visible
+from peace_pipeline.cli.table import Column, facts, note, table, visible
 from peace_pipeline.progress import Progress, in_lines, listening
 
 _FRAME = "│ "
@@ -56,6 +56,11 @@ class Screen(Console):
         """Print a table; a column that is given by its name alone is one of words."""
         described = [Column(one) if isinstance(one, str) else one for one in columns]
         for line in table(title, described, rows, self.width if self.is_bounded else None):
+            self.print(line, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Print what is to be known of the table above."""
+        for line in note(text, self.width if self.is_bounded else None):
             self.print(line, soft_wrap=True)
 
     def facts(self, title: str, rows: Iterable[tuple[str, object]]) -> None:

@@ -26,6 +26,10 @@ _SHOWN, _NAMES = 50, 3
 _FEW = 100
 """Networks below which an encoder that learned from them is doubted."""
 _ID, _SIMILARITY = Column("model_id", "id"), Column("similarity", "number")
+_OPEN = (
+    "Nothing says which activation its hidden units have. If it is ReLU, a config.json beside it has to say so, "
+    '{"model_type": "mlp", "hidden_act": "relu"}: only then are copies on other scales near. `peace compare` tries it.'
+)
 _VERSION = Column("version", "id")
 _CLOSER = "closer than"
 _HIT = (
@@ -228,11 +232,15 @@ def show_encoders(screen: Screen, rows: list[dict[str, Any]], *, used: bool) -> 
         )
 
 
-def show_hits(screen: Screen, title: str, hits: list[Hit], nothing: str = "") -> None:
+def show_hits(
+    screen: Screen, title: str, hits: list[Hit], nothing: str = "", *, is_open: bool = False
+) -> None:
     rows = [[_of_hit(hit, column.name) for column in _HIT] for hit in hits]
     _show_found(screen, title, _HIT, rows, nothing)
     if any(hit.as_similar is not None for hit in hits):
-        screen.print(f"  {_CLOSER}: this share of the pairs of networks in this lake", style="dim")
+        screen.note(f"{_CLOSER}: this share of the pairs of networks in this lake")
+    if is_open:
+        screen.note(_OPEN)
 
 
 def _of_hit(hit: Hit, name: str) -> object:

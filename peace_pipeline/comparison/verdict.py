@@ -52,6 +52,7 @@ VERDICTS = (IDENTICAL, EQUIVALENT, DERIVED, UNRELATED)
 PART_OF, REORDERED, RECONFIGURED = "part of", "reordered", "another config"
 """Relations of networks all of whose common weights are equal: one has more, the same in another order, or another
 config.json."""
+_RELU = "relu"
 EQUAL = 1e-7
 """Relative distance of layers below which nothing happened to them."""
 
@@ -59,12 +60,27 @@ EQUAL = 1e-7
 def compare(lake: Lake, a: str, b: str, fetcher: Fetcher | None = None) -> dict[str, Any]:
     """Compare two networks, named as :func:`open_network` takes them, and say so in a JSON object.
 
+    Where no file says which activation the hidden units of a chain have, and they are equivalent if it is ReLU, that is
+    the answer, with what it assumes.
+
     Raises:
         UnreadableCheckpoint: where one can't be read, or only in part.
     """
     thresholds = Thresholds.of(lake)
     with _opened(lake, a, fetcher) as first, _opened(lake, b, fetcher) as second:
-        return describe(first, second, thresholds)
+        found = describe(first, second, thresholds)
+        if found["verdict"] in (IDENTICAL, EQUIVALENT):
+            return found
+        return _as_of_relu(first, second, thresholds) or found
+
+
+def _as_of_relu(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str, Any] | None:
+    """That two networks are equivalent if the hidden units of both have ReLU; none where they aren't, or something says
+    which activation one has."""
+    if not (a.has_unknown_activation and b.has_unknown_activation):
+        return None
+    found = describe(a.assuming(_RELU), b.assuming(_RELU), thresholds)
+    return found if found["verdict"] == EQUIVALENT else None
 
 
 def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from peace_pipeline.index.background import Background, background
 from peace_pipeline.index.search import (
@@ -21,13 +24,17 @@ from peace_pipeline.index.search import (
 from peace_pipeline.index.tables import MODELS, connect, served_version, table_names
 from peace_pipeline.lake import Lake
 from peace_pipeline.responses.standard import CONSTANT
-from peace_pipeline.zoo.current import Current, newest_record
+from peace_pipeline.symmetry.wiring.symmetries import SCALE
+from peace_pipeline.zoo.current import Current, newest_batch, newest_record
 from peace_pipeline.zoo.folders import is_place
 from peace_pipeline.zoo.names import did_you_mean, meant
 from peace_pipeline.zoo.source import AUTO
 
 if TYPE_CHECKING:
     from peace_pipeline.zoo.fetching import Fetcher
+
+
+_CHAIN = "chain"
 
 
 class UnknownQuery(Exception):
@@ -83,6 +90,32 @@ def _told(lake: Lake, hits: list[Hit], usual: Background | None = None) -> list[
         )
         for hit in hits
     ]
+
+
+def has_unknown_activation(lake: Lake, query: str) -> bool:
+    """Whether a model of the lake, or a network on this machine, is a chain of hidden units of which nothing says that
+    they are ReLU's: copies that differ in their scale are then not near to it."""
+    if is_place(query):
+        from peace_pipeline.symmetry.opening import open_network
+
+        with open_network(lake, query) as network:
+            return network.has_unknown_activation
+    batch = newest_batch(lake, query := meant(query))
+    return batch is not None and _has_unknown_scale(lake, batch, query)
+
+
+def _has_unknown_scale(lake: Lake, batch: str, model_id: str) -> bool:
+    """Whether the stored wiring of a model is a chain that assumes something, and has no group of units that may be on
+    any scale. Tables of an earlier version don't say what is assumed."""
+    path = lake.wirings(batch)
+    if not path.exists() or "assumes" not in pq.read_schema(path).names:
+        return False
+    own = pc.field("model_id") == model_id
+    method, assumes = pq.read_table(path, columns=["method", "assumes"], filters=own).to_pydict().values()
+    if method != [_CHAIN] or not assumes[0]:
+        return False
+    (wiring,) = pq.read_table(path, columns=["wiring"], filters=own)["wiring"].to_pylist()
+    return not any(SCALE in group["actions"] for group in json.loads(wiring)["groups"].values())
 
 
 def find_outputs(

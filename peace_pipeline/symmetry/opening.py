@@ -17,9 +17,10 @@ from peace_pipeline.symmetry.form.folding import folded_layer
 from peace_pipeline.symmetry.form.reduction import Reduction
 from peace_pipeline.symmetry.group.elements import Tensors
 from peace_pipeline.symmetry.network import Network
+from peace_pipeline.symmetry.wiring.activations import activation
 from peace_pipeline.symmetry.wiring.inference import explained_wiring
 from peace_pipeline.symmetry.wiring.joining import joined
-from peace_pipeline.symmetry.wiring.types import WiredLayer, Wiring, WiringMismatch
+from peace_pipeline.symmetry.wiring.types import ONE_AFTER_THE_OTHER, WiredLayer, Wiring, WiringMismatch
 from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint, weight_files
 from peace_pipeline.weights.checkpoint import joined as joined_files
 from peace_pipeline.weights.errors import UnreadableCheckpoint, memory_errors
@@ -118,6 +119,20 @@ class OpenNetwork:
             reason = f"no config names its family, but all names and shapes are those of {wiring.family}"
             common_reason = reason
         return cls(checkpoint, found, wiring, reason, common, common_reason, config, folder)
+
+    @property
+    def has_unknown_activation(self) -> bool:
+        """Whether it is wired as a chain by names and shapes, and nothing says which activation hidden units have."""
+        return ONE_AFTER_THE_OTHER in self.wiring.assumes and activation(self.config) is None
+
+    def assuming(self, name: str) -> OpenNetwork:
+        """The network as it is read where a config.json says that its hidden units have this activation."""
+        found = OpenNetwork.of(self.checkpoint, self.config | {"hidden_act": name}, self.folder)
+        assumes = (
+            *self.wiring.assumes,
+            f"hidden units have the activation {name}, which no config.json says",
+        )
+        return replace(found, config=self.config, wiring=replace(found.wiring, assumes=assumes))
 
     def in_memory(self, key: str, dtype: torch.dtype = torch.float32) -> Network:
         """What is kept of the network by its common wiring, its norms folded in, called ``key``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from peace_pipeline.cli.table import Column, cell, facts, shortened, table
+from peace_pipeline.cli.table import Column, cell, facts, note, shortened, table
 
 LONG = "packages:admet-ai/admet_ai/resources/models/admet_classification/model_{}.pt"
 COLUMNS = [
@@ -90,3 +90,8 @@ def test_facts() -> None:
     assert path in "".join(str(line) for line in facts([("where", path)], 40)), (
         "what is copied is never broken"
     )
+
+
+def test_notes_stand_in_the_width_that_there_is() -> None:
+    assert max(len(line) for line in note("word " * 40, 30)) <= 30
+    assert [str(line) for line in note("word " * 3)] == ["  word word word "]

@@ -259,3 +259,38 @@ def test_blocks_of_a_disguised_copy_in_another_order(lake: Lake, tmp_path: Path,
     other = {name.replace("model.layers", prefix): x for name, x in turned.items()}
     found = compare(lake, str(tmp_path / "a"), str(write_model(tmp_path / "c", other, config)))
     assert (found["verdict"], found["relation"]) == (DERIVED, "reordered"), found["reason"]
+
+
+def on_other_scales(state: State) -> State:
+    """An MLP of numbered layers with hidden units in another order and on other scales."""
+    torch.manual_seed(1)
+    turned = dict(state)
+    for writer, reader in (("0", "2"), ("2", "4")):
+        order = torch.randperm(8)
+        factors = torch.rand(8) * 3 + 0.2
+        turned[f"{writer}.weight"] = turned[f"{writer}.weight"][order] * factors[:, None]
+        turned[f"{writer}.bias"] = turned[f"{writer}.bias"][order] * factors
+        turned[f"{reader}.weight"] = turned[f"{reader}.weight"][:, order] / factors
+    return turned
+
+
+@pytest.mark.parametrize("said", ["nothing", "relu", "gelu", "tanh"])
+def test_of_chains_without_a_config_it_is_tried_whether_they_are_of_relu(
+    lake: Lake, tmp_path: Path, said: str
+) -> None:
+    shapes = {"0": (8, 6), "2": (8, 8), "4": (3, 8)}
+    torch.manual_seed(0)
+    state = {f"{name}.weight": torch.randn(shape) for name, shape in shapes.items()}
+    state |= {f"{name}.bias": torch.randn(shape[0]) for name, shape in shapes.items()}
+    torch.save(on_other_scales(state), tmp_path / "copy.pt")
+    config = {} if said == "nothing" else {"hidden_act": said}
+    original = str(write_model(tmp_path / "a", state, config))
+    found = compare(lake, original, str(tmp_path / "copy.pt"))
+    assert (found["verdict"] == EQUIVALENT) == (said in ("nothing", "relu")), found["reason"]
+    assumed = "hidden units have the activation relu, which no config.json says"
+    assert (assumed in found.get("assumes", ())) == (said == "nothing")
+    state = {name: torch.randn(value.shape) for name, value in state.items()}
+    torch.save(on_other_scales(state), tmp_path / "other.pt")
+    found = compare(lake, original, str(tmp_path / "other.pt"))
+    assert found["verdict"] == UNRELATED
+    assert "assumes" not in found

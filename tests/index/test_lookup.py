@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from peace_pipeline.index.lookup import UnknownQuery, example, find, find_outputs
+from peace_pipeline.index.lookup import UnknownQuery, example, find, find_outputs, has_unknown_activation
 from peace_pipeline.index.search import NoIndex, NoResponses
 from peace_pipeline.lake import Lake
 from tests.indexed import QUOTED, answered, filled
-from tests.lakes import write_network
+from tests.lakes import directory, ingest, write_model, write_network
 
 __all__ = ["answered", "filled"]
 SEARCH = """
@@ -22,7 +22,7 @@ import sys
 from peace_pipeline.cli.app import app
 code = 0
 try:
-    app(["search", sys.argv[1], "--home", sys.argv[2], "--json"])
+    app(["search", sys.argv[1], "--home", sys.argv[2]])
 except SystemExit as ended:
     code = ended.code
 print(code, sorted({"torch", "dagster", "torch_geometric", "lightning"} & sys.modules.keys()))
@@ -90,3 +90,15 @@ def test_without_an_index_there_is_no_example_and_no_answer(lake: Lake) -> None:
     assert example(lake) is None
     with pytest.raises(NoIndex):
         find(lake, "a")
+
+
+@pytest.mark.parametrize("config", [{}, {"model_type": "mlp", "hidden_act": "relu"}], ids=["bare", "told"])
+def test_of_which_networks_nothing_tells_the_activation(
+    lake: Lake, zoo: Path, config: dict[str, str]
+) -> None:
+    state = {"0.weight": torch.ones(4, 3), "2.weight": torch.ones(2, 4)}
+    folder = write_model(zoo / "a", state, config)
+    ingest(lake, directory(zoo))
+    for name in (str(folder), "directory:zoo/a"):
+        assert has_unknown_activation(lake, name) == (not config)
+    assert not has_unknown_activation(lake, "directory:zoo/b")
