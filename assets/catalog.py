@@ -11,6 +11,8 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from peace_pipeline.index.tables import MODELS
+from peace_pipeline.lake.columns import DESCRIPTIONS
 from peace_pipeline.lake.tables import TABLES
 
 OWNERS = ["team:peace"]
@@ -22,6 +24,7 @@ _ROWS = "dagster/row_count"
 _COLUMNS = {table.asset: table.schema for table in TABLES.values() if table.name != "embedding_outcomes"} | {
     name: table.schema for name, table in TABLES.items() if name == table.asset
 }
+_COLUMNS["lancedb_index"] = MODELS.columns
 _FRESH = {
     "lake_status": dg.FreshnessPolicy.time_window(timedelta(hours=6), timedelta(hours=2)),
     "collected_garbage": dg.FreshnessPolicy.time_window(timedelta(hours=50), timedelta(hours=26)),
@@ -64,7 +67,10 @@ def _schema(schema: pa.Schema) -> dg.TableSchema:
     return dg.TableSchema(
         [
             dg.TableColumn(
-                field.name, str(field.type), constraints=dg.TableColumnConstraints(nullable=field.nullable)
+                field.name,
+                str(field.type),
+                DESCRIPTIONS[field.name],
+                dg.TableColumnConstraints(nullable=field.nullable),
             )
             for field in schema
         ]

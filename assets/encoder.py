@@ -7,7 +7,7 @@ from pydantic import BaseModel, create_model
 
 from peace_pipeline.assets.catalog import counted
 from peace_pipeline.assets.interrupts import unretried
-from peace_pipeline.assets.pages import tracked
+from peace_pipeline.assets.pages import figures, tracked
 from peace_pipeline.assets.telling import telling
 from peace_pipeline.assets.weights import layer_tensors, probe_responses
 from peace_pipeline.encoder.settings import PairSettings, Settings
@@ -63,11 +63,15 @@ def peace_encoder(
         metadata={
             "encoder_version": trained.encoder_version,
             "epochs": trained.epochs,
-            "validation_map": trained.validation_map,
-            **{
-                f"validation_map_{sense}": found for sense, found in trained.senses.items() if sense != "both"
-            },
-            "seconds": trained.seconds,
+            **figures(
+                {"validation_map": trained.validation_map}
+                | {
+                    f"validation_map_{sense}": found
+                    for sense, found in trained.senses.items()
+                    if sense != "both"
+                }
+            ),
+            "seconds": round(trained.seconds, 1),
             "mlflow": tracked(lake.open(), EXPERIMENT, trained.run_id),
         }
     )

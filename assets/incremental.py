@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from peace_pipeline.assets.forgetting import forget_job, leave_out
 from peace_pipeline.assets.jobs import keys_from
 from peace_pipeline.assets.partitions import register
 from peace_pipeline.assets.reports import NOT_WRITTEN, REPORTS, after_training_job
@@ -24,10 +25,10 @@ from peace_pipeline.resources.instance import (
     bury_dead_runs,
     canceled_by_interrupts,
     open_instance,
-    process_tag,
+    process_tags,
 )
-from peace_pipeline.zoo import ConfigError
-from peace_pipeline.zoo.batches import skipped_records
+from peace_pipeline.zoo import ConfigError, ZooConfig
+from peace_pipeline.zoo.batches import read_records, skipped_records
 
 _PUBLIC = ("new", "changed", "deleted", "embedded", "skipped", "trained", "encoder_version", "seconds")
 
@@ -76,6 +77,8 @@ class Pass:
     def __init__(self, defs: dg.Definitions, lake: Lake, config: str = "", responses: str = "") -> None:
         self.lake = lake
         self.defs = defs
+        if place := ZooConfig.place(lake, config):
+            config = str(place.absolute())  # the UI, which executes runs again, may work in another folder
         self.resources = {"home": str(lake.root)}, {"config": config, "responses": responses}
         self.instance = open_instance(lake)
 
@@ -106,7 +109,7 @@ class Pass:
                 instance=self.instance,
                 partition_key=partition,
                 asset_selection=list(keys) if keys is not None else None,
-                tags=process_tag(),
+                tags=process_tags(),
                 raise_on_error=False,
             )
             raise_if_received()
@@ -189,16 +192,13 @@ class Pass:
         """Leave a model or a source out, or remember it; the model ids that it concerns.
 
         Raises:
-            UnknownModel: where there is nothing of that name.
-            PassFailed: where the index could not be brought up to date.
+            PassFailed: where there is nothing of that name, or the index could not be brought up to date.
         """
-        from peace_pipeline.stages.forget import forget
-
         bury_dead_runs(self.instance)
-        found = forget(self.lake, name, again=again)
-        register(self.instance, self.lake)
+        config = {leave_out.name: {"config": {"name": name, "again": again}}}
+        (said,) = _metadata(self.materialize(forget_job.name, config=config), "zoo_crawl")
         self._bring_up_to_date(PassSummary())
-        return found.models
+        return [record.model_id for batch in said["batches"] for record in read_records(self.lake, batch)]
 
     def report(self, name: str) -> None:
         """Write a report now.

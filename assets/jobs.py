@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
 from peace_pipeline.assets import reports
 from peace_pipeline.assets.atlas import atlas_job
 from peace_pipeline.assets.collection import collected_garbage
 from peace_pipeline.assets.encoder import contrastive_pairs, peace_encoder
+from peace_pipeline.assets.forgetting import forget_job
 from peace_pipeline.assets.index import embeddings, lancedb_index
 from peace_pipeline.assets.status import status_job
 from peace_pipeline.assets.weights import extracted_weights, layer_tensors, probe_responses
@@ -36,11 +39,12 @@ train_job = dg.define_asset_job(
 collection_job = dg.define_asset_job(
     "collect", [collected_garbage], description="Delete what nobody needs any more."
 )
-all_jobs = [
+all_jobs: list[Any] = [
     crawl_job,
     batch_job,
     train_job,
     collection_job,
+    forget_job,
     status_job,
     atlas_job,
     reports.after_training_job,

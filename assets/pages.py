@@ -6,6 +6,7 @@ Browsers open no file from a page that a server sent, so `make ui` serves the la
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,6 +25,16 @@ def page_metadata(page: Path, reports: Path) -> dict[str, dg.MetadataValue]:
     address = os.environ.get("PEACE_PAGES", ADDRESS).rstrip("/")
     link = f"{address}/{quote(page.relative_to(reports).as_posix())}"
     return {"page": dg.MetadataValue.url(link), "path": dg.MetadataValue.path(str(page))}
+
+
+def listed(lines: Iterable[str]) -> dg.MetadataValue:
+    """A list that is seen at once."""
+    return dg.MetadataValue.md("\n".join(f"- {line}" for line in lines) or "none")
+
+
+def figures(values: Mapping[str, float], digits: int = 4) -> dict[str, float]:
+    """Figures for people, with so many significant digits."""
+    return {name: float(f"{value:.{digits}g}") for name, value in values.items()}
 
 
 def tracked(lake: Lake, name: str, run_id: str) -> dg.MetadataValue:

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from peace_pipeline.assets.pages import page_metadata, tracked
+from peace_pipeline.assets.pages import figures, page_metadata, tracked
 from peace_pipeline.assets.telling import telling
 from peace_pipeline.encoder.store import NoEncoder
 from peace_pipeline.evaluation.reports import EXPERIMENT, NothingToReport, Report, all_reports
@@ -31,7 +31,7 @@ def report_asset(report: Report) -> dg.AssetsDefinition:
             metadata={
                 **page_metadata(written.path, home.reports),
                 "mlflow": tracked(home, EXPERIMENT, written.run_id),
-                **written.headline,
+                **figures(written.headline),
             }
         )
 

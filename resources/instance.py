@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -20,7 +23,9 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from peace_pipeline.interrupts import before_the_end, this_process
 from peace_pipeline.lake import Lake
 
-PROCESS_TAG = "peace/process"
+PROCESS_TAG = ".dagster/peace_process"
+"""Names the process of a run; the UI shows no tags of this prefix."""
+_COMMAND_TAG = "peace/command"
 _SERVER_TAG = ".dagster/grpc_info"
 """Dagster's tag that names the code server of a run; one reached by a socket is on this machine."""
 
@@ -79,9 +84,15 @@ def open_instance(lake: Lake) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(lake.dagster), overrides=_OURS))
 
 
-def process_tag() -> dict[str, str]:
-    """A run tag that names this process, so that its death can be noticed."""
-    return {PROCESS_TAG: this_process()}
+def process_tags() -> dict[str, str]:
+    """Run tags that name this process, so that its death can be noticed, and what was typed."""
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return {PROCESS_TAG: this_process(), _COMMAND_TAG: command}
+
+
+def _process_tag(run: dg.DagsterRun) -> str:
+    """The process that a run was begun in; one that the UI executes again has the tags of the first."""
+    return "" if run.parent_run_id else run.tags.get(PROCESS_TAG, "")
 
 
 @contextmanager
@@ -89,8 +100,9 @@ def canceled_by_interrupts(instance: dg.DagsterInstance) -> Iterator[None]:
     """Around runs of this process: one that an interrupt leaves unfinished is marked as canceled."""
 
     def cancel() -> None:
-        for run in instance.get_runs(dg.RunsFilter(tags=process_tag(), statuses=_UNFINISHED)):
-            instance.report_run_canceled(run, "interrupted")
+        for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
+            if _process_tag(run) == this_process():
+                instance.report_run_canceled(run, "interrupted")
 
     with before_the_end(cancel):
         yield
@@ -116,7 +128,7 @@ def bury_dead_runs(instance: dg.DagsterInstance) -> None:
 
 def _process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int | None:
     """The process of a run, where it is one of this machine: by our tag, else by what the run itself logged."""
-    host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
+    host, _, pid = _process_tag(run).rpartition(":")
     if pid:
         return int(pid) if host == socket.gethostname() else None
     if '"socket": "' not in run.tags.get(_SERVER_TAG, ""):

@@ -9,7 +9,7 @@ from peace_pipeline.lake import Lake
 
 
 class LakeResource(dg.ConfigurableResource):
-    """Where PEACE keeps everything. ``home`` defaults to ``$PEACE_HOME``, then to ``.peace``."""
+    """Where PEACE keeps everything."""
 
     home: str = Field(default="", description="The lake's root; empty: $PEACE_HOME, then .peace.")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ZooResource(dg.ConfigurableResource):
-    """The sources to crawl. ``config`` is a peace.toml; see :meth:`ZooConfig.find` for the default."""
+    """The sources to crawl, and which of their networks are run."""
 
     config: str = Field(
         default="", description="A peace.toml; empty: ./peace.toml, then $PEACE_HOME/peace.toml."

@@ -164,13 +164,20 @@ class ZooConfig:
             NotConfigured: where none of them exists.
             ConfigError: where it can't be used.
         """
-        candidates = [Path(path)] if path else [Path("peace.toml"), lake.root / "peace.toml"]
-        for candidate in candidates:
-            if candidate.is_file():
-                return cls.load(candidate)
-        places = " and ".join(map(str, candidates))
+        if found := cls.place(lake, path):
+            return cls.load(found)
+        places = " and ".join(map(str, cls._places(lake, path)))
         hint = "" if path else "; `peace init` writes one"
         raise NotConfigured(f"no zoo is configured: {places} not found{hint}")
+
+    @classmethod
+    def place(cls, lake: Lake, path: str = "") -> Path | None:
+        """Where :meth:`find` finds it; ``None`` where it finds none."""
+        return next((place for place in cls._places(lake, path) if place.is_file()), None)
+
+    @staticmethod
+    def _places(lake: Lake, path: str) -> list[Path]:
+        return [Path(path)] if path else [Path("peace.toml"), lake.root / "peace.toml"]
 
     @classmethod
     def load(cls, path: Path) -> ZooConfig:
