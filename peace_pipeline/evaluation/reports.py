@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT, QUICK_EXPERIMENT = "reports", "quick reports"
 """MLflow's experiments."""
-_PAGE, _FIGURES, _ABOUT = "index.html", "figures.json", "about.json"
+_PAGE, _PLAIN, _FIGURES, _ABOUT = "index.html", "index.md", "figures.json", "about.json"
 
 
 class NothingToReport(Exception):
@@ -89,7 +89,7 @@ class Report:
     def write(
         self, lake: Lake, *, quick: bool = False, progress: Progress | None = None, **settings: object
     ) -> Written:
-        """Measure, write the page, its figures and files, and log them to MLflow.
+        """Measure, write the page, its words and tables as Markdown, its figures and files, and log them to MLflow.
 
         ``settings`` go to the study. A ``quick`` one measures so little that it takes seconds: it shows that the study
         works, not what it finds, and lies apart from the reports.
@@ -98,6 +98,7 @@ class Report:
             NothingToReport: where the lake has nothing to report on, or the report no quick form; nothing is written.
             NoEncoder: where the study needs an encoder and the lake has none.
         """
+        from peace_pipeline.evaluation import markdown
         from peace_pipeline.evaluation.page import render
 
         if quick and not self.has_quick_form:
@@ -111,11 +112,13 @@ class Report:
             "headline": dict(content.headline),
             "missed": list(content.missed),
         }
+        command = f"peace report {self.name} --write{quick * ' --quick'}"
         files = {
             **content.files,
             _FIGURES: json.dumps(dict(content.figures), indent=2, sort_keys=True) + "\n",
             _ABOUT: json.dumps(about, indent=2) + "\n",
-            _PAGE: render(self.title, content.page, f"peace report {self.name} --write{quick * ' --quick'}"),
+            _PLAIN: markdown.render(self.title, content.page, command),
+            _PAGE: render(self.title, content.page, command),
         }
         folder = reports_folder(lake, quick) / self.name
         for name, text in files.items():
@@ -252,6 +255,6 @@ def _log(lake: Lake, name: str, content: Content, folder: Path, quick: bool) -> 
         )
         table = {"figure": list(content.figures), "value": list(content.figures.values())}
         mlflow.log_table(table, "figures-table.json")
-        for file in (_PAGE, _FIGURES, *content.files):
+        for file in (_PAGE, _PLAIN, _FIGURES, *content.files):
             mlflow.log_artifact(str(folder / file))
         return run_id
