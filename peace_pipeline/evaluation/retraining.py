@@ -6,8 +6,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from peace_pipeline.encoder.members import training_members, validation_members
 from peace_pipeline.encoder.model import Encoder
 from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.evaluation.baselines.registry import all_baselines
-from peace_pipeline.evaluation.embedder import PEACE, Embedder
+from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE, Embedder
 from peace_pipeline.evaluation.metrics import retrieve
 from peace_pipeline.evaluation.population import Listed, Member, cohorts, is_embedded, read_listed
 from peace_pipeline.evaluation.readings import read
@@ -33,8 +34,12 @@ from peace_pipeline.symmetry.network import Stack
 from peace_pipeline.zoo.listing import TEST, Listing, sample_listings
 
 Floats = NDArray[np.float64]
+RESPONSES_ALONE = "peace_responses"
+"""What PEACE makes of answers where it hears nothing of weights."""
 TABLES = ("zoo", "current.lance", "inventory", "layers", "wirings", "responses")
 """Of a lake, what a training in another lake reads."""
+NAMELESS = ""
+"""As what is kept out of a training: networks whose cards name no architecture or no task."""
 _LARGEST = 1_000_000
 
 
@@ -57,6 +62,20 @@ class Recipe:
     settings: Settings
     pairs: PairSettings
 
+    @classmethod
+    def of(
+        cls,
+        epochs: int,
+        settings: Mapping[str, object] | None = None,
+        pairs: Mapping[str, object] | None = None,
+    ) -> Recipe:
+        """All of so many epochs, on networks whose cards name an architecture and a task, but for what is said."""
+        trained = {"epochs": epochs, "patience": epochs, **(settings or {})}
+        return cls(
+            Settings.model_validate(trained),
+            PairSettings.model_validate({"without": [NAMELESS], **(pairs or {})}),
+        )
+
     def seeded(self, seed: int) -> Recipe:
         """The same with other random draws."""
         return Recipe(
@@ -66,11 +85,15 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trainings:
-    """Encoders by recipe, below ``folder`` in lakes of their own, whose tables are links to those of ``lake``. What was
-    trained by a recipe on other networks than the lake has now is deleted when the recipe is asked for."""
+    """Encoders by recipe, in lakes of their own, whose tables are links to those of ``lake``. What was trained by a
+    recipe on other networks than the lake has now is deleted when the recipe is asked for."""
 
     lake: Lake
-    folder: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie: what one study trained serves another."""
+        return self.lake.root / "studies" / "encoders"
 
     def encoder(self, recipe: Recipe, progress: Progress | None = None) -> Encoder:
         """The encoder of a recipe, trained where it isn't there.
@@ -113,13 +136,27 @@ class Found:
     precision: Floats
     queries: NDArray[np.int64]
 
+    def among(self, kept: NDArray[np.bool_]) -> Found:
+        """The queries that are ``kept`` (members)."""
+        rows = kept[self.queries]
+        return Found(self.precision[rows], self.queries[rows])
+
 
 def over_seeds(found: Sequence[Found], resampling: Resampling) -> Resampled:
-    """Mean average precision over seeds and queries, all seeds of one query together; ``resampling`` is of all networks
-    that are judged by."""
+    """Mean average precision over queries, and over seeds, each of which may have queries of its own; ``resampling`` is
+    of all networks that are judged by, and of the seeds as many are drawn again."""
+    each = [_over_queries(one, resampling) for one in found]
+    draws = np.stack([one.draws for one in each])
+    chosen = np.random.default_rng(0).integers(0, len(each), draws.shape)
+    return Resampled(
+        float(np.mean([one.value for one in each])), np.take_along_axis(draws, chosen, 0).mean(0)
+    )
+
+
+def _over_queries(found: Found, resampling: Resampling) -> Resampled:
     kept = np.zeros(resampling.counts.shape[1], dtype=bool)
-    kept[found[0].queries] = True
-    return resampling.of_networks(kept).mean(np.mean([each.precision for each in found], axis=0))
+    kept[found.queries] = True
+    return resampling.of_networks(kept).mean(found.precision)
 
 
 @dataclass(frozen=True)
@@ -162,9 +199,15 @@ class Judge:
         return [cohort.stack for cohort in cohorts(self.networks)]
 
     def likeness(self, encoder: Encoder) -> dict[str, Floats]:
-        """Cosine (networks, networks) by PEACE's two methods."""
-        embedder = Embedder(encoder)
+        """Cosine (networks, networks) by all that an encoder hears, and by each sense alone that it has."""
+        embedder, by_answers = Embedder(encoder), copy(encoder)
+        by_answers.config = replace(encoder.config, weights=False)
         found = embedder.parted(read(self.networks, {PEACE: embedder}))
+        if encoder.config.responses:
+            alone = Embedder(by_answers)
+            found[RESPONSES_ALONE] = alone.parted(read(self.networks, {PEACE: alone}))[PEACE]
+        if not encoder.config.weights:
+            del found[WEIGHTS_ALONE]
         return {name: readings.matrix @ readings.matrix.T for name, readings in found.items()}
 
     def baseline(self, name: str) -> Floats:

@@ -8,15 +8,18 @@ from functools import cached_property
 
 import numpy as np
 
+from peace_pipeline.evaluation.ablation.diversity import Arm
 from peace_pipeline.evaluation.ablation.variants import FULL, Variant
+from peace_pipeline.evaluation.embedder import PEACE
 from peace_pipeline.evaluation.resampling import Resampled, Resampling
 from peace_pipeline.evaluation.retraining import Found, Size, over_seeds
 
-ALL, ACROSS, ALONE = "all", "across", "weights"
+ALL, ACROSS, WEIGHTS, ANSWERS = "all", "across", "weights", "answers"
 SCOPES = {
     ALL: "MAP, all other runs",
     ACROSS: "MAP, other architectures",
-    ALONE: "MAP, weights alone",
+    WEIGHTS: "MAP, read by weights alone",
+    ANSWERS: "MAP, read by answers alone",
 }
 MOVEMENTS = {
     "still": "Moved by symmetries, at most",
@@ -27,12 +30,13 @@ MOVEMENTS = {
 
 @dataclass(frozen=True)
 class Scored:
-    """One encoder: what it found by scope, and how far changes of networks move its embedding by weights alone."""
+    """One encoder: what it found by scope, of those that it has a sense for, and how far changes of networks move its
+    embedding by weights alone."""
 
     found: Mapping[str, Found]
-    still: float
-    broken: float
-    noise: float
+    still: float = float("nan")
+    broken: float = float("nan")
+    noise: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Results:
     runs: Sequence[str]
     scored: Mapping[str, Sequence[Scored]]
     raw: Mapping[str, Found]
+    arms: Sequence[Arm] = ()
 
     @cached_property
     def _resampling(self) -> Resampling:
@@ -55,6 +60,14 @@ class Results:
     def precision(self, name: str, scope: str) -> Resampled:
         """Same-task MAP of a variant."""
         return over_seeds([each.found[scope] for each in self.scored[name]], self._resampling)
+
+    def has(self, name: str, scope: str) -> bool:
+        """Whether a variant has the sense that it is read by in a scope."""
+        return scope in self.scored[name][0].found
+
+    def diverse(self, arm: Arm, method: str) -> Resampled:
+        """Same-task MAP of an arm of fewer tasks, on tasks that none of the arms knows."""
+        return over_seeds(arm.found[method], self._resampling)
 
     @property
     def scopes(self) -> dict[str, str]:
@@ -82,12 +95,19 @@ class Results:
         return float(np.mean([getattr(each, movement) for each in self.scored[name]]))
 
     def losses(self) -> list[str]:
-        """The variants that are ahead of the full encoder, and raw responses where they are, a sentence each."""
+        """The parts without which nothing is surely lost, then each variant that is surely ahead of the full encoder,
+        and raw responses where they are ahead, a sentence each."""
         lines = []
+        if useless := [name for name in self.variants if name != FULL and not self.lost(name)]:
+            named = ", ".join(f"“{self.variants[name].title}”" for name in useless)
+            lines.append(
+                f"With {len(useless)} of {len(self.variants) - 1} variants nothing is surely lost, read by both senses "
+                f"or by one: {named}."
+            )
         for scope, title in self.scopes.items():
-            for name, variant in self.variants.items():
+            for name, variant in self.others(scope).items():
                 behind = self.behind(name, scope).estimate
-                if name != FULL and behind.high < 0:
+                if behind.high < 0:
                     lines.append(
                         f"{title}: “{variant.title}” is ahead of the full encoder by {-behind.mean:.3f} "
                         f"[{-behind.high:.3f}, {-behind.low:.3f}]."
@@ -99,24 +119,49 @@ class Results:
                         f"{title}: raw responses are ahead of the full encoder by {ahead.mean:.3f} "
                         f"[{ahead.low:.3f}, {ahead.high:.3f}]."
                     )
-        return lines
+        return lines + self._undiverse()
+
+    def _undiverse(self) -> list[str]:
+        if not self.arms:
+            return []
+        most, fewest = self.arms[0], self.arms[-1]
+        gain = (self.diverse(most, PEACE) - self.diverse(fewest, PEACE)).estimate
+        if not gain.low <= 0:
+            return []
+        return [
+            f"Of {most.tasks} tasks no more is surely learned than of {fewest.tasks}: {gain.mean:+.3f} "
+            f"[{gain.low:+.3f}, {gain.high:+.3f}] on tasks that were not learned from."
+        ]
+
+    def others(self, scope: str) -> dict[str, Variant]:
+        """The variants beside the full encoder that are read in a scope."""
+        return {name: each for name, each in self.variants.items() if name != FULL and self.has(name, scope)}
+
+    def lost(self, name: str) -> list[str]:
+        """The scopes in which a variant is surely behind the full encoder."""
+        return [
+            scope
+            for scope in self.scopes
+            if self.has(name, scope) and self.behind(name, scope).estimate.low > 0
+        ]
 
     def worth(self) -> list[str]:
-        """The variants that are surely behind the full encoder over all other runs."""
-        return [name for name in self.variants if name != FULL and self.behind(name, ALL).estimate.low > 0]
+        """The variants that are surely behind the full encoder in some scope."""
+        return [name for name in self.variants if name != FULL and self.lost(name)]
 
     def figures(self) -> dict[str, float]:
-        """All figures, flat: ``variant/scope`` with ``_low`` and ``_high`` and what it is behind, and movements."""
+        """All figures, flat: ``variant/scope`` with ``_low`` and ``_high`` and what it is behind, movements, and
+        ``tasks/number/method`` of the arms of fewer tasks."""
         flat = {"seed": float(self.seed), "losses": float(len(self.losses()))}
         for name in self.variants:
             for scope in self.scopes:
-                for what, figure in (
-                    (f"{name}/{scope}", self.precision(name, scope)),
-                    (f"{name}/{scope}/behind", self.behind(name, scope)),
-                ):
-                    found = figure.estimate
-                    flat |= {what: found.mean, f"{what}_low": found.low, f"{what}_high": found.high}
+                if self.has(name, scope):
+                    flat |= _flat(f"{name}/{scope}", self.precision(name, scope))
+                    flat |= _flat(f"{name}/{scope}/behind", self.behind(name, scope))
             flat |= {f"{name}/{movement}": self.moved(name, movement) for movement in MOVEMENTS}
+        for arm in self.arms:
+            for method in arm.found:
+                flat |= _flat(f"tasks/{arm.tasks}/{method}", self.diverse(arm, method))
         flat |= {
             f"raw_responses/{scope}": self.raw_precision(scope).value
             for scope in self.raw
@@ -130,3 +175,8 @@ class Results:
             "MAP, full": float(self.precision(FULL, ALL).value),
             "parts surely worth something": float(len(self.worth())),
         }
+
+
+def _flat(name: str, figure: Resampled) -> dict[str, float]:
+    found = figure.estimate
+    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}

@@ -10,17 +10,19 @@ import torch
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.evaluation.ablation.results import ACROSS, ALL, ALONE, Results, Scored
-from peace_pipeline.evaluation.ablation.variants import FULL, VARIANTS, Variant
+from peace_pipeline.evaluation.ablation.diversity import few_tasks
+from peace_pipeline.evaluation.ablation.results import ACROSS, ALL, ANSWERS, WEIGHTS, Results, Scored
+from peace_pipeline.evaluation.ablation.variants import FULL, VARIANTS, Variant, with_effect
 from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE
 from peace_pipeline.evaluation.invariance import Movements, by_weights
-from peace_pipeline.evaluation.retraining import DEFAULT, Judge, Size, Trainings
+from peace_pipeline.evaluation.retraining import DEFAULT, RESPONSES_ALONE, Judge, Size, Trainings
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 
 QUICK: dict[str, Any] = {
     "variants": {name: VARIANTS[name] for name in (FULL, "no-canonical")},
     "size": Size(epochs=1, seeds=1, networks=30),
+    "diversity": False,
 }
 """Settings with which the study takes seconds."""
 
@@ -30,28 +32,32 @@ def leave_out(
     *,
     variants: Mapping[str, Variant] = VARIANTS,
     size: Size = DEFAULT,
+    diversity: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Results:
-    """Train every variant (the full one among them) over seeds, and judge all on the same networks. What was trained is
-    kept, so that a study that was stopped goes on.
+    """Train every variant (the full one among them) that differs from the full one on this lake over seeds, and judge
+    all on the same networks; and by ``diversity`` on fewer and fewer tasks. What was trained is kept, so that a study
+    that was stopped goes on.
 
     Raises:
         NoEncoder: where the lake has no encoder.
         NothingToReport: where the lake has too few networks to train on or to be found.
     """
     judge = Judge.of(lake, size.networks, seed)
+    variants = with_effect(lake, variants)
     recipes = {
         (name, number): variant.recipe(size.epochs).seeded(seed + number)
         for name, variant in variants.items()
         for number in range(size.seeds)
     }
-    trainings = Trainings(lake, lake.root / "studies" / "ablation")
+    trainings = Trainings(lake)
     scored: dict[str, list[Scored]] = {name: [] for name in variants}
     for done, ((name, _), recipe) in enumerate(recipes.items()):
         if progress:
             progress(done, len(recipes), variants[name].title)
         scored[name].append(_scored(trainings.encoder(recipe), judge, seed))
+    arms = few_tasks(trainings, judge, size, seed, progress) if diversity else []
     raw = judge.baseline("raw_responses")
     return Results(
         encoder_version=store.load(lake)[0],
@@ -60,19 +66,21 @@ def leave_out(
         variants=variants,
         runs=[listing.run for listing in judge.listings],
         scored=scored,
+        arms=arms,
         raw={ALL: judge.found(raw), ACROSS: judge.found(raw, elsewhere=True)},
     )
 
 
 def _scored(encoder: Encoder, judge: Judge, seed: int) -> Scored:
     likeness = judge.likeness(encoder)
+    found = {ALL: judge.found(likeness[PEACE]), ACROSS: judge.found(likeness[PEACE], elsewhere=True)}
+    alone = {WEIGHTS: WEIGHTS_ALONE, ANSWERS: RESPONSES_ALONE}
+    found |= {scope: judge.found(likeness[name]) for scope, name in alone.items() if name in likeness}
+    if WEIGHTS not in found:
+        return Scored(found)
     movements = Movements(by_weights(encoder), judge.stacks, torch.float32, seed)
     return Scored(
-        {
-            ALL: judge.found(likeness[PEACE]),
-            ACROSS: judge.found(likeness[PEACE], elsewhere=True),
-            ALONE: judge.found(likeness[WEIGHTS_ALONE]),
-        },
+        found,
         still=max(movements.still().values(), default=float(np.nan)),
         broken=movements.broken(1.0),
         noise=movements.noise(),

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from peace_pipeline.encoder import store
-from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE
 from peace_pipeline.evaluation.generalization.results import (
     ARCHITECTURE,
@@ -23,7 +22,7 @@ from peace_pipeline.evaluation.generalization.results import (
     Unit,
 )
 from peace_pipeline.evaluation.reports import NothingToReport
-from peace_pipeline.evaluation.retraining import DEFAULT, Found, Judge, Recipe, Size, Trainings
+from peace_pipeline.evaluation.retraining import DEFAULT, NAMELESS, Found, Judge, Recipe, Size, Trainings
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 
@@ -54,7 +53,7 @@ def leave_one_out(
     full = _recipe(size, [])
     recipes = {None: full} | {unit: _recipe(size, [unit.name]) for unit in units}
     seeds = range(seed, seed + size.seeds)
-    trainings = Trainings(lake, lake.root / "studies" / "generalization")
+    trainings = Trainings(lake)
     found: dict[Unit | None, list[dict[str, Found]]] = {unit: [] for unit in recipes}
     for done, (unit, recipe) in enumerate(recipes.items()):
         if progress:
@@ -84,8 +83,7 @@ def _units(kind: str, names: Sequence[str]) -> list[Unit]:
 
 
 def _recipe(size: Size, without: list[str]) -> Recipe:
-    settings = Settings(epochs=size.epochs, patience=size.epochs)
-    return Recipe(settings, PairSettings(without=without))
+    return Recipe.of(size.epochs, pairs={"without": [NAMELESS, *without]})
 
 
 def _of_unit(

@@ -1,0 +1,84 @@
+"""How much it is worth to learn from many tasks: so many networks and steps, of ever fewer tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peace_pipeline.encoder.members import training_members
+from peace_pipeline.encoder.settings import PairSettings
+from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE
+from peace_pipeline.evaluation.retraining import NAMELESS, Found, Judge, Recipe, Size, Trainings
+from peace_pipeline.lake import Lake
+from peace_pipeline.progress import Progress
+from peace_pipeline.zoo.listing import Listing
+
+MANY = (1_000, 300, 100)
+SHARES = (3 / 4, 1 / 2, 1 / 4)
+FEWEST = 2
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Encoders that learned from so many ``tasks``: what each seed's found of tasks that no arm of the seed knows, by
+    method."""
+
+    tasks: int
+    networks: int
+    epochs: int
+    found: Mapping[str, Sequence[Found]]
+
+
+def few_tasks(
+    trainings: Trainings, judge: Judge, size: Size, seed: int, progress: Progress | None = None
+) -> list[Arm]:
+    """Arms by the number of tasks, the most first: at equal networks and steps, judged by the tasks that none of them
+    learned from. None where a lake has too few tasks."""
+    lake = trainings.lake
+    counts = numbers_of_tasks(len(_tasks(_members(lake, PairSettings()))))
+    seeds = range(seed, seed + size.seeds)
+    drawn = {
+        (count, each): _members(lake, PairSettings(tasks=count, seed=each))
+        for count in counts
+        for each in seeds
+    }
+    networks = min(map(len, drawn.values()), default=0)
+    epochs = round(size.epochs * len(_members(lake, PairSettings())) / max(1, networks))
+    arms = []
+    for done, count in enumerate(counts):
+        if progress:
+            progress(done, len(counts), f"{count} tasks")
+        found: dict[str, list[Found]] = {PEACE: [], WEIGHTS_ALONE: []}
+        for each in seeds:
+            encoder = trainings.encoder(
+                Recipe.of(epochs, pairs={"tasks": count, "networks": networks}).seeded(each), progress
+            )
+            unknown = _unknown(judge, _tasks(drawn[counts[0], each]))
+            likeness = judge.likeness(encoder)
+            for method, of in found.items():
+                of.append(judge.found(likeness[method]).among(unknown))
+        arms.append(Arm(count, networks, epochs, found))
+    return arms
+
+
+def numbers_of_tasks(tasks: int) -> list[int]:
+    """1,000, 300 and 100 of many tasks; of few three quarters, a half and a quarter. One task alone teaches nothing:
+    there are no others to tell it from."""
+    counts = [count for count in MANY if count < tasks] or [round(share * tasks) for share in SHARES]
+    kept = [count for count in dict.fromkeys(counts) if FEWEST <= count < tasks]
+    return kept if len(kept) > 1 else []
+
+
+def _members(lake: Lake, settings: PairSettings) -> list[Listing]:
+    return training_members(lake, settings.model_copy(update={"without": [NAMELESS]}))
+
+
+def _tasks(members: Sequence[Listing]) -> set[str]:
+    return {one.task for one in members if one.task}
+
+
+def _unknown(judge: Judge, known: set[str]) -> NDArray[np.bool_]:
+    return np.array([listing.task not in known for listing in judge.listings])
