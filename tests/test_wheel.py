@@ -6,15 +6,24 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 from collections.abc import Iterator
+from email import message_from_bytes
+from email.message import Message
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.pipeline import Workplace, place
 
 pytest.importorskip("setuptools", minversion="77")
 
+__all__ = ["place"]
 ROOT = Path(__file__).parents[1]
 BUILDS = """
 import sys
@@ -41,6 +50,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / name)
+    ignored = shutil.ignore_patterns("build", "*.egg-info")
+    shutil.copytree(ROOT / "client", folder / "client", symlinks=True, ignore=ignored)
     return folder
 
 
@@ -87,6 +98,80 @@ def test_a_wheel_of_the_source_distribution_is_the_same(source: Path, wheel: Pat
     (unpacked,) = (path for path in tmp_path.iterdir() if path.is_dir())
     again = build("wheel", unpacked, tmp_path)
     assert sorted(ZipFile(again).namelist()) == sorted(ZipFile(wheel).namelist())
+
+
+def test_the_client_is_the_same_package_with_fewer_dependencies(
+    source: Path, wheel: Path, tmp_path: Path
+) -> None:
+    client = build("wheel", source / "client", tmp_path)
+    assert modules_in(client) == modules_in(wheel)
+    whole, own = metadata_of(wheel), metadata_of(client)
+    assert own["Version"] == whole["Version"]
+    assert set(own.get_all("Requires-Dist")) < set(whole.get_all("Requires-Dist"))
+
+
+def modules_in(wheel: Path) -> set[str]:
+    return {name for name in ZipFile(wheel).namelist() if name.endswith(".py")}
+
+
+def metadata_of(wheel: Path) -> Message:
+    (name,) = (name for name in ZipFile(wheel).namelist() if name.endswith(".dist-info/METADATA"))
+    return message_from_bytes(ZipFile(wheel).read(name))
+
+
+ASKS = """
+import sys
+from importlib.abc import MetaPathFinder
+lacking = set(sys.argv[2].split(","))
+
+class Lacking(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in lacking:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Lacking())
+from peace_pipeline import Index
+print(*(hit.model_id for hit in Index.open(sys.argv[1]).search("directory:zoo/n003", k=3)))
+from peace_pipeline.cli.app import app
+for words in ("search directory:zoo/n003", "search --text cat", "list", "list --skipped", "show directory:zoo/n003",
+              "status", "report", "embed ."):
+    sys.stdout.flush()
+    try:
+        app([*words.split(), "--home", sys.argv[1]])
+    except SystemExit as end:
+        print(words, "exits", end.code)
+"""
+
+
+def test_what_the_client_asks_needs_nothing_else(place: Workplace) -> None:
+    lacking = packages_distributions().keys() - {"peace_pipeline", *of_the_client()}
+    assert {"torch", "dagster", "mlflow"} <= lacking
+    command = [sys.executable, "-c", ASKS, str(place.lake.root), ",".join(lacking)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    ended = [line for line in done.stdout.splitlines() if " exits " in line]
+    assert len(ended) == 8
+    assert all(line.endswith("exits 0") for line in ended[:-1]), done.stderr
+    assert ended[-1] == "embed . exits 1"
+    assert "torch is not installed" in done.stderr
+
+
+def of_the_client() -> Iterator[str]:
+    """Top-level names of what the client installs, of this environment's versions."""
+    with (ROOT / "client" / "pyproject.toml").open("rb") as file:
+        waiting = [Requirement(text) for text in tomllib.load(file)["project"]["dependencies"]]
+    tops = packages_distributions()
+    seen: set[str] = set()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if name in seen or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        seen.add(name)
+        waiting += map(Requirement, requires(name) or ())
+    for top, names in tops.items():
+        if seen & {canonicalize_name(name) for name in names}:
+            yield top
 
 
 def test_it_adds_one_name_to_site_packages_and_one_command(installed: Path) -> None:

@@ -36,6 +36,8 @@ def reason(error: Exception) -> str:
 
     if refused := refusal(error):
         return refused
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error.name} is not installed: `pip install peace-pipeline` has all that PEACE needs"
     text = " ".join(str(error).split())
     own = any(kind.__module__.startswith(_OWN) for kind in type(error).__mro__)
     return text if own and text else f"{type(error).__name__}: {text}"
