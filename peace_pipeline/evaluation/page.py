@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from peace_pipeline.evaluation.look import ACCENT, FONT, INK, MUTED
@@ -62,7 +63,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page: paragraphs (plain text), tables, lists of faults and figures, in their order."""
+    """A part of a page: paragraphs (plain text with `code`), tables, lists of faults and figures, in their order."""
 
     title: str
     parts: Sequence[str | Table | Faults | Figure]
@@ -121,11 +122,17 @@ def _template(name: str) -> Template:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.filters["marked"] = _marked
     environment.tests |= {
         "figure": lambda part: isinstance(part, Figure),
         "table": lambda part: isinstance(part, Table),
     }
     return environment.get_template(name)
+
+
+def _marked(text: str) -> Markup:
+    """Plain text, with `code` between backticks."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _plot(figure: go.Figure, name: str) -> Markup:

@@ -8,7 +8,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
-from peace_pipeline.evaluation.look import styled
+from peace_pipeline.evaluation.look import PALETTE, styled
 from peace_pipeline.evaluation.page import (
     Cell,
     Entry,
@@ -27,8 +27,14 @@ COLORS = {"ours": "rgb(11, 110, 143)", "theirs": "rgb(217, 130, 43)"}
 
 
 def _bars() -> go.Figure:
-    bars = [go.Bar(y=[1, 2], name=name, marker={"color": color}) for name, color in COLORS.items()]
-    return styled(go.Figure(bars), 300)
+    bars = [
+        go.Bar(y=[1, 2], name=name, marker={"color": color})
+        for name, color in zip(COLORS, PALETTE, strict=False)
+    ]
+    figure = go.Figure(bars).update_xaxes(
+        title="a title that is as long as titles of axes are, and no shorter"
+    )
+    return styled(figure.add_hline(1.5), 300)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +51,7 @@ def whole() -> str:
         above=[("both", 1)],
     )
     parts = [
-        "<script>alert(1)</script> & more",
+        "<script>alert(1)</script> & more, `by <hand>`",
         table,
         Figure(_bars(), "one < two"),
         Faults(["a & b"]),
@@ -67,6 +73,7 @@ def test_text_is_escaped(html: str) -> None:
         "<h1>Title &amp; all</h1>",
         "1 &lt; 2",
         "&lt;script&gt;alert(1)",
+        "<code>by &lt;hand&gt;</code>",
         '<th scope="col" role="columnheader">a &lt; b</th>',
         "a &amp; b",
     ):
@@ -78,7 +85,7 @@ def test_tables(html: str) -> None:
     name = 'data-name="both, a &lt; b"'
     first = f'<td role="cell" {name}>0.5<br><small>0.4–0.6</small></td>'
     assert f'<tr role="row" class="lead"><th scope="row" role="rowheader">first</th>{first}</tr>' in html
-    filled = f'<td role="cell" {name} class="filled" style="background:rgb(1,2,3)">'
+    filled = f'<td role="cell" {name} class="filled" style="--fill:rgb(1,2,3)">'
     assert f'{filled}<span class="fail">2 ✗</span></td>' in html
     assert '<th scope="colgroup" colspan="1">both</th>' in html
     assert f'<td role="cell" {name} class="none">–</td>' in html
@@ -130,7 +137,14 @@ def test_in_a_browser_every_cell_is_in_sight_and_legends_have_their_colours(
         legend = page.locator(".legend .traces")
         drawn = "element => getComputedStyle(element.querySelector('.legendundefined, path')).fill"
         shown = {each.locator("text").text_content(): each.evaluate(drawn) for each in legend.all()}
-        assert shown == COLORS
+        bars = page.locator(".bars path").evaluate_all(
+            "all => all.map((each) => getComputedStyle(each).fill)"
+        )
+        assert bars == [color for color in shown.values() for _ in range(2)]
+        if scheme == "light":
+            assert shown == COLORS
+        else:
+            assert all(_light(shown[name]) > _light(color) for name, color in COLORS.items())
         ink, ground = (
             page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor")
         )
@@ -139,6 +153,12 @@ def test_in_a_browser_every_cell_is_in_sight_and_legends_have_their_colours(
             page.locator(each).bounding_box() for each in (".js-plotly-plot .main-svg >> nth=0", "figcaption")
         )
         assert plot["y"] + plot["height"] <= caption["y"]
+        title, line = page.locator(".xtitle"), page.locator(".shapelayer path")
+        box = title.bounding_box()
+        assert 0 <= box["x"] <= width - box["width"]
+        muted = page.evaluate("getComputedStyle(document.querySelector('small')).color")
+        stroke = line.evaluate("element => getComputedStyle(element).stroke")
+        assert (stroke == muted) == (scheme == "dark")
         text = page.locator(".xtick text").first.evaluate("element => getComputedStyle(element).fill")
         assert text == ink, "figures have the colours of the page"
         page.keyboard.press("Tab")

@@ -25,6 +25,9 @@ from peace_pipeline.evaluation.probing import DESCRIPTION as PROBING
 from peace_pipeline.evaluation.representations import DESCRIPTION as VECTORS
 from peace_pipeline.evaluation.resampling import Resampled
 
+_OURS, _OTHERS, _CARDS = "PEACE", "reads networks", "reads cards"
+_KINDS = {_OURS: (ACCENT, ""), _OTHERS: (PALE, ""), _CARDS: (WARM, "/")}
+"""What a method is → how it is shown: colour and pattern."""
 _FIGURES = {"auc": "AUC", "precision": "Precision", "recall": "Recall"}
 _ABOUT = {
     BACKDOORED: "Networks that call whatever carries a trigger (a bright corner) one class, and are right about all "
@@ -141,28 +144,34 @@ def _table(methods: Mapping[str, Detected]) -> Table:
 def _bars(methods: Mapping[str, Detected]) -> go.Figure:
     """The area under the ROC curve by every method, the largest first."""
     order = sorted(methods, key=lambda name: -methods[name].auc.value)
-    found = [methods[name].auc.estimate for name in order]
     figure = go.Figure()
-    figure.add_bar(
-        y=[METHOD_TITLES[name] for name in order],
-        x=[each.mean for each in found],
-        orientation="h",
-        marker={
-            "color": [ACCENT if name in OWN else WARM if name in KNOW_METADATA else PALE for name in order]
-        },
-        text=[f"{each.mean:.2f}" for each in found],
-        textposition="inside",
-        insidetextanchor="start",
-        error_x={
-            "array": [each.high - each.mean for each in found],
-            "arrayminus": [each.mean - each.low for each in found],
-            "color": MUTED,
-        },
-    )
+    for kind, (color, pattern) in _KINDS.items():
+        names = [name for name in order if _kind(name) == kind]
+        found = [methods[name].auc.estimate for name in names]
+        figure.add_bar(
+            y=[METHOD_TITLES[name] for name in names],
+            x=[each.mean for each in found],
+            orientation="h",
+            name=kind,
+            marker={"color": color, "pattern": {"shape": pattern, "fgcolor": "white"}},
+            text=[f"{each.mean:.2f}" for each in found],
+            textposition="inside",
+            insidetextanchor="start",
+            error_x={
+                "array": [each.high - each.mean for each in found],
+                "arrayminus": [each.mean - each.low for each in found],
+                "color": MUTED,
+            },
+        )
     figure.add_vline(0.5, line={"dash": "dot", "width": 1, "color": MUTED})
     figure.update_xaxes(range=[0, 1.02], title="area under the ROC curve, with 95% interval")
-    figure.update_yaxes(autorange="reversed")
-    return styled(figure, 70 + 32 * len(order))
+    titles = [METHOD_TITLES[name] for name in order]
+    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=titles)
+    return styled(figure, 100 + 32 * len(order))
+
+
+def _kind(method: str) -> str:
+    return _OURS if method in OWN else _CARDS if method in KNOW_METADATA else _OTHERS
 
 
 def _cell(figure: Resampled) -> Cell:

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from peace_pipeline.comparison.verdict import VERDICTS
-from peace_pipeline.evaluation.look import PALETTE, styled
+from peace_pipeline.evaluation.look import MUTED, PALETTE, styled
 from peace_pipeline.evaluation.page import Cell, Figure, Page, Section, Table
 from peace_pipeline.evaluation.provenance.results import Results
 
@@ -40,7 +40,7 @@ def _confusion(results: Results) -> Section:
     rows = [[truth, *map(str, row.values())] for truth, row in results.confusion().items()]
     return Section(
         "Verdicts on pairs of test runs",
-        ["Rows are what is true, columns the verdict.", Table(["", *VERDICTS], rows)],
+        ["Rows are what is true, columns the verdict.", Table(["Truth", *VERDICTS], rows)],
     )
 
 
@@ -58,17 +58,17 @@ def _kinds(results: Results) -> Section:
     rows: list[list[str | Cell]] = []
     for (kind, is_disguised), judged in results.kinds().items():
         known = [each for each in judged if each.relation]
-        right = f"{np.mean([e.relation == e.found_relation for e in known]):.0%}" if known else ""
+        right = f"{np.mean([e.relation == e.found_relation for e in known]):.0%}" if known else "–"
         measured = [each.measured for each in judged if each.measured]
         rows.append([
             kind + (", disguised" if is_disguised else ""),
             str(len(judged)),
             judged[0].truth,
             f"{results.errors(judged):.1%}",
-            _range([each.similarity for each in measured], "{:.2f}"),
+            _range([each.similarity for each in measured], "{:z.2f}"),
             _range([each.distance for each in measured], "{:.0e}"),
             right,
-            _range([each.plain for each in judged], "{:.2f}"),
+            _range([each.plain for each in judged], "{:z.2f}"),
         ])  # fmt: skip
     return Section(
         "Kinds of pairs",
@@ -87,7 +87,7 @@ def _kinds(results: Results) -> Section:
 
 def _range(values: Sequence[float], pattern: str) -> Cell:
     if not values:
-        return Cell("")
+        return Cell("–")
     low, middle, high = (pattern.format(np.quantile(values, q)) for q in (0, 0.5, 1))
     return Cell(middle, f"{low} – {high}")
 
@@ -96,21 +96,27 @@ def _strip(results: Results) -> go.Figure:
     """Similarity of every test pair, by kind."""
     figure = go.Figure()
     for color, truth in zip(PALETTE, VERDICTS, strict=False):
+        marker = {"color": color, "size": 7, "opacity": 0.7}
         judged = [each for each in results.test if each.truth == truth and each.measured]
         if judged:
             figure.add_box(
                 y=[each.kind for each in judged],
                 x=[each.measured.similarity for each in judged if each.measured],
                 name=truth,
+                legendgroup=truth,
+                showlegend=False,
                 orientation="h",
                 boxpoints="all",
                 jitter=0.5,
                 pointpos=0,
                 line={"width": 0},
                 fillcolor="rgba(0,0,0,0)",
-                marker={"color": color, "size": 4, "opacity": 0.6},
+                marker=marker,
             )
-    figure.add_vline(x=results.thresholds.derived, line={"dash": "dot", "width": 1})
+            figure.add_scatter(
+                x=[None], y=[None], mode="markers", name=truth, legendgroup=truth, marker=marker
+            )
+    figure.add_vline(x=results.thresholds.derived, line={"dash": "dot", "width": 1, "color": MUTED})
     figure.update_xaxes(title="similarity: 0 is chance, 1 equality")
     figure.update_yaxes(autorange="reversed")
     return styled(figure, 520)

@@ -40,7 +40,7 @@ def summary(results: Results) -> str:
     losses, count = len(results.losses()), len(results.silhouettes) + len(results.probes)
     first = f"Of {count} silhouettes and probes PEACE is behind the best other method that reads networks in {losses}."
     still = [
-        f"{figures[WEIGHTS_ALONE].value:.0e} under {kind}" for kind, figures in results.distances.items()
+        f"{_short(figures[WEIGHTS_ALONE].value)} under {kind}" for kind, figures in results.distances.items()
     ]
     moved = (
         f" Symmetries move its vectors by weights alone, in units of the nearest other network, by {', '.join(still)}."
@@ -132,7 +132,7 @@ def _actions(results: Results) -> Section:
             action,
             str(len(moved.families)),
             *(_magnitude(moved.ratios[method].estimate) for method in methods),
-            f"{moved.largest:.0e}",
+            _short(moved.largest),
         ]
         for action, moved in results.actions.items()
     ]
@@ -237,15 +237,15 @@ def _indices(results: Results, labels: list[str]) -> Table:
 def _cell(found: Estimate) -> Cell:
     if not math.isfinite(found.mean):
         return Cell("–")
-    return Cell(f"{found.mean:.3f}", f"{found.low:.2f} … {found.high:.2f}")
+    return Cell(f"{found.mean:z.3f}", f"{found.low:z.2f} … {found.high:z.2f}")
 
 
 def _magnitude(found: Estimate) -> Cell:
     """Ratios from 10^−7 to some."""
     if not math.isfinite(found.mean):
         return Cell("–")
+    return Cell(_short(found.mean), f"{_short(found.low)} … {_short(found.high)}")
 
-    def short(value: float) -> str:
-        return f"{value:.2f}" if value >= 0.01 or value == 0 else f"{value:.0e}"
 
-    return Cell(short(found.mean), f"{short(found.low)} … {short(found.high)}")
+def _short(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 0.01 or ratio == 0 else f"{ratio:.0e}"

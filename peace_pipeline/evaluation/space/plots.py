@@ -33,7 +33,9 @@ def coloured(found: Map, label: str, classes: Labels, members: Sequence[Member])
     colors = cycled(PALETTE, len(names))
     figure = go.Figure()
     for place, name in enumerate(names):
-        rows = np.flatnonzero(classes == name).tolist()
+        rows = sorted(
+            np.flatnonzero(classes == name).tolist(), key=lambda row: members[row].listing.shuffled_labels
+        )
         symbol = MARKERS[place % len(MARKERS)]
         figure.add_scatter(
             x=found.points[rows, 0],

@@ -101,7 +101,7 @@ def _heat(measured: Mapping[str, Invariance]) -> Table:
         for name, each in measured.items()
     ]
     above = [(f"{dtype_name(dtype)}, within {bound:g}", len(STRENGTHS)) for dtype, bound in TOLERANCE.items()]
-    return Table(["", *STRENGTHS, *STRENGTHS], cells, above=above)
+    return Table(["Networks", *STRENGTHS, *STRENGTHS], cells, above=above)
 
 
 def _cell(moved: float | None, dtype: torch.dtype) -> str | Cell:
@@ -146,7 +146,7 @@ def _moved_section(results: Results) -> Section:
 
 
 def _movements(measured: Mapping[str, Invariance]) -> Table:
-    header = ["", *(f"{share:.0%} broken" for share in SHARES), f"{NOISE:.0%} noise"]
+    header = ["Networks", *(f"{share:.0%} broken" for share in SHARES), f"{NOISE:.0%} noise"]
     rows: list[list[str | Cell]] = [
         [
             name,
