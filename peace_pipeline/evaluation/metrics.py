@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, rankdata
 from torchmetrics.functional.retrieval import (
     retrieval_average_precision,
     retrieval_normalized_dcg,
@@ -95,15 +95,14 @@ def ranks(similarity: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
     return placed
 
 
-def fused(one: NDArray[np.float64], other: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """Reciprocal rank fusion of two similarities (queries, gallery), as Cormack et al. (2009) have it; whatever one of
-    them can't compare is ranked by the other alone."""
-    return _reciprocal(one, seed) + _reciprocal(other, seed)
+def fused(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Reciprocal rank fusion of two similarities (queries, gallery), as Cormack et al. (2009) have it; ties share their
+    mean rank, and whatever one of the two can't compare is ranked by the other alone."""
+    return _reciprocal(one) + _reciprocal(other)
 
 
-def _reciprocal(similarity: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    place = similarity.shape[1] + 1 - ranks(similarity, seed)
-    return np.where(np.isfinite(similarity), 1 / (_SMOOTHING + place), 0)
+def _reciprocal(similarity: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isfinite(similarity), 1 / (_SMOOTHING + rankdata(-similarity, axis=1)), 0)
 
 
 def estimate(values: NDArray[np.float64], seed: int) -> Estimate:

@@ -92,6 +92,9 @@ def test_intervals_follow_from_the_seed() -> None:
 def test_ranks_are_joined() -> None:
     one = np.array([[3.0, 2, 1, -np.inf]])
     other = np.array([[2.0, 3, 1, 4]])
-    assert fused(one, other, 0)[0] == pytest.approx(
-        [1 / 61 + 1 / 63, 1 / 62 + 1 / 62, 1 / 63 + 1 / 64, 1 / 61]
-    )
+    assert fused(one, other)[0] == pytest.approx([1 / 61 + 1 / 63, 1 / 62 + 1 / 62, 1 / 63 + 1 / 64, 1 / 61])
+
+
+def test_ties_share_their_mean_rank() -> None:
+    level = np.array([[1.0, 1, 1, -np.inf]])
+    assert fused(level, level)[0] == pytest.approx([2 / 62, 2 / 62, 2 / 62, 0])

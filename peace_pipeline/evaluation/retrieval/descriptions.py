@@ -113,8 +113,8 @@ def _similarities(
         TEXT: full,
         BLANKED: blanked,
         OF_HITS: near,
-        JOINED: fused(full, near, seed),
-        JOINED_BLANKED: fused(blanked, near_blanked, seed),
+        JOINED: fused(full, near),
+        JOINED_BLANKED: fused(blanked, near_blanked),
         CHANCE: np.zeros_like(full),
     }
 

@@ -150,7 +150,7 @@ def _similarities(
 
 def _joined(found: Mapping[str, Similarity], seed: int) -> dict[str, Similarity]:
     """PEACE's vectors and the text of cards, by the ranks of both."""
-    return {name: fused(found[PEACE], found[text], seed) for name, (_, text) in HYBRIDS.items()}
+    return {name: fused(found[PEACE], found[text]) for name, (_, text) in HYBRIDS.items()}
 
 
 def _population(lake: Lake, test: Read, queries: int, rate: float) -> dict[str, float]:

@@ -75,14 +75,6 @@ class Results:
         """By how much the networks that ``of`` retrieves do better than random choice on one target."""
         return float(self._over_random(measure, of)[place].mean())
 
-    def apart(self, measure: str, of: str = PEACE) -> tuple[int, int]:
-        """On how many targets the networks of ``of`` do better than random choice under every seed, its worst seed
-        better than the best of random choice, and on how many it is the other way round."""
-        sign = 1 if HIGHER[measure] else -1
-        ours, lots = (sign * self.measures[name][measure] for name in (of, RANDOM))
-        better, worse = ours.min(1) > lots.max(1), ours.max(1) < lots.min(1)
-        return int(better.sum()), int(worse.sum())
-
     def _over_random(self, measure: str, of: str) -> Floats:
         difference = self.measures[of][measure] - self.measures[RANDOM][measure]
         return difference if HIGHER[measure] else -difference
@@ -129,9 +121,11 @@ class Results:
             flat |= _ends(f"{method}/lead", self.lead(method)) | {f"{method}/lead_p": p}
         by_lot = self.by_lot()
         for of, measure in product((PEACE, HYBRID), ("area", "steps")):
-            ahead, behind = self.apart(measure, of)
-            flat |= {f"{of}/{measure}/apart": float(ahead), f"{of}/{measure}/apart_behind": float(behind)}
-            flat[f"{of}/{measure}/surely"] = float(self.won(measure, of)[0])
+            better, worse = self.won(measure, of)
+            flat |= {
+                f"{of}/{measure}/targets_won": float(better),
+                f"{of}/{measure}/targets_lost": float(worse),
+            }
         flat |= _ends(f"{HYBRID}/over_random", self.lead(RANDOM, of=HYBRID))
         for place, target in enumerate(self.targets):
             flat[f"{target.name}/goal"] = float(self.outcomes.goal[place])

@@ -130,7 +130,7 @@ def fine_tune_all(
         query_accuracy=float(np.mean([one.accuracy[-1, -1] for one in trained.values()])),
         fine_tuned=int(outcomes.possible.sum()),
         outcomes=outcomes,
-        chosen=choose(found | joined(found, seed) | everywhere | tried, outcomes, k, seed),
+        chosen=choose(found | joined(found) | everywhere | tried, outcomes, k, seed),
     )
 
 

@@ -50,7 +50,7 @@ def test_words_and_likeness_are_joined() -> None:
     """The first by both is neither's first; what the description's words don't hold is ranked by likeness alone."""
     likeness = np.array([[[0.9, 0.8, 0.1, 0.5]]])
     words = np.array([[[-np.inf, 2.0, 3.0, -np.inf]]])
-    found = joined({"peace": likeness, "raw_responses": -likeness, "bm25": words}, 0)
+    found = joined({"peace": likeness, "raw_responses": -likeness, "bm25": words})
     assert found[HYBRID].shape == (1, 1, 4)
     assert (-found[HYBRID]).argsort().ravel().tolist() == [1, 2, 0, 3]
     assert found[RAW_HYBRID].argmax() == 2
