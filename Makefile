@@ -32,10 +32,10 @@ demo: $(BIN)/peace
 	$(BIN)/peace demo
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -rs
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2 -m "sweep or not sweep"
+	$(BIN)/python -m pytest -n 2 -rs -m "sweep or not sweep"
 
 fuzz: .venv
 	$(BIN)/python -m tests.weights.fuzzing --inputs $(INPUTS) --seed $(SEED) --failed $(PEACE_HOME)/fuzz

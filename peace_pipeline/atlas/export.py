@@ -125,7 +125,9 @@ def render(
         "values": np.stack(numbers(points.known)).tobytes(),
         "neighbours": neighbours.places[:, :NEAREST].astype("<u4").tobytes(),
         "cosines": np.round((neighbours.cosines[:, :NEAREST] + 1) / 2 * _FINEST).astype("<u2").tobytes(),
-        "groups": np.stack([lineage.runs, lineage.contents, neighbours.firsts()]).astype("<u4").tobytes(),
+        "groups": np.stack([lineage.runs, lineage.contents, neighbours.firsts(points.vectors)])
+        .astype("<u4")
+        .tobytes(),
         "order": _by_length(points.known["model_id"]).tobytes(),
     }
     environment = Environment(

@@ -28,12 +28,14 @@ def lay_out(
         components = min(2, *vectors.shape, len(vectors) - 1)
         if components:
             places[:, :components] = PCA(components, random_state=seed).fit_transform(vectors)
-        return places[neighbours.firsts()]
+        return places[neighbours.firsts(vectors)]
     import umap
 
     itself = np.arange(len(vectors), dtype=np.int32)[:, None]
-    known = np.hstack([itself, neighbours.places.astype(np.int32)])
-    distances = np.hstack([np.zeros_like(itself, np.float32), 1 - neighbours.cosines])
+    others = min(neighbours.places.shape[1], len(vectors) - 2)
+    known = np.hstack([itself, neighbours.places[:, :others].astype(np.int32)])
+    cosines = neighbours.cosines[:, :others]
+    distances = np.hstack([np.zeros_like(itself, np.float32), np.maximum(1 - cosines, 0)])
     projection = umap.UMAP(
         n_neighbors=known.shape[1],
         precomputed_knn=(known, distances),
@@ -45,4 +47,4 @@ def lay_out(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "n_jobs value|precomputed_knn", UserWarning)
         places = projection.fit_transform(vectors)
-    return np.asarray(places, np.float32)[neighbours.firsts()]
+    return np.asarray(places, np.float32)[neighbours.firsts(vectors)]

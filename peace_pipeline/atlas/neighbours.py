@@ -19,12 +19,17 @@ class Neighbours(NamedTuple):
     places: NDArray[np.uint32]
     cosines: NDArray[np.float32]
 
-    def firsts(self, least: float = 1 - 1e-6) -> NDArray[np.int64]:
+    def firsts(self, vectors: NDArray[np.float32], apart: float = 1e-4) -> NDArray[np.int64]:
         """Of each network the first one with the same vector (networks,): itself, or one that it is a copy of.
 
-        Vectors are the same from the cosine ``least`` on: disguised copies differ by rounding.
+        ``vectors`` (networks, dimension) are the same up to the distance ``apart``, because copies in disguise differ
+        by rounding. Cosines in single precision tell no distances below .001.
         """
-        rows, ranks = np.nonzero(self.cosines >= least)
+        same = np.zeros(self.places.shape, bool)
+        for rank, (others, cosines) in enumerate(zip(self.places.T, self.cosines.T, strict=True)):
+            near = np.flatnonzero(cosines > 1 - 1e-5)
+            same[near, rank] = np.linalg.norm(vectors[near] - vectors[others[near]], axis=1) <= apart
+        rows, ranks = np.nonzero(same)
         pairs = rows, self.places[rows, ranks]
         graph = coo_array((np.ones(len(rows), bool), pairs), shape=(len(self.places),) * 2)
         _, groups = connected_components(graph, directed=False)

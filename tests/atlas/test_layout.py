@@ -47,7 +47,8 @@ def test_copies_lie_in_one_place(count: int) -> None:
     assert len(np.unique(places, axis=0)) == count - 3
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 9])
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("count", [1, 2, 3, 9, 10, 15])
 def test_a_few_networks(count: int) -> None:
     places = laid_out(two_groups(count))
     assert places.shape == (count, 2)

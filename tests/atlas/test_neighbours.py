@@ -27,7 +27,8 @@ def test_there_are_no_more_than_there_are() -> None:
 
 def test_the_first_of_equal_vectors() -> None:
     vectors = np.eye(5, dtype=np.float32)[[0, 1, 0, 2, 1, 0]]
-    assert nearest(vectors, 3).firsts().tolist() == [0, 1, 0, 3, 1, 0]
-    vectors[2, 3] = 1e-2
-    vectors[2] /= np.linalg.norm(vectors[2])
-    assert nearest(vectors, 3).firsts().tolist() == [0, 1, 2, 3, 1, 0]
+    assert nearest(vectors, 3).firsts(vectors).tolist() == [0, 1, 0, 3, 1, 0]
+    vectors[2, 3] = 5e-5
+    assert nearest(vectors, 3).firsts(vectors).tolist() == [0, 1, 0, 3, 1, 0], "disguised"
+    vectors[2, 3] = 5e-4
+    assert nearest(vectors, 3).firsts(vectors).tolist() == [0, 1, 2, 3, 1, 0], "another"

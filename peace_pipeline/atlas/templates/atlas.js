@@ -208,7 +208,7 @@ const begin = (data) => {
 
   const alike = (i) => data.alike[data.firsts[i]];
   const facts = (i) => [
-    ...(alike(i) > 1 ? [["In this place", `${count(alike(i))} networks of the same vector`]] : []),
+    ...(alike(i) > 1 ? [["In this place", `${count(alike(i))} networks of the same vector, to 4 digits`]] : []),
     ...data.facets.map((facet) => [facet.title, facet.names[facet.codes[i]]]),
     ...data.numbers.map((number) => [number.title, Number.isFinite(number.values[i]) ? brief(number.values[i]) : "not said"]),
   ].filter(([, said]) => said !== "not said");
