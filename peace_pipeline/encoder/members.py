@@ -11,6 +11,7 @@ from peace_pipeline.zoo.listing import (
     Listing,
     count_listings,
     is_of_tasks,
+    is_within,
     sample_listings,
 )
 
@@ -49,4 +50,4 @@ def _of(split: str, settings: PairSettings) -> str:
 def _kept(settings: PairSettings) -> str:
     left_out = ", ".join(quoted(one) for one in settings.without)
     kept = [f" AND coalesce({what}, '') NOT IN ({left_out})" for what in ("architecture", "task") if left_out]
-    return "".join(kept)
+    return f"{''.join(kept)} AND {is_within(settings.widest, settings.deepest)}"

@@ -43,6 +43,14 @@ class PairSettings(BaseModel, title="Networks and pairs", **_STRICT):
         ge=1,
         description="Most tasks to learn from; of more a sample is drawn, and networks without one count for none.",
     )
+    widest: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most neurons of a hidden layer: networks with wider ones are kept out as `without` keeps out.",
+    )
+    deepest: int | None = Field(
+        default=None, ge=1, description="Most layers: deeper networks are kept out as `without` keeps out."
+    )
     left_out: list[str] = Field(
         default=[],
         description="A reason for which there are pairs otherwise, left out; may be said again.",

@@ -24,7 +24,7 @@ from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import Strength, Tensors, random_element
 from peace_pipeline.symmetry.network import Network, Stack
 from peace_pipeline.symmetry.stored import read_networks
-from peace_pipeline.symmetry.wiring.types import Wiring
+from peace_pipeline.symmetry.wiring.types import PERMUTABLE, Wiring
 from peace_pipeline.zoo.listing import Listing, by_batch
 
 
@@ -47,6 +47,17 @@ class Member:
     def architecture(self) -> str:
         """The architecture that the model's config names, else how it was wired."""
         return self.listing.architecture or self.wiring.method
+
+    @property
+    def width(self) -> int:
+        """The most neurons of a group that can be permuted: of a hidden layer."""
+        groups = self.wiring.groups.values()
+        return max((group.size for group in groups if group.kind == PERMUTABLE), default=0)
+
+    @property
+    def depth(self) -> int:
+        """How many layers it has."""
+        return len(self.wiring.layers)
 
     @property
     def acted_on(self) -> bool:

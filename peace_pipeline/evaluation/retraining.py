@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,19 +145,30 @@ class Found:
 
 def over_seeds(found: Sequence[Found], resampling: Resampling) -> Resampled:
     """Mean average precision over queries, and over seeds, each of which may have queries of its own; ``resampling`` is
-    of all networks that are judged by, and of the seeds as many are drawn again."""
+    of all networks that are judged by.
+
+    Draws of the runs are moved by what so few seeds leave open of their mean: Student's t with one degree of freedom
+    less than seeds, times its standard error, drawn for each figure apart. One seed tells nothing of that.
+    """
+    found = [one for one in found if len(one.queries)] or found[:1]
     each = [_over_queries(one, resampling) for one in found]
-    draws = np.stack([one.draws for one in each])
-    chosen = np.random.default_rng(0).integers(0, len(each), draws.shape)
-    return Resampled(
-        float(np.mean([one.value for one in each])), np.take_along_axis(draws, chosen, 0).mean(0)
-    )
+    values, draws = np.array([one.value for one in each]), np.mean([one.draws for one in each], axis=0)
+    if len(each) > 1:
+        random = np.random.default_rng(crc32(np.concatenate([one.precision for one in found]).tobytes()))
+        error = values.std(ddof=1) / np.sqrt(len(each))
+        draws = (draws + error * random.standard_t(len(each) - 1, draws.shape)).clip(0, 1)
+    return Resampled(float(values.mean()), draws)
 
 
 def _over_queries(found: Found, resampling: Resampling) -> Resampled:
     kept = np.zeros(resampling.counts.shape[1], dtype=bool)
     kept[found.queries] = True
     return resampling.of_networks(kept).mean(found.precision)
+
+
+def is_small(lake: Lake, version: str) -> str:
+    """SQL over the fields of a listing: whether encoders may be judged by a network, of at most a million weights."""
+    return f"parameters <= {_LARGEST} AND {is_embedded(lake, version)}"
 
 
 @dataclass(frozen=True)
@@ -175,7 +187,7 @@ class Judge:
             NothingToReport: where no two test runs share a task.
         """
         version, _ = store.load(lake)
-        where = f"task IS NOT NULL AND split = '{TEST}' AND parameters <= {_LARGEST} AND {is_embedded(lake, version)}"
+        where = f"task IS NOT NULL AND split = '{TEST}' AND {is_small(lake, version)}"
         listed = sample_listings(lake, most, seed=seed, where=where)
         relevant, excluded = relevance(listed, listed)
         if not (relevant & ~excluded).any():
@@ -188,10 +200,14 @@ class Judge:
         return [each.listing for each in self.networks]
 
     @property
+    def members(self) -> list[Member]:
+        """What is known of the networks besides their tensors."""
+        return [Member(each.listing, each.network.wiring) for each in self.networks]
+
+    @property
     def architectures(self) -> NDArray[np.str_]:
         """Of the networks."""
-        named = [Member(each.listing, each.network.wiring).architecture for each in self.networks]
-        return np.array(named, dtype=str)
+        return np.array([each.architecture for each in self.members], dtype=str)
 
     @property
     def stacks(self) -> list[Stack]:

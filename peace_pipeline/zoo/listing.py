@@ -143,6 +143,21 @@ def is_of_tasks(most: int, *, seed: int, where: str) -> str:
     )
 
 
+def is_within(widest: int | None, deepest: int | None) -> str:
+    """SQL over the fields of a listing: whether no group of a network that can be permuted has more than so many
+    neurons, and the network not more than so many layers."""
+    width = (
+        "coalesce(list_max(list_transform(json_extract(wiring, '$.groups.*'), "
+        "lambda g: CASE WHEN g->>'$.kind' = 'permutable' THEN (g->>'$.size')::BIGINT ELSE 0 END)), 0)"
+    )
+    limits = {width: widest, "json_array_length(wiring, '$.layers')": deepest}
+    beyond = [f"{size} > {limit}" for size, limit in limits.items() if limit is not None]
+    if not beyond:
+        return "true"
+    of = "SELECT model_id FROM read_parquet($wirings) WHERE status = 'new' AND"
+    return f"model_id NOT IN ({of} ({' OR '.join(beyond)}))"
+
+
 def by_batch(members: Iterable[Listing]) -> dict[str, dict[str, Listing]]:
     """Networks by batch, in the order of the batches' names, and by model id in the order given."""
     batches: dict[str, dict[str, Listing]] = defaultdict(dict)

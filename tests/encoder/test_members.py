@@ -9,8 +9,10 @@ import torch
 
 from peace_pipeline.encoder.members import lacking, training_members, validation_members
 from peace_pipeline.encoder.settings import PairSettings
+from peace_pipeline.evaluation.population import Member
 from peace_pipeline.lake import Lake
-from peace_pipeline.zoo.listing import VALIDATION, split_of
+from peace_pipeline.symmetry.stored import read_wirings
+from peace_pipeline.zoo.listing import VALIDATION, by_batch, split_of
 from tests.lakes import card_of, directory, ingest, write_model
 
 SMALL, LARGE = 15, 150
@@ -71,6 +73,26 @@ def test_an_architecture_is_kept_out(lake: Lake, zoo: Path) -> None:
     task = members[0].task
     assert task
     assert not training_members(lake, PairSettings(without=[task]))
+
+
+def test_sizes_that_are_kept_out(filled: Lake) -> None:
+    """By the widths and depths that networks are judged by, too."""
+    everybody = training_members(filled, PairSettings())
+    sizes = {
+        key: (Member(one, wiring).width, Member(one, wiring).depth)
+        for batch, found in by_batch(everybody).items()
+        for key, wiring in read_wirings(filled, batch, set(found)).items()
+        for one in [found[key]]
+    }
+    assert set(sizes.values()) == {(5, 2), (50, 2)}
+    for widest, deepest in ((5, None), (49, 2), (50, None), (4, None), (None, 1), (None, 2)):
+        settings = PairSettings(widest=widest, deepest=deepest)
+        expected = {
+            key
+            for key, (width, depth) in sizes.items()
+            if width <= (widest or width) and depth <= (deepest or depth)
+        }
+        assert {one.model_id for one in training_members(filled, settings)} == expected
 
 
 def test_of_many_tasks_a_sample_is_learned(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ OUT_OF_BOUNDS: dict[str, Any] = {
     "loss": "none", "miner": "none", "temperature": 0.0, "margin": 3.0, "twin_margin": 2.0, "twin_weight": -1.0,
     "validation": 0, "networks": 1, "largest": 0, "pairs": 0, "far_off": -0.1, "noise": float("inf"),
     "weight_dropout": 1.1, "broken": -0.1, "relabelled": 1.1, "joined": -0.1, "patience": 0, "spoilt_margin": -2.0,
-    "accuracy_weight": -1.0, "start": 3, "without": "vit", "tasks": 0, "left_out": ["colour"],
+    "accuracy_weight": -1.0, "start": 3, "without": "vit", "tasks": 0, "widest": 0, "deepest": 0,
+    "left_out": ["colour"],
 }  # fmt: skip
 
 

@@ -21,6 +21,8 @@ SCOPES = {
     WEIGHTS: "MAP, read by weights alone",
     ANSWERS: "MAP, read by answers alone",
 }
+READ_BY = {ALL: "both senses", WEIGHTS: "weights alone"}
+"""The scopes that decide what a part is worth, each for itself."""
 MOVEMENTS = {
     "still": "Moved by symmetries, at most",
     "broken": "Moved by broken twins",
@@ -98,12 +100,14 @@ class Results:
         """The parts without which nothing is surely lost, then each variant that is surely ahead of the full encoder,
         and raw responses where they are ahead, a sentence each."""
         lines = []
-        if useless := [name for name in self.variants if name != FULL and not self.lost(name)]:
-            named = ", ".join(f"“{self.variants[name].title}”" for name in useless)
-            lines.append(
-                f"With {len(useless)} of {len(self.variants) - 1} variants nothing is surely lost, read by both senses "
-                f"or by one: {named}."
-            )
+        for scope, read in READ_BY.items():
+            worth = self.worth(scope)
+            useless = [each.title for name, each in self.others(scope).items() if name not in worth]
+            if scope in self.scopes and useless:
+                lines.append(
+                    f"Read by {read}, nothing is surely lost with {len(useless)} of {len(self.others(scope))} "
+                    f"variants: {quoted(useless)}."
+                )
         for scope, title in self.scopes.items():
             for name, variant in self.others(scope).items():
                 behind = self.behind(name, scope).estimate
@@ -137,17 +141,9 @@ class Results:
         """The variants beside the full encoder that are read in a scope."""
         return {name: each for name, each in self.variants.items() if name != FULL and self.has(name, scope)}
 
-    def lost(self, name: str) -> list[str]:
-        """The scopes in which a variant is surely behind the full encoder."""
-        return [
-            scope
-            for scope in self.scopes
-            if self.has(name, scope) and self.behind(name, scope).estimate.low > 0
-        ]
-
-    def worth(self) -> list[str]:
-        """The variants that are surely behind the full encoder in some scope."""
-        return [name for name in self.variants if name != FULL and self.lost(name)]
+    def worth(self, scope: str) -> list[str]:
+        """The variants that are surely behind the full encoder in a scope."""
+        return [name for name in self.others(scope) if self.behind(name, scope).estimate.low > 0]
 
     def figures(self) -> dict[str, float]:
         """All figures, flat: ``variant/scope`` with ``_low`` and ``_high`` and what it is behind, movements, and
@@ -173,8 +169,16 @@ class Results:
         """The figures that the lineage shows."""
         return {
             "MAP, full": float(self.precision(FULL, ALL).value),
-            "parts surely worth something": float(len(self.worth())),
+        } | {
+            f"variants surely behind, read by {read}": float(len(self.worth(scope)))
+            for scope, read in READ_BY.items()
+            if scope in self.scopes
         }
+
+
+def quoted(titles: Sequence[str]) -> str:
+    """Titles in a sentence."""
+    return ", ".join(f"“{title}”" for title in titles)
 
 
 def _flat(name: str, figure: Resampled) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The report on what an encoder knows of architectures and tasks that it was not trained on."""
+"""The report on what an encoder knows of architectures, tasks and sizes that it was not trained on."""
 
 from typing import Any
 
@@ -8,12 +8,13 @@ from peace_pipeline.lake import Lake
 
 @report(
     "generalization",
-    title="Generalization: architectures and tasks left out",
+    title="Generalization: architectures, tasks and sizes left out",
     depends_on=("contrastive_pairs", "lancedb_index"),
 )
 def generalization(lake: Lake, *, quick: bool = False, **settings: Any) -> Content:
-    """How well networks of an architecture, or of a task, that was left out of training find others of their task,
-    beside an encoder that was trained on all, and beside raw responses; by each sense.
+    """How well networks of an architecture, a task, a width or a depth that was left out of training find others of
+    their task, by each sense, beside an encoder that was trained on all, and beside raw responses; and what is found of
+    networks without a task.
 
     ``settings`` are those of :func:`peace_pipeline.evaluation.generalization.study.leave_one_out`.
     """

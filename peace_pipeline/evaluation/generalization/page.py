@@ -5,29 +5,39 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from peace_pipeline.evaluation.generalization.results import (
-    ARCHITECTURE,
     LEFT_OUT,
-    METHOD_TITLES,
     RAW,
-    TASK,
+    SENSES,
     TRAINED_ON,
     WEIGHTS_LEFT_OUT,
     Results,
-    Unit,
 )
+from peace_pipeline.evaluation.generalization.strangers import SHAPES, TITLES
+from peace_pipeline.evaluation.generalization.units import ARCHITECTURE, DEPTH, TASK, WIDTH, Unit
 from peace_pipeline.evaluation.look import ACCENT, MUTED, PALE, WARM, plain, styled
 from peace_pipeline.evaluation.page import Cell, Figure, Page, Section, Table
 from peace_pipeline.evaluation.resampling import Resampled
 
-_COLORS = {LEFT_OUT: ACCENT, TRAINED_ON: PALE, WEIGHTS_LEFT_OUT: WARM, RAW: MUTED}
+_SECTIONS = {
+    ARCHITECTURE: "Architectures left out",
+    TASK: "Tasks left out",
+    WIDTH: "The widest networks left out",
+    DEPTH: "The deepest networks left out",
+}
+_BARS = {
+    LEFT_OUT: ("left out", ACCENT),
+    TRAINED_ON: ("trained on it", PALE),
+    WEIGHTS_LEFT_OUT: ("left out, weights alone", WARM),
+    RAW: ("Raw responses", MUTED),
+}
 
 
 def page(results: Results) -> Page:
     """The whole page."""
-    sections = [
-        _section(results, ARCHITECTURE, "Architectures left out"),
-        _section(results, TASK, "Tasks left out"),
-    ]
+    sections = [_section(results, kind) for kind in results.kinds]
+    if results.origins:
+        sections.append(_strangers(results))
+    same = [f"{unit.name} are the same networks as {unit.same_as}" for unit in results.same]
     return Page(
         summary(results),
         {
@@ -39,17 +49,21 @@ def page(results: Results) -> Page:
             "encoder of the lake": results.encoder_version,
             "seed": str(results.seed),
         },
-        [each for each in sections if each.parts],
+        sections,
         losses=results.losses(),
         method=[
-            "For each architecture and each task an encoder is trained from the beginning on this lake's training runs "
-            "without it, its best epoch chosen on validation runs without it; beside it stands an encoder trained on "
-            "all, with as many epochs. Networks of what was left out, of test runs, ask for others of their task among "
-            "all test networks of other runs. Seeds are averaged; intervals are 95% bootstrap over training runs."
+            "For each architecture, each task, the widest third and the deepest third (as near as ties allow) an "
+            "encoder is trained from the beginning on the networks of this lake's training runs whose cards name an "
+            "architecture and a task, without it, its best epoch chosen on validation runs without it; beside it "
+            "stands an encoder "
+            "trained on all, with as many epochs. Networks of what was left out, of test runs, ask for others of their "
+            "task among all test networks of other runs. Each encoder is read by both senses, by weights alone and by "
+            "answers alone. Intervals are of 95%: bootstrap over training runs, Student's t over seeds.",
         ],
         caveats=[
             "An encoder that a task was left out of knows all architectures from the lake's other tasks, and one that "
-            "an architecture was left out of knows all tasks.",
+            "an architecture, a width or a depth was left out of knows all tasks.",
+            *([f"Not trained twice: {'; '.join(same)}."] if same else []),
             "The shipped encoder saw a thousand made-up tasks; what it knows of tasks nobody trained on is not "
             "measured here but by `python benchmarks/encoders.py`.",
         ],
@@ -59,34 +73,75 @@ def page(results: Results) -> Page:
 def summary(results: Results) -> str:
     """What the figures say."""
     said = [
-        f"{kind}s that were left out {results.mean(kind, LEFT_OUT):.3f} (trained on "
-        f"{results.mean(kind, TRAINED_ON):.3f}, raw responses {results.mean(kind, RAW):.3f})"
-        for kind in (ARCHITECTURE, TASK)
-        if results.units(kind)
+        f"{kind} left out {results.mean(kind, LEFT_OUT).value:.3f} (trained on "
+        f"{results.mean(kind, TRAINED_ON).value:.3f}, raw responses {results.mean(kind, RAW).value:.3f})"
+        for kind in results.kinds
     ]
     return f"Same-task MAP, the mean over what was left out: {'; '.join(said)}."
 
 
-def _section(results: Results, kind: str, title: str) -> Section:
+def _section(results: Results, kind: str) -> Section:
     units = results.units(kind)
-    if not units:
-        return Section(title, [])
     rows: list[list[str | Cell]] = [
         [
             unit.name,
-            str(results.queries(unit)),
-            *(_cell(results.of(unit, method)) for method in METHOD_TITLES),
+            *(_cell(results.of(unit, method)) for methods in SENSES.values() for method in methods),
+            _cell(results.of(unit, RAW)),
             _cell(results.lead(unit, RAW), "{:+.3f}"),
+            str(results.queries(unit)),
         ]
         for unit in units
     ]
+    if len(units) > 1:
+        rows.append(
+            [
+                "mean",
+                *(_cell(results.mean(kind, method)) for methods in SENSES.values() for method in methods),
+                _cell(results.mean(kind, RAW)),
+                _cell(results.mean(kind, LEFT_OUT) - results.mean(kind, RAW), "{:+.3f}"),
+                "",
+            ]
+        )
     return Section(
-        title,
+        _SECTIONS[kind],
         [
-            f"Same-task MAP of the networks of each {kind}, by encoders that were not trained on it and by one that "
-            "was.",
-            Table([kind.title(), "Queries", *METHOD_TITLES.values(), "Ahead of raw responses"], rows),
+            "Same-task MAP of the networks that were left out, by encoders that were not trained on them and by one "
+            "that was, read by both senses and by each.",
+            Table(
+                [
+                    kind.title(),
+                    *(senses for methods in SENSES.values() for senses in methods.values()),
+                    "Raw responses",
+                    "left out ahead of them",
+                    "queries",
+                ],
+                rows,
+                above=[(title, len(methods)) for title, methods in SENSES.items()],
+                lead="mean",
+            ),
             Figure(_bars(results, units), f"Same-task MAP by {kind} and method."),
+        ],
+    )
+
+
+def _strangers(results: Results) -> Section:
+    strangers = results.strangers
+    rows: list[list[str | Cell]] = [
+        [
+            origin,
+            *(_cell(results.strange(origin, method)) for method in TITLES),
+            str(len(strangers.found[origin][SHAPES][0].queries)),
+        ]
+        for origin in results.origins
+    ]
+    return Section(
+        "Networks without a task",
+        [
+            f"{strangers.networks} networks whose cards name no task, as those of packages: none of the encoders above "
+            f"was trained on any, and {strangers.ran} of them could be run. MAP of finding the others that come from "
+            "the same place, by weights alone, among all of them and all test networks. Networks of one place are of "
+            "one kind, and often of one shape: what shapes alone find needs no encoder.",
+            Table(["From", *TITLES.values(), "queries"], rows),
         ],
     )
 
@@ -98,11 +153,11 @@ def _cell(found: Resampled, form: str = "{:.3f}") -> Cell:
 
 def _bars(results: Results, units: list[Unit]) -> go.Figure:
     figure = go.Figure()
-    for method, color in _COLORS.items():
+    for method, (title, color) in _BARS.items():
         figure.add_bar(
             x=[plain(unit.name) for unit in units],
             y=[results.of(unit, method).value for unit in units],
-            name=METHOD_TITLES[method],
+            name=title,
             marker={"color": color},
             hovertemplate="%{x}: %{y:.3f}<extra>%{fullData.name}</extra>",
         )

@@ -1,33 +1,40 @@
-"""The study of what was left out: one encoder for each architecture and each task that it is not trained on."""
+"""The study of what was left out: an encoder for each architecture, task, width and depth that it never saw."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from peace_pipeline.encoder import store
 from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE
 from peace_pipeline.evaluation.generalization.results import (
-    ARCHITECTURE,
+    ANSWERS_LEFT_OUT,
+    ANSWERS_TRAINED_ON,
     LEFT_OUT,
     RAW,
-    TASK,
     TRAINED_ON,
     WEIGHTS_LEFT_OUT,
     WEIGHTS_TRAINED_ON,
     Results,
-    Unit,
 )
+from peace_pipeline.evaluation.generalization.strangers import CHANCE, SHAPES, STATISTICS, Meeting
+from peace_pipeline.evaluation.generalization.units import Unit, units
 from peace_pipeline.evaluation.reports import NothingToReport
-from peace_pipeline.evaluation.retraining import DEFAULT, NAMELESS, Found, Judge, Recipe, Size, Trainings
+from peace_pipeline.evaluation.retraining import (
+    DEFAULT,
+    RESPONSES_ALONE,
+    Found,
+    Judge,
+    Recipe,
+    Size,
+    Trainings,
+)
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 
-_FEWEST = 2
-"""Of an architecture or task, networks among those that encoders are judged by; with one alone nothing is left out."""
 QUICK: dict[str, Any] = {"size": Size(epochs=1, seeds=1, networks=40)}
 """Settings with which the study takes seconds."""
 
@@ -35,59 +42,54 @@ QUICK: dict[str, Any] = {"size": Size(epochs=1, seeds=1, networks=40)}
 def leave_one_out(
     lake: Lake, *, size: Size = DEFAULT, seed: int = 0, progress: Progress | None = None
 ) -> Results:
-    """Train over seeds on all, and without each architecture and each task; networks of what was left out ask for
-    others of their task among all test networks. What was trained is kept, so that a study that was stopped goes on.
+    """Train over seeds on all, and without each architecture, each task, the widest and the deepest networks; networks
+    of what was left out ask for others of their task among all test networks. Networks without a task, which none of
+    these trainings knows, ask for others of their origin. What was trained is kept, so that a study that was stopped
+    goes on.
 
     Raises:
         NoEncoder: where the lake has no encoder.
         NothingToReport: where the lake has too few networks to train on or to be found, or nothing to leave out.
     """
     judge = Judge.of(lake, size.networks, seed)
-    names = {
-        ARCHITECTURE: [listing.architecture or "" for listing in judge.listings],
-        TASK: [listing.task or "" for listing in judge.listings],
-    }
-    units = [unit for kind, named in names.items() for unit in _units(kind, named)]
-    if not units:
+    of = units(judge)
+    if not of:
         raise NothingToReport("one architecture and one task alone: nothing can be left out")
-    full = _recipe(size, [])
-    recipes = {None: full} | {unit: _recipe(size, [unit.name]) for unit in units}
+    meeting = Meeting.of(lake, judge, size.networks)
+    recipes = {None: Recipe.of(size.epochs)} | {
+        unit: unit.recipe(size.epochs) for unit in of if not unit.same_as
+    }
     seeds = range(seed, seed + size.seeds)
     trainings = Trainings(lake)
     found: dict[Unit | None, list[dict[str, Found]]] = {unit: [] for unit in recipes}
+    met: list[Found] = []
     for done, (unit, recipe) in enumerate(recipes.items()):
-        if progress:
-            progress(done, len(recipes), unit.name if unit else "all")
-        for each in seeds:
-            likeness = judge.likeness(trainings.encoder(recipe.seeded(each)))
-            found[unit].append({name: judge.found(matrix) for name, matrix in likeness.items()})
+        for number, each in enumerate(seeds):
+            if progress:
+                progress(done * size.seeds + number, len(recipes) * size.seeds, unit.name if unit else "all")
+            encoder = trainings.encoder(recipe.seeded(each))
+            found[unit].append(
+                {name: judge.found(matrix) for name, matrix in judge.likeness(encoder).items()}
+            )
+            if unit is None:
+                met.append(meeting.of_encoder(encoder))
     raw = [judge.found(judge.baseline("raw_responses"))]
-    precision = {}
-    for unit in units:
-        is_of = np.array(names[unit.kind]) == unit.name
-        precision[unit] = _of_unit(is_of, found[unit], found[None], raw)
     return Results(
         encoder_version=store.load(lake)[0],
         seed=seed,
         size=size,
         runs=[listing.run for listing in judge.listings],
-        precision=precision,
+        precision={unit: _of_unit(of[unit], found[unit], found[None], raw) for unit in recipes if unit},
+        same=[unit for unit in of if unit.same_as],
+        strangers=meeting.told(
+            {WEIGHTS_ALONE: met}
+            | {name: [meeting.of_baseline(name)] for name in (STATISTICS, SHAPES, CHANCE)}
+        ),
     )
 
 
-def _units(kind: str, names: Sequence[str]) -> list[Unit]:
-    counts = Counter(names)
-    return [
-        Unit(kind, name) for name in sorted(counts) if name and len(counts) > 1 and counts[name] >= _FEWEST
-    ]
-
-
-def _recipe(size: Size, without: list[str]) -> Recipe:
-    return Recipe.of(size.epochs, pairs={"without": [NAMELESS, *without]})
-
-
 def _of_unit(
-    is_of: np.ndarray,
+    is_of: NDArray[np.bool_],
     left_out: Sequence[Mapping[str, Found]],
     trained_on: Sequence[Mapping[str, Found]],
     raw: Sequence[Found],
@@ -95,12 +97,11 @@ def _of_unit(
     """Method → what the unit's networks find, by seed."""
     by_method = {
         LEFT_OUT: [each[PEACE] for each in left_out],
-        TRAINED_ON: [each[PEACE] for each in trained_on],
         WEIGHTS_LEFT_OUT: [each[WEIGHTS_ALONE] for each in left_out],
+        ANSWERS_LEFT_OUT: [each[RESPONSES_ALONE] for each in left_out],
+        TRAINED_ON: [each[PEACE] for each in trained_on],
         WEIGHTS_TRAINED_ON: [each[WEIGHTS_ALONE] for each in trained_on],
+        ANSWERS_TRAINED_ON: [each[RESPONSES_ALONE] for each in trained_on],
         RAW: raw,
     }
-    return {
-        method: [Found(each.precision[is_of[each.queries]], each.queries[is_of[each.queries]]) for each in of]
-        for method, of in by_method.items()
-    }
+    return {method: [each.among(is_of) for each in found] for method, found in by_method.items()}
