@@ -1,6 +1,6 @@
 """Pages in the lineage: where one lies, and a link that opens it.
 
-Browsers open no file from a page that a server sent, so `make ui` serves the lake's reports beside Dagster.
+Browsers open no file from a page that a server sent, so `peace ui` serves the lake's reports beside Dagster.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import dagster as dg
 from peace_pipeline.lake import Lake
 
 ADDRESS = "http://127.0.0.1:3001"
-"""Where `make ui` serves the folder of reports, unless ``PEACE_PAGES`` says otherwise."""
-MLFLOW = "http://127.0.0.1:5000"
-"""Where `mlflow ui` serves the lake's trainings and reports, unless ``PEACE_MLFLOW`` says otherwise."""
+"""Where `peace ui` serves the folder of reports, unless ``PEACE_PAGES`` says otherwise."""
+MLFLOW = "http://127.0.0.1:3002"
+"""Where `peace ui` serves the lake's MLflow, unless ``PEACE_MLFLOW`` says otherwise."""
 
 
 def page_metadata(page: Path, reports: Path) -> dict[str, dg.MetadataValue]:
@@ -38,7 +38,7 @@ def figures(values: Mapping[str, float], digits: int = 4) -> dict[str, float]:
 
 
 def tracked(lake: Lake, name: str, run_id: str) -> dg.MetadataValue:
-    """The link to a run of MLflow's experiment ``name``, where `mlflow ui` serves it."""
+    """The link to a run of MLflow's experiment ``name``."""
     from peace_pipeline.lake.tracking import experiment
 
     address = os.environ.get("PEACE_MLFLOW", MLFLOW).rstrip("/")

@@ -1,4 +1,4 @@
-"""The UI: Dagster's webserver and daemon on the lake's instance, with the lake's pages beside them."""
+"""The UI: Dagster's webserver and daemon on the lake's instance, with the lake's pages and its MLflow beside them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ HOST = "127.0.0.1"
 WORKSPACE = Path(__file__).with_name("workspace.yaml")
 """Names the lineage, so that the runs of the command line are its runs."""
 
+_NAMES = ("lineage", "reports", "MLflow")
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+"""For MLflow: no word to the network, and no processes for jobs that no lake has."""
+
 
 class PortTaken(Exception):
     """Something else listens on a port."""
@@ -30,8 +38,8 @@ class Stopped(Exception):
     """The UI ended by itself."""
 
 
-def serve(lake: Lake, port: int, pages: int, say: Callable[[str], None]) -> None:
-    """Serve until an interrupt comes: the lineage on ``port``, the lake's pages on ``pages``.
+def serve(lake: Lake, port: int, pages: int, tracking: int, say: Callable[[str], None]) -> None:
+    """Serve until an interrupt comes: the lineage on ``port``, the lake's pages on ``pages``, MLflow on ``tracking``.
 
     Raises:
         PortTaken: where one of the ports is taken.
@@ -39,27 +47,67 @@ def serve(lake: Lake, port: int, pages: int, say: Callable[[str], None]) -> None
     """
     check_free(port, "the lineage", "--port")
     check_free(pages, "the reports", "--pages")
+    check_free(tracking, "MLflow", "--mlflow")
     open_instance(lake)
     lake.reports.mkdir(parents=True, exist_ok=True)
-    with _pages(lake.reports, pages) as address:
-        environment = os.environ | {
-            "DAGSTER_HOME": str(lake.dagster),
-            "PEACE_HOME": str(lake.root),
-            "PEACE_PAGES": address,
-            "PYTHONWARNINGS": "ignore",
-        }
-        command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE)]
-        process = subprocess.Popen(
-            [*command, "-h", HOST, "-p", str(port), "--log-level", "warning"],
-            env=environment,
-            start_new_session=True,  # a terminal's Ctrl-C is for this process, which ends all of Dagster's
-        )
-        say(f"lineage: http://{HOST}:{port}  reports: {address}  (Ctrl-C ends both)")
-        try:
-            code = process.wait()
-        finally:
-            _end(process)
+    addresses = {
+        name: f"http://{HOST}:{number}" for name, number in zip(_NAMES, (port, pages, tracking), strict=True)
+    }
+    environment = os.environ | {
+        "DAGSTER_HOME": str(lake.dagster),
+        "PEACE_HOME": str(lake.root),
+        "PEACE_PAGES": addresses["reports"],
+        "PEACE_MLFLOW": addresses["MLflow"],
+        "PYTHONWARNINGS": "ignore",
+    }
+    with (
+        _pages(lake.reports, pages),
+        _module(_mlflow(lake, tracking), environment | _QUIET, lake.root),
+        _module(_dagster(port), environment) as process,
+    ):
+        said = "  ".join(f"{name}: {address}" for name, address in addresses.items())
+        say(f"{said}  (Ctrl-C ends all)")
+        code = process.wait()
     raise Stopped(f"the UI ended by itself, with exit code {code}")
+
+
+def _dagster(port: int) -> list[str]:
+    return ["dagster", "dev", "-w", str(WORKSPACE), "-h", HOST, "-p", str(port), "--log-level", "warning"]
+
+
+def _mlflow(lake: Lake, port: int) -> list[str]:
+    store = ["--backend-store-uri", lake.mlflow_uri]
+    return [
+        "mlflow",
+        "ui",
+        *store,
+        "-h",
+        HOST,
+        "-p",
+        str(port),
+        "-w",
+        "1",
+        "--uvicorn-opts",
+        "--log-level warning",
+    ]
+
+
+@contextmanager
+def _module(
+    command: list[str], environment: dict[str, str], folder: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python module that runs within the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        env=environment,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # a terminal's Ctrl-C is for this process, which ends all others
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
 
 
 def check_free(port: int, what: str, option: str) -> None:
@@ -80,12 +128,12 @@ def check_free(port: int, what: str, option: str) -> None:
 
 
 @contextmanager
-def _pages(folder: Path, port: int) -> Iterator[str]:
-    """Serve a folder; its address."""
+def _pages(folder: Path, port: int) -> Iterator[None]:
+    """Serve a folder."""
     server = ThreadingHTTPServer((HOST, port), partial(_Silent, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://{HOST}:{port}"
+        yield
     finally:
         server.shutdown()
         server.server_close()

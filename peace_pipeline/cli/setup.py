@@ -94,12 +94,17 @@ def ui(
         int | None,
         typer.Option(min=1, max=_LAST_PORT, help="Of the reports.", show_default="the next one"),
     ] = None,
+    mlflow: Annotated[
+        int | None,
+        typer.Option(min=1, max=_LAST_PORT, help="Of MLflow.", show_default="the one after"),
+    ] = None,
     home: Home = None,
 ) -> None:
-    """Serve the lineage, its runs, checks and plots on http://127.0.0.1:PORT, and the reports beside it."""
-    pages = pages or (port + 1 if port < _LAST_PORT else port - 1)
-    if pages == port:
-        raise typer.BadParameter("the lineage and the reports need a port each", param_hint="--pages")
+    """Serve the lineage, its runs, checks and plots on http://127.0.0.1:PORT, the reports and MLflow beside it."""
+    step = 1 if port <= _LAST_PORT - 2 else -1
+    ports = port, pages or port + step, mlflow or port + 2 * step
+    if len(set(ports)) < len(ports):
+        raise typer.BadParameter("the lineage, the reports and MLflow need a port each", param_hint="--port")
     from peace_pipeline.resources.webserver import serve
 
-    serve(open_lake(home), port, pages, lambda line: typer.echo(line, err=True))
+    serve(open_lake(home), *ports, lambda line: typer.echo(line, err=True))

@@ -20,7 +20,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 from peace_pipeline.lake import Lake, atomic
-from peace_pipeline.lake.tracking import recorded
+from peace_pipeline.lake.tracking import DESCRIPTION, recorded
 from peace_pipeline.progress import Progress
 
 if TYPE_CHECKING:
@@ -243,9 +243,8 @@ def _log(lake: Lake, name: str, content: Content, folder: Path, quick: bool) -> 
 
     version = current_version(lake) or "none"
     experiment = QUICK_EXPERIMENT if quick else EXPERIMENT
-    with recorded(
-        lake, experiment, f"{name} {version}", {"report": name, "encoder_version": version}
-    ) as run_id:
+    tags = {"report": name, "encoder_version": version, DESCRIPTION: content.page.summary}
+    with recorded(lake, experiment, f"{name} {version}", tags) as run_id:
         mlflow.log_metrics(
             {
                 re.sub(r"[^\w\-./ ]", "_", key): value

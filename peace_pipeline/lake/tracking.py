@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -11,6 +12,9 @@ from peace_pipeline.lake.root import Lake
 RUNNING, FAILED, KILLED = "RUNNING", "FAILED", "KILLED"
 _PROCESS = "process"
 """The tag that says which process records a run."""
+DESCRIPTION = "mlflow.note.content"
+"""The tag that MLflow shows as the description of a run."""
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it keeps a file in the user's home
 
 
 def experiment(lake: Lake, name: str) -> str:

@@ -32,7 +32,7 @@ from peace_pipeline.encoder.training import ContrastiveTraining, Fitted, can_go_
 from peace_pipeline.encoder.validation import BOTH, Validation
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.locks import alone
-from peace_pipeline.lake.tracking import bury_dead_runs, is_run, recorded
+from peace_pipeline.lake.tracking import DESCRIPTION, bury_dead_runs, is_run, recorded
 from peace_pipeline.progress import Progress
 from peace_pipeline.responses.table import read_responses
 from peace_pipeline.symmetry.network import stacked
@@ -179,8 +179,12 @@ def _log_encoder(lake: Lake, version: str, details: Mapping[str, Any]) -> None:
     import mlflow
     import mlflow.pytorch
 
-    mlflow.set_tags({"encoder_version": version, "mlflow.runName": f"{details['variant']} {version}"})
-    mlflow.log_text(model_card(version, details), "card.md")
+    card = model_card(version, details)
+    name = f"{details['variant']} {version}"
+    mlflow.set_tags(
+        {"encoder_version": version, "mlflow.runName": name, DESCRIPTION: card.split("---\n", 2)[-1]}
+    )
+    mlflow.log_text(card, "card.md")
     requirements = [f"{name}=={metadata.version(name)}" for name in ("peace-pipeline", "torch")]
     mlflow.pytorch.log_model(
         store.load(lake, version)[1],

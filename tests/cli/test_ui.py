@@ -32,22 +32,29 @@ def processes_of(home: Path) -> list[int]:
     return found
 
 
+def answers(address: str) -> bool:
+    try:
+        return urllib.request.urlopen(address, timeout=5).status == 200
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_whoever_ends_the_ui_ends_all_of_dagster(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    home, port, pages = tmp_path / "home", free_port(), free_port()
+    home, (port, pages, mlflow) = tmp_path / "home", [free_port() for _ in range(3)]
     process = subprocess.Popen(
-        [Path(sys.executable).with_name("peace"), "ui", "--port", str(port), "--pages", str(pages)],
-        env=os.environ | {"PEACE_HOME": str(home)},
+        [
+            Path(sys.executable).with_name("peace"),
+            *("ui", "--port", str(port), "--pages", str(pages), "--mlflow", str(mlflow)),
+        ],
+        env=os.environ | {"PEACE_HOME": str(home), "HOME": str(tmp_path)},
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
     )
     try:
         until = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=5).read()
-                break
-            except OSError:
+        for address in (f"{port}/server_info", f"{mlflow}/health", f"{pages}/"):
+            while not answers(f"http://127.0.0.1:{address}"):
                 assert process.poll() is None, process.communicate()[1]
                 assert time.monotonic() < until
                 time.sleep(0.2)
@@ -58,5 +65,6 @@ def test_whoever_ends_the_ui_ends_all_of_dagster(number: signal.Signals, code: i
         while processes_of(home) and time.monotonic() < until:
             time.sleep(0.1)
         assert not processes_of(home)
+        assert [path.name for path in tmp_path.iterdir()] == ["home"], "nothing lies outside the lake"
     finally:
         process.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -109,3 +110,25 @@ def test_a_lake_that_was_copied_keeps_its_own_files(lake: Lake, tmp_path: Path) 
     assert [path.read_text() for path in lake.mlflow.rglob("words.txt")] == ["old"]
     assert sorted(path.read_text() for path in copy.mlflow.rglob("words.txt")) == ["new", "old"]
     assert status(copy, before) == "FINISHED", "what it was is still there"
+
+
+RECORDS = """
+import sys
+from pathlib import Path
+from peace_pipeline.lake import Lake
+from peace_pipeline.lake.tracking import recorded
+with recorded(Lake.open(sys.argv[1]), "trials", "one"):
+    import mlflow
+    mlflow.log_text("words", "words.txt")
+"""
+
+
+def test_nothing_lies_outside_the_lake(tmp_path: Path) -> None:
+    lake, outside = tmp_path / "lake", tmp_path / "outside"
+    outside.mkdir()
+    environment = os.environ | {"HOME": str(outside)}
+    environment.pop("MLFLOW_DISABLE_TELEMETRY", None)
+    environment.pop("XDG_CONFIG_HOME", None)
+    subprocess.run([sys.executable, "-c", RECORDS, str(lake)], cwd=outside, env=environment, check=True)
+    assert list(outside.rglob("*")) == []
+    assert list(lake.rglob("words.txt"))
