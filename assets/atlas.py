@@ -4,6 +4,7 @@ import time
 
 import dagster as dg
 
+from peace_pipeline.assets.interrupts import unretried
 from peace_pipeline.assets.pages import page_metadata
 from peace_pipeline.assets.reports import NOT_WRITTEN
 from peace_pipeline.assets.telling import telling
@@ -33,7 +34,8 @@ def index_atlas(
     home, began = lake.open(), time.monotonic()
     progress = telling(context, "Finding nearest networks")
     try:
-        written = write_atlas(home, most=config.most, seed=config.seed, progress=progress)
+        with unretried():
+            written = write_atlas(home, most=config.most, seed=config.seed, progress=progress)
     except NoIndex as reason:
         return dg.MaterializeResult(metadata={NOT_WRITTEN: str(reason)})
     return dg.MaterializeResult(

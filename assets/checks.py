@@ -18,7 +18,7 @@ def _result(table: Table, paths: Iterable[Path]) -> dg.AssetCheckResult:
     from peace_pipeline.lake.violations import violations
 
     found = [f"{path.name}: {line}" for path in paths for line in violations(table, path)]
-    return dg.AssetCheckResult(passed=not found, metadata={"violations": dg.MetadataValue.json(found)})
+    return dg.AssetCheckResult(passed=not found, metadata={"violations": listed(found)})
 
 
 def _latest_metadata(instance: dg.DagsterInstance, asset: str) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def report_check(report: Report) -> dg.AssetChecksDefinition:
     def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         said = _latest_metadata(context.instance, report.asset)
         faults = [] if NOT_WRITTEN in said else report.faults(lake.open())
-        return dg.AssetCheckResult(passed=not faults, metadata={"faults": dg.MetadataValue.json(faults)})
+        return dg.AssetCheckResult(passed=not faults, metadata={"faults": listed(faults)})
 
     return check
 
@@ -121,7 +121,7 @@ def encoder_is_whole(context: dg.AssetCheckExecutionContext, lake: LakeResource)
     faults = [] if version == trained else [f"the current encoder is {version}, not {trained}"]
     state = encoder.state_dict()
     faults += [f"{name} is not finite" for name, value in state.items() if not bool(value.isfinite().all())]
-    return dg.AssetCheckResult(passed=not faults, metadata={"faults": dg.MetadataValue.json(faults)})
+    return dg.AssetCheckResult(passed=not faults, metadata={"faults": listed(faults)})
 
 
 def all_checks() -> Iterator[dg.AssetChecksDefinition]:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from peace_pipeline.assets.interrupts import unretried
 from peace_pipeline.assets.pages import figures, page_metadata, tracked
 from peace_pipeline.assets.telling import telling
 from peace_pipeline.encoder.store import NoEncoder
@@ -24,7 +25,8 @@ def report_asset(report: Report) -> dg.AssetsDefinition:
     def write(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
         home = lake.open()
         try:
-            written = report.write(home, progress=telling(context, f"Writing the report {report.name}"))
+            with unretried():
+                written = report.write(home, progress=telling(context, f"Writing the report {report.name}"))
         except (NothingToReport, NoEncoder) as reason:
             return dg.MaterializeResult(metadata={NOT_WRITTEN: str(reason)})
         return dg.MaterializeResult(

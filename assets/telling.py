@@ -1,4 +1,4 @@
-"""How far a step is: to the command line that listens, else to the log of its run."""
+"""How far a step is: in the log of its run, and to the command line that listens."""
 
 import dagster as dg
 
@@ -7,4 +7,11 @@ from peace_pipeline.progress import Progress, in_lines, track
 
 def telling(context: dg.AssetExecutionContext, words: str) -> Progress:
     """A callback for the work that ``words`` name."""
-    return track(words) or in_lines(words, context.log.info)
+    heard, logged = track(words), in_lines(words, context.log.info)
+
+    def tell(done: int, total: int, note: str = "") -> None:
+        logged(done, total, note)
+        if heard:
+            heard(done, total, note)
+
+    return tell

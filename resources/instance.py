@@ -25,6 +25,8 @@ from peace_pipeline.lake import Lake
 
 PROCESS_TAG = ".dagster/peace_process"
 """Names the process of a run; the UI shows no tags of this prefix."""
+_EARLIER_TAG = "peace/process"
+"""The same in lakes of an earlier version."""
 _COMMAND_TAG = "peace/command"
 _SERVER_TAG = ".dagster/grpc_info"
 """Dagster's tag that names the code server of a run; one reached by a socket is on this machine."""
@@ -92,7 +94,8 @@ def process_tags() -> dict[str, str]:
 
 def _process_tag(run: dg.DagsterRun) -> str:
     """The process that a run was begun in; one that the UI executes again has the tags of the first."""
-    return "" if run.parent_run_id else run.tags.get(PROCESS_TAG, "")
+    tags = {} if run.parent_run_id else run.tags
+    return tags.get(PROCESS_TAG) or tags.get(_EARLIER_TAG, "")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from peace_pipeline.definitions import Pass, defs
 from peace_pipeline.encoder.settings import Settings
 from peace_pipeline.encoder.store import own_version, packaged_version
 from peace_pipeline.lake.tables import TABLES
+from peace_pipeline.lake.tracking import DESCRIPTION
 from peace_pipeline.resources import LakeResource
 from peace_pipeline.resources.instance import open_instance
 from tests.pipeline import NETWORKS, Workplace, environment, own, place, write_networks
@@ -239,10 +240,12 @@ def test_mlflow_has_the_headline_of_a_report_as_metrics_and_the_rest_as_files(pl
     assert run.info.run_name == f"retrieval {version}"
     assert 3 <= len(run.data.metrics) <= 8
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert files == {"index.html", "figures.json", "figures-table.json"}
+    assert files == {"index.html", "index.md", "figures.json", "figures-table.json"}
+    assert run.data.tags[DESCRIPTION]
     assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(place.lake.root)
     (training,) = client.search_runs([client.get_experiment_by_name("encoder").experiment_id])
     assert training.info.run_name.endswith(version)
+    assert training.data.tags[DESCRIPTION].strip().startswith("# PEACE encoder")
 
 
 def test_a_demo_reports_on_the_packaged_encoder_and_then_on_its_own(own: Workplace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import metadata
 from typing import Any
 
 import typer
@@ -36,8 +37,15 @@ def reason(error: Exception) -> str:
 
     if refused := refusal(error):
         return refused
-    if isinstance(error, ModuleNotFoundError):
-        return f"{error.name} is not installed: `pip install peace-pipeline` has all that PEACE needs"
+    if isinstance(error, ModuleNotFoundError) and _is_client():
+        return f"the client lacks {error.name}: install peace-pipeline in its place"
     text = " ".join(str(error).split())
     own = any(kind.__module__.startswith(_OWN) for kind in type(error).__mro__)
     return text if own and text else f"{type(error).__name__}: {text}"
+
+
+def _is_client() -> bool:
+    try:
+        return bool(metadata.version("peace-client"))
+    except metadata.PackageNotFoundError:
+        return False

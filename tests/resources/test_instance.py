@@ -46,23 +46,24 @@ def test_dead_runs_are_buried_and_their_pool_slots_freed(tmp_path: Path) -> None
     instance = open_instance(place.lake)
     job = defs.resolve_job_def("embed_batch")
     host = os.uname().nodename
-    dead, alive, again = (
+    dead, earlier, alive, again = (
         instance.create_run_for_job(
-            job, tags={PROCESS_TAG: f"{host}:{pid}"}, status=dg.DagsterRunStatus.STARTED, **first
+            job, tags={tag: f"{host}:{pid}"}, status=dg.DagsterRunStatus.STARTED, **first
         )
-        for pid, first in (
-            (process.pid, {}),
-            (os.getpid(), {}),
-            (process.pid, {"parent_run_id": "first", "root_run_id": "first"}),
+        for pid, tag, first in (
+            (process.pid, PROCESS_TAG, {}),
+            (process.pid, "peace/process", {}),
+            (os.getpid(), PROCESS_TAG, {}),
+            (process.pid, PROCESS_TAG, {"parent_run_id": "first", "root_run_id": "first"}),
         )
     )
     storage = instance.event_log_storage
     storage.set_concurrency_slots("lancedb", 1)
     assert storage.claim_concurrency_slot("lancedb", dead.run_id, "lancedb_index").is_claimed
     bury_dead_runs(instance)
-    statuses = [instance.get_run_by_id(run.run_id).status for run in (dead, alive, again)]
-    going_on = dg.DagsterRunStatus.STARTED
-    assert statuses == [dg.DagsterRunStatus.FAILURE, going_on, going_on]
+    statuses = [instance.get_run_by_id(run.run_id).status for run in (dead, earlier, alive, again)]
+    failed, going_on = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED
+    assert statuses == [failed, failed, going_on, going_on]
     assert storage.claim_concurrency_slot("lancedb", alive.run_id, "lancedb_index").is_claimed
 
 
