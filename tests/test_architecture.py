@@ -99,7 +99,7 @@ TESTED_BY = {
     "zoo/torch_hub/test_program": "zoo/torch_hub/expressions zoo/torch_hub/operations zoo/torch_hub/statements "
     "zoo/torch_hub/values",
     "zoo/torch_hub/test_linked": "zoo/torch_hub/hubconf",
-    "zoo/trained/test_generate": "zoo/trained/*",
+    "zoo/trained/test_generate": "zoo/trained/* zoo/training",
 }
 """Test module → the modules (or rooms of alike ones) that it tests beside, or instead of, the one of its name."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from peace_pipeline.cli.options import AsJson, Home, open_lake
+from peace_pipeline.cli.options import AsJson, Home, existing_lake
 from peace_pipeline.cli.terminal import emit, working
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def atlas(
     """Print the path of the interactive map of the index, drawn now where the index changed since."""
     from peace_pipeline.atlas.export import is_current
 
-    lake = open_lake(home)
+    lake = existing_lake(home)
     if write or not is_current(lake, most=most):
         with working():
             from peace_pipeline.definitions import Pass, defs

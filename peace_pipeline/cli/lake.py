@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from peace_pipeline.cli import lake_views
-from peace_pipeline.cli.options import AsJson, Home, Wide, look_at_lake, open_lake
+from peace_pipeline.cli.options import AsJson, Home, Wide, existing_lake
 from peace_pipeline.cli.terminal import emit, is_terminal, working
 
 
@@ -15,7 +15,7 @@ def status(home: Home = None, wide: Wide = False, as_json: AsJson = False) -> No
     """How the lake stands: its models, what is stale or was skipped and why, the index, the encoder, the last crawl."""
     from peace_pipeline.stages.status import lake_status
 
-    found = lake_status(look_at_lake(home))
+    found = lake_status(existing_lake(home))
     emit(found.as_dict(), as_json, lambda screen: lake_views.show_status(screen, found), wide=wide)
 
 
@@ -43,7 +43,7 @@ def list_models(
         raise typer.BadParameter("--skipped lists all that are left out", param_hint="--where")
     from peace_pipeline.stages.status import present, skipped_now
 
-    lake = look_at_lake(home)
+    lake = existing_lake(home)
     rows = skipped_now(lake) if skipped else present(lake, where)
     most = k or (len(rows) if as_json or not is_terminal() else lake_views.SHOWN)
     view = lake_views.show_skipped if skipped else lake_views.show_models
@@ -60,7 +60,7 @@ def show(
     """All that the lake knows of a model: its record, how it was read and run, its neighbours, copies and origin."""
     from peace_pipeline.stages.about import about
 
-    document = about(look_at_lake(home), model_id, k=k)
+    document = about(existing_lake(home), model_id, k=k)
     emit(document, as_json, lambda screen: lake_views.show_model(screen, document), wide=wide)
 
 
@@ -82,7 +82,7 @@ def forget(
 
     With --json {forgotten: [model ids]}, or {remembered}. `peace gc` deletes what was stored of them.
     """
-    lake = open_lake(home)
+    lake = existing_lake(home)
     with working():
         from peace_pipeline.definitions import Pass, defs
 

@@ -16,7 +16,6 @@ from peace_pipeline.cli.options import (
     Wide,
     look_at_lake,
     open_fetcher,
-    open_lake,
     positive,
     which_are_run,
 )
@@ -50,7 +49,7 @@ def embed(
     from peace_pipeline.progress import track
 
     with working():
-        lake, progress = open_lake(home), track("Embedding")
+        lake, progress = look_at_lake(home), track("Embedding")
         found = embed_checkpoints(
             lake,
             paths,
@@ -175,7 +174,7 @@ def wiring(
     from peace_pipeline.symmetry.wiring_report import describe_wiring
 
     with working():
-        lake = open_lake(home)
+        lake = look_at_lake(home)
         report = describe_wiring(lake, path, open_fetcher(lake))
         if out:
             from peace_pipeline.symmetry.drawing.picture import draw
@@ -233,7 +232,7 @@ def transform(
     from peace_pipeline.symmetry.transforming import strengths, transform
 
     with working():
-        lake = open_lake(home)
+        lake = look_at_lake(home)
         with local_model(lake, source, open_fetcher(lake)) as model:
             done = transform(
                 model,
@@ -264,6 +263,6 @@ def compare(
     from peace_pipeline.comparison import verdict as comparison
 
     with working():
-        lake = open_lake(home)
+        lake = look_at_lake(home)
         document = comparison.compare(lake, a, b, open_fetcher(lake))
     emit(document, as_json, lambda screen: views.show_comparison(screen, document), wide=wide)

@@ -77,15 +77,34 @@ Budget = Annotated[
 ]
 
 
+class NoLake(Exception):
+    """There is no lake where one is needed."""
+
+
+def existing_lake(home: Path | None) -> Lake:
+    """The lake that ``--home`` names, for what is about all that it holds.
+
+    Raises:
+        NoLake: where it isn't there.
+    """
+    lake = look_at_lake(home)
+    if not lake.root.is_dir():
+        raise NoLake(
+            f"no lake in {lake.root}: `peace run` makes one of what peace.toml names (`peace init` writes it), "
+            "--home or PEACE_HOME says where another is"
+        )
+    return lake
+
+
 def open_lake(home: Path | None) -> Lake:
-    """The lake that ``--home`` names."""
+    """The same, made where it isn't there."""
     from peace_pipeline.lake import Lake
 
     return Lake.open(home)
 
 
 def look_at_lake(home: Path | None) -> Lake:
-    """The same, for what only reads: it isn't made where it isn't there."""
+    """The same, for what may do without: it isn't made where it isn't there."""
     from peace_pipeline.lake import Lake
 
     return Lake.at(home)

@@ -12,7 +12,7 @@ import typer
 
 from peace_pipeline.cli import views
 from peace_pipeline.cli.failures import reason
-from peace_pipeline.cli.options import AsJson, Home, Wide, open_lake
+from peace_pipeline.cli.options import AsJson, Home, Wide, existing_lake
 from peace_pipeline.cli.terminal import emit, working
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def report(
         raise typer.BadParameter("either one report or all of them", param_hint="NAME")
     if (write or opened) and not (name or every):
         raise typer.BadParameter("say which report", param_hint="NAME")
-    lake = open_lake(home)
+    lake = existing_lake(home)
     if every:
         written = _write_all(lake, quick, as_json, wide)
         if opened:

@@ -13,6 +13,7 @@ from peace_pipeline.cli.options import (
     Home,
     Responses,
     Wide,
+    existing_lake,
     look_at_lake,
     open_lake,
     read_settings,
@@ -49,8 +50,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """One incremental pass: crawl the configured sources, then everything that became stale."""
-    summary = _run(open_lake(home), str(config or ""), responses or "")
-    emit(summary.as_dict(), as_json, lambda screen: views.show_pass(screen, summary), wide=wide)
+    lake = open_lake(home)
+    summary = _run(lake, str(config or ""), responses or "")
+    emit(summary.as_dict(), as_json, lambda screen: views.show_pass(screen, summary, lake), wide=wide)
 
 
 def demo(home: Home = None, wide: Wide = False, as_json: AsJson = False) -> None:
@@ -68,7 +70,7 @@ def demo(home: Home = None, wide: Wide = False, as_json: AsJson = False) -> None
         summary = Pass(defs, lake, str(config)).demo()
 
     def show(screen: Screen) -> None:
-        views.show_pass(screen, summary)
+        views.show_pass(screen, summary, lake)
         views.show_figures(screen, summary.figures)
         views.show_example(screen, lake)
         views.show_reports(screen, lake)
@@ -82,7 +84,7 @@ def train(home: Home = None, as_json: AsJson = False, **settings: Any) -> None:
     from peace_pipeline.encoder import store
 
     training, pairs = read_settings(Settings, settings), read_settings(PairSettings, settings)
-    lake = open_lake(home)
+    lake = existing_lake(home)
     if training.start not in ("scratch", store.PRETRAINED, *(there := store.versions(lake))):
         offered = ", ".join(["scratch", store.PRETRAINED, *there])
         raise typer.BadParameter(f"{training.start!r} is none of {offered}", param_hint="--start")
@@ -111,7 +113,7 @@ def encoder(
     """
     from peace_pipeline.encoder import store
 
-    lake = open_lake(home) if name else look_at_lake(home)
+    lake = existing_lake(home) if name else look_at_lake(home)
     if name:
         store.use(lake, name)
     current = store.current_version(lake)
@@ -138,7 +140,7 @@ def gc(
     from peace_pipeline.stages.collect import collect
 
     with working():
-        garbage = collect(open_lake(home), older_than=timedelta(hours=older_than), dry_run=dry_run)
+        garbage = collect(existing_lake(home), older_than=timedelta(hours=older_than), dry_run=dry_run)
     document = {
         "dry_run": dry_run,
         "bytes": sum(one.bytes or 0 for one in garbage),

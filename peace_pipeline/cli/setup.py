@@ -52,14 +52,11 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Write ./peace.toml, which says where your models are; on a terminal it asks where nothing is given."""
+    folders, hub = [_checked(folder) for folder in folders or []], hub or []
     if CONFIG.exists():
         raise typer.BadParameter("is there already: edit it, or delete it first", param_hint=str(CONFIG))
-    folders, hub = folders or [], hub or []
     if not (folders or hub or demo) and sys.stdin.isatty() and not as_json:
         folders, hub, demo = _asked()
-    for folder in folders:
-        if not folder.expanduser().is_dir():
-            raise typer.BadParameter(f"{folder} is no folder", param_hint="FOLDER")
     chosen = [
         *(_DIRECTORY.format(json.dumps(str(folder), ensure_ascii=False)) for folder in folders),
         *(_HUB.format(json.dumps(author, ensure_ascii=False)) for author in hub),
@@ -78,10 +75,27 @@ def init(
 
 def _asked() -> tuple[list[Path], list[str], bool]:
     """What a person answers."""
-    folder = typer.prompt("Folder of your models (empty for none)", default="", show_default=False)
+    folder = typer.prompt(
+        "Folder of your models (empty for none)", default="", show_default=False, value_proc=_folder_or_none
+    )
     author = typer.prompt("Author on the Hugging Face Hub (empty for none)", default="", show_default=False)
     demo = typer.confirm("Also some 450 small networks that PEACE trains itself?", default=False)
     return [Path(folder)] if folder else [], [author] if author else [], demo
+
+
+def _folder_or_none(answer: str) -> str:
+    return str(_checked(Path(answer))) if answer else ""
+
+
+def _checked(folder: Path) -> Path:
+    """The folder, where it is one.
+
+    Raises:
+        typer.BadParameter: where it isn't.
+    """
+    if not folder.expanduser().is_dir():
+        raise typer.BadParameter(f"{folder} is no folder", param_hint="FOLDER")
+    return folder
 
 
 def _commented(source: str) -> str:

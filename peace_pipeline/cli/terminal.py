@@ -10,7 +10,7 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -18,6 +18,9 @@ from rich.text import Text
 
 from peace_pipeline.cli.table import Column, facts, note, table, visible
 from peace_pipeline.progress import Progress, in_lines, listening
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
 
 _FRAME = "│ "
 _UNBOUNDED = 100_000
@@ -92,11 +95,11 @@ def working() -> Iterator[None]:
     """While a command works: progress bars on stderr (a line now and then, where that is no terminal), whatever
     libraries print goes there too, and no chatter."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
+    from rich.progress import Progress as RichBars
 
     _quiet()
     terminal = _terminal()
-    bars = Bars(
+    bars = RichBars(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -110,10 +113,10 @@ def working() -> Iterator[None]:
     def begin(description: str) -> Progress:
         if bars.disable:
             return in_lines(description, lambda line: print(line, file=terminal, flush=True))
+        put_away(bars)
         if description in tasks:
-            bars.reset(tasks[description], total=None, note="")
-        else:
-            tasks[description] = bars.add_task(description, total=None, note="")
+            bars.remove_task(tasks[description])
+        tasks[description] = bars.add_task(description, total=None, note="")
 
         def report(done: int, total: int, note: str = "") -> None:
             bars.update(tasks[description], completed=done, total=total or None, note=note)
@@ -121,7 +124,18 @@ def working() -> Iterator[None]:
         return report
 
     with bars, contextlib.redirect_stdout(sys.stderr), listening(begin):
-        yield
+        try:
+            yield
+        finally:
+            put_away(bars)
+
+
+def put_away(bars: Bars) -> None:
+    """Stop the clocks of work that is over, and hide what had nothing to do."""
+    for task in bars.tasks:
+        bars.stop_task(task.id)
+        if not task.completed:
+            bars.update(task.id, visible=False)
 
 
 def _terminal() -> TextIO:

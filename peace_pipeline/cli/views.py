@@ -72,8 +72,15 @@ _EMBEDDED = (
 )
 
 
-def show_pass(screen: Screen, summary: PassSummary) -> None:
-    if summary.idle:
+def show_pass(screen: Screen, summary: PassSummary, lake: Lake) -> None:
+    from peace_pipeline.lake.tables import DELETED
+    from peace_pipeline.zoo.current import Current
+
+    if not Current(lake, fold=False).count(f"status <> '{DELETED}'"):
+        screen.print(
+            "No models: the sources in peace.toml have none that PEACE knows as such (docs/formats.md)."
+        )
+    elif summary.idle:
         screen.print("Nothing to do: no model is new, changed or gone, and nothing is stale.")
     else:
         screen.print(

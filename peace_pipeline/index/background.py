@@ -46,7 +46,7 @@ def background(lake: Lake, by: By = "both", *, networks: int = NETWORKS, seed: i
     found = table.take_offsets(sorted(drawn.tolist())).select([column]).to_arrow()[column].drop_null()
     if not len(found):
         return Background(0, np.empty(0, np.float32))
-    vectors = np.array(found.to_pylist(), np.float32)
+    vectors = found.combine_chunks().flatten().to_numpy().astype(np.float32).reshape(len(found), -1)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     cosines = (vectors @ vectors.T)[np.triu_indices(len(vectors), 1)]
     return Background(len(vectors), np.sort(cosines))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ from peace_pipeline.index.search import BadFilter
 from peace_pipeline.index.tables import INDEX_TABLES, MODELS, connect, served_version, table_names
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.query import query
-from peace_pipeline.lake.tables import DELETED, FORGOTTEN, NEW, REMEMBERED, SKIPPED
+from peace_pipeline.lake.tables import DELETED, FORGOTTEN, MODEL_RECORDS, NEW, REMEMBERED, SKIPPED
 from peace_pipeline.stages.crawl import lock_of_crawls
 from peace_pipeline.stages.embed import OUTCOMES
 from peace_pipeline.stages.staleness import stale_batches
@@ -28,6 +29,7 @@ _LISTED = [
     "model_id", "source", "revision", "status", "task", "datasets", "metrics", "architecture", "library", "license",
     "parameters", "uri",
 ]  # fmt: skip
+_ASKED = ["tags", "seed", "base_model", "hyperparameters"]
 _SKIPPED = """
     WITH outcomes AS ({})
     SELECT model_id, reason FROM newest WHERE status = 'skipped'
@@ -103,32 +105,48 @@ def lake_status(lake: Lake) -> Status:
 
 
 def present(lake: Lake, where: str | None = None) -> list[dict[str, Any]]:
-    """What the lake knows of the models that its sources have (for which ``where``, SQL over the columns of model
-    records, holds), by model id; of those in the index also what was read, of those that are left out why.
+    """What the lake knows of the models that its sources have, by model id; of those in the index also what was read,
+    of those that are left out why. Of these those for which ``where`` holds: SQL of DuckDB over what is listed, and
+    over tags, seed, base_model and hyperparameters.
 
     Raises:
         BadFilter: where ``where`` can't be run.
     """
-    current = Current(lake, fold=False)
-    condition = f"status <> '{DELETED}'" + (f" AND ({where})" if where else "")
-    try:
-        rows = [
-            row
-            for batch in current.scan(_LISTED, condition)
-            for row in batch.to_pylist(maps_as_pydicts="lossy")
-        ]
-    except (RuntimeError, ValueError, OSError) as error:
-        raise BadFilter(f"the lake can't be listed so: {str(error).splitlines()[0]}") from error
+    scanned = Current(lake, fold=False).scan([*_LISTED, *_ASKED], f"status <> '{DELETED}'")
     read, reasons = _read(lake), {row["model_id"]: row["reason"] for row in skipped_now(lake)}
-    listed = [
-        {name: row[name] for name in _LISTED if name != "metrics"}
+    rows = [
+        {name: row[name] for name in (*_LISTED, *_ASKED) if name != "metrics"}
         | {"accuracy": (row["metrics"] or {}).get("accuracy"), "embedded": row["model_id"] in read}
         | {"reason": reasons.get(row["model_id"])}
         | ({"status": SKIPPED} if row["model_id"] in reasons else {})
         | read.get(row["model_id"], {})
+        for batch in scanned
+        for row in batch.to_pylist(maps_as_pydicts="lossy")
+    ]
+    kept = {row["model_id"] for row in rows} if where is None else _those_of(rows, where)
+    listed = [
+        {name: value for name, value in row.items() if name not in _ASKED}
         for row in rows
+        if row["model_id"] in kept
     ]
     return sorted(listed, key=lambda row: row["model_id"])
+
+
+def _those_of(rows: list[dict[str, Any]], where: str) -> set[str]:
+    """The ids of the rows for which ``where`` holds.
+
+    Raises:
+        BadFilter: where it can't be run.
+    """
+    fields = [*MODEL_RECORDS.schema, pa.field("accuracy", pa.float64()), pa.field("embedded", pa.bool_())]
+    schema = pa.schema([field for field in fields if field.name in (rows[0] if rows else ())])
+    try:
+        found = query(
+            f"SELECT model_id FROM models WHERE ({where})", {"models": pa.Table.from_pylist(rows, schema)}
+        )
+    except duckdb.Error as error:
+        raise BadFilter(f"the lake can't be listed so: {str(error).splitlines()[0]}") from error
+    return {*found["model_id"].to_pylist()}
 
 
 def _read(lake: Lake) -> dict[str, dict[str, Any]]:

@@ -66,8 +66,13 @@ def test_list(place: Workplace) -> None:
     assert "n001" in some
     assert "1 more: -k 3 shows all" in some
     assert len(place.peace("list").out.splitlines()) > NETWORKS, "all where stdout is no terminal"
-    assert "No field named colour" in place.peace("list", "--where", "colour = 1", code=1).err
+    assert "'colour'" in place.peace("list", "--where", "colour = 1", code=1).err.replace('"', "'")
     assert "none" in place.peace("list", "--where", "model_id = 'x'").out
+    asked = "(parameters > 200 AND embedded) OR ('x' IN tags)"
+    assert len(place.peace("list", "--where", asked, "--json").json) == NETWORKS, (
+        "what is shown can be asked for"
+    )
+    assert place.peace("list", "--where", "architecture <> 'mlp'", "--json").json == []
 
 
 def test_show(place: Workplace) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import time
 
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
+from peace_pipeline.cli.terminal import put_away
 from peace_pipeline.lake.locks import alone
 from peace_pipeline.stages.crawl import lock_of_crawls
 from tests.pipeline import NETWORKS, PEACE, Workplace, environment, own, place, write_networks
@@ -115,6 +119,15 @@ def test_ctrl_c_in_a_terminal_is_one_line(own: Workplace) -> None:
     code, lines = typed(command, width=80, cwd=own.root, env=environment(), answers="\x03", after=3.0)
     assert (code, lines[-2:]) == (130, ["peace: interrupted", ""]), lines
     assert time.monotonic() - started < 30
+
+
+def test_no_bar_is_left_of_what_had_nothing_to_do() -> None:
+    bars = Progress(console=Console(file=io.StringIO(), force_terminal=True))
+    for total in (None, 3):
+        bars.update(bars.add_task("work", total=total), completed=total or 0)
+    put_away(bars)
+    assert [task.visible for task in bars.tasks] == [False, True]
+    assert all(task.stop_time is not None for task in bars.tasks), "no clock runs on"
 
 
 def test_who_waits_for_another_process_says_so(own: Workplace) -> None:

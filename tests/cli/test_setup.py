@@ -63,16 +63,39 @@ def test_a_folder_that_is_none(here: Workplace) -> None:
     assert code == 2
     assert "nowhere is no folder" in " ".join(lines)
     assert not (here.root / "peace.toml").exists()
+    code, lines = init(here, answers="nowhere\nzoo\n\nn\n")
+    assert (code, len(sources(here))) == (0, 1), lines
+    assert "nowhere is no folder" in " ".join(lines), "it is asked for again at once"
 
 
 def test_ports_of_two_servers(here: Workplace) -> None:
     assert "a port each" in here.peace("ui", "--port", "3070", "--pages", "3070", code=2).err
 
 
+NEED_A_LAKE = (
+    "status", "list", "show x", "forget x", "gc", "atlas", "report", "train", "encoder pretrained", "search x"
+)  # fmt: skip
+
+
 def test_looking_makes_no_lake(here: Workplace) -> None:
-    for words in (["status"], ["list"], ["search", "nothing"]):
-        here.peace(*words, code=int(words[0] == "search"))
+    for words in NEED_A_LAKE:
+        answer = here.peace(*words.split(), code=1)
+        assert answer.err.startswith(("peace: no lake in ", "peace: no index in "))
+        assert "`peace run` makes one" in answer.err
+    weights = here.zoo / "n000" / "model.safetensors"
+    here.peace("embed", weights)
+    here.peace("wiring", weights)
+    here.peace("compare", weights, weights)
+    here.peace("encoder")
     assert not (here.root / "home").exists()
+
+
+def test_sources_without_models(here: Workplace) -> None:
+    (here.root / "empty").mkdir()
+    init(here, "empty")
+    assert "the sources in peace.toml have none" in here.peace("run").out
+    assert "no [[source]] table" in here.peace("run", "--config", "/dev/null", code=1).err
+    assert "not found" in here.peace("run", "--config", "nowhere.toml", code=1).err
 
 
 def test_a_port_that_is_taken(here: Workplace) -> None:
