@@ -235,7 +235,8 @@ def show_encoders(screen: Screen, rows: list[dict[str, Any]], *, used: bool) -> 
     screen.table("Encoders", columns, cells)
     if used:
         screen.print(
-            "`peace run` embeds every network by the current one; until then the index is as it was."
+            "`peace run` embeds every network by the current one; until then the index is as it was. "
+            "Reports are of the encoder before until `peace report --all --write`."
         )
 
 

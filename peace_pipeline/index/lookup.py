@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os.path
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,8 +27,9 @@ from peace_pipeline.index.tables import MODELS, connect, served_version, table_n
 from peace_pipeline.lake import Lake
 from peace_pipeline.responses.standard import CONSTANT
 from peace_pipeline.symmetry.wiring.symmetries import SCALE
+from peace_pipeline.zoo.card import read_config
 from peace_pipeline.zoo.current import Current, newest_batch, newest_record
-from peace_pipeline.zoo.folders import is_place
+from peace_pipeline.zoo.folders import folder_and_name, is_place
 from peace_pipeline.zoo.names import did_you_mean, meant
 from peace_pipeline.zoo.source import AUTO
 
@@ -93,15 +96,28 @@ def _told(lake: Lake, hits: list[Hit], usual: Background | None = None) -> list[
 
 
 def has_unknown_activation(lake: Lake, query: str) -> bool:
-    """Whether a model of the lake, or a network on this machine, is a chain of hidden units of which nothing says that
-    they are ReLU's: copies that differ in their scale are then not near to it."""
-    if is_place(query):
-        from peace_pipeline.symmetry.opening import open_network
+    """Whether a model of the lake, or a network on this machine without a config.json, is a chain of hidden units of
+    which nothing says that they are ReLU's: copies that differ in their scale are then not near to it."""
+    name = query if is_place(query) else meant(query)
+    if batch := newest_batch(lake, name):
+        return _has_unknown_scale(lake, batch, name)
+    return is_place(query) and _is_bare_chain(lake, query)
 
-        with open_network(lake, query) as network:
+
+def _is_bare_chain(lake: Lake, name: str) -> bool:
+    """The same of a network on this machine."""
+    from peace_pipeline.symmetry.opening import open_network
+    from peace_pipeline.weights.errors import UnreadableCheckpoint
+
+    place = Path(os.path.expanduser(name))
+    folder, _ = folder_and_name(str(place)) or (place if place.is_dir() else place.parent, "")
+    if read_config(folder):
+        return False
+    try:
+        with open_network(lake, name) as network:
             return network.has_unknown_activation
-    batch = newest_batch(lake, query := meant(query))
-    return batch is not None and _has_unknown_scale(lake, batch, query)
+    except UnreadableCheckpoint:
+        return False
 
 
 def _has_unknown_scale(lake: Lake, batch: str, model_id: str) -> bool:

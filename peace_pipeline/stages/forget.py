@@ -28,8 +28,8 @@ class Forgotten:
 
 def forget(lake: Lake, name: str, *, again: bool = False) -> Forgotten:
     """Leave out a model, or all models of a source: a kind such as ``huggingface``, or what ids begin with up to a
-    slash or a colon (``org/``, ``directory:models/``). A place that holds several networks and none of its own stands
-    for all of them.
+    slash or a colon (``org/``, ``directory:models/``, or ``directory:models``). A place that holds several networks and
+    none of its own stands for all of them.
 
     A crawl finds a forgotten model again when it has another revision. With ``again`` those of ``name`` that were
     forgotten are remembered instead: the next crawl finds them as new ones.
@@ -38,7 +38,7 @@ def forget(lake: Lake, name: str, *, again: bool = False) -> Forgotten:
         UnknownModel: where the lake has none of that name, or none that is (or isn't) forgotten.
     """
     with alone(lock_of_crawls(lake), "crawl"):
-        names = (name, meant(name), f"{meant(name)}#")
+        names = (name, f"{name}#", _of_directory(name))
         records = next(filter(None, (_named(lake, one, again=again) for one in names)), [])
         if not records:
             raise UnknownModel(_none(lake, name, again=again))
@@ -46,6 +46,13 @@ def forget(lake: Lake, name: str, *, again: bool = False) -> Forgotten:
         said = [replace(record, status=status, reason=reason) for record in records]
         batches = [store_batch(lake, said[start : start + _BATCH]) for start in range(0, len(said), _BATCH)]
     return Forgotten([record.model_id for record in said], batches)
+
+
+def _of_directory(name: str) -> str:
+    """What is at the top of a directory source, ``directory:models#a.pt``, as its id; of one that is called by its
+    label alone (``directory:models``) all of it."""
+    own = meant(name)
+    return own.removesuffix(".") if own != name and "#" not in name else own
 
 
 def _named(lake: Lake, name: str, *, again: bool) -> list[ModelRecord]:

@@ -173,7 +173,8 @@ class ZooConfig:
     @classmethod
     def place(cls, lake: Lake, path: str = "") -> Path | None:
         """Where :meth:`find` finds it; ``None`` where it finds none."""
-        return next((place for place in cls._places(lake, path) if place.is_file() or (path and place.exists())), None)
+        is_there = Path.exists if path else Path.is_file
+        return next(filter(is_there, cls._places(lake, path)), None)
 
     @staticmethod
     def _places(lake: Lake, path: str) -> list[Path]:

@@ -137,8 +137,9 @@ def test_loose_files_are_called_as_people_type_them(own: Workplace) -> None:
 
 
 def test_a_source_is_forgotten_as_a_whole(own: Workplace) -> None:
-    found = own.peace("forget", "directory:zoo/", "--json").json["forgotten"]
+    found = own.peace("forget", "directory:zoo", "--json").json["forgotten"]
     assert len(found) == NETWORKS
+    assert len(own.peace("forget", "directory:zoo/", "--again", "--json").json["remembered"]) == NETWORKS
     assert own.model_ids() == set()
     answer = own.peace("search", "--text", "cats").out
     assert "the index has no networks" in answer

@@ -94,7 +94,7 @@ def test_without_an_index_there_is_no_example_and_no_answer(lake: Lake) -> None:
 
 @pytest.mark.parametrize("config", [{}, {"model_type": "mlp", "hidden_act": "relu"}], ids=["bare", "told"])
 def test_of_which_networks_nothing_tells_the_activation(
-    lake: Lake, zoo: Path, config: dict[str, str]
+    lake: Lake, zoo: Path, tmp_path: Path, config: dict[str, str]
 ) -> None:
     state = {"0.weight": torch.ones(4, 3), "2.weight": torch.ones(2, 4)}
     folder = write_model(zoo / "a", state, config)
@@ -102,3 +102,5 @@ def test_of_which_networks_nothing_tells_the_activation(
     for name in (str(folder), "directory:zoo/a"):
         assert has_unknown_activation(lake, name) == (not config)
     assert not has_unknown_activation(lake, "directory:zoo/b")
+    (tmp_path / "empty").mkdir()
+    assert not has_unknown_activation(lake, str(tmp_path / "empty")), "a hint fails no answer"
