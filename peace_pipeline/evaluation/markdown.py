@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
 from peace_pipeline.evaluation.page import Cell, Faults, Figure, Page, Section, Table
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in r"\`*_[]|#"})
+_CODE = re.compile(r"(`[^`|]+`)")
 
 
 def render(title: str, page: Page, command: str = "") -> str:
@@ -65,5 +67,10 @@ def _items(lines: Sequence[str]) -> str:
 
 
 def _text(text: str) -> str:
-    """As Markdown that shows just these characters, on one line."""
-    return " ".join(escape(text.translate(_SPECIAL), quote=False).split())
+    """As Markdown that shows just these characters, on one line; what stands between ticks is code."""
+    parts = _CODE.split(" ".join(text.split()))
+    return "".join(part if place % 2 else _plain(part) for place, part in enumerate(parts))
+
+
+def _plain(text: str) -> str:
+    return escape(text.translate(_SPECIAL), quote=False)

@@ -24,7 +24,14 @@ PARTS = [
 
 
 def test_what_a_page_says_is_there() -> None:
-    page = Page("1 < 2", {"networks": "3"}, [Section("Parts", PARTS)], ["X wins"], ["by hand"], ["small"])
+    page = Page(
+        "1 < 2",
+        {"networks": "3"},
+        [Section("Parts", PARTS)],
+        ["X wins"],
+        ["by `a_b --c`, by_hand"],
+        ["small"],
+    )
     text = render("Title", page, "peace report census --write")
     assert text.index("Where PEACE does not win") < text.index("1 &lt; 2")
     html = markdown(text, extensions=["tables"])
@@ -37,7 +44,7 @@ def test_what_a_page_says_is_there() -> None:
     assert "hidden" not in html
     assert "<em>Plot: one &lt; two</em>" in html
     assert "<li>a * b</li>" in html
-    assert html.index("by hand") < html.index("<li>small</li>")
+    assert html.index("<p>by <code>a_b --c</code>, by_hand</p>") < html.index("<li>small</li>")
 
 
 def test_what_a_page_lacks_leaves_nothing() -> None:

@@ -89,7 +89,7 @@ def by_description(members: Sequence[Member], vectors: NDArray[np.floating], see
     if not asked:
         return Grade("description", {}, seed, ())
     relevant = np.stack([each.relevant for each in asked])
-    compared = _similarities([each.words for each in asked], members, vectors, seed)
+    compared = _similarities([each.words for each in asked], members, vectors)
     scored = {name: retrieve(matrix, relevant, seed=seed) for name, matrix in compared.items()}
     kinds = np.array([each.kind for each in asked])
     parts = {ALL: np.ones(len(asked), dtype=bool)} | {kind: kinds == kind for kind in KINDS}
@@ -102,7 +102,7 @@ def by_description(members: Sequence[Member], vectors: NDArray[np.floating], see
 
 
 def _similarities(
-    queries: Sequence[str], members: Sequence[Member], vectors: NDArray[np.floating], seed: int
+    queries: Sequence[str], members: Sequence[Member], vectors: NDArray[np.floating]
 ) -> dict[str, Similarity]:
     cards = [member.listing.card for member in members]
     told = telling_words(cards)

@@ -84,10 +84,10 @@ def score_methods(
     function |= _similarities(of_weights, hidden, test, train, done)
     task = {name: _cosine(asks[name], test[name]) for name in (PEACE, WEIGHTS_ALONE)}
     task |= _similarities(all_baselines(), asks, test, train, done)
-    task |= _joined(task, seed)
+    task |= _joined(task)
     # a network in disguise has other weights, but answers what it answered, and its card is the same
     disguised = task | function | {WEIGHTS_ALONE: function[PEACE], PEACE: _cosine(hidden[PEACE], test[PEACE])}
-    disguised |= _joined(disguised, seed)
+    disguised |= _joined(disguised)
     learned = learned_tasks(lake, version)
     graded = {
         "same_function": same_function(members, places, function, seed),
@@ -148,7 +148,7 @@ def _similarities(
         done()
 
 
-def _joined(found: Mapping[str, Similarity], seed: int) -> dict[str, Similarity]:
+def _joined(found: Mapping[str, Similarity]) -> dict[str, Similarity]:
     """PEACE's vectors and the text of cards, by the ranks of both."""
     return {name: fused(found[PEACE], found[text]) for name, (_, text) in HYBRIDS.items()}
 

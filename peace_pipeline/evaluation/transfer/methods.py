@@ -59,8 +59,8 @@ EXPLAINED = {
     "flattened": "cosine of all weights, within one shape.",
     "bm25": "BM25 of the target's description over the candidates' whole cards.",
     HYBRID: "the ranks by PEACE and by BM25 of the description, fused by reciprocal rank (Cormack et al. 2009), "
-    "in the manner of `peace search` with a network and words. On ten other tasks, "
-    "with candidates of validation runs, raw responses and the description did better.",
+    "in the manner of `peace search` with a network and words. That "
+    "ranks are joined was not settled on other tasks than the targets.",
     RAW_HYBRID: "the same with raw responses.",
     "own_accuracy": "accuracy that the card reports, whatever the task.",
     "largest": "number of parameters.",

@@ -63,12 +63,13 @@ def losses(results: Results) -> list[str]:
         f"{TITLES[HYBRID]} is not surely ahead of {TITLES[name]}: {_text(results.lead(name, of=HYBRID))}."
         for name in rivals
     ]
-    count, steps = len(results.targets), (results.won("steps")[0], results.won("steps", HYBRID)[0])
-    if 2 * max(steps) <= count:
-        lines.append(
-            "That networks reach the goal in fewer steps than random choice on most targets is not shown: surely those "
-            f"that PEACE chooses do on {steps[0]} of {count}, with the description's words on {steps[1]}."
-        )
+    count = len(results.targets)
+    lines += [
+        f"That the networks of {TITLES[name]} reach the goal in fewer steps than random choice on most targets is not "
+        f"shown: surely they do on {surely} of {count}."
+        for name in (PEACE, HYBRID)
+        if 2 * (surely := results.won("steps", name)[0]) <= count
+    ]
     return lines
 
 
