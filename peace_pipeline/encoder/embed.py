@@ -52,13 +52,15 @@ def embed(
 ) -> Iterator[Embedding | Unembeddable]:
     """Embed networks with the ``responses`` of those that were run, by key.
 
-    Uses a GPU where there is one. Order may change. A network that can't be embedded stops no other.
+    Uses a GPU where there is one. Order may change. A network that can't be embedded stops no other. Where
+    ``responses`` are given, an encoder that hears nothing else needs some of each network.
     """
-    responses = responses or {}
+    needed = responses is not None and not encoder.config.weights
     for chunk in chunks(networks):
         try:
             with model_errors():
-                yield from map(_finite, list(_embedded(encoder, answered(stacked(chunk), responses), dtype)))
+                told = answered(stacked(chunk), responses or {})
+                yield from (_usable(each, needed) for each in list(_embedded(encoder, told, dtype)))
         except UnusableModel as error:
             if len(chunk) == 1:
                 yield Unembeddable(chunk[0].key, str(error))
@@ -88,7 +90,9 @@ def embeddable(encoder: Encoder, networks: Sequence[Network]) -> list[Network]:
     return [network for network in networks if network.key not in failed]
 
 
-def _finite(embedding: Embedding) -> Embedding | Unembeddable:
+def _usable(embedding: Embedding, needs_answers: bool) -> Embedding | Unembeddable:
+    if needs_answers and embedding.responses is None:
+        return Unembeddable(embedding.key, "it was not run, and the encoder hears answers alone")
     if all(np.isfinite(each).all() for each in vars(embedding).values() if isinstance(each, np.ndarray)):
         return embedding
     return Unembeddable(embedding.key, "its vector is not finite: its weights are too large to compute with")

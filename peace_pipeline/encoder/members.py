@@ -48,6 +48,10 @@ def _of(split: str, settings: PairSettings) -> str:
 
 
 def _kept(settings: PairSettings) -> str:
-    left_out = ", ".join(quoted(one) for one in settings.without)
-    kept = [f" AND coalesce({what}, '') NOT IN ({left_out})" for what in ("architecture", "task") if left_out]
+    named = {"architecture": [one for one in settings.without if one], "task": settings.without}
+    kept = [
+        f" AND coalesce({what}, '') NOT IN ({', '.join(map(quoted, names))})"
+        for what, names in named.items()
+        if names
+    ]
     return f"{''.join(kept)} AND {is_within(settings.widest, settings.deepest)}"

@@ -35,7 +35,7 @@ class PairSettings(BaseModel, title="Networks and pairs", **_STRICT):
     )
     without: list[str] = Field(
         default=[],
-        description="An architecture or a task (as cards say it; '' for networks that lack one) kept out of training "
+        description="An architecture or a task (as cards say it; '' for networks without a task) kept out of training "
         "and of the choice of the epoch; may be said again.",
     )
     tasks: int | None = Field(

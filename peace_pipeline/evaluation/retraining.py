@@ -40,7 +40,7 @@ RESPONSES_ALONE = "peace_responses"
 TABLES = ("zoo", "current.lance", "inventory", "layers", "wirings", "responses")
 """Of a lake, what a training in another lake reads."""
 NAMELESS = ""
-"""As what is kept out of a training: networks whose cards name no architecture or no task."""
+"""As what is kept out of a training: networks whose cards name no task."""
 _LARGEST = 1_000_000
 
 
@@ -70,7 +70,7 @@ class Recipe:
         settings: Mapping[str, object] | None = None,
         pairs: Mapping[str, object] | None = None,
     ) -> Recipe:
-        """All of so many epochs, on networks whose cards name an architecture and a task, but for what is said."""
+        """All of so many epochs, on networks whose cards name a task, but for what is said."""
         trained = {"epochs": epochs, "patience": epochs, **(settings or {})}
         return cls(
             Settings.model_validate(trained),

@@ -17,6 +17,8 @@ from peace_pipeline.encoder.embed import (
     embeddable,
     stack_chunks,
 )
+from peace_pipeline.responses.answers import Response
+from peace_pipeline.responses.standard import NUMBERS, PROBES
 from peace_pipeline.symmetry.network import stacked
 from tests.encoder.encoders import ARCHITECTURES, by_key, close, encoder_of
 from tests.networks import networks_of
@@ -76,3 +78,16 @@ def test_one_that_cannot_be_embedded_stops_no_other() -> None:
         embedding = found[network.key]
         assert isinstance(embedding, Embedding)
         assert close(alone, embedding)
+
+
+def test_an_encoder_of_answers_alone_leaves_out_what_was_not_run() -> None:
+    encoder = encoder_of(VARIANTS["responses-alone"])
+    ran, silent = networks_of("mlp", 2)
+    outputs = np.random.default_rng(0).normal(size=(PROBES, 4)).astype(np.float32)
+    told = Response(ran.key, NUMBERS, outputs, "1", "test")
+    found = {each.key: each for each in embed(encoder, [ran, silent], responses={ran.key: told})}
+    assert isinstance(found[ran.key], Embedding)
+    failed = found[silent.key]
+    assert isinstance(failed, Unembeddable)
+    assert "was not run" in failed.reason
+    assert embeddable(encoder, [ran, silent]) == [ran, silent], "as far as can be told before they are run"

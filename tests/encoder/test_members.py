@@ -101,10 +101,11 @@ def test_of_many_tasks_a_sample_is_learned(tmp_path: Path) -> None:
     lake = Lake.open(tmp_path / "home")
     state = {"0.weight": torch.ones(5, 2), "1.weight": torch.ones(1, 5)}
     for task in range(6):
-        for i in range(20):
-            card = card_of(f"task-{task}", "r", f"run-{task}-{i}")
-            write_model(tmp_path / "zoo" / f"m{task}-{i}", state, card=card)
-    write_model(tmp_path / "zoo" / "nameless", state)
+        runs = [f"run-{task}-{i}" for i in range(30)]
+        for side in ("train", VALIDATION):
+            run = next(run for run in runs if split_of(f"directory:{run}") == side)
+            write_model(tmp_path / "zoo" / run, state, card=card_of(f"task-{task}", "r", run))
+    write_model(tmp_path / "zoo" / "nameless", state, card="# nothing")
     ingest(lake, directory(tmp_path / "zoo"))
 
     def tasks(most: int, seed: int = 0, without: str | None = None) -> set[str | None]:

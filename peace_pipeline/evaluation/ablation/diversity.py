@@ -61,7 +61,7 @@ def few_tasks(
             for method, of in found.items():
                 of.append(judge.found(likeness[method]).among(unknown))
         arms.append(Arm(count, networks, epochs, found))
-    return arms
+    return arms if any(len(each.queries) for arm in arms for each in arm.found[PEACE]) else []
 
 
 def numbers_of_tasks(tasks: int) -> list[int]:

@@ -31,11 +31,11 @@ def page(results: Results) -> Page:
         losses=results.losses(),
         method=[
             "Every variant but the one that begins with the shipped encoder is trained from the beginning on the "
-            "networks of this lake's training runs whose cards name an architecture and a task, so many epochs and "
-            "seeds, and its best epoch is chosen on validation runs. All are judged on the same networks of test runs. "
-            "Differences are to the full encoder on the same queries, with 95% intervals: bootstrap over training runs "
-            "of the test split, and Student's t over seeds, of which three leave much open; the range of the seeds "
-            "stands below each figure.",
+            "networks of this lake's training runs whose cards name a task, so many epochs and seeds, and its best "
+            "epoch is chosen on validation runs. All are judged on the same networks of test runs. Differences are to "
+            "the full encoder on the same queries, with 95% intervals: bootstrap over training runs of the test split, "
+            "and Student's t over seeds, of which three leave much open; the range of the seeds stands below each "
+            "figure.",
             "Variants of pairs leave out one reason for which networks are alike or pushed apart; what has no pairs in "
             "this lake is not tried. An encoder that is trained on one sense has no other. Graph attention is that of "
             "torch-geometric's GATConv, with every weight as an edge; deep sets hear the weights of a neuron as a set "
@@ -152,21 +152,25 @@ def _bars(results: Results) -> go.Figure:
     """A bar for each variant but the full one, with its interval; the dearest part first."""
     found = {name: results.behind(name, ALL).estimate for name in results.variants if name != FULL}
     order = sorted(found, key=lambda name: found[name].mean)
-    figure = go.Figure(
-        go.Bar(
-            x=[found[name].mean for name in order],
-            y=[results.variants[name].title for name in order],
+    figure = go.Figure()
+    for name, color, sure in (("surely behind", ACCENT, True), ("not surely", MUTED, False)):
+        kept = [each for each in order if (found[each].low > 0) == sure]
+        figure.add_bar(
+            x=[found[each].mean for each in kept],
+            y=[results.variants[each].title for each in kept],
+            name=name,
             orientation="h",
-            marker={"color": [ACCENT if found[name].low > 0 else MUTED for name in order]},
+            marker={"color": color},
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [found[name].high - found[name].mean for name in order],
-                "arrayminus": [found[name].mean - found[name].low for name in order],
+                "array": [found[each].high - found[each].mean for each in kept],
+                "arrayminus": [found[each].mean - found[each].low for each in kept],
                 "color": INK,
                 "thickness": 1,
             },
             hovertemplate="%{y}: %{x:.3f}<extra></extra>",
         )
-    )
+    titles = [results.variants[each].title for each in order]
+    figure.update_yaxes(categoryorder="array", categoryarray=titles)
     return styled(figure, 120 + 26 * len(order))

@@ -74,7 +74,6 @@ VARIANTS: Mapping[str, Variant] = {
     ),
     "no-task": _without("Other tasks are not pushed away", "task"),
     "no-architecture": _without("Other architectures of other tasks are not pushed away", "architecture"),
-    "no-instance": _without("Nameless networks are not pushed away", "instance"),
     "no-shuffled": _without("Shuffled labels are not pushed away", "shuffled_labels"),
     "no-performance": _without("Far-off accuracies are not pushed away", "performance"),
     "no-spoilt": _without("Without spoilt twins (backdoors and others)", "twin"),
@@ -96,8 +95,9 @@ def with_effect(lake: Lake, variants: Mapping[str, Variant], networks: int = 1_0
         VARIANTS[FULL].recipe(1).pairs.model_dump() | {"networks": networks}
     )
     own = Attributes.of(training_members(lake, settings))
-    numbers = np.unique(reasons(own.at((slice(None), None)), own.at(None), settings.far_off))
-    present = {REASONS[number] for number in numbers if number >= 0}
+    numbers = reasons(own.at((slice(None), None)), own.at(None), settings.far_off)
+    of_two = numbers[~np.eye(len(numbers), dtype=bool)]
+    present = {REASONS[number] for number in np.unique(of_two) if number >= 0}
     return {
         name: each for name, each in variants.items() if _has_effect(each.pairs.get("left_out", ()), present)
     }

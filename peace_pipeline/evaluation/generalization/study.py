@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peace_pipeline.encoder import store
+from peace_pipeline.encoder.members import training_members
 from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE
 from peace_pipeline.evaluation.generalization.results import (
     ANSWERS_LEFT_OUT,
@@ -56,9 +57,8 @@ def leave_one_out(
     if not of:
         raise NothingToReport("one architecture and one task alone: nothing can be left out")
     meeting = Meeting.of(lake, judge, size.networks)
-    recipes = {None: Recipe.of(size.epochs)} | {
-        unit: unit.recipe(size.epochs) for unit in of if not unit.same_as
-    }
+    full = Recipe.of(size.epochs)
+    recipes = {None: full} | {unit: _as_long(lake, unit, full) for unit in of if not unit.same_as}
     seeds = range(seed, seed + size.seeds)
     trainings = Trainings(lake)
     found: dict[Unit | None, list[dict[str, Found]]] = {unit: [] for unit in recipes}
@@ -86,6 +86,13 @@ def leave_one_out(
             | {name: [meeting.of_baseline(name)] for name in (STATISTICS, SHAPES, CHANCE)}
         ),
     )
+
+
+def _as_long(lake: Lake, unit: Unit, full: Recipe) -> Recipe:
+    """A training without a unit of as many steps as the full one, which has more networks."""
+    networks = len(training_members(lake, unit.recipe(1).pairs))
+    more = len(training_members(lake, full.pairs)) / max(1, networks)
+    return unit.recipe(round(full.settings.epochs * more))
 
 
 def _of_unit(
