@@ -105,6 +105,7 @@ def promise_check(report: Report) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not found,
             severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(found),
             metadata={"shortfalls": len(found), "listed": listed(found)},
         )
 

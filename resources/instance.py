@@ -27,7 +27,8 @@ PROCESS_TAG = ".dagster/peace_process"
 """Names the process of a run; the UI shows no tags of this prefix."""
 _EARLIER_TAG = "peace/process"
 """The same in lakes of an earlier version."""
-_COMMAND_TAG = "peace/command"
+_COMMAND_TAG = "peace"
+"""Reads in the list of runs as what was typed."""
 _SERVER_TAG = ".dagster/grpc_info"
 """Dagster's tag that names the code server of a run; one reached by a socket is on this machine."""
 
@@ -88,8 +89,9 @@ def open_instance(lake: Lake) -> dg.DagsterInstance:
 
 def process_tags() -> dict[str, str]:
     """Run tags that name this process, so that its death can be noticed, and what was typed."""
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    return {PROCESS_TAG: this_process(), _COMMAND_TAG: command}
+    program, *words = sys.argv
+    typed = words if Path(program).name == "peace" else sys.argv
+    return {PROCESS_TAG: this_process(), _COMMAND_TAG: shlex.join(typed)}
 
 
 def _process_tag(run: dg.DagsterRun) -> str:

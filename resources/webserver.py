@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -58,17 +59,35 @@ def serve(lake: Lake, port: int, pages: int, tracking: int, say: Callable[[str],
         "PEACE_HOME": str(lake.root),
         "PEACE_PAGES": addresses["reports"],
         "PEACE_MLFLOW": addresses["MLflow"],
+        "PYTHONSAFEPATH": "1",  # no module that happens to lie in the working directory
         "PYTHONWARNINGS": "ignore",
     }
-    with (
-        _pages(lake.reports, pages),
-        _module(_mlflow(lake, tracking), environment | _QUIET, lake.root),
-        _module(_dagster(port), environment) as process,
-    ):
-        said = "  ".join(f"{name}: {address}" for name, address in addresses.items())
-        say(f"{said}  (Ctrl-C ends all)")
-        code = process.wait()
+    with _pages(lake.reports, pages):
+        begun: list[subprocess.Popen[bytes]] = []
+        try:
+            begun.append(_begin(_mlflow(lake, tracking), environment | _QUIET, lake.root))
+            begun.append(_begin(_dagster(port), environment))
+            said = "  ".join(f"{name}: {address}" for name, address in addresses.items())
+            say(f"{said}  (Ctrl-C ends all)")
+            mlflow, dagster = begun
+            code = _watched(dagster, mlflow, say)
+        finally:
+            _end(*begun)
     raise Stopped(f"the UI ended by itself, with exit code {code}")
+
+
+def _watched(
+    dagster: subprocess.Popen[bytes], mlflow: subprocess.Popen[bytes], say: Callable[[str], None]
+) -> int:
+    """Wait until Dagster ends; its exit code. That MLflow ended before, as it does where it can't open its database,
+    is said."""
+    is_there = True
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return dagster.wait(1.0)
+        if is_there and mlflow.poll() is not None:
+            is_there = False
+            say(f"MLflow ended by itself, with exit code {mlflow.returncode}; the rest goes on")
 
 
 def _dagster(port: int) -> list[str]:
@@ -92,22 +111,17 @@ def _mlflow(lake: Lake, port: int) -> list[str]:
     ]
 
 
-@contextmanager
-def _module(
+def _begin(
     command: list[str], environment: dict[str, str], folder: Path | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python module that runs within the block."""
-    process = subprocess.Popen(
+) -> subprocess.Popen[bytes]:
+    """Run a Python module."""
+    return subprocess.Popen(
         [sys.executable, "-m", *command],
         env=environment,
         cwd=folder,
         stdout=subprocess.DEVNULL,
         start_new_session=True,  # a terminal's Ctrl-C is for this process, which ends all others
     )
-    try:
-        yield process
-    finally:
-        _end(process)
 
 
 def check_free(port: int, what: str, option: str) -> None:
@@ -144,10 +158,15 @@ class _Silent(SimpleHTTPRequestHandler):
         """Nothing."""
 
 
-def _end(process: subprocess.Popen[bytes], patience: float = 8.0) -> None:
-    """End it as Ctrl-C does, so that it ends its own processes; what is left of its group then, by force."""
-    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-        process.send_signal(signal.SIGINT)
-        process.wait(patience)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def _end(*processes: subprocess.Popen[bytes], patience: float = 7.0) -> None:
+    """End them as Ctrl-C does, so that each ends its own processes; what is left of their groups then, by force."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGINT)
+    until = time.monotonic() + patience
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, until - time.monotonic()))
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

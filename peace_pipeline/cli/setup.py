@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -110,13 +111,14 @@ def ui(
     ] = None,
     mlflow: Annotated[
         int | None,
-        typer.Option(min=1, max=_LAST_PORT, help="Of MLflow.", show_default="the one after"),
+        typer.Option(min=1, max=_LAST_PORT, help="Of MLflow.", show_default="the next one that is left"),
     ] = None,
     home: Home = None,
 ) -> None:
     """Serve the lineage, its runs, checks and plots on http://127.0.0.1:PORT, the reports and MLflow beside it."""
-    step = 1 if port <= _LAST_PORT - 2 else -1
-    ports = port, pages or port + step, mlflow or port + 2 * step
+    beside = chain(range(port + 1, _LAST_PORT + 1), range(port - 1, 0, -1))
+    free = (number for number in beside if number not in (pages, mlflow))
+    ports = port, pages or next(free), mlflow or next(free)
     if len(set(ports)) < len(ports):
         raise typer.BadParameter("the lineage, the reports and MLflow need a port each", param_hint="--port")
     from peace_pipeline.resources.webserver import serve

@@ -14,6 +14,8 @@ _PROCESS = "process"
 """The tag that says which process records a run."""
 DESCRIPTION = "mlflow.note.content"
 """The tag that MLflow shows as the description of a run."""
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""What MLflow's UI shows of an experiment: trainings, no traces of agents."""
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it keeps a file in the user's home
 
 
@@ -30,7 +32,7 @@ def experiment(lake: Lake, name: str) -> str:
         return found.experiment_id
     if found:
         client.rename_experiment(found.experiment_id, f"{name} ({found.experiment_id}, files elsewhere)")
-    return client.create_experiment(name, artifact_location=files)
+    return client.create_experiment(name, artifact_location=files, tags=_KIND)
 
 
 @contextmanager

@@ -42,11 +42,17 @@ def answers(address: str) -> bool:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_whoever_ends_the_ui_ends_all_of_dagster(number: signal.Signals, code: int, tmp_path: Path) -> None:
     home, (port, pages, mlflow) = tmp_path / "home", [free_port() for _ in range(3)]
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "gql.py").write_text(
+        "raise SystemExit('what lies in the working directory is none of its modules')"
+    )
     process = subprocess.Popen(
         [
             Path(sys.executable).with_name("peace"),
             *("ui", "--port", str(port), "--pages", str(pages), "--mlflow", str(mlflow)),
         ],
+        cwd=own,
         env=os.environ | {"PEACE_HOME": str(home), "HOME": str(tmp_path)},
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
@@ -65,6 +71,7 @@ def test_whoever_ends_the_ui_ends_all_of_dagster(number: signal.Signals, code: i
         while processes_of(home) and time.monotonic() < until:
             time.sleep(0.1)
         assert not processes_of(home)
-        assert [path.name for path in tmp_path.iterdir()] == ["home"], "nothing lies outside the lake"
+        assert {path.name for path in tmp_path.iterdir()} == {"home", "own"}, "nothing lies outside the lake"
+        assert [path.name for path in own.iterdir()] == ["gql.py"]
     finally:
         process.kill()

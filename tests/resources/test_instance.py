@@ -33,7 +33,7 @@ def test_runs_of_the_command_line_are_runs_of_the_lineage_that_the_ui_serves(pla
 
 def test_runs_of_the_command_line_say_what_was_typed_and_can_be_executed_anywhere(place: Workplace) -> None:
     for run in open_instance(place.lake).get_runs(dg.RunsFilter(job_name="crawl")):
-        assert run.tags["peace/command"]
+        assert run.tags["peace"]
         resources = run.run_config["resources"]
         assert resources["lake"]["config"]["home"] == str(place.lake.root)
         assert resources["zoo"]["config"]["config"] == str(place.root / "peace.toml")
