@@ -68,8 +68,9 @@ def test_a_folder_that_is_none(here: Workplace) -> None:
     assert "nowhere is no folder" in " ".join(lines), "it is asked for again at once"
 
 
-def test_ports_of_two_servers(here: Workplace) -> None:
-    assert "a port each" in here.peace("ui", "--port", "3070", "--pages", "3070", code=2).err
+@pytest.mark.parametrize("option", ["--pages", "--mlflow"])
+def test_servers_need_a_port_each(option: str, here: Workplace) -> None:
+    assert "a port each" in here.peace("ui", "--port", "3070", option, "3070", code=2).err
 
 
 NEED_A_LAKE = (
