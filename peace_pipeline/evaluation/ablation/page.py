@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from peace_pipeline.evaluation.ablation.results import ALL, MOVEMENTS, READ_BY, WEIGHTS, Results, quoted
 from peace_pipeline.evaluation.ablation.variants import FULL
 from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE
-from peace_pipeline.evaluation.look import ACCENT, INK, MUTED, styled
+from peace_pipeline.evaluation.look import ACCENT, MUTED, PALE, styled
 from peace_pipeline.evaluation.page import Cell, Figure, Page, Section, Table
 from peace_pipeline.evaluation.resampling import Resampled
 
@@ -153,7 +153,7 @@ def _bars(results: Results) -> go.Figure:
     found = {name: results.behind(name, ALL).estimate for name in results.variants if name != FULL}
     order = sorted(found, key=lambda name: found[name].mean)
     figure = go.Figure()
-    for name, color, sure in (("surely behind", ACCENT, True), ("not surely", MUTED, False)):
+    for name, color, sure in (("surely behind", ACCENT, True), ("not surely", PALE, False)):
         kept = [each for each in order if (found[each].low > 0) == sure]
         figure.add_bar(
             x=[found[each].mean for each in kept],
@@ -162,15 +162,15 @@ def _bars(results: Results) -> go.Figure:
             orientation="h",
             marker={"color": color},
             error_x={
-                "type": "data",
-                "symmetric": False,
                 "array": [found[each].high - found[each].mean for each in kept],
                 "arrayminus": [found[each].mean - found[each].low for each in kept],
-                "color": INK,
+                "color": MUTED,
                 "thickness": 1,
             },
             hovertemplate="%{y}: %{x:.3f}<extra></extra>",
         )
     titles = [results.variants[each].title for each in order]
     figure.update_yaxes(categoryorder="array", categoryarray=titles)
+    figure.update_xaxes(title="MAP behind the full encoder, with 95% interval")
+    figure.update_layout(showlegend=True)
     return styled(figure, 120 + 26 * len(order))

@@ -66,7 +66,7 @@ def _kinds(results: Results) -> Section:
             judged[0].truth,
             f"{results.errors(judged):.1%}",
             _range([each.similarity for each in measured], "{:z.2f}"),
-            _range([each.distance for each in measured], "{:.0e}"),
+            _range([each.distance for each in measured], "{:.1g}"),
             right,
             _range([each.plain for each in judged], "{:z.2f}"),
         ])  # fmt: skip

@@ -55,7 +55,7 @@ def coloured(found: Map, label: str, classes: Labels, members: Sequence[Member])
     figure.update_xaxes(showticklabels=False, zeroline=False)
     figure.update_yaxes(showticklabels=False, zeroline=False)
     styled(figure, 420)
-    figure.update_layout(legend={"y": -0.05, "yanchor": "top"})
+    figure.update_layout(legend={"y": -0.05, "yanchor": "top"}, showlegend=True)
     return figure
 
 
