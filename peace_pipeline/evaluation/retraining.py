@@ -145,7 +145,19 @@ class Found:
 
 def over_seeds(found: Sequence[Found], resampling: Resampling) -> Resampled:
     """Mean average precision over queries, and over seeds, each of which may have queries of its own; ``resampling`` is
-    of all networks that are judged by.
+    of all networks that are judged by."""
+    mean = _over_seeds(found, resampling)
+    return Resampled(mean.value, mean.draws.clip(0, 1))
+
+
+def gained(found: Sequence[Found], other: Sequence[Found], resampling: Resampling) -> Resampled:
+    """The same of what encoders find beyond what the ``other`` way to read each of them finds for the same queries."""
+    beyond = [Found(a.precision - b.precision, a.queries) for a, b in zip(found, other, strict=True)]
+    return _over_seeds(beyond, resampling)
+
+
+def _over_seeds(found: Sequence[Found], resampling: Resampling) -> Resampled:
+    """The mean over queries and seeds.
 
     Draws of the runs are moved by what so few seeds leave open of their mean: Student's t with one degree of freedom
     less than seeds, times its standard error, drawn for each figure apart. One seed tells nothing of that.
@@ -156,7 +168,7 @@ def over_seeds(found: Sequence[Found], resampling: Resampling) -> Resampled:
     if len(each) > 1:
         random = np.random.default_rng(crc32(np.concatenate([one.precision for one in found]).tobytes()))
         error = values.std(ddof=1) / np.sqrt(len(each))
-        draws = (draws + error * random.standard_t(len(each) - 1, draws.shape)).clip(0, 1)
+        draws = draws + error * random.standard_t(len(each) - 1, draws.shape)
     return Resampled(float(values.mean()), draws)
 
 

@@ -154,8 +154,8 @@ def is_within(widest: int | None, deepest: int | None) -> str:
     beyond = [f"{size} > {limit}" for size, limit in limits.items() if limit is not None]
     if not beyond:
         return "true"
-    of = "SELECT model_id FROM read_parquet($wirings) WHERE status = 'new' AND"
-    return f"model_id NOT IN ({of} ({' OR '.join(beyond)}))"
+    of = "SELECT (model_id, parse_filename(filename, true)) FROM read_parquet($wirings, filename = true)"
+    return f"(model_id, batch) NOT IN ({of} WHERE status = 'new' AND ({' OR '.join(beyond)}))"
 
 
 def by_batch(members: Iterable[Listing]) -> dict[str, dict[str, Listing]]:

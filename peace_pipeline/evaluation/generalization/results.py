@@ -12,7 +12,7 @@ from peace_pipeline.evaluation.embedder import WEIGHTS_ALONE
 from peace_pipeline.evaluation.generalization.strangers import SHAPES, TITLES, Strangers
 from peace_pipeline.evaluation.generalization.units import KINDS, Unit
 from peace_pipeline.evaluation.resampling import Resampled, Resampling
-from peace_pipeline.evaluation.retraining import Found, Size, over_seeds
+from peace_pipeline.evaluation.retraining import Found, Size, gained, over_seeds
 
 LEFT_OUT, TRAINED_ON, RAW = "left_out", "trained_on", "raw_responses"
 WEIGHTS_LEFT_OUT, WEIGHTS_TRAINED_ON = "weights_left_out", "weights_trained_on"
@@ -74,10 +74,12 @@ class Results:
 
     def mean(self, kind: str, method: str) -> Resampled:
         """The mean over the units of a kind."""
-        found = [self.of(unit, method) for unit in self.units(kind)]
-        return Resampled(
-            float(np.mean([each.value for each in found])), np.mean([each.draws for each in found], axis=0)
-        )
+        return _mean([self.of(unit, method) for unit in self.units(kind)])
+
+    def added(self, kind: str, alone: str) -> Resampled:
+        """What encoders that were not trained on a kind's units find by both senses beyond what they find by one."""
+        found = [self.precision[unit] for unit in self.units(kind)]
+        return _mean([gained(of[LEFT_OUT], of[alone], self._resampling) for of in found])
 
     @property
     def origins(self) -> list[str]:
@@ -101,7 +103,7 @@ class Results:
                         f"[{-lead.high:.3f}, {-lead.low:.3f}]."
                     )
             for alone, added in ((ANSWERS_LEFT_OUT, "weights"), (WEIGHTS_LEFT_OUT, "answers")):
-                gain = (self.mean(kind, LEFT_OUT) - self.mean(kind, alone)).estimate
+                gain = self.added(kind, alone).estimate
                 if not gain.low > 0:
                     lines.append(
                         f"For what was left out by {kind}, {added} add nothing sure to the other sense: "
@@ -139,6 +141,12 @@ class Results:
             for method, said in ((LEFT_OUT, "left out"), (TRAINED_ON, "trained on"))
         }
         return {name: value for name, value in shown.items() if np.isfinite(value)}
+
+
+def _mean(found: Sequence[Resampled]) -> Resampled:
+    return Resampled(
+        float(np.mean([each.value for each in found])), np.mean([each.draws for each in found], axis=0)
+    )
 
 
 def _flat(name: str, figure: Resampled) -> dict[str, float]:

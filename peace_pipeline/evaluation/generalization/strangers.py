@@ -10,9 +10,10 @@ import numpy as np
 
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.evaluation.embedder import WEIGHTS_ALONE
+from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE, Embedder
 from peace_pipeline.evaluation.metrics import retrieve
 from peace_pipeline.evaluation.population import read_listed
+from peace_pipeline.evaluation.readings import read
 from peace_pipeline.evaluation.retraining import Floats, Found, Judge, is_small
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo.listing import sample_listings
@@ -62,7 +63,9 @@ class Meeting:
 
     def of_encoder(self, encoder: Encoder) -> Found:
         """What strangers find by their weights alone: most can't be run."""
-        return self._found(self.judge.likeness(encoder)[WEIGHTS_ALONE])
+        embedder = Embedder(encoder)
+        found = embedder.parted(read(self.judge.networks, {PEACE: embedder}))[WEIGHTS_ALONE].matrix
+        return self._found(found @ found.T)
 
     def of_baseline(self, name: str) -> Found:
         """What they find by a registered baseline."""

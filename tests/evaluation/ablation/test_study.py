@@ -11,7 +11,7 @@ import pytest
 from peace_pipeline.evaluation.ablation.variants import FULL, VARIANTS, with_effect
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports
 from peace_pipeline.evaluation.resampling import Resampled, Resampling
-from peace_pipeline.evaluation.retraining import Found, Size, Trainings, over_seeds
+from peace_pipeline.evaluation.retraining import Found, Size, Trainings, gained, over_seeds
 from peace_pipeline.lake import Lake
 from tests.browser import WIDTHS, browser, opened, sync_api
 
@@ -123,6 +123,8 @@ def test_intervals_are_over_runs_and_over_seeds() -> None:
     found = over_seeds([low, low, high], resampling).estimate
     assert found.mean == pytest.approx(1 / 3)
     assert (found.low, found.high) == (0, pytest.approx(1 / 3 + 4.30 * 0.4 / 3, abs=0.1)), "t of two degrees"
+    more = gained([high, high, low], [low, low, Found(np.full(40, -0.2), everybody)], resampling).estimate
+    assert (more.low, more.mean, more.high) == pytest.approx((0.4, 0.4, 0.4)), "seed by seed"
     some = Found(np.full(10, 0.8), everybody[:10])
     assert over_seeds([low, some], resampling).value == pytest.approx(0.5), "each seed's own queries"
 
