@@ -54,8 +54,7 @@ def page(results: Results) -> Page:
         method=[
             "For each architecture, each task, the widest third and the deepest third (as near as ties allow) an "
             "encoder is trained from the beginning on the networks of this lake's training runs whose cards name a "
-            "task, without it, its best epoch chosen on validation runs without it; beside it "
-            "stands an encoder "
+            "task, without it, its best epoch chosen on validation runs without it; beside it stands an encoder "
             "trained on all, with as many steps. Networks of what was left out, of test runs, ask for others of their "
             "task among all test networks of other runs. Each encoder is read by both senses, by weights alone and by "
             "answers alone. Intervals are of 95%: bootstrap over training runs, Student's t over seeds.",
