@@ -75,8 +75,10 @@ def test_a_map_leaves_the_threads_of_torch_as_they_are() -> None:
     script = (
         "from peace_pipeline.threads import share_the_machine; share_the_machine()\n"
         "import numpy as np; from threadpoolctl import threadpool_info; import torch\n"
-        "from peace_pipeline.atlas.layout import lay_out\n"
-        "lay_out(np.random.default_rng(0).standard_normal((30, 4), np.float32), seed=0)\n"
+        "from peace_pipeline.atlas.layout import lay_out; from peace_pipeline.atlas.neighbours import nearest\n"
+        "vectors = np.random.default_rng(0).standard_normal((30, 4), np.float32)\n"
+        "vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)\n"
+        "lay_out(vectors, nearest(vectors, 5), seed=0)\n"
         "print(max(pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'openmp'))\n"
     )
     done = subprocess.run(

@@ -119,7 +119,9 @@ def working() -> Iterator[None]:
         tasks[description] = bars.add_task(description, total=None, note="")
 
         def report(done: int, total: int, note: str = "") -> None:
-            bars.update(tasks[description], completed=done, total=total or None, note=note)
+            (task,) = (task for task in bars.tasks if task.id == tasks[description])
+            task.stop_time = None  # work that another one interrupted goes on
+            bars.update(task.id, completed=done, total=total or None, note=note, visible=True)
 
         return report
 

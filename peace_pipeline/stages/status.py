@@ -112,10 +112,11 @@ def present(lake: Lake, where: str | None = None) -> list[dict[str, Any]]:
     Raises:
         BadFilter: where ``where`` can't be run.
     """
-    scanned = Current(lake, fold=False).scan([*_LISTED, *_ASKED], f"status <> '{DELETED}'")
+    columns = [*_LISTED, *(_ASKED if where else ())]
+    scanned = Current(lake, fold=False).scan(columns, f"status <> '{DELETED}'")
     read, reasons = _read(lake), {row["model_id"]: row["reason"] for row in skipped_now(lake)}
     rows = [
-        {name: row[name] for name in (*_LISTED, *_ASKED) if name != "metrics"}
+        {name: row[name] for name in columns if name != "metrics"}
         | {"accuracy": (row["metrics"] or {}).get("accuracy"), "embedded": row["model_id"] in read}
         | {"reason": reasons.get(row["model_id"])}
         | ({"status": SKIPPED} if row["model_id"] in reasons else {})
@@ -123,7 +124,7 @@ def present(lake: Lake, where: str | None = None) -> list[dict[str, Any]]:
         for batch in scanned
         for row in batch.to_pylist(maps_as_pydicts="lossy")
     ]
-    kept = {row["model_id"] for row in rows} if where is None else _those_of(rows, where)
+    kept = _those_of(rows, where) if where and rows else {row["model_id"] for row in rows}
     listed = [
         {name: value for name, value in row.items() if name not in _ASKED}
         for row in rows
@@ -139,7 +140,7 @@ def _those_of(rows: list[dict[str, Any]], where: str) -> set[str]:
         BadFilter: where it can't be run.
     """
     fields = [*MODEL_RECORDS.schema, pa.field("accuracy", pa.float64()), pa.field("embedded", pa.bool_())]
-    schema = pa.schema([field for field in fields if field.name in (rows[0] if rows else ())])
+    schema = pa.schema([field for field in fields if field.name in rows[0]])
     try:
         found = query(
             f"SELECT model_id FROM models WHERE ({where})", {"models": pa.Table.from_pylist(rows, schema)}

@@ -172,9 +172,12 @@ def test_of_a_larger_index_a_sample_is_shown(
 
 
 def test_a_lake_without_an_index(tmp_path: Path) -> None:
-    answer = Workplace(tmp_path).peace("atlas", code=1)
-    assert "no index in" in answer.err
-    assert answer.err.count("\n") == 1
+    place = Workplace(tmp_path)
+    for missing in ("no lake in", "no index in"):
+        answer = place.peace("atlas", code=1)
+        assert missing in answer.err
+        assert answer.err.count("\n") == 1
+        place.lake.root.mkdir(exist_ok=True)
 
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"

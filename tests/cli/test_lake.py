@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -73,6 +74,17 @@ def test_list(place: Workplace) -> None:
         "what is shown can be asked for"
     )
     assert place.peace("list", "--where", "architecture <> 'mlp'", "--json").json == []
+    smuggled = (
+        f"true); COPY (SELECT 1) TO '{place.root}/written.csv'; SELECT model_id FROM models WHERE (true"
+    )
+    assert "disabled" in place.peace("list", "--where", smuggled, code=1).err
+    assert not (place.root / "written.csv").exists()
+
+
+def test_a_lake_without_models_has_none_of_any_kind(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    place.lake.root.mkdir(exist_ok=True)
+    assert place.peace("list", "--where", "task = 'x'").out == "Models: none.\n"
 
 
 def test_show(place: Workplace) -> None:

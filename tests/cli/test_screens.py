@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -128,6 +130,19 @@ def test_no_bar_is_left_of_what_had_nothing_to_do() -> None:
     put_away(bars)
     assert [task.visible for task in bars.tasks] == [False, True]
     assert all(task.stop_time is not None for task in bars.tasks), "no clock runs on"
+
+
+def test_work_that_another_one_interrupted_goes_on(tmp_path: Path) -> None:
+    script = (
+        "import time; from peace_pipeline.cli.terminal import working; from peace_pipeline.progress import track\n"
+        "with working():\n"
+        "    outer = track('outer'); track('inner')(2, 2); time.sleep(1.2); outer(1, 1)\n"
+    )
+    code, lines = typed([sys.executable, "-c", script], width=80, cwd=tmp_path, env=environment())
+    last = [line for line in lines if "outer" in line][-1]
+    assert code == 0
+    assert "1/1" in last
+    assert "0:00:00" not in last, "its clock ran"
 
 
 def test_who_waits_for_another_process_says_so(own: Workplace) -> None:

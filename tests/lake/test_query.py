@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -34,6 +35,18 @@ def test_only_the_last_part_of_a_path_is_a_pattern(tmp_path: Path) -> None:
         "SELECT name FROM read_parquet($path) ORDER BY name", path=tmp_path / "zoo[1]" / "*.parquet"
     )
     assert found["name"].to_pylist() == ["zoo[1]/a", "zoo[1]/b"]
+
+
+def test_a_statement_over_tables_alone_touches_no_file(tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_text("word\nhush\n")
+    for sql in (
+        f"SELECT * FROM read_csv('{tmp_path}/secret.csv')",
+        f"COPY (SELECT 1) TO '{tmp_path}/written.csv'",
+        "SET enable_external_access = true",
+    ):
+        with pytest.raises(duckdb.Error):
+            query(sql, {"models": pa.table({"name": ["a"]})})
+    assert [path.name for path in tmp_path.iterdir()] == ["secret.csv"]
 
 
 def test_what_is_spilled_is_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

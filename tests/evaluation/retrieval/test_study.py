@@ -88,6 +88,7 @@ def test_the_page_stands_alone(report: Written, small_lake: Lake) -> None:
         "about.json",
         "figures.json",
         "index.html",
+        "index.md",
     ]
     assert [each["path"] for each in written_reports(small_lake)] == [str(report.path)]
 
