@@ -28,6 +28,11 @@ def lacking(lake: Lake) -> str | None:
     return None
 
 
+def training_count(lake: Lake, settings: PairSettings) -> int:
+    """How many networks there are to train on, before a sample is drawn."""
+    return count_listings(lake, _of(TRAIN, settings))
+
+
 def training_members(lake: Lake, settings: PairSettings) -> list[Listing]:
     """The networks of training runs that an encoder is trained on, by model id."""
     return sample_listings(lake, settings.networks, seed=settings.seed, where=_of(TRAIN, settings))

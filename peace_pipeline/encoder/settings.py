@@ -21,6 +21,10 @@ else:
 _STRICT: ConfigDict = {"frozen": True, "extra": "forbid", "allow_inf_nan": False}
 
 
+NAMELESS = ""
+"""What ``without`` calls networks whose cards name no task."""
+
+
 class PairSettings(BaseModel, title="Networks and pairs", **_STRICT):
     """Which networks an encoder learns from, and how their pairs are drawn."""
 

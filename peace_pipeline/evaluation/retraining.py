@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.members import training_members, validation_members
 from peace_pipeline.encoder.model import Encoder
-from peace_pipeline.encoder.settings import PairSettings, Settings
+from peace_pipeline.encoder.settings import NAMELESS, PairSettings, Settings
 from peace_pipeline.evaluation.baselines.registry import all_baselines
 from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE, Embedder
 from peace_pipeline.evaluation.metrics import retrieve
@@ -39,8 +39,6 @@ RESPONSES_ALONE = "peace_responses"
 """What PEACE makes of answers where it hears nothing of weights."""
 TABLES = ("zoo", "current.lance", "inventory", "layers", "wirings", "responses")
 """Of a lake, what a training in another lake reads."""
-NAMELESS = ""
-"""As what is kept out of a training: networks whose cards name no task."""
 _LARGEST = 1_000_000
 
 

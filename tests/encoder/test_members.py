@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from peace_pipeline.encoder.members import lacking, training_members, validation_members
+from peace_pipeline.encoder.members import lacking, training_count,
+    training_members, validation_members
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.evaluation.population import Member
 from peace_pipeline.lake import Lake
@@ -40,6 +41,8 @@ def test_runs_keep_their_side_and_no_network_is_too_large(filled: Lake) -> None:
     assert {one.split for one in training} == {"train"}
     assert {one.split for one in validation} == {"validation"}
     assert {one.parameters for one in training} == {SMALL, LARGE}
+    assert training_count(filled, PairSettings(networks=2)) == len(training)
+    assert training_count(filled, PairSettings(without=["digits"])) == 0
 
 
 def test_what_a_lake_lacks_to_be_trained_on(filled: Lake, lake: Lake, zoo: Path) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peace_pipeline.encoder.members import training_members
-from peace_pipeline.encoder.settings import PairSettings
+from peace_pipeline.encoder.settings import NAMELESS, PairSettings
 from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE
-from peace_pipeline.evaluation.retraining import NAMELESS, Found, Judge, Recipe, Size, Trainings
+from peace_pipeline.evaluation.retraining import Found, Judge, Recipe, Size, Trainings
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 from peace_pipeline.zoo.listing import Listing

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from peace_pipeline.evaluation.retraining import NAMELESS, Judge, Recipe
+from peace_pipeline.encoder.settings import NAMELESS
+from peace_pipeline.evaluation.retraining import Judge, Recipe
 
 ARCHITECTURE, TASK, WIDTH, DEPTH = "architecture", "task", "width", "depth"
 KINDS = (ARCHITECTURE, TASK, WIDTH, DEPTH)

@@ -79,18 +79,18 @@ def losses(results: Results) -> list[str]:
     does, best first."""
     said = []
     graded = [
-        (results.same_task, ALL, "networks of the same task", "map", "a MAP"),
-        (results.same_task, ACROSS, "networks of the same task in other architectures", "map", "a MAP"),
-        (results.same_task, UNSEEN, "networks of tasks that PEACE never learned from", "map", "a MAP"),
-        (results.same_function, ALL, "disguised networks", "recall_at_1", "a recall@1"),
-        (results.related_task, ALL, "networks of related tasks", NDCG, "an nDCG"),
-        (results.same_profile, ALL, "networks that answer alike", NDCG, "an nDCG"),
+        (results.same_task, ALL, "Networks of the same task", "map", "a MAP"),
+        (results.same_task, ACROSS, "Networks of the same task in other architectures", "map", "a MAP"),
+        (results.same_task, UNSEEN, "Networks of tasks that PEACE never learned from", "map", "a MAP"),
+        (results.same_function, ALL, "Disguised networks", "recall_at_1", "a recall@1"),
+        (results.related_task, ALL, "Networks of related tasks", NDCG, "an nDCG"),
+        (results.same_profile, ALL, "Networks that answer alike", NDCG, "an nDCG"),
     ]
     for grade, scope, what, metric, name in graded:
         if scope in grade.scopes:
             ours = grade.estimate(PEACE, metric, scope)
             said += [
-                f"{title(method)} finds {what} better: {name} of {text(found)}, PEACE {text(ours)}."
+                f"{what} are found better by “{title(method)}”: {name} of {text(found)}, PEACE {text(ours)}."
                 for method in grade.rivals(metric, scope)
                 if (found := grade.estimate(method, metric, scope)).mean > ours.mean
             ]
