@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from peace_pipeline.encoder.members import lacking, training_count,
-    training_members, validation_members
+from peace_pipeline.encoder.members import lacking, training_count, training_members, validation_members
 from peace_pipeline.encoder.settings import PairSettings
 from peace_pipeline.evaluation.population import Member
 from peace_pipeline.lake import Lake
