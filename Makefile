@@ -10,7 +10,7 @@ PRETRAINED ?= peace_pipeline/encoder/pretrained
 NETWORKS ?= 11400
 TRAINING ?= --epochs 24
 
-.PHONY: demo test test-all fuzz ui hub lint bench docs pretrained
+.PHONY: install demo test test-all fuzz ui hub lint bench docs pretrained
 
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -27,6 +27,8 @@ $(BIN)/peace: pyproject.toml constraints.txt
 	$(PIP) --no-deps animal-mnist
 	touch $@
 	touch -t 200001010000 .venv
+
+install: $(BIN)/peace
 
 demo: $(BIN)/peace
 	$(BIN)/peace demo

@@ -62,7 +62,7 @@ def table(
     laid = [one for one in laid if one not in said]
     left = list(_leave_out(laid, width))
     _widen(laid, width)
-    shortened = any(one.column.kind == "id" and one.natural > one.width for one in laid)
+    cut = [one for one in laid if one.column.kind == "id" and one.natural > one.width]
     if title:
         yield Text(title, "bold")
     yield Text(_line([(one.column.name, one) for one in laid]), "dim")
@@ -74,9 +74,9 @@ def table(
             ]
             yield Text(_line(parts))
     notes = [f"all: {', '.join(f'{one.column.name} {one.cells[0]}' for one in said)}"] if said else []
-    if left or shortened:
+    if left or cut:
         hidden = [f"without {', '.join(one.column.name for one in reversed(left))}"] if left else []
-        hidden += ["ids shortened"] if shortened else []
+        hidden += [f"{', '.join(one.column.name for one in cut)} shortened"] if cut else []
         notes.append(f"{', '.join(hidden)}: --wide shows all")
     for each in notes:
         yield from note(each, width)
