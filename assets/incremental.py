@@ -16,7 +16,7 @@ from peace_pipeline.assets.jobs import keys_from
 from peace_pipeline.assets.partitions import register
 from peace_pipeline.assets.reports import NOT_WRITTEN, REPORTS, after_training_job
 from peace_pipeline.assets.status import status_job
-from peace_pipeline.encoder.settings import NAMELESS, PairSettings, Settings
+from peace_pipeline.encoder.settings import PairSettings, Settings
 from peace_pipeline.evaluation.reports import all_reports
 from peace_pipeline.interrupts import raise_if_received
 from peace_pipeline.lake import Lake
@@ -143,12 +143,12 @@ class Pass:
     def demo(self, settings: Settings | None = None) -> PassSummary:
         """A pass; where the lake still uses the encoder that the package ships, it reports on that one, trains the
         lake's own from it (or as the ``settings`` say), embeds every network anew and reports again. It trains
-        on networks whose cards name a task, where there are such.
+        on the networks whose cards name a task, where these are most.
 
         Raises:
             PassFailed: where a step failed for good.
         """
-        from peace_pipeline.encoder.members import MINIMUM_NETWORKS, lacking, training_count
+        from peace_pipeline.encoder.members import lacking, named_members
         from peace_pipeline.encoder.store import own_version, packaged_version
         from peace_pipeline.stages.train import PRETRAINED
 
@@ -157,9 +157,7 @@ class Pass:
         shipped = packaged_version()
         if shipped and own_version(self.lake) is None and not lacking(self.lake):
             summary.figures[shipped] = self._report()
-            # no two networks of the packages are built alike: with them an epoch takes three times as long
-            named = PairSettings(without=[NAMELESS])
-            learned_from = named if training_count(self.lake, named) >= MINIMUM_NETWORKS else PairSettings()
+            learned_from = named_members(self.lake)
             trained = self.train(settings or Settings(start=PRETRAINED), learned_from)["encoder_version"]
             self._bring_up_to_date(PassSummary())
             summary.figures[trained] = self._report()

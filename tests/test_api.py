@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-import tomllib
-from importlib.metadata import requires
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +28,6 @@ before = {{"lancedb", "torch"}} & set(sys.modules)
 index = peace_pipeline.Index.open(sys.argv[1])
 hits = index.search("directory:zoo/n000", k=3)
 print(len(index), len(hits), *before, *(name for name in {HEAVY} if name in sys.modules))
-"""
-
-
-WITHOUT = f"""
-import sys
-sys.modules |= dict.fromkeys(sys.argv[2].split(","))
-{SEARCHES}
 """
 
 
@@ -123,22 +113,3 @@ def test_names_that_there_are(place: Workplace) -> None:
     assert all(hasattr(peace_pipeline, name) for name in peace_pipeline.__all__)
     with pytest.raises(AttributeError, match="nothing"):
         peace_pipeline.nothing  # noqa: B018
-
-
-def test_an_index_is_searched_with_no_more_than_the_docs_install(place: Workplace) -> None:
-    root = Path(__file__).parents[1]
-    installed = re.search(r"pip install (lancedb.*)", (root / "docs/python.md").read_text())[1].split()
-    needed = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
-    needs = [*installed, *(_name(line) for line in requires("lancedb") or [] if "extra ==" not in line)]
-    modules = {"scikit-learn": "sklearn", "pyyaml": "yaml", "pillow": "PIL", "umap-learn": "umap"}
-    absent = {name: modules.get(name, name.replace("-", "_")) for name in map(_name, needed)}
-    names = ",".join(module for name, module in absent.items() if name not in needs)
-    assert {"torch", "duckdb", "dagster", "sklearn"} <= set(names.split(","))
-    command = [sys.executable, "-c", WITHOUT, str(place.lake.root), names]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[:2] == [str(NETWORKS), "3"]
-
-
-def _name(requirement: str) -> str:
-    return re.match(r"[\w-]+", requirement)[0]

@@ -62,7 +62,7 @@ def table(
     laid = [one for one in laid if one not in said]
     left = list(_leave_out(laid, width))
     _widen(laid, width)
-    cut = [one for one in laid if one.column.kind == "id" and one.natural > one.width]
+    cut = [one for one in laid if one.column.kind in ("id", "word") and one.natural > one.width]
     if title:
         yield Text(title, "bold")
     yield Text(_line([(one.column.name, one) for one in laid]), "dim")
@@ -77,7 +77,7 @@ def table(
     if left or cut:
         hidden = [f"without {', '.join(one.column.name for one in reversed(left))}"] if left else []
         hidden += [f"{', '.join(one.column.name for one in cut)} shortened"] if cut else []
-        notes.append(f"{', '.join(hidden)}: --wide shows all")
+        notes.append(f"{'; '.join(hidden)}: --wide shows all")
     for each in notes:
         yield from note(each, width)
 

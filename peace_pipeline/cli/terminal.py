@@ -119,7 +119,7 @@ def working() -> Iterator[None]:
         tasks[description] = bars.add_task(description, total=None, note="")
 
         def report(done: int, total: int, note: str = "") -> None:
-            (task,) = (task for task in bars.tasks if task.id == tasks[description])
+            task = next(task for task in bars.tasks if task.id == tasks[description])
             task.stop_time = None  # work that another one interrupted goes on
             bars.update(task.id, completed=done, total=total or None, note=note, visible=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peace_pipeline.encoder.settings import PairSettings
+from peace_pipeline.encoder.settings import NAMELESS, PairSettings
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.keyed import quoted
 from peace_pipeline.zoo.listing import (
@@ -28,9 +28,14 @@ def lacking(lake: Lake) -> str | None:
     return None
 
 
-def training_count(lake: Lake, settings: PairSettings) -> int:
-    """How many networks there are to train on, before a sample is drawn."""
-    return count_listings(lake, _of(TRAIN, settings))
+def named_members(lake: Lake) -> PairSettings:
+    """Settings that leave out networks whose cards name no task, unless these are most of those to train on.
+
+    Without a task a network teaches little, and where few others are built like it a step takes long.
+    """
+    named = PairSettings(without=[NAMELESS])
+    counts = [count_listings(lake, _of(TRAIN, settings)) for settings in (named, PairSettings())]
+    return named if 2 * counts[0] >= counts[1] else PairSettings()
 
 
 def training_members(lake: Lake, settings: PairSettings) -> list[Listing]:

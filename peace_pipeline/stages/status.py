@@ -17,7 +17,7 @@ from peace_pipeline.encoder.store import current_version, own_version
 from peace_pipeline.index.search import BadFilter
 from peace_pipeline.index.tables import INDEX_TABLES, MODELS, connect, served_version, table_names
 from peace_pipeline.lake import Lake
-from peace_pipeline.lake.query import query
+from peace_pipeline.lake.query import matching, query
 from peace_pipeline.lake.tables import DELETED, FORGOTTEN, MODEL_RECORDS, NEW, REMEMBERED, SKIPPED
 from peace_pipeline.stages.crawl import lock_of_crawls
 from peace_pipeline.stages.embed import OUTCOMES
@@ -112,7 +112,7 @@ def present(lake: Lake, where: str | None = None) -> list[dict[str, Any]]:
     Raises:
         BadFilter: where ``where`` can't be run.
     """
-    columns = [*_LISTED, *(_ASKED if where else ())]
+    columns = [*_LISTED, *(() if where is None else _ASKED)]
     scanned = Current(lake, fold=False).scan(columns, f"status <> '{DELETED}'")
     read, reasons = _read(lake), {row["model_id"]: row["reason"] for row in skipped_now(lake)}
     rows = [
@@ -124,7 +124,7 @@ def present(lake: Lake, where: str | None = None) -> list[dict[str, Any]]:
         for batch in scanned
         for row in batch.to_pylist(maps_as_pydicts="lossy")
     ]
-    kept = _those_of(rows, where) if where and rows else {row["model_id"] for row in rows}
+    kept = {row["model_id"] for row in rows} if where is None else _those_of(rows, where)
     listed = [
         {name: value for name, value in row.items() if name not in _ASKED}
         for row in rows
@@ -139,12 +139,11 @@ def _those_of(rows: list[dict[str, Any]], where: str) -> set[str]:
     Raises:
         BadFilter: where it can't be run.
     """
-    fields = [*MODEL_RECORDS.schema, pa.field("accuracy", pa.float64()), pa.field("embedded", pa.bool_())]
-    schema = pa.schema([field for field in fields if field.name in rows[0]])
+    own = [pa.field("accuracy", pa.float64()), pa.field("embedded", pa.bool_())]
+    fields = [field for field in MODEL_RECORDS.schema if field.name in (*_LISTED, *_ASKED, "reason")]
+    schema = pa.schema([*(field for field in fields if field.name != "metrics"), *own])
     try:
-        found = query(
-            f"SELECT model_id FROM models WHERE ({where})", {"models": pa.Table.from_pylist(rows, schema)}
-        )
+        found = matching(pa.Table.from_pylist(rows, schema), where)
     except duckdb.Error as error:
         raise BadFilter(f"the lake can't be listed so: {str(error).splitlines()[0]}") from error
     return {*found["model_id"].to_pylist()}

@@ -173,11 +173,12 @@ def test_of_a_larger_index_a_sample_is_shown(
 
 def test_a_lake_without_an_index(tmp_path: Path) -> None:
     place = Workplace(tmp_path)
-    for missing in ("no lake in", "no index in"):
-        answer = place.peace("atlas", code=1)
-        assert missing in answer.err
-        assert answer.err.count("\n") == 1
-        place.lake.root.mkdir(exist_ok=True)
+    without_a_lake = place.peace("atlas", code=1).err
+    place.lake.root.mkdir(exist_ok=True)
+    without_an_index = place.peace("atlas", code=1).err
+    assert "no lake in" in without_a_lake
+    assert "no index in" in without_an_index
+    assert (without_a_lake.count("\n"), without_an_index.count("\n")) == (1, 1)
 
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"

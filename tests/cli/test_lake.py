@@ -74,17 +74,15 @@ def test_list(place: Workplace) -> None:
         "what is shown can be asked for"
     )
     assert place.peace("list", "--where", "architecture <> 'mlp'", "--json").json == []
-    smuggled = (
-        f"true); COPY (SELECT 1) TO '{place.root}/written.csv'; SELECT model_id FROM models WHERE (true"
-    )
-    assert "disabled" in place.peace("list", "--where", smuggled, code=1).err
-    assert not (place.root / "written.csv").exists()
+    outside = f"model_id IN (SELECT * FROM read_text('{place.root}/peace.toml'))"
+    assert "disabled" in place.peace("list", "--where", outside, code=1).err
 
 
 def test_a_lake_without_models_has_none_of_any_kind(tmp_path: Path) -> None:
     place = Workplace(tmp_path)
     place.lake.root.mkdir(exist_ok=True)
-    assert place.peace("list", "--where", "task = 'x'").out == "Models: none.\n"
+    assert place.peace("list", "--where", "task = 'x' AND embedded AND accuracy > 0").out == "Models: none.\n"
+    assert "can't be listed so" in place.peace("list", "--where", "colour = 1", code=1).err
 
 
 def test_show(place: Workplace) -> None:

@@ -42,8 +42,8 @@ def test_without_a_width_everything_is_whole() -> None:
 
 
 def test_what_there_is_no_room_for_is_named() -> None:
-    assert lines(80)[-1] == "  without license, model_id shortened: --wide shows all"
-    assert lines(120)[-1] == "  model_id shortened: --wide shows all"
+    assert lines(80)[-1] == "  without license; model_id, task shortened: --wide shows all"
+    assert lines(120)[-1] == "  model_id, task shortened: --wide shows all"
 
 
 def test_what_is_the_same_of_all_rows_is_said_once_and_what_is_empty_never() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from peace_pipeline.encoder.members import lacking, training_count, training_members, validation_members
-from peace_pipeline.encoder.settings import PairSettings
+from peace_pipeline.encoder.members import lacking, named_members, training_members, validation_members
+from peace_pipeline.encoder.settings import NAMELESS, PairSettings
 from peace_pipeline.evaluation.population import Member
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.stored import read_wirings
@@ -40,8 +40,6 @@ def test_runs_keep_their_side_and_no_network_is_too_large(filled: Lake) -> None:
     assert {one.split for one in training} == {"train"}
     assert {one.split for one in validation} == {"validation"}
     assert {one.parameters for one in training} == {SMALL, LARGE}
-    assert training_count(filled, PairSettings(networks=2)) == len(training)
-    assert training_count(filled, PairSettings(without=sorted({one.task for one in training}))) == 0
 
 
 def test_what_a_lake_lacks_to_be_trained_on(filled: Lake, lake: Lake, zoo: Path) -> None:
@@ -53,6 +51,17 @@ def test_what_a_lake_lacks_to_be_trained_on(filled: Lake, lake: Lake, zoo: Path)
         write_model(zoo / f"m{i}", state, card=card_of("digits", "r", "run-1"))
     ingest(lake, directory(zoo))
     assert "all 2 networks" in (lacking(lake) or "")
+
+
+@pytest.mark.parametrize(("nameless", "without"), [(0, [NAMELESS]), (4, [NAMELESS]), (60, [])])
+def test_networks_without_a_task_are_left_out_unless_they_are_most(
+    lake: Lake, zoo: Path, nameless: int, without: list[str]
+) -> None:
+    for i in range(24 + nameless):
+        state = {"0.weight": torch.ones(5, 2), "1.weight": torch.ones(1, 5)}
+        write_model(zoo / f"m{i}", state, card=card_of("digits", "r", f"run-{i}") if i < 24 else None)
+    ingest(lake, directory(zoo))
+    assert named_members(lake).without == without
 
 
 def test_samples_are_seeded(filled: Lake) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from peace_pipeline.lake import write_parquet
-from peace_pipeline.lake.query import query
+from peace_pipeline.lake.query import matching, query
 
 
 def test_tables_are_joined_by_their_names_and_parameters_are_values() -> None:
@@ -37,15 +37,29 @@ def test_only_the_last_part_of_a_path_is_a_pattern(tmp_path: Path) -> None:
     assert found["name"].to_pylist() == ["zoo[1]/a", "zoo[1]/b"]
 
 
-def test_a_statement_over_tables_alone_touches_no_file(tmp_path: Path) -> None:
-    (tmp_path / "secret.csv").write_text("word\nhush\n")
-    for sql in (
-        f"SELECT * FROM read_csv('{tmp_path}/secret.csv')",
-        f"COPY (SELECT 1) TO '{tmp_path}/written.csv'",
-        "SET enable_external_access = true",
+MODELS = pa.table({"name": ["a", "b"], "size": [1, 2]})
+
+
+def test_rows_are_those_for_which_an_expression_holds() -> None:
+    for where in ("size > 1", "name IN (SELECT max(name) FROM models)", "name = 'b' OR (size > 5)"):
+        assert matching(MODELS, where)["name"].to_pylist() == ["b"]
+    assert matching(MODELS.slice(0, 0), "size > 1").num_rows == 0
+
+
+def test_what_a_user_types_is_one_expression_and_touches_no_file(tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_text("word\nb\n")
+    for where in (
+        "size >",
+        "",
+        "colour = 1",
+        f"name IN (SELECT word FROM read_csv('{tmp_path}/secret.csv'))",
+        f"name IN (SELECT word FROM '{tmp_path}/secret.csv')",
+        "true); SELECT 'b' AS name; --",
+        f"true); COPY (SELECT 1) TO '{tmp_path}/written.csv'; SELECT * FROM models WHERE (true",
+        f"true); CALL enable_logging(storage='file', storage_config={{'path': '{tmp_path}/log'}}); SELECT (true",
     ):
         with pytest.raises(duckdb.Error):
-            query(sql, {"models": pa.table({"name": ["a"]})})
+            matching(MODELS, where)
     assert [path.name for path in tmp_path.iterdir()] == ["secret.csv"]
 
 

@@ -82,7 +82,7 @@ def losses(results: Results) -> list[str]:
         (results.same_task, ALL, "Networks of the same task", "map", "a MAP"),
         (results.same_task, ACROSS, "Networks of the same task in other architectures", "map", "a MAP"),
         (results.same_task, UNSEEN, "Networks of tasks that PEACE never learned from", "map", "a MAP"),
-        (results.same_function, ALL, "Disguised networks", "recall_at_1", "a recall@1"),
+        (results.same_function, ALL, "Originals of disguised networks", "recall_at_1", "a recall@1"),
         (results.related_task, ALL, "Networks of related tasks", NDCG, "an nDCG"),
         (results.same_profile, ALL, "Networks that answer alike", NDCG, "an nDCG"),
     ]
