@@ -18,7 +18,8 @@ from peace_pipeline.assets.pages import ADDRESS, MLFLOW
 from peace_pipeline.assets.reports import REPORTS
 from peace_pipeline.assets.sensors import stale_batches
 from peace_pipeline.definitions import Pass, defs
-from peace_pipeline.encoder.settings import Settings
+from peace_pipeline.encoder.pairs import read_pair_settings
+from peace_pipeline.encoder.settings import NAMELESS, Settings
 from peace_pipeline.encoder.store import own_version, packaged_version
 from peace_pipeline.lake.tables import TABLES
 from peace_pipeline.lake.tracking import DESCRIPTION
@@ -254,6 +255,7 @@ def test_a_demo_reports_on_the_packaged_encoder_and_then_on_its_own(own: Workpla
     assert demo.trained
     assert list(demo.figures) == [packaged_version(), demo.encoder_version]
     assert demo.encoder_version == own_version(own.lake)
+    assert read_pair_settings(own.lake).without == [NAMELESS]
     for figures in demo.figures.values():
         assert {"same_task/map", "same_function/recall_at_1"} <= figures.keys()
     again = Pass(defs, own.lake, str(own.root / "peace.toml")).demo()
