@@ -75,10 +75,11 @@ class Index:
             UnknownQuery: where ``query`` is neither in the index nor a network that can be embedded.
             NoResponses: where it has no answers and is compared by them.
             BadFilter: where ``where`` can't be run.
-            ValueError: where neither ``query`` nor ``text`` is given.
+            ValueError: where neither ``query`` nor ``text`` is given, or a ``config`` for a file.
         """
         if query is None:
             return find(self.lake, None, k=k, where=where, text=text)
+        _check(config, query)
         with _named(query, config) as name:
             fetcher = Fetcher.of(self.lake)
             return find(self.lake, name, fetcher, by=by, k=k, where=where, text=text, responses=responses)
@@ -99,10 +100,12 @@ def embed(
     Raises:
         UnusableModel: where it can't be read or embedded, with the reason.
         NoEncoder: where there is none.
+        ValueError: where a ``config`` is given for a file.
     """
     from peace_pipeline.encoder.checkpoints import embed_checkpoints
     from peace_pipeline.weights.unusable import UnusableModel
 
+    _check(config, network)
     lake = Lake.at(home)
     with _named(network, config) as name:
         found = list(embed_checkpoints(lake, [name], Fetcher.of(lake), responses=responses))
@@ -128,9 +131,16 @@ def compare(
     """
     from peace_pipeline.comparison.verdict import compare as compared
 
+    _check(config, a, b)
     lake = Lake.at(home)
     with _named(a, config) as first, _named(b, config) as second:
         return compared(lake, first, second, Fetcher.of(lake))
+
+
+def _check(config: Mapping[str, Any] | None, *networks: Network) -> None:
+    """Refuse a config that no network would have."""
+    if config is not None and all(isinstance(network, str | Path) for network in networks):
+        raise ValueError("config is of networks in memory: of a file the config.json beside it says the same")
 
 
 @contextmanager

@@ -53,6 +53,16 @@ def test_what_a_config_says_is_heard(module: nn.Module, tmp_path: Path) -> None:
     assert not np.allclose(plain, told, atol=1e-6)
 
 
+def test_a_config_is_of_networks_in_memory(module: nn.Module, tmp_path: Path) -> None:
+    save_file(module.state_dict(), tmp_path / "model.safetensors")
+    path, relu = tmp_path / "model.safetensors", {"hidden_act": "relu"}
+    with pytest.raises(ValueError, match="config"):
+        embed(path, config=relu, home=tmp_path)
+    with pytest.raises(ValueError, match="config"):
+        compare(path, path, config=relu, home=tmp_path)
+    assert compare(path, module, config=relu, home=tmp_path)["similarity"] == 1
+
+
 def test_beside_tensors_a_state_dict_may_have_anything(module: nn.Module, tmp_path: Path) -> None:
     state = {**module.state_dict(), "epoch": 3, "_extra_state": None}
     assert compare(state, module, home=tmp_path)["verdict"] == "identical"

@@ -107,9 +107,10 @@ def search(
     """The networks in the index that are nearest to a network, to words, or to both; or outputs of networks.
 
     With --json a list of {rank, model_id, revision, source, task, architecture, similarity, as_similar, score,
-    datasets, accuracy, license, parameters, uri}, of outputs {rank, model_id, revision, place, label, similarity,
-    score}. as_similar is the share of the index's pairs of networks that are at least as similar; score says how well
-    words fit. Similarities are null where words alone are asked for, scores where none are.
+    datasets, accuracy, license, parameters, uri, same_senses}, of outputs {rank, model_id, revision, place, label,
+    similarity, score}. as_similar is the share of the index's pairs of networks that are at least as similar; score
+    says how well words fit; same_senses is false where of the two networks one has answers and the other has none.
+    Similarities are null where words alone are asked for, scores where none are.
     """
     of_outputs = output is not None or label is not None
     if of_outputs and (query is not None or text is not None or by != "both"):

@@ -27,8 +27,13 @@ _FEW = 100
 """Networks below which an encoder that learned from them is doubted."""
 _ID, _SIMILARITY = Column("model_id", "id"), Column("similarity", "number")
 _OPEN = (
-    "Nothing says which activation its hidden units have. If it is ReLU, a config.json beside it has to say so, "
-    '{"model_type": "mlp", "hidden_act": "relu"}: only then are copies on other scales near. `peace compare` tries it.'
+    "Its vector knows of no activation that its hidden units have. If it is ReLU, a config.json beside it has to say "
+    'so, {"model_type": "mlp", "hidden_act": "relu"}: only then are copies on other scales near. `peace compare` tries '
+    "it."
+)
+_UNLIKE = (
+    "Of {} of these and the query only one was run, which puts even copies far apart: --by weights compares what both "
+    "have."
 )
 _VERSION = Column("version", "id")
 _CLOSER = "closer than"
@@ -247,6 +252,8 @@ def show_hits(
     _show_found(screen, title, _HIT, rows, nothing)
     if any(hit.as_similar is not None for hit in hits):
         screen.note(f"{_CLOSER}: this share of the pairs of networks in this lake")
+    if unlike := sum(hit.same_senses is False for hit in hits):
+        screen.note(_UNLIKE.format(unlike))
     if is_open:
         screen.note(_OPEN)
 

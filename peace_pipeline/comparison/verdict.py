@@ -53,6 +53,8 @@ PART_OF, REORDERED, RECONFIGURED = "part of", "reordered", "another config"
 """Relations of networks all of whose common weights are equal: one has more, the same in another order, or another
 config.json."""
 _RELU = "relu"
+_CLEARLY = 0.05
+"""So much more alike networks are where an assumption counts."""
 EQUAL = 1e-7
 """Relative distance of layers below which nothing happened to them."""
 
@@ -60,8 +62,8 @@ EQUAL = 1e-7
 def compare(lake: Lake, a: str, b: str, fetcher: Fetcher | None = None) -> dict[str, Any]:
     """Compare two networks, named as :func:`open_network` takes them, and say so in a JSON object.
 
-    Where no file says which activation the hidden units of a chain have, and they are equivalent if it is ReLU, that is
-    the answer, with what it assumes.
+    Where no file says which activation the hidden units of a chain have, and they are equivalent or clearly more alike
+    if it is ReLU, that is the answer, with what it assumes.
 
     Raises:
         UnreadableCheckpoint: where one can't be read, or only in part.
@@ -71,15 +73,21 @@ def compare(lake: Lake, a: str, b: str, fetcher: Fetcher | None = None) -> dict[
         found = describe(first, second, thresholds)
         if found["verdict"] in (IDENTICAL, EQUIVALENT):
             return found
-        return _as_of_relu(first, second, thresholds) or found
+        return _as_of_relu(first, second, thresholds, found["similarity"]) or found
 
 
-def _as_of_relu(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str, Any] | None:
-    """That two networks are equivalent if the hidden units of both have ReLU; none where they aren't, or something says
-    which activation one has."""
+def _as_of_relu(
+    a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds, similarity: float
+) -> dict[str, Any] | None:
+    """The verdict if the hidden units of both have ReLU; none where that makes them no more alike than ``similarity``,
+    or something says which activation one has."""
     if not (a.has_unknown_activation and b.has_unknown_activation):
         return None
-    found = describe(a.assuming(_RELU), b.assuming(_RELU), thresholds)
+    sides = a.assuming(_RELU), b.assuming(_RELU)
+    found = describe(*sides, thresholds)
+    if found["verdict"] == DERIVED and found["similarity"] >= similarity + _CLEARLY:
+        assumes = list(dict.fromkeys((*sides[0].wiring.assumes, *sides[1].wiring.assumes)))
+        return found | {"assumes": assumes, "reason": f"{found['reason']}{_assuming(assumes)}"}
     return found if found["verdict"] == EQUIVALENT else None
 
 
@@ -251,7 +259,8 @@ def _reason(
     equal = f"in one form no layer differs by more than {measured.distance:.1e} of its norm"
     if verdict == EQUIVALENT:
         moved = sum(order != sorted(order) for order in measured.permutations.values())
-        how = f"with {moved} groups of units in another order" if moved else "with all units in place"
+        groups = "group" if moved == 1 else "groups"
+        how = f"with {moved} {groups} of units in another order" if moved else "with all units in place"
         return f"{equal}, {how}{_assuming(document.get('assumes', ()))}"
     if relation == RECONFIGURED:
         return f"{equal}, but {'; '.join(beside)}"

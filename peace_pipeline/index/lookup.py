@@ -22,6 +22,7 @@ from peace_pipeline.index.search import (
     indexed_vector,
     search,
     search_outputs,
+    silent,
 )
 from peace_pipeline.index.tables import MODELS, connect, served_version, table_names
 from peace_pipeline.lake import Lake
@@ -75,9 +76,18 @@ def find(
     vector = indexed_vector(lake, query, by)
     without = None if vector is None else query
     if vector is None:
-        vector = _embedded(lake, query, fetcher, budget, responses, by)
-    hits = search(lake, vector, by=by, k=k, where=where, text=text, without=without)
-    return _told(lake, hits, background(lake, by))
+        vector, was_run = _embedded(lake, query, fetcher, budget, responses, by)
+    else:
+        was_run = not silent(lake, [query])
+    hits = _told(
+        lake,
+        search(lake, vector, by=by, k=k, where=where, text=text, without=without),
+        background(lake, by),
+    )
+    if by != "both":
+        return hits
+    others = silent(lake, [hit.model_id for hit in hits])
+    return [replace(hit, same_senses=(hit.model_id not in others) == was_run) for hit in hits]
 
 
 def _told(lake: Lake, hits: list[Hit], usual: Background | None = None) -> list[Hit]:
@@ -115,9 +125,11 @@ def _is_bare_chain(lake: Lake, name: str) -> bool:
         return False
     try:
         with open_network(lake, name) as network:
-            return network.has_unknown_activation
+            wiring = network.common  # what its vector is made of
     except UnreadableCheckpoint:
         return False
+    is_open = wiring.method == _CHAIN and bool(wiring.assumes)
+    return is_open and not any(SCALE in group.actions for group in wiring.groups.values())
 
 
 def _has_unknown_scale(lake: Lake, batch: str, model_id: str) -> bool:
@@ -158,23 +170,28 @@ def find_outputs(
 
 def _embedded(
     lake: Lake, name: str, fetcher: Fetcher | None, budget: int | None, responses: str, by: By
-) -> np.ndarray:
-    """Embedded by the encoder that the index serves, which after a retraining is not yet the current one."""
+) -> tuple[np.ndarray, bool]:
+    """Its vector by the encoder that the index serves, which after a retraining is not yet the current one, and whether
+    it has answers."""
     if not (name.startswith("hf://") or is_place(name) or newest_record(lake, name)):
         hint = did_you_mean(lake, name) or "; --text searches for words"
         raise UnknownQuery(f"{name} is not in the index, and as a path: no such file or folder{hint}")
     from peace_pipeline.encoder.checkpoints import embed_checkpoints
 
     version = served_version(lake)
-    (embedded,) = embed_checkpoints(
+    embedded, *others = embed_checkpoints(
         lake, [name], fetcher, version=version, budget=budget, responses=responses
     )
+    if others:
+        raise UnknownQuery(
+            f"{name} has {1 + len(others)} networks, to be named one by one, as {embedded.path}"
+        )
     if (found := embedded.embedding) is None:
         raise UnknownQuery(f"{name} is not in the index, and as a path: {embedded.error}")
     vector = {"both": found.network, "weights": found.weights, "responses": found.responses}[by]
     if vector is None or not vector.any():
         raise NoResponses(name, embedded.not_run or CONSTANT)
-    return vector.astype(np.float32)
+    return vector.astype(np.float32), found.responses is not None and bool(found.responses.any())
 
 
 def example(lake: Lake) -> str | None:

@@ -61,7 +61,8 @@ class Hit:
 
     ``similarity`` is the cosine to the query, or ``None`` where words alone were asked for; ``as_similar`` the share of
     the index's pairs of networks that are at least as similar; ``score`` how well it has the words that were asked for
-    (BM25; with a query beside them that of the fused ranks), and ``uri`` where its files lie.
+    (BM25; with a query beside them that of the fused ranks), and ``uri`` where its files lie. ``same_senses`` says
+    whether of it and the query both or neither have answers, where they are compared by all that is known of them.
     """
 
     rank: int
@@ -78,6 +79,7 @@ class Hit:
     license: str | None = None
     parameters: int | None = None
     uri: str | None = None
+    same_senses: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as a JSON object."""
@@ -120,6 +122,21 @@ def indexed_vector(lake: Lake, model_id: str, by: By = "both") -> np.ndarray | N
         batch = newest_batch(lake, model_id)
         raise NoResponses(model_id, why_silent(lake, batch, model_id) if batch else None)
     return np.asarray(rows[0][column], np.float32)
+
+
+def silent(lake: Lake, model_ids: list[str]) -> set[str]:
+    """Those of the models in the index that have no answers.
+
+    Raises:
+        NoIndex: where there is no index.
+    """
+    listed = ", ".join(map(quoted, model_ids))
+    rows = (
+        _open(lake, MODELS, _COLUMN["both"]).search().where(f"model_id IN ({listed}) AND responses IS NULL")
+    )
+    return (
+        {row["model_id"] for row in rows.select(["model_id"]).limit(None).to_list()} if model_ids else set()
+    )
 
 
 def indexed_output(lake: Lake, name: str) -> tuple[str, np.ndarray]:

@@ -49,7 +49,7 @@ def test_search(place: Workplace) -> None:
             "as_similar",
             "score",
         ),
-        *("datasets", "accuracy", "license", "parameters", "uri"),
+        *("datasets", "accuracy", "license", "parameters", "uri", "same_senses"),
     ]
     assert query not in [row["model_id"] for row in rows]
     similarities = [row["similarity"] for row in rows]

@@ -289,6 +289,14 @@ def test_of_chains_without_a_config_it_is_tried_whether_they_are_of_relu(
     assert (found["verdict"] == EQUIVALENT) == (said in ("nothing", "relu")), found["reason"]
     assumed = "hidden units have the activation relu, which no config.json says"
     assert (assumed in found.get("assumes", ())) == (said == "nothing")
+    tuned = {name: value + 0.01 * torch.randn(value.shape) for name, value in on_other_scales(state).items()}
+    torch.save(tuned, tmp_path / "tuned.pt")
+    found = compare(lake, original, str(tmp_path / "tuned.pt"))
+    if said in ("nothing", "relu"):
+        assert found["verdict"] == DERIVED
+        assert found["similarity"] > 0.99, "what was done to it is told as its scales are taken out"
+    assert (assumed in found.get("assumes", ())) == (said == "nothing")
+    assert ("activation relu" in found["reason"]) == (said == "nothing")
     state = {name: torch.randn(value.shape) for name, value in state.items()}
     torch.save(on_other_scales(state), tmp_path / "other.pt")
     found = compare(lake, original, str(tmp_path / "other.pt"))

@@ -69,6 +69,24 @@ def test_a_path_without_answers_says_why(answered: Lake, tmp_path: Path) -> None
         find(answered, str(folder), by="responses")
 
 
+def test_it_is_said_of_which_two_one_alone_was_run(answered: Lake, tmp_path: Path) -> None:
+    a, b, c = "directory:zoo/a", "directory:zoo/b", f"directory:zoo/{QUOTED}"
+    silent = str(write_network(tmp_path / "n", "mlp", 1))
+    of_a = {hit.model_id: hit.same_senses for hit in find(answered, a)}
+    of_a_path = {hit.model_id: hit.same_senses for hit in find(answered, silent, responses="never")}
+    assert (of_a[b], of_a[c]) == (False, True)
+    assert (of_a_path[a], of_a_path[b]) == (False, True)
+    assert {hit.same_senses for hit in find(answered, a, by="weights")} == {None}
+
+
+def test_of_several_networks_one_is_to_be_named(filled: Lake, tmp_path: Path) -> None:
+    (tmp_path / "several").mkdir()
+    for name in ("one", "two"):
+        torch.save({"0.weight": torch.ones(5, 2)}, tmp_path / "several" / f"{name}.pt")
+    with pytest.raises(UnknownQuery, match="has 2 networks, to be named one by one"):
+        find(filled, str(tmp_path / "several"))
+
+
 def test_outputs_of_other_networks_are_found(answered: Lake) -> None:
     hits = find_outputs(answered, "directory:zoo/a:owl")
     assert {hit.model_id for hit in hits} == {f"directory:zoo/{QUOTED}"}
