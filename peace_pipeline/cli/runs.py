@@ -114,6 +114,7 @@ def encoder(
     from peace_pipeline.encoder import store
 
     lake = existing_lake(home) if name else look_at_lake(home)
+    before = store.current_version(lake)
     if name:
         store.use(lake, name)
     current = store.current_version(lake)
@@ -122,7 +123,7 @@ def encoder(
         | {key: store.training_of(lake, version).get(key) for key in ("networks", "validation_map")}
         for version in store.versions(lake)
     ]
-    emit(rows, as_json, lambda screen: views.show_encoders(screen, rows, used=name is not None), wide=wide)
+    emit(rows, as_json, lambda screen: views.show_encoders(screen, rows, used=current != before), wide=wide)
 
 
 def gc(

@@ -75,6 +75,7 @@ def test_few_networks_are_warned_of_and_there_is_a_way_back(own: Workplace) -> N
     assert (shipped["shipped"], shipped["current"]) == (True, False)
     assert (trained["shipped"], trained["current"], trained["networks"]) == (False, True, 19)
     assert "`peace run`" in own.peace("encoder", "pretrained").out
+    assert "`peace run`" not in own.peace("encoder", "pretrained").out, "it is the current one already"
     assert own.peace("run", "--json").json["encoder_version"] == shipped["version"]
     assert own.peace("status", "--json").json["indexed_by"] == shipped["version"]
     assert own.peace("encoder", trained["version"], "--json").json[1]["current"] is True
