@@ -9,7 +9,7 @@ from pathlib import Path
 PAGE = Path(__file__).parents[2] / "docs" / "demo.md"
 HEAD = (
     "# One demo\n\n"
-    "The reports of the lake that `make demo` leaves, after `peace report --all --write`, as they were written: "
+    "The reports of the lake that `make demo` leaves, as `peace report NAME --write` wrote each: "
     "nothing here is put by hand (`python -m tests.docs.demo HOME`). In `HOME/reports` they are pages with plots.\n"
 )
 
