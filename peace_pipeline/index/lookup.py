@@ -73,21 +73,18 @@ def find(
     if query is None:
         return _told(lake, search(lake, k=k, where=where, text=text))
     query = query if is_place(query) else meant(query)
-    vector = indexed_vector(lake, query, by)
+    vector, was_run = indexed_vector(lake, query, by), None
     without = None if vector is None else query
     if vector is None:
         vector, was_run = _embedded(lake, query, fetcher, budget, responses, by)
-    else:
-        was_run = not silent(lake, [query])
-    hits = _told(
-        lake,
-        search(lake, vector, by=by, k=k, where=where, text=text, without=without),
-        background(lake, by),
-    )
+    found = search(lake, vector, by=by, k=k, where=where, text=text, without=without)
+    hits = _told(lake, found, background(lake, by))
     if by != "both":
         return hits
-    others = silent(lake, [hit.model_id for hit in hits])
-    return [replace(hit, same_senses=(hit.model_id not in others) == was_run) for hit in hits]
+    without_answers = silent(lake, [query, *(hit.model_id for hit in hits)])
+    if was_run is None:
+        was_run = query not in without_answers
+    return [replace(hit, same_senses=(hit.model_id not in without_answers) == was_run) for hit in hits]
 
 
 def _told(lake: Lake, hits: list[Hit], usual: Background | None = None) -> list[Hit]:

@@ -130,13 +130,10 @@ def silent(lake: Lake, model_ids: list[str]) -> set[str]:
     Raises:
         NoIndex: where there is no index.
     """
+    models = _open(lake, MODELS, _COLUMN["both"]).search().select(["model_id"])
     listed = ", ".join(map(quoted, model_ids))
-    rows = (
-        _open(lake, MODELS, _COLUMN["both"]).search().where(f"model_id IN ({listed}) AND responses IS NULL")
-    )
-    return (
-        {row["model_id"] for row in rows.select(["model_id"]).limit(None).to_list()} if model_ids else set()
-    )
+    rows = models.where(f"model_id IN ({listed}) AND responses IS NULL").limit(None).to_list()
+    return {row["model_id"] for row in rows}
 
 
 def indexed_output(lake: Lake, name: str) -> tuple[str, np.ndarray]:
