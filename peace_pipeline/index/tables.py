@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from peace_pipeline.lake import Lake
+from peace_pipeline.lake import Lake, lance
 from peace_pipeline.lake.keyed import is_in
 from peace_pipeline.lake.locks import alone
 from peace_pipeline.lake.tables import VECTORS, sized
@@ -135,9 +135,7 @@ INDEX_TABLES = {table.name: table for table in (OUTPUTS, LAYERS, MODELS)}
 
 def connect(lake: Lake) -> DBConnection:
     """The lake's LanceDB database."""
-    import lancedb
-
-    return lancedb.connect(str(lake.index))
+    return lance.connect(lake.index)
 
 
 @contextmanager

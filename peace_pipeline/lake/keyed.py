@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from peace_pipeline.lake.lance import connect
+
 if TYPE_CHECKING:
     from lancedb import DBConnection
     from lancedb.table import Table
@@ -106,9 +108,7 @@ class KeyedTable:
 
     @cached_property
     def _database(self) -> DBConnection:
-        import lancedb
-
-        return lancedb.connect(str(self.folder), read_consistency_interval=timedelta(0))
+        return connect(self.folder, timedelta(0))
 
     @cached_property
     def _table(self) -> Table:

@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 from peace_pipeline.encoder.store import current_version
 from peace_pipeline.index.tables import (
     INDEX_TABLES,
-    connect,
     maintain,
     served_version,
     table_names,
     writer_lock,
 )
 from peace_pipeline.lake import Lake, tables, write_parquet
+from peace_pipeline.lake.lance import connect
 from peace_pipeline.responses.table import SCHEMA as RESPONSES
 from peace_pipeline.stages.staleness import stale_batches
 from peace_pipeline.zoo.current import Current, writing
@@ -147,11 +147,9 @@ def _discard_versions(lake: Lake, older_than: timedelta) -> list[Garbage]:
 
 
 def _lance_tables(lake: Lake) -> Iterable[tuple[Path, Table]]:
-    import lancedb
-
     for folder in (lake.index, lake.current):
         if folder.exists():
-            database = connect(lake) if folder == lake.index else lancedb.connect(str(folder))
+            database = connect(folder)
             for name in sorted(table_names(database)):
                 yield folder / f"{name}.lance", database.open_table(name)
 
