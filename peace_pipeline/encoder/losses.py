@@ -1,6 +1,7 @@
 """Losses and miners by name. Both see only pairs that have a reason; an entry's arguments are names of settings.
 
-A loss is one of pytorch-metric-learning's over explicit pairs. A miner says which of a batch's pairs count.
+A loss is one of pytorch-metric-learning's over explicit pairs, or gives the same. A miner says which of a batch's pairs
+count.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     Masks = tuple[torch.Tensor, torch.Tensor]
     """Positive and negative pairs (rows, rows) of anchors and others."""
+    Pairs = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+    """Rows of anchors and of their positives, rows of anchors and of their negatives."""
+    Loss = Callable[..., torch.Tensor]
     Miner = Callable[[torch.Tensor, Masks], Masks]
 
 
@@ -24,11 +28,27 @@ def supcon(temperature: float) -> torch.nn.Module:
     return SupConLoss(temperature=temperature)
 
 
-def ntxent(temperature: float) -> torch.nn.Module:
-    """NT-Xent (InfoNCE): each positive of an anchor alone against its negatives (Chen et al. 2020, eq. 1)."""
-    from pytorch_metric_learning.losses import NTXentLoss
+def ntxent(temperature: float) -> Loss:
+    """NT-Xent (InfoNCE): each positive of an anchor alone against its negatives (Chen et al. 2020, eq. 1).
 
-    return NTXentLoss(temperature=temperature)
+    As pytorch-metric-learning's, which holds every positive pair beside every negative one, in memory of the batch's
+    pairs: an anchor's negatives are summed once.
+    """
+    import torch
+
+    def mean(vectors: torch.Tensor, indices_tuple: Pairs) -> torch.Tensor:
+        anchor, positive, of_negative, negative = indices_tuple
+        if not len(anchor) or not len(negative):
+            return vectors.sum() * 0
+        logits = vectors @ vectors.mT / temperature
+        apart = torch.zeros_like(logits, dtype=torch.bool)
+        apart[of_negative, negative] = True
+        lowest = torch.finfo(logits.dtype).min
+        against = logits.masked_fill(~apart, lowest).logsumexp(1)[anchor]
+        alike = logits[anchor, positive]
+        return (torch.logaddexp(alike, against) - alike).mean()
+
+    return mean
 
 
 def triplet(margin: float) -> torch.nn.Module:
@@ -59,7 +79,7 @@ def multi_similarity(margin: float) -> Miner:
     return hard
 
 
-LOSSES: dict[str, Callable[..., torch.nn.Module]] = {"supcon": supcon, "ntxent": ntxent, "triplet": triplet}
+LOSSES: dict[str, Callable[..., Loss]] = {"supcon": supcon, "ntxent": ntxent, "triplet": triplet}
 MINERS: dict[str, Callable[..., Miner]] = {"every-pair": every_pair, "multi-similarity": multi_similarity}
 
 
@@ -69,7 +89,7 @@ def built(entry: Callable[..., Any], settings: Mapping[str, Any]) -> Any:
 
 
 def pair_loss(
-    loss: torch.nn.Module, miner: Miner, vectors: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor
+    loss: Loss, miner: Miner, vectors: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor
 ) -> torch.Tensor:
     """The loss of a batch's unit ``vectors`` (rows, dimension) over the pairs that the miner leaves."""
     similarity = (vectors @ vectors.mT).detach()

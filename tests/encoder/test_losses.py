@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pytorch_metric_learning.losses import SupConLoss
+from pytorch_metric_learning.losses import NTXentLoss, SupConLoss
 from torch.nn.functional import normalize, softplus
 
 from peace_pipeline.encoder.losses import LOSSES, MINERS, built, every_pair, pair_loss, twin_loss
@@ -67,6 +67,19 @@ def test_the_default_is_supcon_over_every_pair() -> None:
     )
     loss = built(LOSSES["supcon"], SETTINGS)
     assert torch.equal(pair_loss(loss, every_pair(), vectors, positive, negative), expected)
+
+
+@pytest.mark.parametrize("without", ["", "negatives of some", "positives of some"])
+def test_ntxent_and_its_gradient_are_those_of_the_library(without: str) -> None:
+    vectors, positive, negative = batch()
+    (negative if without.startswith("negatives") else positive)[: 3 if without else 0] = False
+    gradients = []
+    for loss in (built(LOSSES["ntxent"], SETTINGS), NTXentLoss(temperature=SETTINGS["temperature"])):
+        own = vectors.clone().requires_grad_()
+        value = pair_loss(loss, every_pair(), normalize(own), positive, negative)
+        value.backward()
+        gradients.append((value.detach(), own.grad))
+    torch.testing.assert_close(*gradients)
 
 
 def test_ntxent_by_its_formula() -> None:
