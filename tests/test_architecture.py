@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 LONGEST = 400
 FLOORS = (
     ("progress", "interrupts", "threads"),
+    ("workers",),
     ("confinement",),
     ("lake",),
     ("zoo",),

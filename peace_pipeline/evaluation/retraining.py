@@ -6,10 +6,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import closing
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -28,17 +30,21 @@ from peace_pipeline.evaluation.reports import NothingToReport
 from peace_pipeline.evaluation.resampling import Resampled, Resampling
 from peace_pipeline.evaluation.retrieval.grades import relevance
 from peace_pipeline.lake import Lake
-from peace_pipeline.progress import Progress
 from peace_pipeline.stages.pairs import write_pairs
 from peace_pipeline.stages.train import NoPairs, TooFewNetworks, train
 from peace_pipeline.symmetry.network import Stack
+from peace_pipeline.threads import cores
+from peace_pipeline.workers import side_by_side
 from peace_pipeline.zoo.listing import TEST, Listing, sample_listings
 
+Key = TypeVar("Key", bound=Hashable)
 Floats = NDArray[np.float64]
 RESPONSES_ALONE = "peace_responses"
 """What PEACE makes of answers where it hears nothing of weights."""
 TABLES = ("zoo", "current.lance", "inventory", "layers", "wirings", "responses")
 """Of a lake, what a training in another lake reads."""
+TOGETHER = 4
+"""Trainings at a time, at most: each holds some 2 GB."""
 _LARGEST = 1_000_000
 
 
@@ -94,13 +100,13 @@ class Trainings:
         """Where they lie: what one study trained serves another."""
         return self.lake.root / "studies" / "encoders"
 
-    def encoder(self, recipe: Recipe, progress: Progress | None = None) -> Encoder:
+    def encoder(self, recipe: Recipe) -> Encoder:
         """The encoder of a recipe, trained where it isn't there.
 
         Raises:
             NothingToReport: where the lake lacks what it takes to train.
         """
-        own = Lake.open(self._folder(recipe))
+        own = Lake.open(self._own(recipe).root)
         if store.own_version(own) is None:
             for name in TABLES:
                 link = own.root / name
@@ -108,12 +114,31 @@ class Trainings:
                     link.symlink_to((self.lake.root / name).absolute())
             try:
                 write_pairs(own, recipe.pairs)
-                train(own, recipe.settings, progress)
+                train(own, recipe.settings)
             except (TooFewNetworks, NoPairs) as reason:
                 raise NothingToReport(str(reason)) from reason
         return store.load(own)[1]
 
-    def _folder(self, recipe: Recipe) -> Path:
+    def encoders(self, recipes: Mapping[Key, Recipe]) -> Iterator[tuple[Key, Encoder]]:
+        """The encoders of different recipes as they are ready: what isn't there is trained, some side by side.
+
+        Raises:
+            NothingToReport: where the lake lacks what it takes to train.
+        """
+        missing = [key for key, recipe in recipes.items() if store.own_version(self._own(recipe)) is None]
+        processes = min(
+            cores(), TOGETHER, len(missing) // 2
+        )  # to begin one takes as long as a short training
+        apart = missing if processes > 1 else []
+        for key in recipes.keys() - set(apart):
+            yield key, self.encoder(recipes[key])
+        if apart:
+            pieces = [(self, recipes[key]) for key in apart]
+            with closing(side_by_side(processes, _train, pieces)) as trained:
+                for place, _ in trained:
+                    yield apart[place], self.encoder(recipes[apart[place]])
+
+    def _own(self, recipe: Recipe) -> Lake:
         how = _digest([store.FORMAT, recipe.settings.model_dump(), recipe.pairs.model_dump()])
         members = training_members(self.lake, recipe.pairs)
         members += validation_members(self.lake, recipe.pairs, recipe.settings.validation)
@@ -121,7 +146,11 @@ class Trainings:
         for other in self.folder.glob(f"{how}-*"):
             if other != found:
                 shutil.rmtree(other)
-        return found
+        return Lake.at(found)
+
+
+def _train(trainings: Trainings, recipe: Recipe) -> None:
+    trainings.encoder(recipe)
 
 
 def _digest(cause: object) -> str:

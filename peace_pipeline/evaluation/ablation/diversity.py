@@ -47,20 +47,28 @@ def few_tasks(
     }
     networks = min(map(len, drawn.values()), default=0)
     epochs = round(size.epochs * len(_members(lake, PairSettings())) / max(1, networks))
-    arms = []
-    for done, count in enumerate(counts):
+    recipes = {
+        (count, each): Recipe.of(epochs, pairs={"tasks": count, "networks": networks}).seeded(each)
+        for count, each in drawn
+    }
+    found: dict[tuple[int, int], dict[str, Found]] = {}
+    for (count, each), encoder in trainings.encoders(recipes):
+        unknown = _unknown(judge, _tasks(drawn[counts[0], each]))
+        likeness = judge.likeness(encoder)
+        found[count, each] = {
+            method: judge.found(likeness[method]).among(unknown) for method in (PEACE, WEIGHTS_ALONE)
+        }
         if progress:
-            progress(done, len(counts), f"{count} tasks")
-        found: dict[str, list[Found]] = {PEACE: [], WEIGHTS_ALONE: []}
-        for each in seeds:
-            encoder = trainings.encoder(
-                Recipe.of(epochs, pairs={"tasks": count, "networks": networks}).seeded(each), progress
-            )
-            unknown = _unknown(judge, _tasks(drawn[counts[0], each]))
-            likeness = judge.likeness(encoder)
-            for method, of in found.items():
-                of.append(judge.found(likeness[method]).among(unknown))
-        arms.append(Arm(count, networks, epochs, found))
+            progress(len(found), len(recipes), f"{count} tasks")
+    arms = [
+        Arm(
+            count,
+            networks,
+            epochs,
+            {method: [found[count, each][method] for each in seeds] for method in (PEACE, WEIGHTS_ALONE)},
+        )
+        for count in counts
+    ]
     return arms if any(len(each.queries) for arm in arms for each in arm.found[PEACE]) else []
 
 

@@ -52,11 +52,11 @@ def leave_out(
         for number in range(size.seeds)
     }
     trainings = Trainings(lake)
-    scored: dict[str, list[Scored]] = {name: [] for name in variants}
-    for done, ((name, _), recipe) in enumerate(recipes.items()):
+    scored: dict[tuple[str, int], Scored] = {}
+    for key, encoder in trainings.encoders(recipes):
+        scored[key] = _scored(encoder, judge, seed)
         if progress:
-            progress(done, len(recipes), variants[name].title)
-        scored[name].append(_scored(trainings.encoder(recipe), judge, seed))
+            progress(len(scored), len(recipes), variants[key[0]].title)
     arms = few_tasks(trainings, judge, size, seed, progress) if diversity else []
     raw = judge.baseline("raw_responses")
     return Results(
@@ -65,7 +65,7 @@ def leave_out(
         size=size,
         variants=variants,
         runs=[listing.run for listing in judge.listings],
-        scored=scored,
+        scored={name: [scored[name, number] for number in range(size.seeds)] for name in variants},
         arms=arms,
         raw={ALL: judge.found(raw), ACROSS: judge.found(raw, elsewhere=True)},
     )

@@ -58,31 +58,28 @@ def leave_one_out(
         raise NothingToReport("one architecture and one task alone: nothing can be left out")
     meeting = Meeting.of(lake, judge, size.networks)
     full = Recipe.of(size.epochs)
-    recipes = {None: full} | {unit: _as_long(lake, unit, full) for unit in of if not unit.same_as}
+    kinds = {None: full} | {unit: _as_long(lake, unit, full) for unit in of if not unit.same_as}
     seeds = range(seed, seed + size.seeds)
-    trainings = Trainings(lake)
-    found: dict[Unit | None, list[dict[str, Found]]] = {unit: [] for unit in recipes}
-    met: list[Found] = []
-    for done, (unit, recipe) in enumerate(recipes.items()):
-        for number, each in enumerate(seeds):
-            if progress:
-                progress(done * size.seeds + number, len(recipes) * size.seeds, unit.name if unit else "all")
-            encoder = trainings.encoder(recipe.seeded(each))
-            found[unit].append(
-                {name: judge.found(matrix) for name, matrix in judge.likeness(encoder).items()}
-            )
-            if unit is None:
-                met.append(meeting.of_encoder(encoder))
+    recipes = {(unit, each): recipe.seeded(each) for unit, recipe in kinds.items() for each in seeds}
+    found: dict[tuple[Unit | None, int], dict[str, Found]] = {}
+    met: dict[int, Found] = {}
+    for (unit, each), encoder in Trainings(lake).encoders(recipes):
+        found[unit, each] = {name: judge.found(matrix) for name, matrix in judge.likeness(encoder).items()}
+        if unit is None:
+            met[each] = meeting.of_encoder(encoder)
+        if progress:
+            progress(len(found), len(recipes), unit.name if unit else "all")
+    by_seed = {unit: [found[unit, each] for each in seeds] for unit in kinds}
     raw = [judge.found(judge.baseline("raw_responses"))]
     return Results(
         encoder_version=store.load(lake)[0],
         seed=seed,
         size=size,
         runs=[listing.run for listing in judge.listings],
-        precision={unit: _of_unit(of[unit], found[unit], found[None], raw) for unit in recipes if unit},
+        precision={unit: _of_unit(of[unit], by_seed[unit], by_seed[None], raw) for unit in kinds if unit},
         same=[unit for unit in of if unit.same_as],
         strangers=meeting.told(
-            {WEIGHTS_ALONE: met}
+            {WEIGHTS_ALONE: [met[each] for each in seeds]}
             | {name: [meeting.of_baseline(name)] for name in (STATISTICS, SHAPES, CHANCE)}
         ),
     )

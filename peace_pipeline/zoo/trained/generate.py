@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import closing, suppress
-from multiprocessing.connection import Connection
+from contextlib import closing
 from pathlib import Path
 
 from filelock import FileLock
 
-from peace_pipeline.interrupts import spared
 from peace_pipeline.threads import cores
+from peace_pipeline.workers import side_by_side
 
 from .plans import PLANS
 from .recipes import Plan
@@ -67,39 +62,11 @@ def _train(store: Store, chunks: list[int], processes: int) -> Generator[tuple[i
     """Train ``chunks`` into their building folders; yields each as it is ready, with its CPU-seconds."""
     if not chunks:
         return
-    spawn = multiprocessing.get_context("spawn")
-    lifeline, held = spawn.Pipe(duplex=False)
-    with ProcessPoolExecutor(
-        min(processes, len(chunks)), mp_context=spawn, initializer=_start, initargs=(lifeline,)
-    ) as pool:
-        try:
-            with spared():
-                futures = {
-                    pool.submit(_train_chunk, store.plan, store.seed, chunk, store.building(chunk)): chunk
-                    for chunk in reversed(chunks)
-                }
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            for worker in multiprocessing.active_children():
-                worker.terminate()
-            raise
-    held.close()
-
-
-def _start(lifeline: Connection) -> None:
-    """Prepare a worker: one thread, no life after the parent lets go."""
-    threading.Thread(target=_follow_parent, args=(lifeline,), daemon=True).start()
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def _follow_parent(lifeline: Connection) -> None:
-    """End this worker when the other end of ``lifeline`` is closed: by the parent, or by its death."""
-    with suppress(EOFError, OSError):
-        lifeline.recv()
-    os._exit(1)
+    last_first = chunks[::-1]
+    pieces = [(store.plan, store.seed, chunk, store.building(chunk)) for chunk in last_first]
+    with closing(side_by_side(min(processes, len(chunks)), _train_chunk, pieces)) as trained:
+        for place, seconds in trained:
+            yield last_first[place], seconds
 
 
 def _train_chunk(plan: Plan, seed: int, chunk: int, folder: Path) -> float:

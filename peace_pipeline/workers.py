@@ -1,0 +1,63 @@
+"""Pieces of work side by side, each in a process of its own that computes on one thread."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+from peace_pipeline.interrupts import spared
+
+T = TypeVar("T")
+
+
+def side_by_side(
+    processes: int, work: Callable[..., T], pieces: Iterable[tuple[object, ...]]
+) -> Generator[tuple[int, T], None, None]:
+    """The place of each piece, and what ``work`` makes of its arguments, as they are ready; ``processes`` at a time.
+
+    Whatever exception ends this, an interrupt or one of the work itself, ends all processes at once, and so does the
+    death of this process. They are spawned: a script that comes here needs the usual ``if __name__ == "__main__"``.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    lifeline, held = spawn.Pipe(duplex=False)
+    with ProcessPoolExecutor(processes, spawn, _start, (lifeline, _levels())) as pool:
+        try:
+            with spared():
+                futures = {pool.submit(work, *piece): place for place, piece in enumerate(pieces)}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
+    held.close()
+
+
+def _levels() -> dict[str, int]:
+    """Levels of loggers here: what this process doesn't tell, its workers don't."""
+    known = logging.root.manager.loggerDict.items()
+    return {name: one.level for name, one in known if isinstance(one, logging.Logger) and one.level}
+
+
+def _start(lifeline: Connection, levels: Mapping[str, int]) -> None:
+    """Prepare a worker: one thread, no life after the parent lets go."""
+    threading.Thread(target=_follow_parent, args=(lifeline,), daemon=True).start()
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _follow_parent(lifeline: Connection) -> None:
+    """End this worker when the other end of ``lifeline`` is closed: by the parent, or by its death."""
+    with suppress(EOFError, OSError):
+        lifeline.recv()
+    os._exit(1)

@@ -1,0 +1,92 @@
+"""Work side by side in processes: all of it is done, and none outlives whoever asked for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+from peace_pipeline.workers import side_by_side
+
+
+def squared(number: int) -> tuple[int, int, int]:
+    if number < 0:
+        raise ValueError(f"{number} is negative")
+    return number**2, os.getpid(), torch.get_num_threads()
+
+
+def level(name: str) -> int:
+    return logging.getLogger(name).level
+
+
+def test_every_piece_is_done_once_in_other_processes_on_one_thread() -> None:
+    found = dict(side_by_side(2, squared, [(number,) for number in range(6)]))
+    assert {place: each[0] for place, each in found.items()} == {place: place**2 for place in range(6)}
+    assert os.getpid() not in {each[1] for each in found.values()}
+    assert {each[2] for each in found.values()} == {1}
+
+
+def test_a_piece_that_fails_says_why_and_no_process_is_left() -> None:
+    with (
+        pytest.raises(ValueError, match="-1 is negative"),
+        closing(side_by_side(2, squared, [(1,), (-1,)])) as made,
+    ):
+        list(made)
+
+
+def test_workers_are_as_quiet_as_this_process() -> None:
+    logging.getLogger("tests.chatty").setLevel(logging.ERROR)
+    assert dict(side_by_side(1, level, [("tests.chatty",), ("tests.other",)])) == {0: logging.ERROR, 1: 0}
+
+
+ENDLESS = """
+import os, sys, time
+from pathlib import Path
+from peace_pipeline.workers import side_by_side
+
+def endless(folder):
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    list(side_by_side(2, endless, [(sys.argv[1],)] * 2))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
+def test_processes_end_with_the_one_that_asked(tmp_path: Path, number: signal.Signals) -> None:
+    script, begun = tmp_path / "script.py", tmp_path / "begun"
+    begun.mkdir()
+    script.write_text(ENDLESS)
+    parent = subprocess.Popen(
+        [sys.executable, script, begun],
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    _wait(lambda: len(list(begun.iterdir())) == 2)
+    parent.send_signal(number)
+    parent.wait(20)
+    _wait(lambda: not any(map(_lives, begun.iterdir())))
+
+
+def _lives(path: Path) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(int(path.name), 0)
+        return True
+    return False
+
+
+def _wait(until: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
