@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args
 
 from peace_pipeline.index.lookup import find
 from peace_pipeline.index.search import By, Hit, open_vectors
@@ -75,8 +75,10 @@ class Index:
             UnknownQuery: where ``query`` is neither in the index nor a network that can be embedded.
             NoResponses: where it has no answers and is compared by them.
             BadFilter: where ``where`` can't be run.
-            ValueError: where neither ``query`` nor ``text`` is given, or a ``config`` for a file.
+            ValueError: where neither ``query`` nor ``text`` is given, a ``config`` for a file, or another ``by``.
         """
+        if by not in get_args(By):
+            raise ValueError(f"by={by!r}: networks are compared by {', '.join(get_args(By))}")
         if query is None:
             return find(self.lake, None, k=k, where=where, text=text)
         _check(config, query)

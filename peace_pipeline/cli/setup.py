@@ -55,14 +55,12 @@ def init(
     """Write ./peace.toml, which says where your models are; on a terminal it asks where nothing is given."""
     folders, hub = [_checked(folder) for folder in folders or []], hub or []
     if CONFIG.exists():
-        raise typer.BadParameter("is there already: edit it, or delete it first", param_hint=str(CONFIG))
+        wanted = "".join(_sources(folders, hub, demo))
+        what = f"add this to it:\n{wanted}" if wanted else "edit it, or delete it first"
+        raise typer.BadParameter(f"is there already: {what}", param_hint=str(CONFIG))
     if not (folders or hub or demo) and sys.stdin.isatty() and not as_json:
         folders, hub, demo = _asked()
-    chosen = [
-        *(_DIRECTORY.format(json.dumps(str(folder), ensure_ascii=False)) for folder in folders),
-        *(_HUB.format(json.dumps(author, ensure_ascii=False)) for author in hub),
-        *([_TRAINED] if demo else []),
-    ]
+    chosen = _sources(folders, hub, demo)
     CONFIG.write_text(_HEAD + "".join(chosen or map(_commented, _SAMPLES)))
     then = "`peace run` crawls and embeds" if chosen else "uncomment a source in it, then `peace run`"
     emit(
@@ -72,6 +70,15 @@ def init(
             f"{CONFIG} is written: {then}; docs/sources.md has every kind and option."
         ),
     )
+
+
+def _sources(folders: list[Path], hub: list[str], demo: bool) -> list[str]:
+    """What peace.toml says of each source."""
+    return [
+        *(_DIRECTORY.format(json.dumps(str(folder), ensure_ascii=False)) for folder in folders),
+        *(_HUB.format(json.dumps(author, ensure_ascii=False)) for author in hub),
+        *([_TRAINED] if demo else []),
+    ]
 
 
 def _asked() -> tuple[list[Path], list[str], bool]:

@@ -145,7 +145,11 @@ def _those_of(rows: list[dict[str, Any]], where: str) -> set[str]:
     try:
         found = matching(pa.Table.from_pylist(rows, schema), where)
     except duckdb.Error as error:
-        raise BadFilter(f"the lake can't be listed so: {str(error).splitlines()[0]}") from error
+        why = str(error).splitlines()[0]
+        columns = (
+            f"; there are {', '.join(schema.names)}" if isinstance(error, duckdb.BinderException) else ""
+        )
+        raise BadFilter(f"the lake can't be listed so: {why}{columns}") from error
     return {*found["model_id"].to_pylist()}
 
 

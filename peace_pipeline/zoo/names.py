@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -47,3 +49,18 @@ def did_you_mean(lake: Lake, name: str) -> str:
     """What to add to a message that there is no model ``name``; empty where none is like it."""
     found = alike(lake, meant(name))
     return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def did_you_mean_one_or_path(lake: Lake, name: str) -> str:
+    """The same, where ``name`` may be a file or folder as well."""
+    return did_you_mean(lake, name) or _beside(Path(name).expanduser())
+
+
+def _beside(path: Path) -> str:
+    """The same, of what lies where ``path`` would."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except (OSError, ValueError):
+        return ""
+    found = get_close_matches(path.name, names, n=1, cutoff=0.8)
+    return f"; did you mean {path.parent / found[0]}?" if found else ""

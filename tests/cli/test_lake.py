@@ -82,7 +82,10 @@ def test_a_lake_without_models_has_none_of_any_kind(tmp_path: Path) -> None:
     place = Workplace(tmp_path)
     place.lake.root.mkdir(exist_ok=True)
     assert place.peace("list", "--where", "task = 'x' AND embedded AND accuracy > 0").out == "Models: none.\n"
-    assert "can't be listed so" in place.peace("list", "--where", "colour = 1", code=1).err
+    refused = place.peace("list", "--where", "colour = 1", code=1).err
+    assert "can't be listed so" in refused
+    assert "; there are " in refused
+    assert " accuracy, embedded" in refused
 
 
 def test_show(place: Workplace) -> None:

@@ -35,7 +35,9 @@ def test_sources_that_are_given(here: Workplace) -> None:
     )
     code, lines = init(here, "zoo")
     assert code == 2
-    assert "is there already" in " ".join(lines)
+    said = " ".join(lines)
+    assert "is there already: add this to it" in said
+    assert 'path = "zoo"' in said
 
 
 def test_sources_that_are_asked_for(here: Workplace) -> None:
