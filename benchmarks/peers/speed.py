@@ -16,6 +16,7 @@ from torch import nn
 from peace_pipeline.encoder import store
 from peace_pipeline.encoder.inputs import encoder_input
 from peace_pipeline.encoder.model import Encoder
+from peace_pipeline.evaluation.baselines.neural_functionals import network, weight_space
 from peace_pipeline.evaluation.scalability.embedding import chain as one_chain
 from peace_pipeline.symmetry.form.folding import folded_layer
 from peace_pipeline.symmetry.network import Network, Stack
@@ -26,7 +27,6 @@ from .copies import through_a_lake
 from .methods import PEACE, WEIGHTS
 from .scoring import Figure, figure
 from .tables import Cells, Table
-from .trained import NFN, weight_space
 from .zoo import Zoo
 
 NOTE = (
@@ -81,13 +81,13 @@ def _stack(layers: Callable[[], list[nn.Module]], count: int) -> Stack:
 
 
 def _beside(encoder: Encoder, stack: Stack, times: int) -> Table:
-    net = NFN.net(weight_space(stack), encoder.config.learned, "HNP")
+    net = network(weight_space(stack.wiring, stack.tensors), encoder.config.learned, "HNP")
     ways: dict[str, tuple[nn.Module, Callable[[], torch.Tensor]]] = {
         WEIGHTS: (
             encoder,
             lambda: encoder([encoder_input(stack, encoder.config)]).networks,
         ),
-        "nfn-HNP": (net, lambda: net(weight_space(stack))),
+        "nfn-HNP": (net, lambda: net(weight_space(stack.wiring, stack.tensors))),
     }
     seconds: dict[str, dict[str, list[float]]] = {name: {"forward": [], "training step": []} for name in ways}
     optimizers = {name: torch.optim.Adam(module.parameters(), 1e-6) for name, (module, _) in ways.items()}

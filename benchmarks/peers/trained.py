@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from nfn.common import WeightSpaceFeatures, network_spec_from_wsfeat
-from nfn.layers import HNPLinear, HNPPool, NPLinear, TupleOp
+from nfn.common import WeightSpaceFeatures
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from peace_pipeline.symmetry.network import Stack
+from peace_pipeline.evaluation.baselines.neural_functionals import is_chain, network, weight_space
 from peace_pipeline.zoo.trained.populations import KINDS
 from peace_pipeline.zoo.trained.populations import build as build_population
 
@@ -42,68 +40,25 @@ class Peer(nn.Module, ABC):
 class NFN(Peer):
     """Neural functional networks (Zhou et al. 2023, https://arxiv.org/abs/2302.14040), one for each chain of layers.
 
-    As published for small CNNs: layers of 16, 16 and 5 channels, pooled with inputs and outputs kept apart, a head of
-    two hidden layers of 1,000. ``NP`` standardises each weight on the training networks and learns embeddings of
-    inputs and outputs; ``HNP`` takes weights as they are. Convolutions of one dimension count as of two; what follows
-    a flattened map has the map's positions as its kernel; a folded norm is part of its layer.
+    ``NP`` standardises each weight on the training networks, ``HNP`` takes weights as they are. A folded norm is part
+    of its layer.
     """
-
-    CHANNELS, HIDDEN = (16, 16, 5), 1000
 
     def __init__(self, zoo: Zoo, width: int, train: Places, mode: str) -> None:
         super().__init__()
         self.groups, self.features, self.nets = [], [], nn.ModuleList()
         for places, stack in zoo.stacks(LARGEST):
-            if is_chain(stack):
-                features = weight_space(stack)
+            if is_chain(stack.wiring):
+                features = weight_space(stack.wiring, stack.tensors)
                 if mode == "NP":
                     features = _standardised(features, np.flatnonzero(np.isin(places, train)))
                 self.groups.append(places)
                 self.features.append(features)
-                self.nets.append(self.net(features, width, mode))
+                self.nets.append(network(features, width, mode))
 
     def forward(self, group: int, rows: Tensor) -> Tensor:
         """Vectors (rows, width)."""
         return self.nets[group](self.features[group].map(lambda tensor: tensor[rows]))
-
-    @classmethod
-    def net(cls, features: WeightSpaceFeatures, width: int, mode: str) -> nn.Sequential:
-        spec = network_spec_from_wsfeat(features)
-        layers: list[nn.Module] = []
-        for inputs, outputs in zip((1, *cls.CHANNELS), cls.CHANNELS, strict=False):
-            linear = (
-                HNPLinear(spec, inputs, outputs) if mode == "HNP" else NPLinear(spec, inputs, outputs, True)
-            )
-            layers += [linear, TupleOp(nn.ReLU())]
-        pooled = cls.CHANNELS[-1] * HNPPool.get_num_outs(spec)
-        head = [nn.Linear(pooled, cls.HIDDEN), nn.ReLU(), nn.Linear(cls.HIDDEN, cls.HIDDEN), nn.ReLU()]
-        return nn.Sequential(*layers, HNPPool(spec), nn.Flatten(-2), *head, nn.Linear(cls.HIDDEN, width))
-
-
-def is_chain(stack: Stack) -> bool:
-    """Whether each layer reads what the one before it writes, and nothing else."""
-    layers = stack.wiring.layers
-    linked = all(
-        after.into is not None and after.into.group == before.out.group for before, after in pairwise(layers)
-    )
-    return linked and all(
-        one.layer.kind in ("linear", "conv1d", "conv2d") and not one.is_diagonal for one in layers
-    )
-
-
-def weight_space(stack: Stack) -> WeightSpaceFeatures:
-    """A chain as nfn takes it: weights (batch, 1, out, in[, height, width]) and biases (batch, 1, out)."""
-    weights, biases = [], []
-    for wired in stack.wiring.layers:
-        weight = stack.tensors[wired.layer.tensors["weight"]]
-        if weight.ndim == 4:  # a convolution of one dimension
-            weight = weight[..., None, :]
-        elif weight.ndim == 3 and wired.into and wired.into.block > 1:
-            weight = weight.unflatten(2, (-1, 1, wired.into.block))
-        name = wired.layer.tensors.get("bias")
-        biases.append((stack.tensors[name] if name else weight.new_zeros(weight.shape[:2]))[:, None])
-        weights.append(weight[:, None])
-    return WeightSpaceFeatures(weights, biases)
 
 
 def _standardised(features: WeightSpaceFeatures, train: Places) -> WeightSpaceFeatures:

@@ -40,9 +40,9 @@ _AGREEMENT = (
     "these answers: on that grade only methods that read weights alone can be compared with each other."
 )
 _SLOW = (
-    "Methods that take longer to learn stand in `python benchmarks/encoders.py --home LAKE`, not here: neural "
-    "functional networks (nfn), learned probes, boosting, and MLP and autoencoder on flattened weights trained until "
-    "nothing is gained."
+    "Methods that take longer to learn stand in `python benchmarks/encoders.py --home LAKE`, not here: learned probes, "
+    "boosting, and neural functional networks, MLP and autoencoder on flattened weights trained until nothing is "
+    "gained. Neural functional networks stand here where nfn is installed (`pip install nfn`)."
 )
 _PARTS = {
     ACROSS: "Networks of other architectures alone",
