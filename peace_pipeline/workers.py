@@ -47,8 +47,11 @@ def _levels() -> dict[str, int]:
 
 
 def _start(lifeline: Connection, levels: Mapping[str, int]) -> None:
-    """Prepare a worker: one thread, no life after the parent lets go."""
+    """Prepare a worker: one thread, no life after the parent lets go, of what libraries log warnings alone."""
     threading.Thread(target=_follow_parent, args=(lifeline,), daemon=True).start()
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    logging.root.addHandler(handler)  # so that none of them makes one for all
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
     import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -107,7 +108,8 @@ def _write_all(lake: Lake, quick: bool, as_json: bool, wide: bool) -> bool:
     document = {
         "reports": rows,
         "seconds": round(sum(row["seconds"] for row in rows), 1),
-        "peak_memory_bytes": _peak_memory(),
+        "peak_memory_bytes": _peak_memory(resource.RUSAGE_SELF),
+        "peak_memory_of_another_process_bytes": _peak_memory(resource.RUSAGE_CHILDREN),
     }
     emit(document, as_json, lambda screen: views.show_written(screen, document), wide=wide)
     states = {row["state"] for row in rows}
@@ -130,11 +132,9 @@ def _row(lake: Lake, outcome: Outcome, quick: bool) -> dict[str, Any]:
     }
 
 
-def _peak_memory() -> int:
-    """The most bytes that this process has held at a time."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def _peak_memory(whose: int) -> int:
+    """The most bytes that this process, or one of those that it started, has held at a time."""
+    return resource.getrusage(whose).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _fail(why: str) -> None:

@@ -141,9 +141,13 @@ def show_written(screen: Screen, document: dict[str, Any]) -> None:
     ]
     screen.table("Reports", ("name", "state", "took", Column("path", "id")), rows)
     written = sum(row["state"] == "written" for row in document["reports"])
-    memory = document["peak_memory_bytes"] / 2**20
+    own, others = (
+        f"{document[name] / 2**20:,.0f} MiB"
+        for name in ("peak_memory_bytes", "peak_memory_of_another_process_bytes")
+    )
     screen.print(
-        f"{written} of {len(rows)} reports written in {document['seconds']:,.0f} s, {memory:,.0f} MiB of memory at most"
+        f"{written} of {len(rows)} reports written in {document['seconds']:,.0f} s; "
+        f"at most {own} of memory, {others} in any process beside it"
     )
 
 
