@@ -32,7 +32,7 @@ def index_atlas(
     from peace_pipeline.index.search import NoIndex
 
     home, began = lake.open(), time.monotonic()
-    progress = telling(context, "Finding nearest networks")
+    progress = telling(context, "Drawing the atlas")
     try:
         with unretried():
             written = write_atlas(home, most=config.most, seed=config.seed, progress=progress)

@@ -90,6 +90,8 @@ def write_atlas(
     points = read_points(lake, most, seed)
     neighbours = nearest(points.vectors, LAID_BY, progress=progress)
     lineage = read_lineage(lake, points.model_ids, points.known["content"].to_pylist())
+    if progress:
+        progress(0, 0, "laying out the map, for which UMAP compiles itself at first")
     with atomic(lake.atlas) as temporary:
         temporary.write_text(
             render(points, lay_out(points.vectors, neighbours, seed=seed), neighbours, lineage, seed),
