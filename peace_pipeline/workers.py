@@ -8,8 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
 from peace_pipeline.interrupts import spared
@@ -34,10 +33,15 @@ def side_by_side(
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BaseException:
-            for worker in multiprocessing.active_children():
-                worker.terminate()
+            held.close()  # libraries have their own answers to signals
             raise
     held.close()
+
+
+def end_with_parent() -> None:
+    """In a process that multiprocessing began: end it when its parent is gone, whatever it does or waits for."""
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
 
 
 def _levels() -> dict[str, int]:
@@ -48,7 +52,7 @@ def _levels() -> dict[str, int]:
 
 def _start(lifeline: Connection, levels: Mapping[str, int]) -> None:
     """Prepare a worker: one thread, no life after the parent lets go, of what libraries log warnings alone."""
-    threading.Thread(target=_follow_parent, args=(lifeline,), daemon=True).start()
+    threading.Thread(target=_follow, args=(lifeline,), daemon=True).start()
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     logging.root.addHandler(handler)  # so that none of them makes one for all
@@ -59,8 +63,7 @@ def _start(lifeline: Connection, levels: Mapping[str, int]) -> None:
     torch.set_num_threads(1)
 
 
-def _follow_parent(lifeline: Connection) -> None:
-    """End this worker when the other end of ``lifeline`` is closed: by the parent, or by its death."""
-    with suppress(EOFError, OSError):
-        lifeline.recv()
+def _follow(lifeline: Connection | int) -> None:
+    """End this process when the other end of ``lifeline`` is closed: by the parent, or by its death."""
+    wait([lifeline])
     os._exit(1)

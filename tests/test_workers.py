@@ -55,11 +55,12 @@ def test_workers_are_as_quiet_as_this_process(capfd: pytest.CaptureFixture[str])
 
 
 ENDLESS = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from peace_pipeline.workers import side_by_side
 
 def endless(folder):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     (Path(folder) / str(os.getpid())).touch()
     time.sleep(600)
 
@@ -68,25 +69,58 @@ if __name__ == "__main__":
 """
 
 
+CHILD = """
+import multiprocessing, os, signal, sys, time
+from pathlib import Path
+from peace_pipeline.workers import end_with_parent
+
+def endless(folder):
+    end_with_parent()
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[2])
+    children = [multiprocessing.Process(target=endless, args=(sys.argv[1],)) for _ in range(2)]
+    for child in children:
+        child.start()
+    children[0].join()
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
-def test_processes_end_with_the_one_that_asked(tmp_path: Path, number: signal.Signals) -> None:
-    script, begun = tmp_path / "script.py", tmp_path / "begun"
+def test_workers_end_with_the_one_that_asked(tmp_path: Path, number: signal.Signals) -> None:
+    parent, children = _begun(tmp_path, ENDLESS)
+    parent.send_signal(number)
+    parent.wait(10)
+    _wait(lambda: not any(map(_lives, children)))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_children_end_with_a_parent_that_was_killed(tmp_path: Path, method: str) -> None:
+    parent, children = _begun(tmp_path, CHILD, method)
+    parent.kill()
+    parent.wait()
+    _wait(lambda: not any(map(_lives, children)))
+
+
+def _begun(folder: Path, code: str, *arguments: str) -> tuple[subprocess.Popen[bytes], list[int]]:
+    """A process and its two children."""
+    script, begun = folder / "script.py", folder / "begun"
     begun.mkdir()
-    script.write_text(ENDLESS)
+    script.write_text(code)
     parent = subprocess.Popen(
-        [sys.executable, script, begun],
+        [sys.executable, script, begun, *arguments],
         stderr=subprocess.DEVNULL,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     _wait(lambda: len(list(begun.iterdir())) == 2)
-    parent.send_signal(number)
-    parent.wait(20)
-    _wait(lambda: not any(map(_lives, begun.iterdir())))
+    return parent, [int(path.name) for path in begun.iterdir()]
 
 
-def _lives(path: Path) -> bool:
+def _lives(child: int) -> bool:
     with suppress(ProcessLookupError):
-        os.kill(int(path.name), 0)
+        os.kill(child, 0)
         return True
     return False
 

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -25,6 +26,7 @@ from peace_pipeline.encoder.validation import BOTH, Validation
 from peace_pipeline.interrupts import forking, raise_if_received
 from peace_pipeline.progress import Progress
 from peace_pipeline.threads import cores
+from peace_pipeline.workers import end_with_parent
 
 LAST = "last.ckpt"
 CHOICE = "validation_choice"
@@ -138,6 +140,11 @@ def _packed(batch: Any) -> Any:
     return batch.packed()
 
 
+def _begin(_: int) -> None:
+    """A loader's process waits to give what it has to a parent that may be dead."""
+    end_with_parent()
+
+
 class _Loader(DataLoader[Any]):
     """A loader whose processes begin undisturbed."""
 
@@ -218,12 +225,16 @@ def fit(module: ContrastiveTraining, folder: Path, logger: Logger, progress: Pro
     gpu, last = torch.cuda.is_available(), folder / LAST
     # Lightning asks for the first steps before it reads how far the training was
     begun = torch.load(last, weights_only=False, mmap=True)["global_step"] if last.exists() else 0
+    beside = 1 if cores() > 1 else 0
     loader = _Loader(
         data,
         batch_size=None,
         sampler=_Steps(len(data), lambda: max(begun, trainer.global_step)),
         collate_fn=_packed,
-        num_workers=1 if cores() > 1 else 0,
+        worker_init_fn=_begin,
+        num_workers=beside,
+        # a process that was itself spawned would spawn one, which imports everything anew at each epoch
+        multiprocessing_context=get_all_start_methods()[0] if beside else None,
         pin_memory=gpu,
     )
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
