@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pytorch_metric_learning.losses import SupConLoss
 from torch import Tensor, nn
 
+from peace_pipeline.evaluation.baselines.classifiers import labelled, tasks_of
 from peace_pipeline.evaluation.baselines.flattened import MOST_VALUES, values
 from peace_pipeline.evaluation.baselines.registry import Similarity, baseline
 from peace_pipeline.evaluation.readings import Readings
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 CHANNELS, HIDDEN = (16, 16, 5), 1000
 WIDTH, STEPS, BATCH, MOST_SHAPES = 64, 60, 64, 16
 TEMPERATURE = 0.1
+KINDS = ("linear", "conv1d", "conv2d")
+"""Of the layers that nfn has an equivariant form for."""
 
 
 def nfn(queries: Readings, gallery: Readings, train: Readings) -> Similarity:
@@ -62,14 +65,14 @@ def network(features: WeightSpaceFeatures, width: int, mode: str = "HNP") -> nn.
 
 
 def is_chain(wiring: Wiring) -> bool:
-    """Whether each layer reads what the one before it writes, and nothing else."""
+    """Whether there are two layers or more, each reads what the one before it writes, and nothing else does."""
+    layers = wiring.layers
     linked = all(
-        after.into is not None and after.into.group == before.out.group
-        for before, after in pairwise(wiring.layers)
+        after.into is not None and after.into.group == before.out.group for before, after in pairwise(layers)
     )
-    return linked and all(
-        one.layer.kind in ("linear", "conv1d", "conv2d") and not one.is_diagonal for one in wiring.layers
-    )
+    written_once = len({one.out.group for one in layers}) == len(layers)
+    plain = all(one.layer.kind in KINDS and not one.is_diagonal for one in layers)
+    return len(layers) > 1 and linked and written_once and plain
 
 
 def weight_space(wiring: Wiring, tensors: Mapping[str, Tensor]) -> WeightSpaceFeatures:
@@ -94,21 +97,21 @@ def weight_space(wiring: Wiring, tensors: Mapping[str, Tensor]) -> WeightSpaceFe
 
 def _learned(train: Readings) -> Callable[[Readings], NDArray[np.float32]]:
     """What gives unit vectors (networks, width), NaN of networks that can't be read, learned from the tasks of some."""
-    tasks = np.unique([member.listing.task or "" for member in train.members], return_inverse=True)[1]
-    known = sorted(train.by_signature().items(), key=lambda item: -len(item[1]))
-    read = {name: found for name, rows in known if (found := _features(train.select(rows))) is not None}
-    read = dict(list(read.items())[:MOST_SHAPES])
-    rows_of = dict(known)
+    known = labelled(train)
+    tasks = np.unique(tasks_of(known), return_inverse=True)[1]
+    groups = sorted(known.by_signature().items(), key=lambda group: -len(group[1]))
+    chains = (group for group in groups if is_readable(known.members[group[1][0]].wiring))
+    rows = dict(islice(chains, MOST_SHAPES))
+    features = {name: _features(known.select(places)) for name, places in rows.items()}
     with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(0)
-        nets = {name: network(features, WIDTH) for name, features in read.items()}
+        nets = {name: network(of_shape, WIDTH) for name, of_shape in features.items()}
         loss = SupConLoss(temperature=TEMPERATURE)
-        each = max(2, BATCH // max(1, len(nets)))
         optimizers = [torch.optim.Adam(net.parameters(), 1e-3) for net in nets.values()]
         for _ in range(STEPS if nets else 0):
-            drawn = {name: torch.randperm(len(rows_of[name]))[:each] for name in nets}
-            outputs = [nets[name](read[name].map(lambda one, at=at: one[at])) for name, at in drawn.items()]
-            labels = np.concatenate([tasks[rows_of[name]][at.numpy()] for name, at in drawn.items()])
+            drawn = {name: torch.randperm(len(rows[name]))[: max(2, BATCH // len(nets))] for name in nets}
+            outputs = [nets[name](_at(features[name], places)) for name, places in drawn.items()]
+            labels = np.concatenate([tasks[rows[name]][places.numpy()] for name, places in drawn.items()])
             for optimizer in optimizers:
                 optimizer.zero_grad()
             loss(torch.cat(outputs), torch.from_numpy(labels)).backward()
@@ -118,30 +121,41 @@ def _learned(train: Readings) -> Callable[[Readings], NDArray[np.float32]]:
     @torch.inference_mode()
     def vectors(networks: Readings) -> NDArray[np.float32]:
         found = np.full((len(networks), WIDTH), np.nan, np.float32)
-        for name, rows in networks.by_signature().items():
-            features = _features(networks.select(rows)) if name in nets else None
-            if features is not None:
-                found[rows] = nn.functional.normalize(nets[name](features)).numpy()
+        with one_thread():
+            for name, places in networks.by_signature().items():
+                for start in range(0, len(places), BATCH) if name in nets else ():
+                    part = places[start : start + BATCH]
+                    outputs = nets[name](_features(networks.select(part)))
+                    found[part] = nn.functional.normalize(outputs).numpy()
         return found
 
     return vectors
 
 
-def _features(networks: Readings) -> WeightSpaceFeatures | None:
-    """Of networks of one signature; ``None`` where they are no chains, or some of their weights were left out."""
+def is_readable(wiring: Wiring) -> bool:
+    """Whether nfn can read networks that are wired so: chains of which every weight was read."""
+    return is_chain(wiring) and sum(map(prod, _shapes(wiring).values())) <= MOST_VALUES
+
+
+def _features(networks: Readings) -> WeightSpaceFeatures:
+    """Of networks of one signature that nfn can read."""
     wiring = networks.members[0].wiring
-    if not is_chain(wiring):
-        return None
-    shapes = {
-        name: one.layer.shape if role == "weight" else one.layer.shape[:1]
-        for one in wiring.layers
-        for role, name in one.layer.tensors.items()
-    }
-    sizes = [prod(shape) for shape in shapes.values()]
-    if sum(sizes) > MOST_VALUES:
-        return None
-    parts = torch.from_numpy(networks.matrix.astype(np.float32)).split(sizes, 1)
+    shapes = _shapes(wiring)
+    parts = torch.from_numpy(networks.matrix.astype(np.float32)).split([*map(prod, shapes.values())], 1)
     tensors = {
         name: part.unflatten(1, shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)
     }
-    return weight_space(wiring, tensors)
+    return weight_space(wiring.folded, tensors)
+
+
+def _shapes(wiring: Wiring) -> dict[str, tuple[int, ...]]:
+    """Of the tensors whose values are read, by name, in the order of these."""
+    return {
+        name: one.layer.shape if role == "weight" else one.layer.shape[:1]
+        for one in wiring.folded.layers
+        for role, name in one.layer.tensors.items()
+    }
+
+
+def _at(features: WeightSpaceFeatures, places: Tensor) -> WeightSpaceFeatures:
+    return features.map(lambda tensor: tensor[places])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from peace_pipeline.evaluation.baselines.neural_functionals import is_chain, network, weight_space
+from peace_pipeline.evaluation.baselines.neural_functionals import is_readable, network, weight_space
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import Strength, random_element
-from peace_pipeline.symmetry.network import Stack
-from tests.networks import networks_of
+from peace_pipeline.symmetry.network import Network, Stack
+from tests.networks import as_input, networks_of
 
 from ..conftest import listed
 from .networks import population, similarity
@@ -30,9 +33,24 @@ def test_nfn_is_blind_to_permutations_and_sees_broken_wiring(architecture: str, 
     assert (other - before).abs().max() > 1e-6
 
 
+def chain(*layers: nn.Module) -> Network:
+    """The network of a module that its config calls an MLP."""
+    return as_input("chain", nn.Sequential(*layers).state_dict(), {"model_type": "mlp", "hidden_act": "relu"})
+
+
 def test_only_chains_are_nfns() -> None:
-    assert is_chain(networks_of("cnn", 1)[0].wiring)
-    assert not is_chain(networks_of("resnet", 1)[0].wiring)
+    assert is_readable(networks_of("cnn", 1)[0].wiring)
+    assert not is_readable(networks_of("resnet", 1)[0].wiring)
+    assert not is_readable(chain(nn.Linear(4, 3)).wiring), "one layer has no hidden neurons"
+    assert not is_readable(chain(nn.Linear(200, 100), nn.Linear(100, 3)).wiring)
+
+
+def test_norms_are_folded_into_layers_without_biases() -> None:
+    some = []
+    for number, task in enumerate(("cat", "dog") * 4):
+        layers = nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 3), nn.Conv2d(3, 2, 3)
+        some.append(listed(replace(chain(*layers), key=str(number)), task=task))
+    assert np.isfinite(similarity("nfn", some[:2], some, some)).all()
 
 
 def test_networks_of_a_task_are_found_in_other_shapes_too() -> None:
@@ -47,3 +65,8 @@ def test_what_is_no_chain_is_like_nothing() -> None:
     others = [listed(network, task="cat") for network in networks_of("resnet", 3)]
     found = similarity("nfn", others, [*others, *population(1)], [*others, *population(2)])
     assert np.isneginf(found).all()
+
+
+def test_shuffled_labels_teach_nothing() -> None:
+    shuffled = [one._replace(listing=replace(one.listing, shuffled_labels=True)) for one in population(2)]
+    assert np.isneginf(similarity("nfn", population(0), population(1), shuffled)).all()
