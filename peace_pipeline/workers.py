@@ -1,4 +1,4 @@
-"""Pieces of work side by side, each in a process of its own that computes on one thread."""
+"""Pieces of work side by side, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
 from peace_pipeline.interrupts import spared
 
 T = TypeVar("T")
+
+
+class WorkerDied(RuntimeError):
+    """A process that worked for this one is gone."""
 
 
 def side_by_side(
@@ -23,6 +28,9 @@ def side_by_side(
 
     Whatever exception ends this, an interrupt or one of the work itself, ends all processes at once, and so does the
     death of this process. They are spawned: a script that comes here needs the usual ``if __name__ == "__main__"``.
+
+    Raises:
+        WorkerDied: where one of them was killed, or could not begin.
     """
     spawn = multiprocessing.get_context("spawn")
     lifeline, held = spawn.Pipe(duplex=False)
@@ -32,10 +40,13 @@ def side_by_side(
                 futures = {pool.submit(work, *piece): place for place, piece in enumerate(pieces)}
             for future in as_completed(futures):
                 yield futures[future], future.result()
-        except BaseException:
-            held.close()  # libraries have their own answers to signals
-            raise
-    held.close()
+        except BrokenProcessPool as error:
+            raise WorkerDied(
+                "a process that worked for this one was killed, perhaps for want of memory, or couldn't begin: "
+                'a script has to ask for this under `if __name__ == "__main__":`'
+            ) from error
+        finally:
+            held.close()  # which ends them, whatever libraries make of signals
 
 
 def end_with_parent() -> None:
@@ -45,22 +56,20 @@ def end_with_parent() -> None:
 
 
 def _levels() -> dict[str, int]:
-    """Levels of loggers here: what this process doesn't tell, its workers don't."""
-    known = logging.root.manager.loggerDict.items()
+    """The levels that loggers were given here."""
+    known = list(logging.root.manager.loggerDict.items())
     return {name: one.level for name, one in known if isinstance(one, logging.Logger) and one.level}
 
 
 def _start(lifeline: Connection, levels: Mapping[str, int]) -> None:
-    """Prepare a worker: one thread, no life after the parent lets go, of what libraries log warnings alone."""
+    """Prepare a worker: no life after the parent lets go, the parent's levels of loggers, and warnings alone of
+    libraries that would otherwise log by a handler for all."""
     threading.Thread(target=_follow, args=(lifeline,), daemon=True).start()
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
-    logging.root.addHandler(handler)  # so that none of them makes one for all
+    logging.root.addHandler(handler)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def _follow(lifeline: Connection | int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,15 +14,24 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-import torch
 
-from peace_pipeline.workers import side_by_side
+from peace_pipeline.encoder.store import NoEncoder
+from peace_pipeline.lake import Lake
+from peace_pipeline.workers import WorkerDied, side_by_side
 
 
-def squared(number: int) -> tuple[int, int, int]:
+def squared(number: int) -> tuple[int, int]:
     if number < 0:
         raise ValueError(f"{number} is negative")
-    return number**2, os.getpid(), torch.get_num_threads()
+    return number**2, os.getpid()
+
+
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def lacking(home: Path, version: str | None) -> None:
+    raise NoEncoder(Lake(home), version)
 
 
 def logged(name: str) -> None:
@@ -33,11 +43,10 @@ def logged(name: str) -> None:
     logger.warning("a warning of %s", name)
 
 
-def test_every_piece_is_done_once_in_other_processes_on_one_thread() -> None:
+def test_every_piece_is_done_once_in_other_processes() -> None:
     found = dict(side_by_side(2, squared, [(number,) for number in range(6)]))
     assert {place: each[0] for place, each in found.items()} == {place: place**2 for place in range(6)}
     assert os.getpid() not in {each[1] for each in found.values()}
-    assert {each[2] for each in found.values()} == {1}
 
 
 def test_a_piece_that_fails_says_why_and_no_process_is_left() -> None:
@@ -46,6 +55,18 @@ def test_a_piece_that_fails_says_why_and_no_process_is_left() -> None:
         closing(side_by_side(2, squared, [(1,), (-1,)])) as made,
     ):
         list(made)
+    assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_was_killed_is_no_riddle() -> None:
+    with pytest.raises(WorkerDied, match="want of memory"):
+        list(side_by_side(2, killed, [()] * 2))
+
+
+@pytest.mark.parametrize("version", [None, "abc"])
+def test_what_a_lake_lacks_is_said_across_processes(tmp_path: Path, version: str | None) -> None:
+    with pytest.raises(NoEncoder, match="encoder abc is neither" if version else "no encoder in"):
+        list(side_by_side(1, lacking, [(tmp_path, version)]))
 
 
 def test_workers_are_as_quiet_as_this_process(capfd: pytest.CaptureFixture[str]) -> None:
@@ -57,7 +78,9 @@ def test_workers_are_as_quiet_as_this_process(capfd: pytest.CaptureFixture[str])
 ENDLESS = """
 import os, signal, sys, time
 from pathlib import Path
-from peace_pipeline.workers import side_by_side
+from peace_pipeline.encoder.store import NoEncoder
+from peace_pipeline.lake import Lake
+from peace_pipeline.workers import WorkerDied, side_by_side
 
 def endless(folder):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -72,6 +95,8 @@ if __name__ == "__main__":
 CHILD = """
 import multiprocessing, os, signal, sys, time
 from pathlib import Path
+from peace_pipeline.encoder.store import NoEncoder
+from peace_pipeline.lake import Lake
 from peace_pipeline.workers import end_with_parent
 
 def endless(folder):

@@ -55,9 +55,10 @@ def init(
     """Write ./peace.toml, which says where your models are; on a terminal it asks where nothing is given."""
     folders, hub = [_checked(folder) for folder in folders or []], hub or []
     if CONFIG.exists():
-        wanted = "".join(_sources(folders, hub, demo))
-        what = f"add this to it:\n{wanted}" if wanted else "edit it, or delete it first"
-        raise typer.BadParameter(f"is there already: {what}", param_hint=str(CONFIG))
+        missing = "".join(each for each in _sources(folders, hub, demo) if each not in CONFIG.read_text())
+        typer.echo(missing, err=True, nl=False)
+        what = "add the lines above to it" if missing else "edit it"
+        raise typer.BadParameter(f"is there already: {what}, or delete it first", param_hint=str(CONFIG))
     if not (folders or hub or demo) and sys.stdin.isatty() and not as_json:
         folders, hub, demo = _asked()
     chosen = _sources(folders, hub, demo)

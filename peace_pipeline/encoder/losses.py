@@ -31,8 +31,8 @@ def supcon(temperature: float) -> torch.nn.Module:
 def ntxent(temperature: float) -> Loss:
     """NT-Xent (InfoNCE): each positive of an anchor alone against its negatives (Chen et al. 2020, eq. 1).
 
-    As pytorch-metric-learning's, which holds every positive pair beside every negative one, in memory of the batch's
-    pairs: an anchor's negatives are summed once.
+    It gives what pytorch-metric-learning's gives. That holds every positive pair beside every negative one; here an
+    anchor's negatives are summed once, in memory of the batch's pairs.
     """
     import torch
 

@@ -34,12 +34,16 @@ class NoEncoder(Exception):
     """There is no encoder, or not the one that is needed."""
 
     def __init__(self, lake: Lake, version: str | None = None) -> None:
-        super().__init__(
-            f"encoder {version} is neither in {lake.root} nor in this version of PEACE: "
-            "`peace encoder` lists those that are, `peace run` embeds every network by the current one"
-            if version
-            else f"no encoder in {lake.root}, nor one in this version of PEACE: `peace train` makes one"
-        )
+        super().__init__(lake, version)  # by which it is made again in another process
+        self.lake, self.version = lake, version
+
+    def __str__(self) -> str:
+        if self.version:
+            return (
+                f"encoder {self.version} is neither in {self.lake.root} nor in this version of PEACE: `peace encoder` "
+                "lists those that are, `peace run` embeds every network by the current one"
+            )
+        return f"no encoder in {self.lake.root}, nor one in this version of PEACE: `peace train` makes one"
 
 
 def save(lake: Lake, encoder: Encoder, training: dict[str, object]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing import get_all_start_methods
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -226,6 +226,8 @@ def fit(module: ContrastiveTraining, folder: Path, logger: Logger, progress: Pro
     # Lightning asks for the first steps before it reads how far the training was
     begun = torch.load(last, weights_only=False, mmap=True)["global_step"] if last.exists() else 0
     beside = 1 if cores() > 1 else 0
+    # what was itself spawned would by default spawn: that imports everything anew at each epoch
+    forks = beside and sys.platform == "linux"
     loader = _Loader(
         data,
         batch_size=None,
@@ -233,8 +235,7 @@ def fit(module: ContrastiveTraining, folder: Path, logger: Logger, progress: Pro
         collate_fn=_packed,
         worker_init_fn=_begin,
         num_workers=beside,
-        # a process that was itself spawned would spawn one, which imports everything anew at each epoch
-        multiprocessing_context=get_all_start_methods()[0] if beside else None,
+        multiprocessing_context="fork" if forks else None,
         pin_memory=gpu,
     )
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

@@ -15,6 +15,7 @@ from typing import TypeVar
 from zlib import crc32
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from peace_pipeline.encoder import store
@@ -30,6 +31,8 @@ from peace_pipeline.evaluation.reports import NothingToReport
 from peace_pipeline.evaluation.resampling import Resampled, Resampling
 from peace_pipeline.evaluation.retrieval.grades import relevance
 from peace_pipeline.lake import Lake
+from peace_pipeline.lake.locks import alone
+from peace_pipeline.progress import Progress
 from peace_pipeline.stages.pairs import write_pairs
 from peace_pipeline.stages.train import NoPairs, TooFewNetworks, train
 from peace_pipeline.symmetry.network import Stack
@@ -43,8 +46,8 @@ RESPONSES_ALONE = "peace_responses"
 """What PEACE makes of answers where it hears nothing of weights."""
 TABLES = ("zoo", "current.lance", "inventory", "layers", "wirings", "responses")
 """Of a lake, what a training in another lake reads."""
-TOGETHER = 4
-"""Trainings at a time, at most: each holds some 2 GB."""
+TOGETHER = 2
+"""Trainings at a time, at most: each takes up to 3 GB of memory, and a second core for what makes its batches."""
 _LARGEST = 1_000_000
 
 
@@ -100,45 +103,37 @@ class Trainings:
         """Where they lie: what one study trained serves another."""
         return self.lake.root / "studies" / "encoders"
 
-    def encoder(self, recipe: Recipe) -> Encoder:
-        """The encoder of a recipe, trained where it isn't there.
+    def encoders(
+        self, recipes: Mapping[Key, Recipe], progress: Progress | None = None
+    ) -> Iterator[tuple[Key, Encoder]]:
+        """The encoders of different recipes as they are ready, those first that lie there; the others are trained, some
+        in processes of their own: a script that comes here needs the usual ``if __name__ == "__main__"``.
 
         Raises:
             NothingToReport: where the lake lacks what it takes to train.
+            WorkerDied: where such a process was killed.
         """
-        own = Lake.open(self._own(recipe).root)
-        if store.own_version(own) is None:
-            for name in TABLES:
-                link = own.root / name
-                if not link.is_symlink() and (self.lake.root / name).exists():
-                    link.symlink_to((self.lake.root / name).absolute())
-            try:
-                write_pairs(own, recipe.pairs)
-                train(own, recipe.settings)
-            except (TooFewNetworks, NoPairs) as reason:
-                raise NothingToReport(str(reason)) from reason
-        return store.load(own)[1]
-
-    def encoders(self, recipes: Mapping[Key, Recipe]) -> Iterator[tuple[Key, Encoder]]:
-        """The encoders of different recipes as they are ready: what isn't there is trained, some side by side.
-
-        Raises:
-            NothingToReport: where the lake lacks what it takes to train.
-        """
-        missing = [key for key, recipe in recipes.items() if store.own_version(self._own(recipe)) is None]
-        processes = min(
-            cores(), TOGETHER, len(missing) // 2
-        )  # to begin one takes as long as a short training
-        apart = missing if processes > 1 else []
-        for key in recipes.keys() - set(apart):
-            yield key, self.encoder(recipes[key])
-        if apart:
-            pieces = [(self, recipes[key]) for key in apart]
+        if progress:
+            progress(0, len(recipes))
+        owns = {key: self._own(recipe) for key, recipe in recipes.items()}
+        missing = [key for key in recipes if store.own_version(owns[key]) is None]
+        for key in recipes:
+            if key not in missing:
+                yield key, store.load(owns[key])[1]
+        pieces = [(self.lake, owns[key], recipes[key]) for key in missing]
+        # to begin a process takes as long as a short training
+        processes = 1 if torch.cuda.is_available() else min(cores(), TOGETHER, len(missing) // 2)
+        if processes > 1:
             with closing(side_by_side(processes, _train, pieces)) as trained:
                 for place, _ in trained:
-                    yield apart[place], self.encoder(recipes[apart[place]])
+                    yield missing[place], store.load(owns[missing[place]])[1]
+        else:
+            for key, piece in zip(missing, pieces, strict=True):
+                _train(*piece, progress)
+                yield key, store.load(owns[key])[1]
 
     def _own(self, recipe: Recipe) -> Lake:
+        """The lake of a recipe's encoder."""
         how = _digest([store.FORMAT, recipe.settings.model_dump(), recipe.pairs.model_dump()])
         members = training_members(self.lake, recipe.pairs)
         members += validation_members(self.lake, recipe.pairs, recipe.settings.validation)
@@ -149,8 +144,25 @@ class Trainings:
         return Lake.at(found)
 
 
-def _train(trainings: Trainings, recipe: Recipe) -> None:
-    trainings.encoder(recipe)
+def _train(lake: Lake, own: Lake, recipe: Recipe, progress: Progress | None = None) -> None:
+    """Train the encoder of a recipe in a lake of its own, but where another process did just that.
+
+    Raises:
+        NothingToReport: where the lake lacks what it takes to train.
+    """
+    own.root.mkdir(parents=True, exist_ok=True)
+    with alone(own.root / ".study.lock", "study", progress):
+        if store.own_version(own) is not None:
+            return
+        for name in TABLES:
+            link = own.root / name
+            if not link.is_symlink() and (lake.root / name).exists():
+                link.symlink_to((lake.root / name).absolute())
+        try:
+            write_pairs(own, recipe.pairs)
+            train(own, recipe.settings)
+        except (TooFewNetworks, NoPairs) as reason:
+            raise NothingToReport(str(reason)) from reason
 
 
 def _digest(cause: object) -> str:

@@ -31,7 +31,7 @@ from peace_pipeline.symmetry.wiring.symmetries import SCALE
 from peace_pipeline.zoo.card import read_config
 from peace_pipeline.zoo.current import Current, newest_batch, newest_record
 from peace_pipeline.zoo.folders import folder_and_name, is_place
-from peace_pipeline.zoo.names import did_you_mean_one_or_path, meant
+from peace_pipeline.zoo.names import did_you_mean_model_or_path, meant
 from peace_pipeline.zoo.source import AUTO
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _embedded(
     """Its vector by the encoder that the index serves, which after a retraining is not yet the current one, and whether
     it has answers."""
     if not (name.startswith("hf://") or is_place(name) or newest_record(lake, name)):
-        hint = did_you_mean_one_or_path(lake, name) or "; --text searches for words"
+        hint = did_you_mean_model_or_path(lake, name) or "; --text searches for words"
         raise UnknownQuery(f"{name} is not in the index, and as a path: no such file or folder{hint}")
     from peace_pipeline.encoder.checkpoints import embed_checkpoints
 

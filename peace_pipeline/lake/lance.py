@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from datetime import timedelta
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 _REMOTE = "lance_namespace_urllib3_client"
 """LanceDB's client of remote catalogs: it imports some data classes of it, whose package imports all its interfaces,
 which takes half the time that LanceDB takes to import."""
+_DEFERRED = "_peace_deferred"
+_executing = threading.RLock()
 
 
 def connect(folder: Path, consistency: timedelta | None = None) -> DBConnection:
@@ -27,19 +30,20 @@ def connect(folder: Path, consistency: timedelta | None = None) -> DBConnection:
 
 
 class _Deferred(ModuleType):
-    """A package whose modules can be imported; it is itself executed when anything else is asked of it."""
+    """A package whose modules can be imported; it is itself executed when anything that it defines is asked for."""
 
     def __getattr__(self, name: str) -> object:
-        spec = self.__spec__
-        if name.startswith("__") or spec is None or spec.loader is None:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        self.__class__ = ModuleType  # type: ignore[assignment]
-        spec.loader.exec_module(self)
-        return getattr(self, name)
+        is_ours = not name.startswith("__") or name in ("__all__", "__version__")
+        with _executing:
+            if is_ours and _DEFERRED in vars(self) and self.__spec__ and self.__spec__.loader:
+                del vars(self)[_DEFERRED]
+                self.__spec__.loader.exec_module(self)
+        return super().__getattribute__(name)
 
 
 def _defer(name: str) -> None:
     if spec := find_spec(name):
         module = module_from_spec(spec)
         module.__class__ = _Deferred
+        vars(module)[_DEFERRED] = True
         sys.modules[name] = module

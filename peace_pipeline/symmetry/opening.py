@@ -35,7 +35,7 @@ from peace_pipeline.zoo.card import read_config
 from peace_pipeline.zoo.current import newest_record
 from peace_pipeline.zoo.fetching import Fetched, Fetcher
 from peace_pipeline.zoo.folders import is_place
-from peace_pipeline.zoo.names import did_you_mean_one_or_path, meant
+from peace_pipeline.zoo.names import did_you_mean_model_or_path, meant
 from peace_pipeline.zoo.record import ModelRecord
 from peace_pipeline.zoo.source import FetchError, Ranged, SourceUnavailable
 
@@ -223,7 +223,7 @@ def _found(lake: Lake, name: str, fetcher: Fetcher) -> Path | str | ModelRecord:
         return Path(os.path.expanduser(name))
     record = newest_record(lake, meant(name))
     if record is None:
-        raise UnreadableCheckpoint(f"no such file or folder{did_you_mean_one_or_path(lake, name)}")
+        raise UnreadableCheckpoint(f"no such file or folder{did_you_mean_model_or_path(lake, name)}")
     if record.status != NEW:
         raise UnreadableCheckpoint(record.reason or record.status)
     if record.source == "huggingface" and not fetcher.owners(record):

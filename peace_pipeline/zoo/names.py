@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -51,9 +52,9 @@ def did_you_mean(lake: Lake, name: str) -> str:
     return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
-def did_you_mean_one_or_path(lake: Lake, name: str) -> str:
+def did_you_mean_model_or_path(lake: Lake, name: str) -> str:
     """The same, where ``name`` may be a file or folder as well."""
-    return did_you_mean(lake, name) or _beside(Path(name).expanduser())
+    return did_you_mean(lake, name) or _beside(Path(os.path.expanduser(name)))
 
 
 def _beside(path: Path) -> str:

@@ -33,11 +33,12 @@ def test_sources_that_are_given(here: Workplace) -> None:
     assert (code, [one["kind"] for one in sources(here)]) == (0, ["directory", "huggingface", "trained"]), (
         lines
     )
-    code, lines = init(here, "zoo")
+    code, lines = init(here, "zoo", "--hub", "other")
     assert code == 2
-    said = " ".join(lines)
-    assert "is there already: add this to it" in said
-    assert 'path = "zoo"' in said
+    assert 'author = "other"' in lines
+    assert 'path = "zoo"' not in lines
+    assert "is there already: add the lines above" in " ".join(lines)
+    assert "is there already: edit it" in " ".join(init(here, "zoo")[1])
 
 
 def test_sources_that_are_asked_for(here: Workplace) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from peace_pipeline.lake import Lake
 from peace_pipeline.lake.tables import DELETED
 from peace_pipeline.zoo.batches import store_batch
-from peace_pipeline.zoo.names import alike, did_you_mean, did_you_mean_one_or_path, meant
+from peace_pipeline.zoo.names import alike, did_you_mean, did_you_mean_model_or_path, meant
 from peace_pipeline.zoo.record import ModelRecord
 
 
@@ -40,12 +40,12 @@ def test_slips_and_parts_of_names(lake: Lake) -> None:
 def test_slips_in_paths(lake: Lake, tmp_path: Path) -> None:
     (tmp_path / "mystery.pt").touch()
     slip = tmp_path / "mystry.pt"
-    assert did_you_mean_one_or_path(lake, str(slip)) == f"; did you mean {tmp_path / 'mystery.pt'}?"
+    assert did_you_mean_model_or_path(lake, str(slip)) == f"; did you mean {tmp_path / 'mystery.pt'}?"
     assert did_you_mean(lake, str(slip)) == ""
-    for name in (tmp_path / "readme.md", tmp_path / "nowhere/mystery.pt", "nul\0"):
-        assert did_you_mean_one_or_path(lake, str(name)) == ""
+    for name in (tmp_path / "readme.md", tmp_path / "nowhere/mystery.pt", "nul\0", "~nobody/m.pt"):
+        assert did_you_mean_model_or_path(lake, str(name)) == ""
     stored(lake, str(slip)[1:])
-    assert did_you_mean_one_or_path(lake, str(slip)) == f"; did you mean {str(slip)[1:]}?", "models first"
+    assert did_you_mean_model_or_path(lake, str(slip)) == f"; did you mean {str(slip)[1:]}?", "models first"
 
 
 def test_what_is_gone_is_not_meant(lake: Lake) -> None:

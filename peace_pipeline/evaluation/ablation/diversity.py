@@ -52,7 +52,7 @@ def few_tasks(
         for count, each in drawn
     }
     found: dict[tuple[int, int], dict[str, Found]] = {}
-    for (count, each), encoder in trainings.encoders(recipes):
+    for (count, each), encoder in trainings.encoders(recipes, progress):
         unknown = _unknown(judge, _tasks(drawn[counts[0], each]))
         likeness = judge.likeness(encoder)
         found[count, each] = {

@@ -53,7 +53,7 @@ def leave_out(
     }
     trainings = Trainings(lake)
     scored: dict[tuple[str, int], Scored] = {}
-    for key, encoder in trainings.encoders(recipes):
+    for key, encoder in trainings.encoders(recipes, progress):
         scored[key] = _scored(encoder, judge, seed)
         if progress:
             progress(len(scored), len(recipes), variants[key[0]].title)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-import lancedb
 import numpy as np
 import pyarrow as pa
 from lancedb.index import FTS
@@ -15,6 +15,7 @@ from lancedb.query import MatchQuery
 
 from peace_pipeline.evaluation.baselines.registry import Knows, Similarity, baseline
 from peace_pipeline.evaluation.readings import Readings
+from peace_pipeline.lake.lance import connect
 from peace_pipeline.zoo.card import parted
 
 _WORD = re.compile(r"[^\W_]+")
@@ -44,7 +45,7 @@ def scored_by_words(queries: Sequence[str], cards: Sequence[str]) -> Similarity:
     """BM25 of each query's words over the cards: scores (queries, cards); ``-inf`` where no word is shared."""
     similarity = np.full((len(queries), len(cards)), -np.inf)
     with tempfile.TemporaryDirectory() as folder:
-        table = lancedb.connect(folder).create_table(
+        table = connect(Path(folder)).create_table(
             "cards", pa.table({"place": range(len(cards)), "card": pa.array(cards, pa.string())})
         )
         table.create_index("card", config=FTS(with_position=False))

@@ -63,7 +63,7 @@ def leave_one_out(
     recipes = {(unit, each): recipe.seeded(each) for unit, recipe in kinds.items() for each in seeds}
     found: dict[tuple[Unit | None, int], dict[str, Found]] = {}
     met: dict[int, Found] = {}
-    for (unit, each), encoder in Trainings(lake).encoders(recipes):
+    for (unit, each), encoder in Trainings(lake).encoders(recipes, progress):
         found[unit, each] = {name: judge.found(matrix) for name, matrix in judge.likeness(encoder).items()}
         if unit is None:
             met[each] = meeting.of_encoder(encoder)

@@ -71,9 +71,12 @@ def _train(store: Store, chunks: list[int], processes: int) -> Generator[tuple[i
 
 def _train_chunk(plan: Plan, seed: int, chunk: int, folder: Path) -> float:
     """Train one chunk and write its networks and their profiles under ``folder``; the CPU-seconds it took."""
+    import torch
+
     from . import measuring, profiling, publishing, training
     from .tasks import load_task
 
+    torch.set_num_threads(1)
     start = time.process_time()
     runs = plan.runs(seed, chunk)
     tasks = {run.recipe.task: load_task(run.recipe.task) for run in runs}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from peace_pipeline.evaluation import retraining
 from peace_pipeline.evaluation.ablation.variants import FULL, VARIANTS, with_effect
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports
 from peace_pipeline.evaluation.resampling import Resampled, Resampling
-from peace_pipeline.evaluation.retraining import Found, Size, Trainings, gained, over_seeds
+from peace_pipeline.evaluation.retraining import Found, Recipe, Size, Trainings, gained, over_seeds
 from peace_pipeline.lake import Lake
 from tests.browser import WIDTHS, browser, opened, sync_api
 
@@ -34,8 +37,12 @@ def home(trained: Lake, tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 
 @pytest.fixture(scope="module")
-def report(home: Lake) -> Written:
-    return ABLATION.write(home, variants=FEW, size=BRIEF, diversity=False)
+def report(home: Lake) -> Iterator[Written]:
+    """Its encoders are trained in processes beside this one, in which none may be trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retraining, "cores", lambda: 2)
+        patch.setattr(retraining, "train", lambda *_: pytest.fail("trained in this process"))
+        yield ABLATION.write(home, variants=FEW, size=BRIEF, diversity=False)
 
 
 def test_what_is_left_out_is_seen(report: Written) -> None:
@@ -88,13 +95,23 @@ def test_what_was_trained_is_kept(report: Written, home: Lake) -> None:
     assert {path: path.stat().st_mtime_ns for path in made} == made
 
 
+def test_a_lake_with_too_little_is_said_to_be_so_by_any_process(
+    home: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retraining, "cores", lambda: 2)
+    recipes = {tasks: Recipe.of(1, pairs={"networks": 2, "seed": tasks}) for tasks in range(4)}
+    with pytest.raises(NothingToReport):
+        list(Trainings(home).encoders(recipes))
+    assert not multiprocessing.active_children()
+
+
 def test_what_was_trained_on_other_networks_is_deleted(report: Written, home: Lake) -> None:
     folder = home.root / "studies" / "encoders"
     kept = {path.name for path in folder.iterdir()}
     recipe = FEW[FULL].recipe(BRIEF.epochs).seeded(0)
     for name in kept:
         (folder / f"{name.partition('-')[0]}-{'0' * 16}").mkdir()
-    Trainings(home).encoder(recipe)
+    list(Trainings(home).encoders({FULL: recipe}))
     left = {path.name for path in folder.iterdir()} - kept
     assert len(left) == len(kept) - 1, "of this recipe alone"
     assert kept <= {path.name for path in folder.iterdir()}

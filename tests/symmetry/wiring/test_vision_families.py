@@ -299,7 +299,7 @@ def test_a_tensor_left_out_is_caught(saved: tuple[str, Saved], tmp_path: Path) -
     assert min(seen.values()) > 10 * TOLERANCE[torch.float64]
 
 
-@settings(max_examples=2)
+@settings(max_examples=2)  # a damaged config is followed in a process of its own, which takes seconds
 @given(data=st.data())
 def test_a_damaged_checkpoint_is_no_error(saved: tuple[str, Saved], data: st.DataObject) -> None:
     """Missing tensors, other shapes and other configs give a wiring that fits, if only ``independent``."""
