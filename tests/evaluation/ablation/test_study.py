@@ -96,12 +96,12 @@ def test_what_was_trained_is_kept(report: Written, home: Lake) -> None:
 
 
 def test_a_lake_with_too_little_is_said_to_be_so_by_any_process(
-    home: Lake, monkeypatch: pytest.MonkeyPatch
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retraining, "cores", lambda: 2)
-    recipes = {tasks: Recipe.of(1, pairs={"networks": 2, "seed": tasks}) for tasks in range(4)}
+    recipes = {seed: Recipe.of(1).seeded(seed) for seed in range(4)}
     with pytest.raises(NothingToReport):
-        list(Trainings(home).encoders(recipes))
+        list(Trainings(lake).encoders(recipes))
     assert not multiprocessing.active_children()
 
 
