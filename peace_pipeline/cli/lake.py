@@ -58,10 +58,15 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """All that the lake knows of a model: its record, how it was read and run, its neighbours, copies and origin."""
+    from peace_pipeline.index.lookup import has_unknown_activation
     from peace_pipeline.stages.about import about
 
-    document = about(existing_lake(home), model_id, k=k)
-    emit(document, as_json, lambda screen: lake_views.show_model(screen, document), wide=wide)
+    lake = existing_lake(home)
+    document = about(lake, model_id, k=k)
+    is_open = not as_json and has_unknown_activation(lake, model_id)
+    emit(
+        document, as_json, lambda screen: lake_views.show_model(screen, document, is_open=is_open), wide=wide
+    )
 
 
 def forget(

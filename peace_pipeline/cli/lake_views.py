@@ -56,8 +56,7 @@ def show_status(screen: Screen, status: Status) -> None:
         ("stale", _stale(status.stale)),
         (
             "skipped",
-            _counted(sum(status.skipped.values()), status.skipped)
-            and f"{_skipped(status.skipped)}: `peace list --skipped`",
+            status.skipped and f"{_skipped(status.skipped)}; `peace list --skipped` names them",
         ),
         ("gone", f"{status.gone:,}" if status.gone else None),
         (
@@ -88,9 +87,9 @@ def _counted(count: int, kinds: Mapping[str, int]) -> str | None:
 
 
 def _skipped(reasons: Mapping[str, int]) -> str:
-    first = dict(list(reasons.items())[:_REASONS])
+    first = [f"{number:,} × {reason}" for reason, number in list(reasons.items())[:_REASONS]]
     more = len(reasons) - len(first)
-    return f"{_counted(sum(reasons.values()), first)}{f', {more} more reasons' if more else ''}"
+    return f"{sum(reasons.values()):,}: {', '.join(first)}{f', {more} more reasons' if more else ''}"
 
 
 def _stale(stages: Mapping[str, int]) -> str:
@@ -128,7 +127,7 @@ def _show_some(
         screen.note(f"… and {total - len(rows):,} more: -k {total} shows all")
 
 
-def show_model(screen: Screen, document: Mapping[str, Any]) -> None:
+def show_model(screen: Screen, document: Mapping[str, Any], *, is_open: bool = False) -> None:
     record, read, run, index = (document[name] for name in ("record", "read", "run", "index"))
     rows: list[tuple[str, object]] = [
         ("status", _status(document)),
@@ -160,7 +159,7 @@ def show_model(screen: Screen, document: Mapping[str, Any]) -> None:
     if index:
         from peace_pipeline.index.search import Hit
 
-        show_hits(screen, "Nearest", [Hit(**hit) for hit in index["nearest"]])
+        show_hits(screen, "Nearest", [Hit(**hit) for hit in index["nearest"]], is_open=is_open)
 
 
 def _status(document: Mapping[str, Any]) -> str:

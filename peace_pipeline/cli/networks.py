@@ -231,6 +231,7 @@ def transform(
     from peace_pipeline.progress import track
     from peace_pipeline.symmetry.opening import local_model
     from peace_pipeline.symmetry.transforming import strengths, transform
+    from peace_pipeline.zoo.card import CONFIG
 
     with working():
         lake = look_at_lake(home)
@@ -245,10 +246,12 @@ def transform(
                 assume=assume is not None,
                 progress=track("Transforming"),
             )
+            config = model.path.parent / CONFIG
+            is_apart = model.path.is_file() and config.exists() and not (destination.parent / CONFIG).exists()
     emit(
         done.as_dict(),
         as_json,
-        lambda screen: views.show_transformation(screen, destination, done),
+        lambda screen: views.show_transformation(screen, destination, done, config if is_apart else None),
         wide=wide,
     )
 

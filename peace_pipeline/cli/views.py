@@ -27,12 +27,11 @@ _FEW = 100
 """Networks below which an encoder that learned from them is doubted."""
 _ID, _SIMILARITY = Column("model_id", "id"), Column("similarity", "number")
 _OPEN = (
-    "Its vector knows of no activation that its hidden units have. If it is ReLU, a config.json beside it has to say "
-    'so, {"model_type": "mlp", "hidden_act": "relu"}: only then are copies on other scales near. `peace compare` tries '
-    "it."
+    "Its vector knows of no activation that its hidden units have. If it is ReLU, a config.json in its folder has to "
+    'say so, {"hidden_act": "relu"}: only then are copies on other scales near. `peace compare` tries it.'
 )
 _UNLIKE = (
-    "Of {} of these and the query only one was run, which puts even copies far apart: --by weights compares what both "
+    "{} of these and the query were not both run, so that even copies are far apart: --by weights compares what both "
     "have."
 )
 _VERSION = Column("version", "id")
@@ -166,7 +165,9 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_NAMES]) + more
 
 
-def show_transformation(screen: Screen, destination: Path, done: Transformation) -> None:
+def show_transformation(
+    screen: Screen, destination: Path, done: Transformation, config: Path | None = None
+) -> None:
     by_action: dict[str, list[str]] = {}
     for group, action in done.actions:
         by_action.setdefault(action, []).append(group)
@@ -175,6 +176,8 @@ def show_transformation(screen: Screen, destination: Path, done: Transformation)
         screen.table("Actions", ("action", Column("groups", "number"), Column("names", "prose")), rows)
     noise = f", then noise of {done.noise:g} deviations: not the same function" if done.noise else ""
     screen.print(f"{destination} is written (seed {done.seed}{noise}).")
+    if config:
+        screen.note(f"{config} says what it is, nothing beside {destination} does")
 
 
 def show_comparison(screen: Screen, document: dict[str, Any]) -> None:

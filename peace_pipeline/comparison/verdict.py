@@ -42,6 +42,7 @@ from peace_pipeline.comparison.settings import (
 from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.opening import OpenNetwork, open_network
+from peace_pipeline.symmetry.wiring.activations import activation
 from peace_pipeline.symmetry.wiring.symmetries import PERMUTE
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
@@ -63,7 +64,7 @@ def compare(lake: Lake, a: str, b: str, fetcher: Fetcher | None = None) -> dict[
     """Compare two networks, named as :func:`open_network` takes them, and say so in a JSON object.
 
     Where no file says which activation the hidden units of a chain have, and they are equivalent or clearly more alike
-    if it is ReLU, that is the answer, with what it assumes.
+    if it is the other network's, or ReLU in both, that is the answer, with what it assumes.
 
     Raises:
         UnreadableCheckpoint: where one can't be read, or only in part.
@@ -73,20 +74,22 @@ def compare(lake: Lake, a: str, b: str, fetcher: Fetcher | None = None) -> dict[
         found = describe(first, second, thresholds)
         if found["verdict"] in (IDENTICAL, EQUIVALENT):
             return found
-        return _as_of_relu(first, second, thresholds, found["similarity"]) or found
+        return _as_if_activations_were_known(first, second, thresholds, found["similarity"]) or found
 
 
-def _as_of_relu(
+def _as_if_activations_were_known(
     a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds, similarity: float
 ) -> dict[str, Any] | None:
-    """The verdict if the hidden units of both have ReLU; none where that makes them no more alike than ``similarity``,
-    or something says which activation one has."""
-    if not (a.has_unknown_activation and b.has_unknown_activation):
+    """The verdict if hidden units of which nothing says which activation they have had that of the other network, or
+    both ReLU; none where something says it, or that makes them no more alike than ``similarity``."""
+    known = [one for one in (a, b) if not one.has_unknown_activation]
+    if len(known) == 2:
         return None
-    sides = a.assuming(_RELU), b.assuming(_RELU)
-    found = describe(*sides, thresholds)
+    name = activation(known[0].config) or _RELU if known else _RELU
+    first, second = (one.assuming(name) if one.has_unknown_activation else one for one in (a, b))
+    found = describe(first, second, thresholds)
     if found["verdict"] == DERIVED and found["similarity"] >= similarity + _CLEARLY:
-        assumes = list(dict.fromkeys((*sides[0].wiring.assumes, *sides[1].wiring.assumes)))
+        assumes = list(dict.fromkeys((*first.wiring.assumes, *second.wiring.assumes)))
         return found | {"assumes": assumes, "reason": f"{found['reason']}{_assuming(assumes)}"}
     return found if found["verdict"] == EQUIVALENT else None
 

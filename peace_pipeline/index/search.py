@@ -321,4 +321,4 @@ def _query(table: Table, vector: np.ndarray | None, text: str | None, column: st
 
 def _cosine(row: list[float], vector: np.ndarray) -> float:
     other = np.asarray(row, np.float64)
-    return float(other @ vector / (np.linalg.norm(other) * np.linalg.norm(vector)))
+    return float(np.clip(other @ vector / (np.linalg.norm(other) * np.linalg.norm(vector)), -1, 1))

@@ -73,7 +73,7 @@ def _check(source: Path, destination: Path) -> None:
         raise RefusedDestination(f"{destination} lies within {source}")
     if source.is_file() and destination.suffix.lower() != source.suffix.lower():
         raise RefusedDestination(
-            f"{destination.name}: a copy of a {source.suffix} file is one, so call it {destination.stem}{source.suffix}"
+            f"{destination.name}: a {source.suffix} file is written, so call it {destination.stem}{source.suffix}"
         )
 
 

@@ -47,8 +47,9 @@ def alike(lake: Lake, name: str, most: int = 3) -> list[str]:
 
 
 def did_you_mean(lake: Lake, name: str) -> str:
-    """What to add to a message that there is no model ``name``; empty where none is like it."""
-    found = alike(lake, meant(name))
+    """What to add to a message that there is no model ``name``, which may be the path of one; empty where none is like
+    it."""
+    found = alike(lake, meant(name)) or ("/" in name and alike(lake, os.path.basename(name)))
     return f"; did you mean {' or '.join(found)}?" if found else ""
 
 

@@ -140,6 +140,8 @@ def test_loose_files_are_called_as_people_type_them(own: Workplace) -> None:
     own.peace("run")
     stored, plain = "directory:zoo/.#a.safetensors", "directory:zoo#a.safetensors"
     assert own.peace("show", plain, "--json").json["model_id"] == stored
+    assert f"did you mean {stored}" in own.peace("show", str(own.zoo / "a.safetensors"), code=1).err
+    assert "knows of no activation" in own.peace("show", plain).out
     nearest = own.peace("search", plain, "-k", "1", "--json").json[0]["model_id"]
     assert nearest == "directory:zoo/.#b.safetensors", "not itself"
     assert own.peace("compare", plain, "zoo#b.safetensors", "--json").json["verdict"] == "identical"

@@ -158,7 +158,8 @@ def test_shards(here: Workplace) -> None:
 def test_a_file_that_torch_wrote(here: Workplace) -> None:
     source = saved("resnet_basic", here.root / "resnet")
     torch.save({"state_dict": load_file(source / "model.safetensors"), "epoch": 3}, source / "model.pt")
-    here.peace("transform", "resnet/model.pt", "resnet/new.pt", "--all")
+    assert "says what it is" not in here.peace("transform", "resnet/model.pt", "resnet/new.pt", "--all").out
+    assert "config.json says what it is" in here.peace("transform", "resnet/model.pt", "new.pt", "--all").out
     new = torch.load(source / "new.pt")
     assert new["epoch"] == 3
     changed = here.root / "changed"

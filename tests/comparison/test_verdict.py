@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -274,6 +275,10 @@ def on_other_scales(state: State) -> State:
     return turned
 
 
+def both_ways(lake: Lake, a: str, b: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    return compare(lake, a, str(b)), compare(lake, str(b), a)
+
+
 @pytest.mark.parametrize("said", ["nothing", "relu", "gelu", "tanh"])
 def test_of_chains_without_a_config_it_is_tried_whether_they_are_of_relu(
     lake: Lake, tmp_path: Path, said: str
@@ -285,15 +290,17 @@ def test_of_chains_without_a_config_it_is_tried_whether_they_are_of_relu(
     torch.save(on_other_scales(state), tmp_path / "copy.pt")
     config = {} if said == "nothing" else {"hidden_act": said}
     original = str(write_model(tmp_path / "a", state, config))
-    found = compare(lake, original, str(tmp_path / "copy.pt"))
+    found, swapped = both_ways(lake, original, tmp_path / "copy.pt")
     assert (found["verdict"] == EQUIVALENT) == (said in ("nothing", "relu")), found["reason"]
+    assert swapped["verdict"] == found["verdict"], swapped["reason"]
     assumed = "hidden units have the activation relu, which no config.json says"
     assert (assumed in found.get("assumes", ())) == (said == "nothing")
     tuned = {name: value + 0.01 * torch.randn(value.shape) for name, value in on_other_scales(state).items()}
     torch.save(tuned, tmp_path / "tuned.pt")
-    found = compare(lake, original, str(tmp_path / "tuned.pt"))
+    found, swapped = both_ways(lake, original, tmp_path / "tuned.pt")
     if said in ("nothing", "relu"):
-        assert found["verdict"] == DERIVED
+        assert swapped["similarity"] == pytest.approx(found["similarity"], abs=1e-4)
+        assert found["verdict"] == swapped["verdict"] == DERIVED
         assert found["similarity"] > 0.99, "what was done to it is told as its scales are taken out"
     assert (assumed in found.get("assumes", ())) == (said == "nothing")
     assert ("activation relu" in found["reason"]) == (said == "nothing")
