@@ -42,11 +42,13 @@ def side_by_side(
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
             raise WorkerDied(
-                "a process that worked for this one was killed, perhaps for want of memory, or couldn't begin: "
-                'a script has to ask for this under `if __name__ == "__main__":`'
+                "a process that worked for this one was killed, perhaps for want of memory, or raised what can't be "
+                "sent, or couldn't begin: a script has to ask for this under `if __name__ == '__main__':`"
             ) from error
-        finally:
+        except BaseException:
             held.close()  # which ends them, whatever libraries make of signals
+            raise
+    held.close()
 
 
 def end_with_parent() -> None:

@@ -68,7 +68,7 @@ def serve(lake: Lake, port: int, pages: int, tracking: int, say: Callable[[str],
             begun.append(_begin(_mlflow(lake, tracking), environment | _QUIET, lake.root))
             begun.append(_begin(_dagster(port), environment))
             said = "  ".join(f"{name}: {address}" for name, address in addresses.items())
-            say(f"{said}  (answering within half a minute; Ctrl-C ends all)")
+            say(f"{said}  (Dagster and MLflow take a while to answer; Ctrl-C ends all)")
             mlflow, dagster = begun
             code = _watched(dagster, mlflow, say)
         finally:

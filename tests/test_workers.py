@@ -78,9 +78,7 @@ def test_workers_are_as_quiet_as_this_process(capfd: pytest.CaptureFixture[str])
 ENDLESS = """
 import os, signal, sys, time
 from pathlib import Path
-from peace_pipeline.encoder.store import NoEncoder
-from peace_pipeline.lake import Lake
-from peace_pipeline.workers import WorkerDied, side_by_side
+from peace_pipeline.workers import side_by_side
 
 def endless(folder):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -95,8 +93,6 @@ if __name__ == "__main__":
 CHILD = """
 import multiprocessing, os, signal, sys, time
 from pathlib import Path
-from peace_pipeline.encoder.store import NoEncoder
-from peace_pipeline.lake import Lake
 from peace_pipeline.workers import end_with_parent
 
 def endless(folder):

@@ -56,7 +56,7 @@ def show_status(screen: Screen, status: Status) -> None:
         ("stale", _stale(status.stale)),
         (
             "skipped",
-            status.skipped and f"{_skipped(status.skipped)}; `peace list --skipped` names them",
+            f"{_skipped(status.skipped)}; `peace list --skipped` names them" if status.skipped else None,
         ),
         ("gone", f"{status.gone:,}" if status.gone else None),
         (

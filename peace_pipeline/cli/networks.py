@@ -247,7 +247,8 @@ def transform(
                 progress=track("Transforming"),
             )
             config = model.path.parent / CONFIG
-            is_apart = model.path.is_file() and config.exists() and not (destination.parent / CONFIG).exists()
+            there = destination.expanduser().parent / CONFIG
+            is_apart = model.path.is_file() and config.exists() and not there.exists()
     emit(
         done.as_dict(),
         as_json,

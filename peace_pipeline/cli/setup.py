@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +37,7 @@ _TRAINED = """
 kind = "trained"                        # some 450 small networks, trained here in a few minutes
 recipe = "demo"
 """
+_NAMING = ("kind", "path", "author", "recipe")
 _SAMPLES = (_DIRECTORY.format('"models"'), _HUB.format('"org"'), _TRAINED)
 
 
@@ -55,7 +57,7 @@ def init(
     """Write ./peace.toml, which says where your models are; on a terminal it asks where nothing is given."""
     folders, hub = [_checked(folder) for folder in folders or []], hub or []
     if CONFIG.exists():
-        missing = "".join(each for each in _sources(folders, hub, demo) if each not in CONFIG.read_text())
+        missing = "".join(each for each in _sources(folders, hub, demo) if not _has(each))
         typer.echo(missing, err=True, nl=False)
         what = "add the lines above to it" if missing else "edit it"
         raise typer.BadParameter(f"is there already: {what}, or delete it first", param_hint=str(CONFIG))
@@ -80,6 +82,16 @@ def _sources(folders: list[Path], hub: list[str], demo: bool) -> list[str]:
         *(_HUB.format(json.dumps(author, ensure_ascii=False)) for author in hub),
         *([_TRAINED] if demo else []),
     ]
+
+
+def _has(source: str) -> bool:
+    """Whether peace.toml names a source of this kind, folder, author or recipe, whatever else it says of it."""
+    try:
+        present = tomllib.loads(CONFIG.read_text()).get("source", [])
+    except tomllib.TOMLDecodeError:
+        return False
+    (wanted,) = tomllib.loads(source)["source"]
+    return any(all(each.get(name) == wanted.get(name) for name in _NAMING) for each in present)
 
 
 def _asked() -> tuple[list[Path], list[str], bool]:

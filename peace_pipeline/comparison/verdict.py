@@ -54,6 +54,7 @@ PART_OF, REORDERED, RECONFIGURED = "part of", "reordered", "another config"
 """Relations of networks all of whose common weights are equal: one has more, the same in another order, or another
 config.json."""
 _RELU = "relu"
+_BOTH_RELU = f"hidden units have the activation {_RELU}, which no config.json says"
 _CLEARLY = 0.05
 """So much more alike networks are where an assumption counts."""
 EQUAL = 1e-7
@@ -82,11 +83,15 @@ def _as_if_activations_were_known(
 ) -> dict[str, Any] | None:
     """The verdict if hidden units of which nothing says which activation they have had that of the other network, or
     both ReLU; none where something says it, or that makes them no more alike than ``similarity``."""
-    known = [one for one in (a, b) if not one.has_unknown_activation]
-    if len(known) == 2:
+    unknown = [one.has_unknown_activation for one in (a, b)]
+    said = activation(a.config) or activation(b.config)
+    if not any(unknown) or (said is None and not all(unknown)):
         return None
-    name = activation(known[0].config) or _RELU if known else _RELU
-    first, second = (one.assuming(name) if one.has_unknown_activation else one for one in (a, b))
+    assumed = () if said else (_BOTH_RELU,)  # that settings are the other's is assumed anyway
+    first, second = (
+        one.with_activation(said or _RELU, *assumed) if is_unknown else one
+        for one, is_unknown in zip((a, b), unknown, strict=True)
+    )
     found = describe(first, second, thresholds)
     if found["verdict"] == DERIVED and found["similarity"] >= similarity + _CLEARLY:
         assumes = list(dict.fromkeys((*first.wiring.assumes, *second.wiring.assumes)))

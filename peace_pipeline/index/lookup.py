@@ -180,9 +180,8 @@ def _embedded(
         lake, [name], fetcher, version=version, budget=budget, responses=responses
     )
     if others:
-        found = (embedded, *others)
-        named = next((one.path for one in found if one.embedding), embedded.path)
-        raise UnknownQuery(f"{name} has {len(found)} networks, to be named one by one, as {named}")
+        named = next((one.path for one in (embedded, *others) if one.embedding), embedded.path)
+        raise UnknownQuery(f"{name} has {1 + len(others)} networks, to be named one by one, as {named}")
     if (found := embedded.embedding) is None:
         raise UnknownQuery(f"{name} is not in the index, and as a path: {embedded.error}")
     vector = {"both": found.network, "weights": found.weights, "responses": found.responses}[by]

@@ -22,8 +22,9 @@ _executing = threading.RLock()
 
 def connect(folder: Path, consistency: timedelta | None = None) -> DBConnection:
     """The database in a folder; tables are looked up again where they were last so long ago."""
-    if _REMOTE not in sys.modules:
-        _defer(_REMOTE)
+    with _executing:
+        if _REMOTE not in sys.modules:
+            _defer(_REMOTE)
     import lancedb
 
     return lancedb.connect(str(folder), read_consistency_interval=consistency)
@@ -33,7 +34,10 @@ class _Deferred(ModuleType):
     """A package whose modules can be imported; it is itself executed when anything that it defines is asked for."""
 
     def __getattr__(self, name: str) -> object:
-        is_ours = not name.startswith("__") or name in ("__all__", "__version__")
+        # a module of it is for the import system, which holds a lock of its own
+        is_ours = name in ("__all__", "__version__") or not (
+            name.startswith("__") or find_spec(f"{self.__name__}.{name}")
+        )
         with _executing:
             if is_ours and _DEFERRED in vars(self) and self.__spec__ and self.__spec__.loader:
                 del vars(self)[_DEFERRED]

@@ -125,13 +125,11 @@ class OpenNetwork:
         """Whether it is wired as a chain by names and shapes, and nothing says which activation hidden units have."""
         return ONE_AFTER_THE_OTHER in self.wiring.assumes and activation(self.config) is None
 
-    def assuming(self, name: str) -> OpenNetwork:
-        """The network as it is read where a config.json says that its hidden units have this activation."""
+    def with_activation(self, name: str, *assumed: str) -> OpenNetwork:
+        """The network as it is read where a config.json says that its hidden units have this activation, with what is
+        ``assumed`` by that."""
         found = OpenNetwork.of(self.checkpoint, self.config | {"hidden_act": name}, self.folder)
-        assumes = (
-            *self.wiring.assumes,
-            f"hidden units have the activation {name}, which no config.json says",
-        )
+        assumes = (*self.wiring.assumes, *assumed)
         return replace(found, config=self.config, wiring=replace(found.wiring, assumes=assumes))
 
     def in_memory(self, key: str, dtype: torch.dtype = torch.float32) -> Network:

@@ -27,6 +27,7 @@ def test_status(place: Workplace) -> None:
     shown = place.peace("status").out
     assert f"{NETWORKS} networks" in shown
     assert "trained in this lake" in shown
+    assert "skipped" not in shown
 
 
 def test_status_of_a_lake_that_waits(own: Workplace) -> None:

@@ -279,20 +279,23 @@ def both_ways(lake: Lake, a: str, b: Path) -> tuple[dict[str, Any], dict[str, An
     return compare(lake, a, str(b)), compare(lake, str(b), a)
 
 
+@pytest.mark.parametrize("kind", [{}, {"model_type": "mlp"}], ids=["chain", "mlp"])
 @pytest.mark.parametrize("said", ["nothing", "relu", "gelu", "tanh"])
 def test_of_chains_without_a_config_it_is_tried_whether_they_are_of_relu(
-    lake: Lake, tmp_path: Path, said: str
+    lake: Lake, tmp_path: Path, said: str, kind: dict[str, str]
 ) -> None:
     shapes = {"0": (8, 6), "2": (8, 8), "4": (3, 8)}
     torch.manual_seed(0)
     state = {f"{name}.weight": torch.randn(shape) for name, shape in shapes.items()}
     state |= {f"{name}.bias": torch.randn(shape[0]) for name, shape in shapes.items()}
     torch.save(on_other_scales(state), tmp_path / "copy.pt")
-    config = {} if said == "nothing" else {"hidden_act": said}
+    config = {} if said == "nothing" else kind | {"hidden_act": said}
     original = str(write_model(tmp_path / "a", state, config))
     found, swapped = both_ways(lake, original, tmp_path / "copy.pt")
     assert (found["verdict"] == EQUIVALENT) == (said in ("nothing", "relu")), found["reason"]
     assert swapped["verdict"] == found["verdict"], swapped["reason"]
+    if found["verdict"] == EQUIVALENT:
+        assert set(swapped["assumes"]) == set(found["assumes"])
     assumed = "hidden units have the activation relu, which no config.json says"
     assert (assumed in found.get("assumes", ())) == (said == "nothing")
     tuned = {name: value + 0.01 * torch.randn(value.shape) for name, value in on_other_scales(state).items()}

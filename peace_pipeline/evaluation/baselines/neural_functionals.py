@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nfn.common import WeightSpaceFeatures
 
 CHANNELS, HIDDEN = (16, 16, 5), 1000
-WIDTH, STEPS, BATCH, MOST_SHAPES = 64, 60, 64, 16
+WIDTH, STEPS, BATCH, MOST_SHAPES = 64, 60, 16, 16
 TEMPERATURE = 0.1
 KINDS = ("linear", "conv1d", "conv2d")
 """Of the layers that nfn has an equivariant form for."""
@@ -65,7 +65,8 @@ def network(features: WeightSpaceFeatures, width: int, mode: str = "HNP") -> nn.
 
 
 def is_chain(wiring: Wiring) -> bool:
-    """Whether there are two layers or more, each reads what the one before it writes, and nothing else does."""
+    """Whether there are two layers or more, each reads what the one before it writes, and none writes what another
+    does."""
     layers = wiring.layers
     linked = all(
         after.into is not None and after.into.group == before.out.group for before, after in pairwise(layers)
@@ -107,7 +108,7 @@ def _learned(train: Readings) -> Callable[[Readings], NDArray[np.float32]]:
         torch.manual_seed(0)
         nets = {name: network(of_shape, WIDTH) for name, of_shape in features.items()}
         loss = SupConLoss(temperature=TEMPERATURE)
-        optimizers = [torch.optim.Adam(net.parameters(), 1e-3) for net in nets.values()]
+        optimizers = [torch.optim.Adam(net.parameters(), 1e-3, fused=True) for net in nets.values()]
         for _ in range(STEPS if nets else 0):
             drawn = {name: torch.randperm(len(rows[name]))[: max(2, BATCH // len(nets))] for name in nets}
             outputs = [nets[name](_at(features[name], places)) for name, places in drawn.items()]
@@ -134,7 +135,7 @@ def _learned(train: Readings) -> Callable[[Readings], NDArray[np.float32]]:
 
 def is_readable(wiring: Wiring) -> bool:
     """Whether nfn can read networks that are wired so: chains of which every weight was read."""
-    return is_chain(wiring) and sum(map(prod, _shapes(wiring).values())) <= MOST_VALUES
+    return is_chain(wiring.folded) and sum(map(prod, _shapes(wiring).values())) <= MOST_VALUES
 
 
 def _features(networks: Readings) -> WeightSpaceFeatures:

@@ -76,7 +76,7 @@ def _train_chunk(plan: Plan, seed: int, chunk: int, folder: Path) -> float:
     from . import measuring, profiling, publishing, training
     from .tasks import load_task
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # whatever the user has set: networks are the same, bit for bit, on any machine
     start = time.process_time()
     runs = plan.runs(seed, chunk)
     tasks = {run.recipe.task: load_task(run.recipe.task) for run in runs}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -37,12 +36,12 @@ def home(trained: Lake, tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 
 @pytest.fixture(scope="module")
-def report(home: Lake) -> Iterator[Written]:
+def report(home: Lake) -> Written:
     """Its encoders are trained in processes beside this one, in which none may be trained."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retraining, "cores", lambda: 2)
         patch.setattr(retraining, "train", lambda *_: pytest.fail("trained in this process"))
-        yield ABLATION.write(home, variants=FEW, size=BRIEF, diversity=False)
+        return ABLATION.write(home, variants=FEW, size=BRIEF, diversity=False)
 
 
 def test_what_is_left_out_is_seen(report: Written) -> None:
