@@ -34,8 +34,8 @@ KINDS = ("linear", "conv1d", "conv2d")
 def nfn(queries: Readings, gallery: Readings, train: Readings) -> Similarity:
     """Cosine of vectors (64 numbers) that NFN-HNP makes of chains of layers with at most 16,384 weights (Zhou et al.
     2023, https://arxiv.org/abs/2302.14040), as published for small CNNs, a network of its own for each shape, all in
-    one space: trained for 100 steps on which networks of the training split share a task, of at most 16 shapes, the most
-    frequent. Other networks it can't read."""
+    one space: trained for 100 steps on which networks of the training split share a task, of at most 16 shapes, the
+    most frequent. Other networks it can't read."""
     vectors = _learned(train)
     of_queries, of_gallery = vectors(queries), vectors(gallery)
     similarity = (of_queries @ of_gallery.T).astype(np.float64)
