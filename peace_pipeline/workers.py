@@ -40,13 +40,13 @@ def side_by_side(
                 futures = {pool.submit(work, *piece): place for place, piece in enumerate(pieces)}
             for future in as_completed(futures):
                 yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise WorkerDied(
-                "a process that worked for this one was killed, perhaps for want of memory, or raised what can't be "
-                "sent, or couldn't begin: a script has to ask for this under `if __name__ == '__main__':`"
-            ) from error
-        except BaseException:
+        except BaseException as error:
             held.close()  # which ends them, whatever libraries make of signals
+            if isinstance(error, BrokenProcessPool):
+                raise WorkerDied(
+                    "a process that worked for this one was killed, perhaps for want of memory, or raised what can't "
+                    "be sent, or couldn't begin: a script has to ask for this under `if __name__ == '__main__':`"
+                ) from error
             raise
     held.close()
 

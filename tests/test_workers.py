@@ -26,7 +26,10 @@ def squared(number: int) -> tuple[int, int]:
     return number**2, os.getpid()
 
 
-def killed() -> None:
+def killed(after: float) -> None:
+    """Dies at once, or works on where it is asked to end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(after)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -59,8 +62,10 @@ def test_a_piece_that_fails_says_why_and_no_process_is_left() -> None:
 
 
 def test_a_worker_that_was_killed_is_no_riddle() -> None:
+    began = time.monotonic()
     with pytest.raises(WorkerDied, match="want of memory"):
-        list(side_by_side(2, killed, [()] * 2))
+        list(side_by_side(2, killed, [(1.0,), (60.0,)]))
+    assert time.monotonic() - began < 30, "the other one is not waited for"
 
 
 @pytest.mark.parametrize("version", [None, "abc"])
