@@ -78,7 +78,8 @@ COMMANDS: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
 """Every command with its name and what people type."""
 
 for name, command, examples in COMMANDS:
-    app.command(name, epilog="\n\n".join(["Examples:", *examples]))(command)
+    kind = runs.Training if command is runs.train else None
+    app.command(name, cls=kind, epilog="\n\n".join(["Examples:", *examples]))(command)
 
 
 @app.callback()

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.main
+from typer.core import TyperCommand
 
 from peace_pipeline.cli import views
 from peace_pipeline.cli.options import (
@@ -20,7 +22,6 @@ from peace_pipeline.cli.options import (
     settings_of,
 )
 from peace_pipeline.cli.terminal import emit, working
-from peace_pipeline.encoder.settings import PairSettings, Settings
 
 if TYPE_CHECKING:
     from peace_pipeline.cli.terminal import Screen
@@ -78,10 +79,26 @@ def demo(home: Home = None, wide: Wide = False, as_json: AsJson = False) -> None
     emit(summary.as_dict() | {"figures": summary.figures}, as_json, show, wide=wide)
 
 
-@settings_of(Settings, PairSettings)
+class Training(TyperCommand):
+    """`peace train` with an option for each setting, made when they are asked for: to import what describes them takes
+    a third of `peace --help`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Of the command and its settings."""
+        from peace_pipeline.encoder.settings import PairSettings, Settings
+
+        alone = typer.Typer(add_completion=False)
+        alone.command()(settings_of(Settings, PairSettings)(train))
+        whole = typer.main.get_command(alone)
+        self.params, self.callback = whole.params, whole.callback
+        return super().get_params(ctx)
+
+
+@settings_of()
 def train(home: Home = None, as_json: AsJson = False, **settings: Any) -> None:
     """Train an encoder on what is in the lake; the next `peace run` embeds every network anew."""
     from peace_pipeline.encoder import store
+    from peace_pipeline.encoder.settings import PairSettings, Settings
 
     training, pairs = read_settings(Settings, settings), read_settings(PairSettings, settings)
     lake = existing_lake(home)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from peace_pipeline.lake import Lake
@@ -41,8 +42,13 @@ Sampler = Callable[[Ranged], None]
 class Fetcher:
     """Fetches through ``sources``; files that lie on this machine need none."""
 
-    def __init__(self, sources: Sequence[Source] = ()) -> None:
-        self.sources = sources
+    def __init__(self, sources: Iterable[Source] = ()) -> None:
+        self._given = sources
+
+    @cached_property
+    def sources(self) -> Sequence[Source]:
+        """All that were given, asked for when the first file is."""
+        return tuple(self._given)
 
     @classmethod
     def configured(cls, lake: Lake, path: str = "") -> Fetcher:
@@ -59,11 +65,9 @@ class Fetcher:
 
     @classmethod
     def of(cls, lake: Lake) -> Fetcher:
-        """Through the configured sources where a peace.toml can be used, else of files on this machine alone."""
-        try:
-            return cls.configured(lake)
-        except ConfigError:
-            return cls()
+        """Through the configured sources where a peace.toml can be used, else of files on this machine alone; it is
+        read when the first file is asked for."""
+        return cls(_usable(lake))
 
     def fetch(self, record: ModelRecord, sample: Sampler) -> Fetched:
         """The local folder that holds the record's files, or what ``sample`` makes of the weights where a source that
@@ -133,6 +137,14 @@ class Fetcher:
             return self.fetch(record, sample)
         except FetchError as error:
             return error
+
+
+def _usable(lake: Lake) -> Iterator[Source]:
+    """The configured sources; none where they can't be used."""
+    try:
+        yield from ZooConfig.find(lake).build(lake)
+    except ConfigError:
+        return
 
 
 def _finished(

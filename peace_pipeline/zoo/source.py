@@ -5,6 +5,8 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol
@@ -130,7 +132,8 @@ def local_folder(record: ModelRecord) -> Path:
 SourceFactory = Callable[..., Source]
 RUN = NEVER, AUTO, ALWAYS = ("never", "auto", "always")
 """Which networks are run: none, those that take little, all that can be."""
-SOURCES: dict[str, SourceFactory] = {}
+_MODULES = ("directory", "hub.source", "packages", "torch_hub", "training")
+_SOURCES: dict[str, SourceFactory] = {}
 
 
 def register(kind: str) -> Callable[[SourceFactory], SourceFactory]:
@@ -141,10 +144,18 @@ def register(kind: str) -> Callable[[SourceFactory], SourceFactory]:
     """
 
     def add(factory: SourceFactory) -> SourceFactory:
-        SOURCES[kind] = factory
+        _SOURCES[kind] = factory
         return factory
 
     return add
+
+
+@cache
+def all_sources() -> dict[str, SourceFactory]:
+    """Every source by its kind: their modules register them."""
+    for module in _MODULES:
+        import_module(f"{__package__}.{module}")
+    return _SOURCES
 
 
 @dataclass(frozen=True)
@@ -213,19 +224,19 @@ class ZooConfig:
         Raises:
             ConfigError: where a source is of an unknown kind, lacks an option or has one too many.
         """
-        built = []
+        built, kinds = [], all_sources()
         for table in self.sources:
             options = dict(table)
             kind = options.pop("kind", None)
-            if not isinstance(kind, str) or kind not in SOURCES:
-                raise ConfigError(f"source kind {kind!r} is not one of {', '.join(sorted(SOURCES))}")
-            known = [name for name in signature(SOURCES[kind]).parameters if name not in ("lake", "base")]
+            if not isinstance(kind, str) or kind not in kinds:
+                raise ConfigError(f"source kind {kind!r} is not one of {', '.join(sorted(kinds))}")
+            known = [name for name in signature(kinds[kind]).parameters if name not in ("lake", "base")]
             if unknown := options.keys() - known:
                 raise ConfigError(
                     f"source {kind}: no option {', '.join(sorted(unknown))}; there are {', '.join(known)}"
                 )
             try:
-                built.append(SOURCES[kind](lake, self.base, **options))
+                built.append(kinds[kind](lake, self.base, **options))
             except TypeError as error:
                 raise ConfigError(f"source {kind}: {str(error).split('__init__() ')[-1]}") from error
         prefixes = [source.prefix for source in built if source.prefix]

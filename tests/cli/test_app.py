@@ -10,7 +10,15 @@ import pytest
 from tests.pipeline import Workplace, environment, place
 
 __all__ = ["place"]
-HEAVY = ["torch", "dagster", "lightning", "mlflow", "torch_geometric", "pandera"]
+HEAVY = [
+    "torch",
+    "dagster",
+    "lightning",
+    "mlflow",
+    "torch_geometric",
+    "pandera",
+    "peace_pipeline.zoo.trained",
+]
 TELLS_IMPORTS = f"""
 import sys
 from peace_pipeline.cli.main import main
@@ -19,6 +27,7 @@ try:
 finally:
     print(*(name for name in {HEAVY} if name in sys.modules), file=sys.stderr)
 """
+TELLS_WHETHER_PYDANTIC = TELLS_IMPORTS.replace(str(HEAVY), "['pydantic']")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +94,15 @@ def test_what_needs_no_network_imports_nothing_heavy(place: Workplace, arguments
         env=environment(),
     )
     assert answer.stderr.splitlines()[-1] == ""
+
+
+def test_the_list_of_commands_is_printed_without_what_describes_their_settings() -> None:
+    command = [sys.executable, "-c", TELLS_WHETHER_PYDANTIC]
+    named, asked = (
+        subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment())
+        for arguments in (["--help"], ["train", "--help"])
+    )
+    assert (named.stderr.split(), asked.stderr.split()) == ([], ["pydantic"])
 
 
 def test_where_a_failure_came_from(place: Workplace) -> None:

@@ -27,9 +27,9 @@ OUT_OF_BOUNDS: dict[str, Any] = {
 
 def test_options_of_train_are_the_settings() -> None:
     command = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
-    options = {option.name: option for option in command.params}
+    options = {option.name: option for option in command.get_params(typer.Context(command))}
     fields = {name: field for model in MODELS for name, field in model.model_fields.items()}
-    assert options.keys() == fields.keys() | {"home", "as_json"}
+    assert options.keys() == fields.keys() | {"home", "as_json", "help"}
     for name, field in fields.items():
         assert (options[name].default, options[name].help) == (field.default, field.description)
     for name, entries in (("variant", VARIANTS), ("loss", LOSSES), ("miner", MINERS)):

@@ -13,7 +13,7 @@ import torch
 from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import crawl_zoo
 from peace_pipeline.stages.forget import forget
-from peace_pipeline.zoo import SOURCES, ConfigError, ZooConfig
+from peace_pipeline.zoo import ConfigError, ZooConfig, all_sources
 from peace_pipeline.zoo.batches import read_records
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import listings, split_of
@@ -121,7 +121,7 @@ def test_sources_that_cannot_be_used(table: str, message: str, lake: Lake, tmp_p
         config.build(lake)
 
 
-@pytest.mark.parametrize("kind", sorted(SOURCES))
+@pytest.mark.parametrize("kind", sorted(all_sources()))
 def test_every_source_takes_its_ids_from_its_prefix(kind: str, lake: Lake, tmp_path: Path) -> None:
     options = {"directory": {"path": "."}, "torch_hub": {"repository": "."}}.get(kind, {})
     (source,) = ZooConfig(({"kind": kind, **options},), tmp_path).build(lake)
