@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from peace_pipeline.encoder.embed import Embedding
+    from peace_pipeline.stages.relatives import Relative
 
 Network: TypeAlias = Union[str, Path, Mapping[str, "Tensor"], "nn.Module"]
 """A path (a weight file, a folder in Hub layout), ``hf://org/name@revision`` or a model id of the lake; a state dict;
@@ -85,6 +86,22 @@ class Index:
         with _named(query, config) as name:
             fetcher = Fetcher.of(self.lake)
             return find(self.lake, name, fetcher, by=by, k=k, where=where, text=text, responses=responses)
+
+    def relatives(
+        self, network: Network, *, k: int = 10, config: Mapping[str, Any] | None = None
+    ) -> list[Relative]:
+        """Verdicts on a network beside each of the ``k`` of the index that are nearest to it by weights, and of the
+        ``k`` nearest with as many parameters, the closest relation first. ``config`` is as for :func:`embed`.
+
+        Raises:
+            UnknownQuery: where it is neither in the index nor a network that can be embedded.
+            UnreadableCheckpoint: where it can't be compared.
+        """
+        from peace_pipeline.stages.relatives import relatives
+
+        _check(config, network)
+        with _named(network, config) as name:
+            return relatives(self.lake, name, Fetcher.of(self.lake), k=k)
 
 
 def embed(

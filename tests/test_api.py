@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import peace_pipeline
@@ -106,6 +106,16 @@ def test_search(place: Workplace) -> None:
     assert index.search(text="n042", k=1)[0].model_id == "directory:zoo/n042"
     with pytest.raises(ValueError, match="by='answers': networks are compared by both, weights, responses"):
         index.search(query, by="answers")  # type: ignore[arg-type]
+
+
+def test_relatives(place: Workplace) -> None:
+    state = load_file(place.zoo / "n005" / "model.safetensors")
+    order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
+    state |= {"0.weight": state["0.weight"][order], "0.bias": state["0.bias"][order]}
+    state["1.weight"] = state["1.weight"][:, order]
+    found = Index.open(place.root / "home").relatives(state, k=3, config={"hidden_act": "relu"})
+    assert (found[0].model_id, found[0].verdict) == ("directory:zoo/n005", "equivalent")
+    assert {each.verdict for each in found[1:]} == {"unrelated"}
 
 
 def test_an_index_is_opened_lightly(place: Workplace) -> None:

@@ -54,7 +54,11 @@ COMMANDS: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
             "peace search --output directory:models/resnet:cat",
         ),
     ),
-    ("compare", networks.compare, ("peace compare a.safetensors directory:models/resnet",)),
+    (
+        "compare",
+        networks.compare,
+        ("peace compare a.safetensors directory:models/resnet", "peace compare model.safetensors"),
+    ),
     ("embed", networks.embed, ("peace embed model.safetensors", "peace embed models/* --out vectors.csv")),
     ("wiring", networks.wiring, ("peace wiring model.onnx", "peace wiring org/name --out wiring.html")),
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -259,15 +260,43 @@ def transform(
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=_NETWORK)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    b: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="B", help="Another one.", show_default="those of the index nearest by weights"
+        ),
+    ] = None,
+    k: Annotated[
+        int,
+        typer.Option(
+            "-k", min=1, help="Without B: so many of all, and so many of those with as many parameters."
+        ),
+    ] = 10,
     home: Home = None,
     wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
-    """What two networks have to do with each other: identical, equivalent, derived or unrelated."""
+    """What two networks have to do with each other: identical, equivalent, derived or unrelated.
+
+    Without B whether A is a copy of a network in the index, was made of one, or is new to it: beside each of those
+    nearest to it. With --json then a list of {model_id, verdict, reason, relation, similarity}, the closest first.
+    """
     from peace_pipeline.comparison import verdict as comparison
 
+    lake = look_at_lake(home)
+    if b is not None:
+        with working():
+            document = comparison.compare(lake, a, b, open_fetcher(lake))
+        emit(document, as_json, lambda screen: views.show_comparison(screen, document), wide=wide)
+        return
+    from peace_pipeline.progress import track
+    from peace_pipeline.stages.relatives import relatives
+
     with working():
-        lake = look_at_lake(home)
-        document = comparison.compare(lake, a, b, open_fetcher(lake))
-    emit(document, as_json, lambda screen: views.show_comparison(screen, document), wide=wide)
+        found = relatives(lake, a, open_fetcher(lake), k=k, progress=track("Comparing"))
+    emit(
+        [asdict(each) for each in found],
+        as_json,
+        lambda screen: views.show_relatives(screen, a, found),
+        wide=wide,
+    )

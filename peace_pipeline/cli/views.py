@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from peace_pipeline.encoder.checkpoints import EmbeddedCheckpoint
     from peace_pipeline.index.search import Hit, OutputHit
     from peace_pipeline.lake import Lake
+    from peace_pipeline.stages.relatives import Relative
     from peace_pipeline.symmetry.transforming import Transformation
     from peace_pipeline.symmetry.wiring_report import WiringReport
 
@@ -67,6 +68,18 @@ _FIGURES = {
     "same_function/recall_at_1": "disguised copies found first",
 }
 """Figure of a report → what it is called."""
+_IS = {
+    "identical": "has the tensors of {}",
+    "equivalent": "is {} with its units in another order or on other scales",
+    "derived": "and {} were made one of the other",
+}
+_RELATIVE = (
+    _ID,
+    Column("verdict"),
+    Column("relation", optional=True),
+    _SIMILARITY,
+    Column("reason", "prose"),
+)
 _EMBEDDED = (
     Column("path", "id"),
     Column("parameters", "number"),
@@ -198,6 +211,26 @@ def show_comparison(screen: Screen, document: dict[str, Any]) -> None:
             (Column("name", "id"), Column("size", "number")),
             moved,
         )
+
+
+def show_relatives(screen: Screen, name: str, found: Sequence[Relative]) -> None:
+    from peace_pipeline.stages.relatives import related
+
+    near = related(found)
+    if near:
+        more = f"; {len(near) - 1} more have to do with it" if len(near) > 1 else ""
+        screen.print(Text(f"{name} {_IS[near[0].verdict].format(near[0].model_id)}{more}.", "bold"))
+    else:
+        screen.print(
+            f"None of {len(found)} networks has to do with {name}. What lies farther was not compared: "
+            "-k compares more."
+        )
+    rows = [
+        (each.model_id, each.verdict, each.relation, each.similarity, each.reason if told else None)
+        for each in found
+        for told in (each in near or each.similarity is None,)
+    ]
+    screen.table("Beside those of the index that are nearest by weights", _RELATIVE, rows)
 
 
 def show_wiring(screen: Screen, report: WiringReport) -> None:

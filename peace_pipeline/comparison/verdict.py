@@ -70,12 +70,16 @@ def compare(lake: Lake, a: str, b: str, fetcher: Fetcher | None = None) -> dict[
     Raises:
         UnreadableCheckpoint: where one can't be read, or only in part.
     """
-    thresholds = Thresholds.of(lake)
-    with _opened(lake, a, fetcher) as first, _opened(lake, b, fetcher) as second:
-        found = describe(first, second, thresholds)
-        if found["verdict"] in (IDENTICAL, EQUIVALENT):
-            return found
-        return _as_if_activations_were_known(first, second, thresholds, found["similarity"]) or found
+    with opened(lake, a, fetcher) as first, opened(lake, b, fetcher) as second:
+        return judge(first, second, Thresholds.of(lake))
+
+
+def judge(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str, Any]:
+    """What :func:`compare` says of two open networks."""
+    found = describe(a, b, thresholds)
+    if found["verdict"] in (IDENTICAL, EQUIVALENT):
+        return found
+    return _as_if_activations_were_known(a, b, thresholds, found["similarity"]) or found
 
 
 def _as_if_activations_were_known(
@@ -153,8 +157,12 @@ def _assuming(assumes: Sequence[str]) -> str:
 
 
 @contextmanager
-def _opened(lake: Lake, name: str, fetcher: Fetcher | None) -> Iterator[OpenNetwork]:
-    """As :func:`open_network`, whose errors don't say which of two networks they are about."""
+def opened(lake: Lake, name: str, fetcher: Fetcher | None) -> Iterator[OpenNetwork]:
+    """As :func:`open_network`, whose errors don't say which of several networks they are about.
+
+    Raises:
+        UnreadableCheckpoint: where it can't be read, or only in part.
+    """
     with ExitStack() as stack:
         try:
             network = stack.enter_context(open_network(lake, name, fetcher))

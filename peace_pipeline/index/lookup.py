@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os.path
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,19 +72,46 @@ def find(
     """
     if query is None:
         return _told(lake, search(lake, k=k, where=where, text=text))
-    query = query if is_place(query) else meant(query)
-    vector, was_run = indexed_vector(lake, query, by), None
-    without = None if vector is None else query
-    if vector is None:
-        vector, was_run = _embedded(lake, query, fetcher, budget, responses, by)
-    found = search(lake, vector, by=by, k=k, where=where, text=text, without=without)
+    asked = ask(lake, query, fetcher, by=by, budget=budget, responses=responses)
+    found = search(lake, asked.vector, by=by, k=k, where=where, text=text, without=asked.model_id)
     hits = _told(lake, found, background(lake, by))
     if by != "both":
         return hits
-    without_answers = silent(lake, [query, *(hit.model_id for hit in hits)])
-    if was_run is None:
-        was_run = query not in without_answers
+    without_answers = silent(lake, [asked.name, *(hit.model_id for hit in hits)])
+    was_run = asked.name not in without_answers if asked.was_run is None else asked.was_run
     return [replace(hit, same_senses=(hit.model_id not in without_answers) == was_run) for hit in hits]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A network that others are compared with: its ``vector`` (dimension,), its ``model_id`` where it is in the index,
+    else whether it ``was_run``."""
+
+    name: str
+    vector: np.ndarray
+    model_id: str | None
+    was_run: bool | None = None
+
+
+def ask(
+    lake: Lake,
+    query: str,
+    fetcher: Fetcher | None = None,
+    *,
+    by: By = "both",
+    budget: int | None = None,
+    responses: str = AUTO,
+) -> Asked:
+    """The vector of a network, named as :func:`find` takes it: from the index, else embedded.
+
+    Raises:
+        NoIndex, NoEncoder, UnknownQuery, NoResponses: as :func:`find`.
+    """
+    name = query if is_place(query) else meant(query)
+    if (vector := indexed_vector(lake, name, by)) is not None:
+        return Asked(name, vector, name)
+    vector, was_run = _embedded(lake, name, fetcher, budget, responses, by)
+    return Asked(name, vector, None, was_run)
 
 
 def _told(lake: Lake, hits: list[Hit], usual: Background | None = None) -> list[Hit]:

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.lakes import write_model, write_network
-from tests.pipeline import Workplace
+from tests.pipeline import Workplace, place, write_networks
 
+__all__ = ["place"]
 FIELDS = ["verdict", "similarity", "tolerance", "reason", "layers", "permutations"]
 
 
@@ -59,3 +60,51 @@ def test_names_that_a_terminal_would_obey(here: Workplace, tmp_path: Path) -> No
     shown = here.peace("compare", str(tmp_path / "one"), str(tmp_path / "other")).out
     assert "[/x]:ox:\\x1b[31m" in shown
     assert "[/x]:ox:\\x1b[31m" in here.peace("wiring", str(tmp_path / "one")).out
+
+
+def test_a_copy_a_descendant_and_a_newcomer_are_told_by_the_index(place: Workplace, tmp_path: Path) -> None:
+    original, name = place.zoo / "n003", "directory:zoo/n003"
+    copy = tmp_path / "copy"
+    place.peace("transform", str(original), str(copy), "--all", "--assume", "chain")
+    found = place.peace("compare", str(copy), "-k", "5", "--json").json
+    assert list(found[0]) == ["model_id", "verdict", "reason", "relation", "similarity"]
+    assert (found[0]["model_id"], found[0]["verdict"]) == (name, "equivalent")
+    assert {each["verdict"] for each in found[1:]} == {"unrelated"}
+    assert 5 <= len(found) == len({each["model_id"] for each in found}) <= 10
+    shown = place.peace("compare", str(copy)).out
+    assert shown.startswith(f"{copy} is {name} with its units in another order or on other scales.")
+
+    state = {
+        key: x + 0.02 * x.std() * torch.randn_like(x)
+        for key, x in load_file(copy / "model.safetensors").items()
+    }
+    tuned = write_model(tmp_path / "tuned", state, {"model_type": "mlp", "hidden_act": "relu"})
+    found = place.peace("compare", str(tuned), "--json").json
+    assert (found[0]["model_id"], found[0]["verdict"], found[0]["relation"]) == (
+        name,
+        "derived",
+        "fine-tuned",
+    )
+    assert f"and {name} were made one of the other." in place.peace("compare", str(tuned)).out
+
+    other = write_model(tmp_path / "other", {"0.weight": torch.randn(5, 9), "2.weight": torch.randn(3, 5)})
+    assert {each["verdict"] for each in place.peace("compare", str(other), "--json").json} == {"unrelated"}
+    assert place.peace("compare", str(other)).out.startswith("None of 10 networks has to do with")
+
+
+def test_a_model_of_the_index_is_not_compared_with_itself_nor_stopped_by_a_broken_one(tmp_path: Path) -> None:
+    own = Workplace(tmp_path)
+    first, *others = write_networks(own.zoo, 0, 4)
+    (own.root / "peace.toml").write_text('[[source]]\nkind = "directory"\npath = "zoo"\n')
+    own.peace("run")
+    found = own.peace("compare", first, "--json").json
+    assert {each["model_id"] for each in found} == {*others}
+    (own.zoo / "n001" / "model.safetensors").write_bytes(b"broken")
+    *found, last = own.peace("compare", first, "--json").json
+    assert (last["model_id"], last["verdict"], last["similarity"]) == ("directory:zoo/n001", "unread", None)
+    assert "directory:zoo/n001" in last["reason"]
+    assert {each["verdict"] for each in found} == {"unrelated"}
+
+
+def test_without_an_index_two_networks_are_to_be_named(here: Workplace, tmp_path: Path) -> None:
+    assert "peace run" in here.peace("compare", str(tmp_path / "a"), code=1).err
