@@ -88,7 +88,7 @@ class Index:
             return find(self.lake, name, fetcher, by=by, k=k, where=where, text=text, responses=responses)
 
     def relatives(
-        self, network: Network, *, k: int = 10, config: Mapping[str, Any] | None = None
+        self, network: Network, *, k: int = 20, config: Mapping[str, Any] | None = None
     ) -> list[Relative]:
         """Verdicts on a network beside each of the ``k`` of the index that are nearest to it by weights, and of the
         ``k`` nearest with as many parameters, the closest relation first. ``config`` is as for :func:`embed`.

@@ -271,7 +271,7 @@ def compare(
         typer.Option(
             "-k", min=1, help="Without B: so many of all, and so many of those with as many parameters."
         ),
-    ] = 10,
+    ] = 20,
     home: Home = None,
     wide: Wide = False,
     as_json: AsJson = False,

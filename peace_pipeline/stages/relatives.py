@@ -34,7 +34,7 @@ class Relative:
 
 
 def relatives(
-    lake: Lake, name: str, fetcher: Fetcher | None = None, *, k: int = 10, progress: Progress | None = None
+    lake: Lake, name: str, fetcher: Fetcher | None = None, *, k: int = 20, progress: Progress | None = None
 ) -> list[Relative]:
     """Verdicts on a network, named as :func:`compare` takes it, beside each of the ``k`` of the index that are nearest
     to it by weights, and of the ``k`` nearest with as many parameters; the closest first. One that can't be read gives
@@ -48,13 +48,13 @@ def relatives(
     asked = ask(lake, name, fetcher, by="weights", responses=NEVER)
     found = []
     with opened(lake, name, fetcher) as network:
-        candidates = _candidates(lake, asked, network.logical.parameters, k)
-        for done, other in enumerate(candidates):
+        near = candidates(lake, asked, network.logical.parameters, k)
+        for done, other in enumerate(near):
             if progress:
-                progress(done, len(candidates), other)
+                progress(done, len(near), other)
             found.append(_relative(lake, network, other, fetcher))
         if progress:
-            progress(len(candidates), len(candidates))
+            progress(len(near), len(near))
     return sorted(found, key=_closeness)
 
 
@@ -63,9 +63,9 @@ def related(found: Iterable[Relative]) -> list[Relative]:
     return [each for each in found if each.verdict not in (UNRELATED, UNREAD)]
 
 
-def _candidates(lake: Lake, asked: Asked, parameters: int, k: int) -> list[str]:
-    """The model ids of those that a network is compared with: what was trained on for long lies nearer by its shapes
-    than by its weights."""
+def candidates(lake: Lake, asked: Asked, parameters: int, k: int) -> list[str]:
+    """The model ids of those that a network is compared with: the ``k`` nearest by weights, and the ``k`` nearest with
+    as many ``parameters``, among which what was changed much is found more often."""
     near = [
         hit.model_id
         for where in (None, f"parameters = {parameters}")
