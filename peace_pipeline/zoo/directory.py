@@ -40,6 +40,13 @@ class DirectorySource(LocalFiles):
     def prefix(self) -> str:
         return f"{self.source}:{self.label}/"
 
+    def fetch(self, record: ModelRecord) -> Path:
+        """The folder that the record's ``uri`` names; where it is no longer there, what its id names below ``path``:
+        files that moved with the source are no change to a crawl."""
+        folder, place = super().fetch(record), record.model_id.removeprefix(self.prefix)
+        moved = (self.path / each for each in (place, place.partition("#")[0]))
+        return next(filter(Path.is_dir, (folder, *moved)), folder)
+
     def crawl(self, known: Known, progress: Progress | None = None) -> Iterator[ModelRecord]:
         """Yield what is new, changed or gone; of unchanged folders at most an index of shards is opened.
 

@@ -19,9 +19,11 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.stages.crawl import CrawlSummary, crawl_zoo
 from peace_pipeline.stages.extract import extract_batch
 from peace_pipeline.stages.outcome import skipped_models
+from peace_pipeline.symmetry.opening import open_network
 from peace_pipeline.weights.formats.registry import READERS
 from peace_pipeline.zoo import ConfigError, ZooConfig
 from peace_pipeline.zoo.current import Current
+from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.formats import AMBIGUOUS, DATA, FORMATS
 from tests.lakes import card_of, directory, ingest, write_model, write_network
 
@@ -94,6 +96,20 @@ def test_touched_but_equal_files_are_no_change(lake: Lake, zoo: Path) -> None:
     crawl_zoo(lake, directory(zoo))
     os.utime(zoo / "a" / "model.safetensors", (1, 1))
     assert nothing(crawl_zoo(lake, directory(zoo)))
+
+
+def test_models_that_moved_with_their_source_are_found_there(lake: Lake, zoo: Path, tmp_path: Path) -> None:
+    for name, value in (("alone", 1.0), ("two", 2.0)):
+        write_model(zoo / name, {name: torch.full((2, 2), value)})
+    save_file({"other": torch.ones(2, 2)}, zoo / "two" / "other.safetensors")
+    assert len(ingest(lake, directory(zoo)).new) == 3
+    there = zoo.rename(tmp_path / "elsewhere")
+    config = directory(there, label=zoo.name)
+    assert crawl_zoo(lake, config).new == []
+    fetcher = Fetcher(config.build(lake))
+    for model_id, names in (("alone", {"alone"}), ("two", {"two"}), ("two#other.safetensors", {"other"})):
+        with open_network(lake, f"directory:{zoo.name}/{model_id}", fetcher) as network:
+            assert {*network.checkpoint.tensors} == names
 
 
 def test_a_deleted_model_that_comes_back_is_new(lake: Lake, zoo: Path) -> None:
