@@ -7,6 +7,7 @@ import pickle
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from peace_pipeline.lake import Lake
 from tests.pipeline import NETWORKS, Workplace, environment, own, place, write_networks
 
 __all__ = ["own", "place"]
+MAIN = "from peace_pipeline.cli.main import main; main()"
 PASS = ["new", "changed", "deleted", "embedded", "skipped", "trained", "encoder_version", "seconds"]
 
 
@@ -36,9 +38,11 @@ def embedded_files(lake: Lake) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (lake.root / "layers").glob("*.parquet")}
 
 
-def test_run_again_does_nothing_and_says_so(place: Workplace) -> None:
-    answer = place.peace_alone("run")
-    assert "Nothing to do" in answer.out
+def test_run_again_does_nothing_and_says_so_without_torch(place: Workplace) -> None:
+    without = f"import sys; sys.modules['torch'] = None; {MAIN}"
+    command = [sys.executable, "-c", without, *place.command("run")[1:]]
+    answer = subprocess.run(command, cwd=place.root, capture_output=True, text=True, env=environment())
+    assert "Nothing to do" in answer.stdout, answer.stderr
     summary = place.peace("run", "--json").json
     assert list(summary) == PASS
     assert [summary[name] for name in PASS[:6]] == [0, 0, 0, 0, [], False]
