@@ -9,8 +9,8 @@ from peace_pipeline.weights.errors import UnreadableCheckpoint, memory_errors
 from peace_pipeline.zoo.source import FetchError, SourceUnavailable
 
 _LONGEST_REASON = 500
-_OF_LINEAR_ALGEBRA = "LinAlgError"
-"""What torch.linalg raises, by its name: torch takes seconds to import, and a pass that finds nothing new needs none."""
+_OF_LINEAR_ALGEBRA = "_LinAlgError"
+"""The name of torch.linalg's: torch takes seconds to import, and a pass that finds nothing new needs none."""
 
 
 class UnusableModel(Exception):
