@@ -24,7 +24,6 @@ _CACHED = ("blobs", "refs")
 _SHOWN = 4
 OF_ANY_DATA = ("pickle", "npz")
 """Formats in which people keep other things than weights, too."""
-_GRAPH = "onnx"
 
 
 class Tree(Protocol):
@@ -68,17 +67,14 @@ class FolderModel:
 def models_in(tree: Tree, folder: str = "", formats: Iterable[str] | None = None) -> list[FolderModel]:
     """The models of a folder (not of its subfolders, but for parts of a whole and variants), its own first.
 
-    Of several ``formats`` of one network the first is read; by default the one that says most: where no config.json
-    does, an ONNX graph says how its weights are run.
+    Of several ``formats`` of one network the first is read; by default the one that says most.
 
     Raises:
         ForbiddenShard: where an index names a file that is not in the folder itself.
         OSError: where the folder can't be listed.
     """
-    names, subfolders = tree.listed(folder)
-    if formats is None and CONFIG not in names:
-        formats = [_GRAPH]
     formats = None if formats is None else tuple(formats)
+    names, subfolders = tree.listed(folder)
     weights = weights_in(tree, folder, names)
     for subfolder in _of_variants(tree, folder, names, subfolders, bool(weights)):
         weights += [f"{subfolder}/{name}" for name in weights_in(tree, within(folder, subfolder))]

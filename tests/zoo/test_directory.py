@@ -232,15 +232,13 @@ def test_formats_that_are_read_are_preferred(lake: Lake, zoo: Path) -> None:
         "a format without a reader would be chosen before one with"
     )
     (zoo / "a").mkdir()
-    (zoo / "a" / "config.json").write_text("{}")
     for name in FORMATS:
         (zoo / "a" / f"net{name}").write_bytes(b"x")
     torch.save(STATE, zoo / "a" / "net.bin")
     for name in (".safetensors", ".pt", ".pth", ".ckpt"):
         (zoo / "a" / f"net{name}").unlink()
     summary = ingest(lake, directory(zoo))
-    files = [file.path for file in Current(lake).records()["directory:zoo/a"].files]
-    assert files == ["net.bin", "config.json"]
+    assert [file.path for file in Current(lake).records()["directory:zoo/a"].files] == ["net.bin"]
     skipped = {row["model_id"] for row in skipped_models(lake, summary.batches[0])}
     assert skipped == {f"directory:zoo/a#net{suffix}" for suffix in DATA}, "the others are variants"
 

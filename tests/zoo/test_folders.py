@@ -53,19 +53,6 @@ def test_loose_files_are_models_and_a_broken_one_is_one_skipped_record(lake: Lak
     assert tensors_of(Path(f"{zoo / 'loose'}#c.pth.tar")) == {*STATE}
 
 
-def test_of_weights_and_a_graph_the_graph_is_read_where_nothing_else_says_how_they_are_run(
-    tmp_path: Path,
-) -> None:
-    for name in ("a.pt", "a.onnx", "a_int8.onnx", "b.pt"):
-        (tmp_path / name).write_bytes(b"x")
-    assert {(model.files, model.variants) for model in models_of(tmp_path)} == {
-        (("a.onnx",), ("a.pt", "a_int8.onnx")),
-        (("b.pt",), ()),
-    }
-    (tmp_path / "config.json").write_text("{}")
-    assert [model.files for model in models_of(tmp_path)] == [("a.pt",), ("b.pt",)]
-
-
 def test_a_pipeline_is_its_parts_and_the_whole(lake: Lake, zoo: Path) -> None:
     for part in ("unet", "vae"):
         written(zoo / "p" / part / "diffusion_pytorch_model.safetensors")
