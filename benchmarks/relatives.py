@@ -1,6 +1,6 @@
 """Whether `peace compare NETWORK` comes to the network that another was made of.
 
-    python benchmarks/relatives.py --home LAKE [--bases 16]
+    python benchmarks/relatives.py --home LAKE [--bases 16] [--seed 0]
 
 Of networks of test runs of a trained zoo in the lake's index everything is made that people make of one, each also
 disguised by a random element of everything that is a symmetry. Shares are of those whose origin is among the networks
@@ -25,7 +25,7 @@ from peace_pipeline.stages.relatives import candidates
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import TEST, sample_listings
 
-K = (5, 10, 20)
+K = (5, 20, 100)
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
             assert not isinstance(embedding, Unembeddable), embedding.reason
             asked = Asked(kind, embedding.weights.astype(np.float32), None)
             parameters = network.logical.parameters
-            reached[kind].append([base.model_id in candidates(lake, asked, parameters, k) for k in K])
+            reached[kind].append([base.model_id in candidates(lake, asked, parameters, k)[0] for k in K])
     print(f"encoder {version}, {len(bases)} networks, seed {seed}\n")
     print(f"| what was done | {' | '.join(f'-k {k}' for k in K)} |\n|---|{'---|' * len(K)}")
     for kind, found in reached.items():

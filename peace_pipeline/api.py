@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from peace_pipeline.encoder.embed import Embedding
-    from peace_pipeline.stages.relatives import Relative
+    from peace_pipeline.stages.relatives import Relatives
 
 Network: TypeAlias = Union[str, Path, Mapping[str, "Tensor"], "nn.Module"]
 """A path (a weight file, a folder in Hub layout), ``hf://org/name@revision`` or a model id of the lake; a state dict;
@@ -89,13 +89,14 @@ class Index:
 
     def relatives(
         self, network: Network, *, k: int = 20, config: Mapping[str, Any] | None = None
-    ) -> list[Relative]:
-        """Verdicts on a network beside each of the ``k`` of the index that are nearest to it by weights, and of the
-        ``k`` nearest with as many parameters, the closest relation first. ``config`` is as for :func:`embed`.
+    ) -> Relatives:
+        """Verdicts on a network beside the ``k`` of the index that are nearest to it by weights, and the ``k`` nearest
+        with as many parameters: ``found``, the closest relation first. ``config`` is as for :func:`embed`.
 
         Raises:
-            UnknownQuery: where it is neither in the index nor a network that can be embedded.
-            UnreadableCheckpoint: where it can't be compared.
+            UnreadableCheckpoint: where it can't be read, or only in part.
+            UnknownQuery: where it can't be embedded.
+            ValueError: where a ``config`` is given for a file.
         """
         from peace_pipeline.stages.relatives import relatives
 

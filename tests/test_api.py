@@ -113,7 +113,7 @@ def test_relatives(place: Workplace) -> None:
     order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
     state |= {"0.weight": state["0.weight"][order], "0.bias": state["0.bias"][order]}
     state["1.weight"] = state["1.weight"][:, order]
-    found = Index.open(place.root / "home").relatives(state, k=3, config={"hidden_act": "relu"})
+    found = Index.open(place.root / "home").relatives(state, k=3, config={"hidden_act": "relu"}).found
     assert (found[0].model_id, found[0].verdict) == ("directory:zoo/n005", "equivalent")
     assert {each.verdict for each in found[1:]} == {"unrelated"}
 

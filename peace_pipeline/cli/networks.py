@@ -267,20 +267,27 @@ def compare(
         ),
     ] = None,
     k: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "-k", min=1, help="Without B: so many of all, and so many of those with as many parameters."
+            "-k",
+            min=1,
+            help="Without B: so many of all, and so many of those with as many parameters.",
+            show_default="20",
         ),
-    ] = 20,
+    ] = None,
     home: Home = None,
     wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """What two networks have to do with each other: identical, equivalent, derived or unrelated.
 
-    Without B whether A is a copy of a network in the index, was made of one, or is new to it: beside each of those
-    nearest to it. With --json then a list of {model_id, verdict, reason, relation, similarity}, the closest first.
+    Without B whether A is a copy of one of the networks of the index that are nearest to it, was made of one, or
+    neither. All of each is read, from the Hub where it isn't on this machine. With --json then {found: a list of
+    {model_id, verdict, reason, relation, similarity, assumes}, the closest first; left: how many more have as many
+    parameters}. Exit code 1 where none could be read.
     """
+    if b is not None and k is not None:
+        raise typer.BadParameter("-k says how many networks A is compared with: without B")
     from peace_pipeline.comparison import verdict as comparison
 
     lake = look_at_lake(home)
@@ -290,13 +297,16 @@ def compare(
         emit(document, as_json, lambda screen: views.show_comparison(screen, document), wide=wide)
         return
     from peace_pipeline.progress import track
-    from peace_pipeline.stages.relatives import relatives
+    from peace_pipeline.stages.relatives import NEAREST, relatives
 
     with working():
-        found = relatives(lake, a, open_fetcher(lake), k=k, progress=track("Comparing"))
+        kin = relatives(lake, a, open_fetcher(lake), k=k or NEAREST, progress=track("Comparing"))
     emit(
-        [asdict(each) for each in found],
+        asdict(kin),
         as_json,
-        lambda screen: views.show_relatives(screen, a, found),
+        lambda screen: views.show_relatives(screen, a, kin),
         wide=wide,
     )
+    if kin.found and len(kin.unread) == len(kin.found):
+        typer.echo(f"peace: none of {len(kin.found)} could be read", err=True)
+        raise typer.Exit(1)

@@ -137,9 +137,8 @@ def settings_of(*models: type[BaseModel]) -> Callable[[Command], Command]:
             options.setdefault(name, option)
 
     def decorate(command: Command) -> Command:
-        own = list(inspect.signature(command, eval_str=True).parameters.values())
-        own = [one for one in own if one.kind != one.VAR_KEYWORD and one.name not in options]
-        kept = [one.replace(kind=one.KEYWORD_ONLY) for one in own]
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        kept = [one.replace(kind=one.KEYWORD_ONLY) for one in own if one.kind != one.VAR_KEYWORD]
         command.__signature__ = inspect.Signature([*options.values(), *kept])  # type: ignore[attr-defined]
         command.__annotations__ = {one.name: one.annotation for one in [*options.values(), *kept]}
         return command

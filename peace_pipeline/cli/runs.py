@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,14 +84,22 @@ class Training(TyperCommand):
     """`peace train` with an option for each setting, made when they are asked for: to import what describes them takes
     a third of `peace --help`."""
 
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Of the command and its settings."""
+    @cached_property
+    def _whole(self) -> Any:
         from peace_pipeline.encoder.settings import PairSettings, Settings
 
+        @settings_of(Settings, PairSettings)
+        @wraps(train)
+        def command(**settings: Any) -> None:
+            train(**settings)
+
         alone = typer.Typer(add_completion=False)
-        alone.command()(settings_of(Settings, PairSettings)(train))
-        whole = typer.main.get_command(alone)
-        self.params, self.callback = whole.params, whole.callback
+        alone.command()(command)
+        return typer.main.get_command(alone)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Of the command and its settings."""
+        self.params, self.callback = self._whole.params, self._whole.callback
         return super().get_params(ctx)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from peace_pipeline.encoder.checkpoints import EmbeddedCheckpoint
     from peace_pipeline.index.search import Hit, OutputHit
     from peace_pipeline.lake import Lake
-    from peace_pipeline.stages.relatives import Relative
+    from peace_pipeline.stages.relatives import Relatives
     from peace_pipeline.symmetry.transforming import Transformation
     from peace_pipeline.symmetry.wiring_report import WiringReport
 
@@ -68,11 +68,6 @@ _FIGURES = {
     "same_function/recall_at_1": "disguised copies found first",
 }
 """Figure of a report → what it is called."""
-_IS = {
-    "identical": "has the tensors of {}",
-    "equivalent": "is {} with its units in another order or on other scales",
-    "derived": "and {} were made one of the other",
-}
 _RELATIVE = (
     _ID,
     Column("verdict"),
@@ -213,24 +208,33 @@ def show_comparison(screen: Screen, document: dict[str, Any]) -> None:
         )
 
 
-def show_relatives(screen: Screen, name: str, found: Sequence[Relative]) -> None:
-    from peace_pipeline.stages.relatives import related
-
-    near = related(found)
-    if near:
-        more = f"; {len(near) - 1} more have to do with it" if len(near) > 1 else ""
-        screen.print(Text(f"{name} {_IS[near[0].verdict].format(near[0].model_id)}{more}.", "bold"))
+def show_relatives(screen: Screen, name: str, kin: Relatives) -> None:
+    unread, read = len(kin.unread), len(kin.found) - len(kin.unread)
+    if kin.related:
+        closest = kin.related[0]
+        screen.print(Text(closest.verdict, "bold") + Text(f": {closest.model_id}: {closest.reason}."))
+    elif read:
+        screen.print(f"{'None' if read > 1 else 'Not one'} of {read} networks has to do with {name}.")
     else:
+        screen.print(f"Nothing of the index could be compared with {name}.")
+    if kin.left:
         screen.print(
-            f"None of {len(found)} networks has to do with {name}. What lies farther was not compared: "
-            "-k compares more."
+            f"{kin.left:,} more have as many parameters: -k {kin.left + len(kin.found)} compares all of them."
         )
+    if unread:
+        screen.print(f"{unread} could not be read: the table says why.")
     rows = [
-        (each.model_id, each.verdict, each.relation, each.similarity, each.reason if told else None)
-        for each in found
-        for told in (each in near or each.similarity is None,)
+        (
+            each.model_id,
+            each.verdict,
+            each.relation,
+            each.similarity,
+            None if each.verdict == "unrelated" else each.reason,
+        )
+        for each in kin.found
     ]
-    screen.table("Beside those of the index that are nearest by weights", _RELATIVE, rows)
+    if rows:
+        screen.table("Beside those of the index that are nearest by weights", _RELATIVE, rows)
 
 
 def show_wiring(screen: Screen, report: WiringReport) -> None:

@@ -1,86 +1,133 @@
-"""Whether a network is a copy of one in the index, was made of one, or is new to it."""
+"""Which networks of the index another is a copy of, or was made of: what ``peace compare`` says of one name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from peace_pipeline.comparison.measuring import UNRELATED
 from peace_pipeline.comparison.thresholds import Thresholds
-from peace_pipeline.comparison.verdict import VERDICTS, judge, opened
+from peace_pipeline.comparison.verdict import IDENTICAL, VERDICTS, judge, opened
 from peace_pipeline.index.lookup import Asked, ask
 from peace_pipeline.index.search import search
+from peace_pipeline.index.tables import MODELS, connect
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
 from peace_pipeline.symmetry.opening import OpenNetwork
+from peace_pipeline.weights.checkpoint import weight_files
 from peace_pipeline.weights.unusable import UnusableModel, model_errors
+from peace_pipeline.zoo.current import newest_record
 from peace_pipeline.zoo.fetching import Fetcher
-from peace_pipeline.zoo.source import NEVER
+from peace_pipeline.zoo.folders import is_place
+from peace_pipeline.zoo.source import NEVER, LocalFiles, local_folder
 
+NEAREST = 20
 UNREAD = "unread"
 """What stands in the place of a verdict on a network that can't be read."""
 
 
 @dataclass(frozen=True)
 class Relative:
-    """A network of the index and the ``verdict`` on it, with the ``reason``; ``similarity`` of matched layers, and the
-    ``relation`` of a derived one, as :func:`compare` says them."""
+    """A network of the index and the ``verdict`` on it with its ``reason``, the ``relation`` of a derived one, the
+    ``similarity`` of matched layers and what the verdict ``assumes``, as :func:`compare` says them."""
 
     model_id: str
     verdict: str
     reason: str
     relation: str | None = None
     similarity: float | None = None
+    assumes: Sequence[str] = field(default=())
+
+
+@dataclass(frozen=True)
+class Relatives:
+    """``found`` are the networks that one was compared with, the closest first; so many with as many parameters are
+    ``left``."""
+
+    found: Sequence[Relative]
+    left: int
+
+    @property
+    def related(self) -> list[Relative]:
+        """Those that have to do with the network."""
+        return [each for each in self.found if each.verdict not in (UNRELATED, UNREAD)]
+
+    @property
+    def unread(self) -> list[Relative]:
+        """Those that couldn't be read."""
+        return [each for each in self.found if each.verdict == UNREAD]
 
 
 def relatives(
-    lake: Lake, name: str, fetcher: Fetcher | None = None, *, k: int = 20, progress: Progress | None = None
-) -> list[Relative]:
-    """Verdicts on a network, named as :func:`compare` takes it, beside each of the ``k`` of the index that are nearest
-    to it by weights, and of the ``k`` nearest with as many parameters; the closest first. One that can't be read gives
-    its reason and does not stop the others.
+    lake: Lake, name: str, fetcher: Fetcher | None = None, *, k: int = NEAREST, progress: Progress | None = None
+) -> Relatives:
+    """Verdicts on a network, named as :func:`compare` takes it, beside others of the index: the ``k`` nearest by
+    weights, and the ``k`` nearest with as many parameters. All of each is read, from its source where it is not on this
+    machine; one that can't be read gives its reason and does not stop the others.
 
     Raises:
         NoIndex: where there is no index.
-        NoEncoder, UnknownQuery: where the network has to be embedded, and there is no encoder or it can't be.
-        UnreadableCheckpoint: where it can't be compared.
+        UnreadableCheckpoint: where the network can't be read, or only in part.
+        NoEncoder, UnknownQuery, NoResponses: where it has to be embedded, and can't be.
     """
-    asked = ask(lake, name, fetcher, by="weights", responses=NEVER)
-    found = []
+    thresholds, found = Thresholds.of(lake), []
     with opened(lake, name, fetcher) as network:
-        near = candidates(lake, asked, network.logical.parameters, k)
+        asked = ask(lake, name, fetcher, by="weights", responses=NEVER)
+        near, left = candidates(lake, asked, network.logical.parameters, k)
         for done, other in enumerate(near):
             if progress:
                 progress(done, len(near), other)
-            found.append(_relative(lake, network, other, fetcher))
+            found.append(_relative(lake, network, other, fetcher, thresholds))
         if progress:
             progress(len(near), len(near))
-    return sorted(found, key=_closeness)
-
-
-def related(found: Iterable[Relative]) -> list[Relative]:
-    """Those that have to do with the network."""
-    return [each for each in found if each.verdict not in (UNRELATED, UNREAD)]
-
-
-def candidates(lake: Lake, asked: Asked, parameters: int, k: int) -> list[str]:
-    """The model ids of those that a network is compared with: the ``k`` nearest by weights, and the ``k`` nearest with
-    as many ``parameters``, among which what was changed much is found more often."""
-    near = [
-        hit.model_id
-        for where in (None, f"parameters = {parameters}")
-        for hit in search(lake, asked.vector, by="weights", k=k, where=where, without=asked.model_id)
+    others = [
+        each for each in found if each.verdict != IDENTICAL or not _is_file_of(lake, name, each.model_id)
     ]
-    return list(dict.fromkeys(near))
+    return Relatives(sorted(others, key=_closeness), left)
 
 
-def _relative(lake: Lake, network: OpenNetwork, other: str, fetcher: Fetcher | None) -> Relative:
+def candidates(lake: Lake, asked: Asked, parameters: int, k: int) -> tuple[list[str], int]:
+    """The model ids of those that a network is compared with: the ``k`` nearest by weights, and the ``k`` nearest with
+    as many ``parameters``, among which what was changed much is found more often; and how many of the latter are
+    left."""
+    as_large = f"parameters = {parameters}"
+    all_, alike = (
+        [
+            hit.model_id
+            for hit in search(lake, asked.vector, by="weights", k=k, where=where, without=asked.model_id)
+        ]
+        for where in (None, as_large)
+    )
+    there = connect(lake).open_table(MODELS.name).count_rows(as_large) - (asked.model_id is not None)
+    return list(dict.fromkeys([*all_, *alike])), max(0, there - len(alike))
+
+
+def _relative(
+    lake: Lake, network: OpenNetwork, other: str, fetcher: Fetcher | None, thresholds: Thresholds
+) -> Relative:
     try:
         with model_errors(), opened(lake, other, fetcher) as second:
-            said = judge(network, second, Thresholds.of(lake))
+            said = judge(network, second, thresholds)
     except UnusableModel as error:
         return Relative(other, UNREAD, str(error))
-    return Relative(other, said["verdict"], said["reason"], said.get("relation"), said["similarity"])
+    return Relative(
+        other,
+        said["verdict"],
+        said["reason"],
+        said.get("relation"),
+        said["similarity"],
+        said.get("assumes", ()),
+    )
+
+
+def _is_file_of(lake: Lake, name: str, model_id: str) -> bool:
+    """Whether a path names the very files of a model of the lake."""
+    record = newest_record(lake, model_id)
+    if record is None or not is_place(name) or not record.uri.startswith(LocalFiles.origin):
+        return False
+    own = {(local_folder(record) / file.path).resolve() for file in record.files}
+    return own >= {path.resolve() for path in weight_files(Path(name).expanduser())}
 
 
 def _closeness(relative: Relative) -> tuple[int, float]:

@@ -42,13 +42,13 @@ Sampler = Callable[[Ranged], None]
 class Fetcher:
     """Fetches through ``sources``; files that lie on this machine need none."""
 
-    def __init__(self, sources: Iterable[Source] = ()) -> None:
+    def __init__(self, sources: Sequence[Source] | Callable[[], Sequence[Source]] = ()) -> None:
         self._given = sources
 
     @cached_property
     def sources(self) -> Sequence[Source]:
-        """All that were given, asked for when the first file is."""
-        return tuple(self._given)
+        """All that were given; a function is asked for them when the first file is asked for."""
+        return self._given() if callable(self._given) else self._given
 
     @classmethod
     def configured(cls, lake: Lake, path: str = "") -> Fetcher:
@@ -67,7 +67,7 @@ class Fetcher:
     def of(cls, lake: Lake) -> Fetcher:
         """Through the configured sources where a peace.toml can be used, else of files on this machine alone; it is
         read when the first file is asked for."""
-        return cls(_usable(lake))
+        return cls(lambda: _usable(lake))
 
     def fetch(self, record: ModelRecord, sample: Sampler) -> Fetched:
         """The local folder that holds the record's files, or what ``sample`` makes of the weights where a source that
@@ -139,12 +139,12 @@ class Fetcher:
             return error
 
 
-def _usable(lake: Lake) -> Iterator[Source]:
+def _usable(lake: Lake) -> Sequence[Source]:
     """The configured sources; none where they can't be used."""
     try:
-        yield from ZooConfig.find(lake).build(lake)
+        return ZooConfig.find(lake).build(lake)
     except ConfigError:
-        return
+        return ()
 
 
 def _finished(

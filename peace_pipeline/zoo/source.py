@@ -137,7 +137,7 @@ _SOURCES: dict[str, SourceFactory] = {}
 
 
 def register(kind: str) -> Callable[[SourceFactory], SourceFactory]:
-    """Class decorator: make a source available to peace.toml as ``kind``.
+    """Class decorator: make a source available to peace.toml as ``kind``, if :func:`all_sources` imports its module.
 
     The class is called with the lake, the folder that relative paths start from, and the options of its
     ``[[source]]`` table as keyword arguments.

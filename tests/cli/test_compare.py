@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.lakes import write_model, write_network
-from tests.pipeline import Workplace, place, write_networks
+from tests.pipeline import NETWORKS, Workplace, place, write_networks
 
 __all__ = ["place"]
 FIELDS = ["verdict", "similarity", "tolerance", "reason", "layers", "permutations"]
@@ -66,29 +67,34 @@ def test_a_copy_a_descendant_and_a_newcomer_are_told_by_the_index(place: Workpla
     original, name = place.zoo / "n003", "directory:zoo/n003"
     copy = tmp_path / "copy"
     place.peace("transform", str(original), str(copy), "--all", "--assume", "chain")
-    found = place.peace("compare", str(copy), "-k", "5", "--json").json
-    assert list(found[0]) == ["model_id", "verdict", "reason", "relation", "similarity"]
+    said = place.peace("compare", str(copy), "-k", "5", "--json").json
+    found = said["found"]
+    assert list(found[0]) == ["model_id", "verdict", "reason", "relation", "similarity", "assumes"]
+    assert said["left"] == NETWORKS - 5
     assert (found[0]["model_id"], found[0]["verdict"]) == (name, "equivalent")
     assert {each["verdict"] for each in found[1:]} == {"unrelated"}
     assert 5 <= len(found) == len({each["model_id"] for each in found}) <= 10
     shown = place.peace("compare", str(copy)).out
-    assert shown.startswith(f"{copy} is {name} with its units in another order or on other scales.")
+    assert shown.startswith(f"equivalent: {name}: in one form no layer differs")
+    assert f"{NETWORKS - 20} more have as many parameters" in shown
 
+    torch.manual_seed(0)
     state = {
         key: x + 0.02 * x.std() * torch.randn_like(x)
         for key, x in load_file(copy / "model.safetensors").items()
     }
     tuned = write_model(tmp_path / "tuned", state, {"model_type": "mlp", "hidden_act": "relu"})
-    found = place.peace("compare", str(tuned), "--json").json
+    found = place.peace("compare", str(tuned), "--json").json["found"]
     assert (found[0]["model_id"], found[0]["verdict"], found[0]["relation"]) == (
         name,
         "derived",
         "fine-tuned",
     )
-    assert f"and {name} were made one of the other." in place.peace("compare", str(tuned)).out
+    assert place.peace("compare", str(tuned)).out.startswith(f"derived: {name}: fine-tuned")
 
     other = write_model(tmp_path / "other", {"0.weight": torch.randn(5, 9), "2.weight": torch.randn(3, 5)})
-    assert {each["verdict"] for each in place.peace("compare", str(other), "--json").json} == {"unrelated"}
+    said = place.peace("compare", str(other), "--json").json
+    assert ({each["verdict"] for each in said["found"]}, said["left"]) == ({"unrelated"}, 0)
     assert place.peace("compare", str(other)).out.startswith("None of 20 networks has to do with")
 
 
@@ -97,14 +103,24 @@ def test_a_model_of_the_index_is_not_compared_with_itself_nor_stopped_by_a_broke
     first, *others = write_networks(own.zoo, 0, 4)
     (own.root / "peace.toml").write_text('[[source]]\nkind = "directory"\npath = "zoo"\n')
     own.peace("run")
-    found = own.peace("compare", first, "--json").json
-    assert {each["model_id"] for each in found} == {*others}
+    for name in (first, "zoo/n000", "zoo/n000/model.safetensors"):
+        said = own.peace("compare", name, "--json").json
+        assert ({each["model_id"] for each in said["found"]}, said["left"]) == ({*others}, 0)
     (own.zoo / "n001" / "model.safetensors").write_bytes(b"broken")
-    *found, last = own.peace("compare", first, "--json").json
+    *found, last = own.peace("compare", first, "--json").json["found"]
     assert (last["model_id"], last["verdict"], last["similarity"]) == ("directory:zoo/n001", "unread", None)
     assert "directory:zoo/n001" in last["reason"]
     assert {each["verdict"] for each in found} == {"unrelated"}
+    shown = own.peace("compare", first).out
+    assert f"None of 2 networks has to do with {first}.\n1 could not be read" in shown
+    shutil.rmtree(own.root / "zoo")
+    write_networks(own.root / "apart", 0, 1)
+    answer = own.peace("compare", "apart/n000", code=1)
+    assert "Nothing of the index could be compared with apart/n000." in answer.out
+    assert answer.err.endswith("peace: none of 4 could be read\n")
 
 
 def test_without_an_index_two_networks_are_to_be_named(here: Workplace, tmp_path: Path) -> None:
     assert "peace run" in here.peace("compare", str(tmp_path / "a"), code=1).err
+    assert here.peace("compare", "nowhere", code=1).err == "peace: nowhere: no such file or folder\n"
+    assert "without B" in here.peace("compare", "a", "b", "-k", "3", code=2).err
