@@ -229,12 +229,14 @@ def show_relatives(screen: Screen, name: str, kin: Relatives) -> None:
             each.verdict,
             each.relation,
             each.similarity,
-            None if each.verdict == "unrelated" else each.reason,
+            each.reason if each in kin.unread else None,
         )
         for each in kin.found
     ]
     if rows:
-        screen.table("Beside those of the index that are nearest by weights", _RELATIVE, rows)
+        screen.table(
+            "Compared: those of the index that are nearest by weights, and those of its size", _RELATIVE, rows
+        )
 
 
 def show_wiring(screen: Screen, report: WiringReport) -> None:

@@ -60,7 +60,12 @@ class Relatives:
 
 
 def relatives(
-    lake: Lake, name: str, fetcher: Fetcher | None = None, *, k: int = NEAREST, progress: Progress | None = None
+    lake: Lake,
+    name: str,
+    fetcher: Fetcher | None = None,
+    *,
+    k: int = NEAREST,
+    progress: Progress | None = None,
 ) -> Relatives:
     """Verdicts on a network, named as :func:`compare` takes it, beside others of the index: the ``k`` nearest by
     weights, and the ``k`` nearest with as many parameters. All of each is read, from its source where it is not on this
