@@ -14,6 +14,7 @@ import torch
 
 from peace_pipeline.comparison.alignment import Aligned, Layers
 from peace_pipeline.comparison.evidence import ROUNDINGS, distance, dot
+from peace_pipeline.comparison.growing import is_hidden
 from peace_pipeline.comparison.matching import like, match
 from peace_pipeline.comparison.names import Places
 from peace_pipeline.comparison.pairing import NAMES, NORMS, VALUES, Counterparts, counterparts
@@ -29,6 +30,9 @@ _SMALL_NETWORK = 1 << 25
 """Values. Larger networks are compared in float32."""
 SCALE_UNKNOWN = "an adapter whose scale no file says has that of the other"
 
+CLEAR = 2 / 3
+"""Least similarity of derived networks of which one has fewer hidden units, or where an activation is assumed: units
+have more ways to match by chance, and networks trained apart on the same data come to .55 (benchmarks/widths.py)."""
 _NEAR = 0.95
 """Similarity below which other pairs of layers are tried."""
 
@@ -37,8 +41,8 @@ Change = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class LayerPair:
-    """Two layers that stand for each other: in one form their cosine, and the norm of their difference over the
-    larger one's; ``chance`` is the cosine that chance gives."""
+    """Two layers that stand for each other: the number of values of the smaller one, in one form their cosine, and the
+    norm of their difference over the larger one's; ``chance`` is the cosine that chance gives."""
 
     a: str
     b: str
@@ -58,8 +62,8 @@ class LayerPair:
 class Measured:
     """Two networks against each other. ``whole`` is the smaller one's number of values; ``missing`` is how many layers
     and scalars of each have no counterpart. ``scalars`` are compared as they are; ``lonely`` are those without one.
-    ``is_whole`` says whether the layers that they have in common have all their units in both, ``in_order`` whether
-    data flows through them in one order."""
+    ``is_whole`` says whether the layers that they have in common have all their units in both, ``is_cut`` whether they
+    have more hidden ones in one, ``in_order`` whether data flows through them in one order."""
 
     pairs: tuple[LayerPair, ...]
     whole: int
@@ -69,6 +73,7 @@ class Measured:
     scalars: tuple[LayerPair, ...] = ()
     is_whole: bool = True
     in_order: bool = True
+    is_cut: bool = False
     assumes: tuple[str, ...] = ()
     lonely: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
@@ -93,7 +98,11 @@ class Measured:
         """``equivalent`` (where nothing of either is left, and all is in one order), ``derived`` or ``unrelated``."""
         if self.is_equal and self.is_whole and self.in_order and not any(self.missing):
             return EQUIVALENT
-        return DERIVED if self.similarity >= thresholds.derived else UNRELATED
+        return DERIVED if self.similarity >= self.bound(thresholds) else UNRELATED
+
+    def bound(self, thresholds: Thresholds) -> float:
+        """The least similarity of derived networks."""
+        return max(thresholds.derived, CLEAR) if self.is_cut else thresholds.derived
 
 
 @dataclass(frozen=True)
@@ -203,7 +212,7 @@ def _measured(
         reads = [cache(read) for read in reads]
     form = Form(sides, parts, _aligned(parts, *reads, is_matched=is_matched))
     pairs = tuple(
-        LayerPair(x.layer.name, y.layer.name, a.size(x), *_apart(form, position))
+        LayerPair(x.layer.name, y.layer.name, min(a.size(x), b.size(y)), *_apart(form, position))
         for position, (x, y) in enumerate(zip(parts.a.layers, parts.b.layers, strict=True))
     )
     scalars, lonely = _scalars(a, b, parts)
@@ -217,6 +226,7 @@ def _measured(
         scalars,
         not parts.grown,
         parts.in_order,
+        any(is_hidden(parts.a, name) for name in parts.grown.common),
         assumed,
         lonely,
     )

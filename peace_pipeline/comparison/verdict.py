@@ -22,6 +22,7 @@ from peace_pipeline.comparison.evidence import (
     trained,
 )
 from peace_pipeline.comparison.measuring import (
+    CLEAR,
     DERIVED,
     EQUIVALENT,
     SCALE_UNKNOWN,
@@ -75,30 +76,45 @@ def compare(lake: Lake, a: str, b: str, fetcher: Fetcher | None = None) -> dict[
 
 
 def judge(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str, Any]:
-    """What :func:`compare` says of two open networks."""
-    found = describe(a, b, thresholds)
-    if found["verdict"] in (IDENTICAL, EQUIVALENT):
-        return found
-    return _as_if_activations_were_known(a, b, thresholds, found["similarity"]) or found
+    """What :func:`compare` says of two open networks: as far as something is said of them, or by a reading that makes
+    them equivalent or clearly more alike."""
+    best = describe(a, b, thresholds)
+    for first, second in _readings(a, b):
+        if best["verdict"] in (IDENTICAL, EQUIVALENT) or not best["layers"]:
+            break
+        best = _assuming_so(first, second, thresholds, best["similarity"]) or best
+    return best
 
 
-def _as_if_activations_were_known(
+def _readings(a: OpenNetwork, b: OpenNetwork) -> Iterator[tuple[OpenNetwork, OpenNetwork]]:
+    """Both as they may be read where nothing says otherwise: hidden units of unknown activation with that of the other
+    network, or ReLU in both; each layer's units read by the next; and both together."""
+    said = activation(a.config) or activation(b.config)
+    unknown = [one.has_unknown_activation for one in (a, b)]
+    is_open = all(unknown) or (any(unknown) and said is not None)
+    acts = [(said or _RELU) if is_open and each else None for each in unknown]
+    assumed = () if said else (_BOTH_RELU,)  # that settings are the other's is assumed anyway
+    known = [
+        one.with_activation(act, *assumed) if act else one for one, act in zip((a, b), acts, strict=True)
+    ]
+    if is_open:
+        yield known[0], known[1]
+    plain = [one.as_plain_chain() for one in (a, b)]
+    if any(plain):
+        yield plain[0] or a, plain[1] or b
+        if is_open:
+            both = [one.as_plain_chain(act) or one for one, act in zip(known, acts, strict=True)]
+            yield both[0], both[1]
+
+
+def _assuming_so(
     a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds, similarity: float
 ) -> dict[str, Any] | None:
-    """The verdict if hidden units of which nothing says which activation they have had that of the other network, or
-    both ReLU; none where something says it, or that makes them no more alike than ``similarity``."""
-    unknown = [one.has_unknown_activation for one in (a, b)]
-    said = activation(a.config) or activation(b.config)
-    if not any(unknown) or (said is None and not all(unknown)):
-        return None
-    assumed = () if said else (_BOTH_RELU,)  # that settings are the other's is assumed anyway
-    first, second = (
-        one.with_activation(said or _RELU, *assumed) if is_unknown else one
-        for one, is_unknown in zip((a, b), unknown, strict=True)
-    )
-    found = describe(first, second, thresholds)
-    if found["verdict"] == DERIVED and found["similarity"] >= similarity + _CLEARLY:
-        assumes = list(dict.fromkeys((*first.wiring.assumes, *second.wiring.assumes)))
+    """The verdict on two networks as they are read by assumption; none where that makes them no more alike than
+    ``similarity``, or only as alike as chance may."""
+    found = describe(a, b, thresholds)
+    if found["verdict"] == DERIVED and found["similarity"] >= max(similarity + _CLEARLY, CLEAR):
+        assumes = list(dict.fromkeys((*a.wiring.assumes, *b.wiring.assumes)))
         return found | {"assumes": assumes, "reason": f"{found['reason']}{_assuming(assumes)}"}
     return found if found["verdict"] == EQUIVALENT else None
 
@@ -270,7 +286,7 @@ def _reason(
     """The verdict in one line; ``beside`` says what differs beside weights."""
     if not (measured.pairs and form):
         return "too few layers of one have the shape of layers of the other"
-    similarity, bound = measured.similarity, thresholds.derived
+    similarity, bound = measured.similarity, measured.bound(thresholds)
     verdict, relation = document["verdict"], document.get("relation")
     equal = f"in one form no layer differs by more than {measured.distance:.1e} of its norm"
     if verdict == EQUIVALENT:

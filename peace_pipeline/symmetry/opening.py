@@ -18,6 +18,7 @@ from peace_pipeline.symmetry.form.reduction import Reduction
 from peace_pipeline.symmetry.group.elements import Tensors
 from peace_pipeline.symmetry.network import Network
 from peace_pipeline.symmetry.wiring.activations import activation
+from peace_pipeline.symmetry.wiring.chains import chain
 from peace_pipeline.symmetry.wiring.inference import explained_wiring
 from peace_pipeline.symmetry.wiring.joining import joined
 from peace_pipeline.symmetry.wiring.types import ONE_AFTER_THE_OTHER, WiredLayer, Wiring, WiringMismatch
@@ -25,6 +26,7 @@ from peace_pipeline.weights.checkpoint import Checkpoint, open_checkpoint, weigh
 from peace_pipeline.weights.checkpoint import joined as joined_files
 from peace_pipeline.weights.errors import UnreadableCheckpoint, memory_errors
 from peace_pipeline.weights.formats.safetensors import SafetensorsFile
+from peace_pipeline.weights.layers import layers_of
 from peace_pipeline.weights.logical import LogicalTensors, Recognised, logical, recognised
 from peace_pipeline.weights.logical.joined import JoinedTensors
 from peace_pipeline.weights.parts import prefixes_of
@@ -131,6 +133,19 @@ class OpenNetwork:
         found = OpenNetwork.of(self.checkpoint, self.config | {"hidden_act": name}, self.folder)
         assumes = (*self.wiring.assumes, *assumed)
         return replace(found, config=self.config, wiring=replace(found.wiring, assumes=assumes))
+
+    def as_plain_chain(self, act: str | None = None) -> OpenNetwork | None:
+        """The network read as a chain of all its layers, each of whose units the next reads, with the activation
+        ``act`` if something is said; ``None`` where it isn't wired as a chain by names and shapes, they make none, or
+        it is read so already."""
+        if ONE_AFTER_THE_OTHER not in self.wiring.assumes:
+            return None
+        said = self.config if act is None else self.config | {"hidden_act": act}
+        found = chain(layers_of(self.logical.tensors.values()), said, assumed=True)
+        if found is None or found.groups == self.wiring.groups:
+            return None
+        assumes = tuple(dict.fromkeys((*self.wiring.assumes, *found.assumes)))
+        return replace(self, wiring=replace(found, assumes=assumes))
 
     def in_memory(self, key: str, dtype: torch.dtype = torch.float32) -> Network:
         """What is kept of the network by its common wiring, its norms folded in, called ``key``.

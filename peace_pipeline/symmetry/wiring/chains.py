@@ -18,6 +18,7 @@ from peace_pipeline.symmetry.wiring.recurrences import Recurrence, recurrence
 from peace_pipeline.symmetry.wiring.symmetries import FLIP, LINEAR, PERMUTE, SCALE, SIGN
 from peace_pipeline.symmetry.wiring.types import (
     CHAIN,
+    EACH_TO_THE_NEXT,
     FIXED,
     INDEPENDENT,
     ONE_AFTER_THE_OTHER,
@@ -31,7 +32,9 @@ _MAX_SEGMENTS = 5
 _BUT_PERMUTE = (SCALE, SIGN, FLIP, LINEAR)
 
 
-def chain(layers: list[Layer], config: Mapping[str, Any], *, declared: bool = False) -> Wiring | None:
+def chain(
+    layers: list[Layer], config: Mapping[str, Any], *, declared: bool = False, assumed: bool = False
+) -> Wiring | None:
     """The wiring of a plain chain, or ``None`` where shapes don't make exactly one.
 
     The order of the parts that differ in their first name component (``features``, ``classifier``) follows from
@@ -39,7 +42,8 @@ def chain(layers: list[Layer], config: Mapping[str, Any], *, declared: bool = Fa
     Below that, siblings must be a numbered series: the alphabet says nothing about the order of ``q``, ``k``, ``v``.
 
     Symmetries are claimed of those units alone of which :class:`Couplings` knows what writes and reads them, or of all
-    where the chain is ``declared``. Of the others the wiring says no more than how they would be coupled.
+    where the chain is ``declared``, or all that is left open is ``assumed``. Of the others the wiring says no more than
+    how they would be coupled.
     """
     named = {layer.name: layer for layer in layers if layer.kind not in ("lora_a", "lora_b")}
     maps = [name for name, layer in named.items() if not layer.is_norm]
@@ -60,11 +64,12 @@ def chain(layers: list[Layer], config: Mapping[str, Any], *, declared: bool = Fa
             continue
         try:
             builder = WiringBuilder(layers, config)
-            _wire_chain(builder, [named[name] for part in order for name in part], couplings, declared)
+            in_order = [named[name] for part in order for name in part]
+            _wire_chain(builder, in_order, couplings, declared, assumed)
             wire_pairs(builder)
-            found.append(
-                builder.wiring(CHAIN, assumes=() if declared else (ONE_AFTER_THE_OTHER, *couplings.assumes))
-            )
+            more = (EACH_TO_THE_NEXT,) if assumed else ()
+            assumes = () if declared else (ONE_AFTER_THE_OTHER, *couplings.assumes, *more)
+            found.append(builder.wiring(CHAIN, assumes=assumes))
         except WiringMismatch:
             continue
     return found[0] if len(found) == 1 else None
@@ -130,7 +135,9 @@ def _in_number_order(firsts: list[str]) -> bool:
     return all(numbers == natsorted(numbers) for numbers in stems.values() if len(numbers) > 1)
 
 
-def _wire_chain(builder: WiringBuilder, layers: list[Layer], couplings: Couplings, declared: bool) -> None:
+def _wire_chain(
+    builder: WiringBuilder, layers: list[Layer], couplings: Couplings, declared: bool, assumed: bool
+) -> None:
     maps = [layer for layer in layers if not layer.is_norm]
     norms: dict[str, str] = {}
     previous: Layer | None = None
@@ -152,7 +159,7 @@ def _wire_chain(builder: WiringBuilder, layers: list[Layer], couplings: Coupling
             builder.dense(layer.name, "output", source, norm)
             continue
         known = couplings.of_writer.get(layer.name)
-        is_known = declared or (known is not None and known.reader == after.name)
+        is_known = declared or assumed or (known is not None and known.reader == after.name)
         out = _hidden(builder, layer) if is_known else builder.group(layer.name)
         is_later = norm is not None and not declared and comes_later(layer, known)
         builder.dense(layer.name, out, source, None if is_later else norm)

@@ -24,6 +24,12 @@ ONE_AFTER_THE_OTHER = (
 )
 """What a chain assumes, where nothing but names and shapes says so."""
 
+EACH_TO_THE_NEXT = (
+    "what one layer writes the next reads, though shapes leave that open, and channels are flattened with all their "
+    "places"
+)
+"""What a chain assumes of units that names and shapes say too little of, where two networks are compared by it."""
+
 EPSILON = 1e-5
 """Of a norm whose file doesn't give it: PyTorch's default."""
 
