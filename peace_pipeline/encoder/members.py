@@ -10,6 +10,7 @@ from peace_pipeline.zoo.listing import (
     VALIDATION,
     Listing,
     count_listings,
+    is_of_no_task_of,
     is_of_tasks,
     is_within,
     sample_listings,
@@ -49,11 +50,13 @@ def validation_members(lake: Lake, settings: PairSettings, most: int) -> list[Li
 
 
 def _of(split: str, settings: PairSettings) -> str:
-    """SQL over the fields of a listing: the networks of a split that training may know."""
+    """SQL over the fields of a listing: the networks of a split that training may know. Tasks that are no training
+    run's, as where whole tasks are validated by, are not left out by their number."""
     where = f"split = '{split}'{_kept(settings)}"
     if settings.tasks is not None:
         known = f"split = '{TRAIN}'{_kept(settings)}"
-        where += f" AND {is_of_tasks(settings.tasks, seed=settings.seed, where=known)}"
+        learned = is_of_tasks(settings.tasks, seed=settings.seed, where=known)
+        where += f" AND ({learned} OR {is_of_no_task_of(known)})"
     return where
 
 

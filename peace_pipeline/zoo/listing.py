@@ -143,6 +143,12 @@ def is_of_tasks(most: int, *, seed: int, where: str) -> str:
     )
 
 
+def is_of_no_task_of(where: str) -> str:
+    """SQL over the fields of a listing: whether a network's task is that of no network ``where`` this holds; without a
+    task it is not."""
+    return f"task NOT IN (SELECT task FROM split WHERE task IS NOT NULL AND {where})"
+
+
 def is_within(widest: int | None, deepest: int | None) -> str:
     """SQL over the fields of a listing: whether no group of a network that can be permuted has more than so many
     neurons, and the network not more than so many layers."""

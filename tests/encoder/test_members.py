@@ -107,7 +107,7 @@ def test_sizes_that_are_kept_out(filled: Lake) -> None:
 
 
 def test_of_many_tasks_a_sample_is_learned(tmp_path: Path) -> None:
-    """The fewer are among the more, and the epoch is chosen on the same."""
+    """The fewer are among the more; the epoch is chosen on the same, and on those of which there is no training run."""
     (tmp_path / "zoo").mkdir()
     lake = Lake.open(tmp_path / "home")
     state = {"0.weight": torch.ones(5, 2), "1.weight": torch.ones(1, 5)}
@@ -116,13 +116,18 @@ def test_of_many_tasks_a_sample_is_learned(tmp_path: Path) -> None:
         for side in ("train", VALIDATION):
             run = next(run for run in runs if split_of(f"directory:{run}") == side)
             write_model(tmp_path / "zoo" / run, state, card=card_of(f"task-{task}", "r", run))
+    run = next(run for run in (f"other-{i}" for i in range(30)) if split_of(f"directory:{run}") == VALIDATION)
+    write_model(tmp_path / "zoo" / run, state, card=card_of("other", "r", run))
     write_model(tmp_path / "zoo" / "nameless", state, card="# nothing")
     ingest(lake, directory(tmp_path / "zoo"))
 
     def tasks(most: int, seed: int = 0, without: str | None = None) -> set[str | None]:
         settings = PairSettings(tasks=most, seed=seed, without=[without] if without else [])
         found = {one.task for one in training_members(lake, settings)}
-        assert {one.task for one in validation_members(lake, settings, 1000)} <= found
+        judges = {one.task for one in validation_members(lake, settings, 1000)}
+        own = {task for task in judges if str(task).endswith("other")}
+        assert len(own) == 1
+        assert own < judges <= found | own
         return found
 
     assert [len(tasks(most)) for most in (1, 2, 4, 9)] == [1, 2, 4, 6]
