@@ -104,6 +104,9 @@ def test_search(place: Workplace) -> None:
     assert len(hits) == 5
     assert all(hit.model_id > "directory:zoo/n010" for hit in hits)
     assert index.search(text="n042", k=1)[0].model_id == "directory:zoo/n042"
+    for asked in (index.search, index.relatives):
+        with pytest.raises(ValueError, match="k=0: at least one answer"):
+            asked(query, k=0)
     with pytest.raises(ValueError, match="by='answers': networks are compared by both, weights, responses"):
         index.search(query, by="answers")  # type: ignore[arg-type]
 

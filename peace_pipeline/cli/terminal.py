@@ -32,7 +32,10 @@ def emit(document: Any, as_json: bool, show: Callable[[Screen], None], *, wide: 
     On a terminal what is shown has its width, unless it is to be ``wide``; elsewhere lines are as long as they are.
     """
     if as_json:
-        typer.echo(json.dumps(document))
+        try:
+            typer.echo(json.dumps(document))
+        except BrokenPipeError:
+            Console().on_broken_pipe()  # as what is shown ends: without a word, exit code 1
     else:
         show(Screen(wide=wide))
 

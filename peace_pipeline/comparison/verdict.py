@@ -288,7 +288,9 @@ def _reason(
         return "too few layers of one have the shape of layers of the other"
     similarity, bound = measured.similarity, measured.bound(thresholds)
     verdict, relation = document["verdict"], document.get("relation")
-    equal = f"in one form no layer differs by more than {measured.distance:.1e} of its norm"
+    apart = measured.distance
+    most = f"no layer differs by more than {apart:.1e} of its norm" if apart else "all layers are equal"
+    equal = f"in one form {most}"
     if verdict == EQUIVALENT:
         moved = sum(order != sorted(order) for order in measured.permutations.values())
         groups = "group" if moved == 1 else "groups"

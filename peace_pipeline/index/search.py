@@ -182,7 +182,7 @@ def search(
     Raises:
         NoIndex: where there is no index.
         BadFilter: where ``where`` can't be run.
-        ValueError: where neither ``vector`` nor ``text`` is given.
+        ValueError: where neither ``vector`` nor ``text`` is given, or fewer than one are asked for.
     """
     rows = _found(lake, MODELS, vector, text, _COLUMN[by], k, where, without)
     return [_hit(rank, row) for rank, row in enumerate(rows, 1)]
@@ -204,7 +204,7 @@ def search_outputs(
     Raises:
         NoIndex: where there is no index.
         BadFilter: where ``where`` can't be run.
-        ValueError: where neither ``vector`` nor ``label`` is given.
+        ValueError: where neither ``vector`` nor ``label`` is given, or fewer than one are asked for.
     """
     rows = _found(lake, OUTPUTS, vector, label, "vector", k, where, without)
     names = ["model_id", "revision", "place", "label", "similarity", "score"]
@@ -277,6 +277,8 @@ def _found(
     without: str | None,
 ) -> list[Any]:
     """Rows of a table, best first, with their ``similarity`` where there is a ``vector``."""
+    if k < 1:
+        raise ValueError(f"k={k}: at least one answer is asked for")
     table = _open(lake, kind, column)
     if not table.count_rows():
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 
@@ -113,3 +114,15 @@ def test_where_a_failure_came_from(place: Workplace) -> None:
     assert told.returncode == 1
     assert "Traceback" in told.stderr
     assert "symmetry/" in told.stderr
+
+
+def test_who_reads_no_further_ends_a_command_without_a_word(place: Workplace) -> None:
+    command = " ".join(map(shlex.quote, place.command("list", "--json")))
+    ended = subprocess.run(
+        ["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"],
+        cwd=place.root,
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    assert (ended.stdout, ended.stderr) == ("1\n", "")
