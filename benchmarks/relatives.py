@@ -4,7 +4,8 @@
 
 Of networks of test runs of a trained zoo in the lake's index everything is made that people make of one, each also
 disguised by a random element of everything that is a symmetry. Shares are of those whose origin is among the networks
-that are compared with them, by how many are taken of all and of those with as many parameters (`-k`).
+that are compared with them, by how many are taken of all, and five times as many of those with as many parameters
+(`-k`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from peace_pipeline.stages.relatives import candidates
 from peace_pipeline.zoo.current import Current
 from peace_pipeline.zoo.listing import TEST, sample_listings
 
-K = (5, 20, 100)
+K = (1, 5, 20)
 
 
 def main() -> None:

@@ -90,8 +90,8 @@ class Index:
     def relatives(
         self, network: Network, *, k: int = 20, config: Mapping[str, Any] | None = None
     ) -> Relatives:
-        """Verdicts on a network beside the ``k`` of the index that are nearest to it by weights, and the ``k`` nearest
-        with as many parameters: ``found``, the closest relation first. ``config`` is as for :func:`embed`.
+        """Verdicts on a network beside the ``k`` of the index that are nearest to it by weights, and the ``5 k``
+        nearest with as many parameters: ``found``, the closest relation first. ``config`` is as for :func:`embed`.
 
         Raises:
             UnreadableCheckpoint: where it can't be read, or only in part.

@@ -271,7 +271,7 @@ def compare(
         typer.Option(
             "-k",
             min=1,
-            help="Without B: so many of all, and so many of those with as many parameters.",
+            help="Without B: so many of all, and five times as many of those with as many parameters.",
             show_default="20",
         ),
     ] = None,

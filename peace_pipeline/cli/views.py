@@ -218,9 +218,7 @@ def show_relatives(screen: Screen, name: str, kin: Relatives) -> None:
     else:
         screen.print(f"Nothing of the index could be compared with {name}.")
     if kin.left:
-        screen.print(
-            f"{kin.left:,} more have as many parameters: -k {kin.left + len(kin.found)} compares all of them."
-        )
+        screen.print(f"{kin.left:,} more have as many parameters: a larger -k compares them, too.")
     if unread:
         screen.print(f"{unread} could not be read: the table says why.")
     rows = [

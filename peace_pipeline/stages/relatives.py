@@ -22,7 +22,8 @@ from peace_pipeline.zoo.fetching import Fetcher
 from peace_pipeline.zoo.folders import is_place
 from peace_pipeline.zoo.source import NEVER, LocalFiles, local_folder
 
-NEAREST = 20
+NEAREST, AS_LARGE = 20, 5
+"""How many of the nearest are compared; how many times as many of those with as many parameters."""
 UNREAD = "unread"
 """What stands in the place of a verdict on a network that can't be read."""
 
@@ -68,8 +69,8 @@ def relatives(
     progress: Progress | None = None,
 ) -> Relatives:
     """Verdicts on a network, named as :func:`compare` takes it, beside others of the index: the ``k`` nearest by
-    weights, and the ``k`` nearest with as many parameters. All of each is read, from its source where it is not on this
-    machine; one that can't be read gives its reason and does not stop the others.
+    weights, and the ``5 k`` nearest with as many parameters. All of each is read, from its source where it is not on
+    this machine; one that can't be read gives its reason and does not stop the others.
 
     Raises:
         NoIndex: where there is no index.
@@ -93,19 +94,18 @@ def relatives(
 
 
 def candidates(lake: Lake, asked: Asked, parameters: int, k: int) -> tuple[list[str], int]:
-    """The model ids of those that a network is compared with: the ``k`` nearest by weights, and the ``k`` nearest with
-    as many ``parameters``, among which what was changed much is found more often; and how many of the latter are
-    left."""
+    """The model ids of those that a network is compared with: the ``k`` nearest by weights, and the ``5 k`` nearest
+    with as many ``parameters``, among which what was changed much is found; and how many of the latter are left."""
     as_large = f"parameters = {parameters}"
-    all_, alike = (
+    near, alike = (
         [
             hit.model_id
-            for hit in search(lake, asked.vector, by="weights", k=k, where=where, without=asked.model_id)
+            for hit in search(lake, asked.vector, by="weights", k=most, where=where, without=asked.model_id)
         ]
-        for where in (None, as_large)
+        for most, where in ((k, None), (AS_LARGE * k, as_large))
     )
     there = connect(lake).open_table(MODELS.name).count_rows(as_large) - (asked.model_id is not None)
-    return list(dict.fromkeys([*all_, *alike])), max(0, there - len(alike))
+    return list(dict.fromkeys([*near, *alike])), max(0, there - len(alike))
 
 
 def _relative(
