@@ -82,7 +82,7 @@ def counterparts(a: OpenNetwork, b: OpenNetwork, least: float, by: str = NAMES) 
     if by == NAMES and is_wired(a) and is_wired(b) and a.wiring.signature == b.wiring.signature:
         found = Counterparts(a.wiring, b.wiring)
         return replace(found, in_order=not exchanged(found.names, shapes))
-    if shapes[0] == shapes[1] and by == NAMES:
+    if by == NAMES and _ranks(shapes[0]) == _ranks(shapes[1]):
         pairs, distinct = {name: name for name in shapes[0]}, set[str]()
     else:
         pairs, distinct = _paired(a, b, shapes, by)
@@ -98,6 +98,11 @@ def _shapes(network: OpenNetwork) -> _Shapes:
     """All tensors of the wiring, in its order."""
     names = (name for layer in _layers_of(network.wiring) for name in layer.tensors.values())
     return {name: tuple(network.logical.tensors[name].shape) for name in names}
+
+
+def _ranks(shapes: _Shapes) -> dict[str, int]:
+    """How many dimensions each tensor has: of one name and rank in both, sizes may differ."""
+    return {name: len(shape) for name, shape in shapes.items()}
 
 
 def _layers_of(wiring: Wiring) -> Iterable[Layer]:

@@ -105,9 +105,13 @@ def test_networks_that_were_trained_apart_are_unrelated(
     assert verdict(lake, tmp_path, a, b, **config)["verdict"] == UNRELATED
 
 
+@pytest.mark.parametrize("hidden", [(48, 40), (32, 16)], ids=str)
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
-def test_units_that_were_taken_away_leave_a_derived_network(lake: Lake, tmp_path: Path, share: float) -> None:
-    whole = trained(lambda: mlp(64, 48, 40), 0)
+def test_units_that_were_taken_away_leave_a_derived_network(
+    lake: Lake, tmp_path: Path, share: float, hidden: tuple[int, int]
+) -> None:
+    """Also where the second layer has as many as half of the first."""
+    whole = trained(lambda: mlp(64, *hidden), 0)
     assert isinstance(whole, nn.Sequential)
     part = deepcopy(whole)
     maps = [layer for layer in part if isinstance(layer, nn.Linear)]
