@@ -214,7 +214,8 @@ def show_relatives(screen: Screen, name: str, kin: Relatives) -> None:
         closest = kin.related[0]
         screen.print(Text(closest.verdict, "bold") + Text(f": {closest.model_id}: {closest.reason}."))
     elif read:
-        screen.print(f"{'None' if read > 1 else 'Not one'} of {read} networks has to do with {name}.")
+        one = "The one network that was compared has nothing"
+        screen.print(f"{f'None of {read} networks has' if read > 1 else one} to do with {name}.")
     else:
         screen.print(f"Nothing of the index could be compared with {name}.")
     if kin.left:

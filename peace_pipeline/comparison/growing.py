@@ -20,10 +20,11 @@ _MOST = 1 << 14
 @dataclass(frozen=True)
 class Grown:
     """``shapes`` are those that tensors of each network are filled up to; ``common`` is how many entries of a group
-    both networks have."""
+    both networks have, ``is_hidden`` whether any of these are hidden units."""
 
     shapes: tuple[Mapping[str, Shape], Mapping[str, Shape]] = field(default=({}, {}))
     common: Mapping[str, int] = field(default_factory=dict)
+    is_hidden: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.common)
@@ -93,7 +94,9 @@ def grown(
         for own, target, shape in zip((name, names[name]), filled, pairs[name], strict=True):
             if shape != larger[name]:
                 target[own] = larger[name]
-    return replace(wiring, layers=layers, groups=groups), Grown(filled, common)
+    return replace(wiring, layers=layers, groups=groups), Grown(
+        filled, common, any(is_hidden(wiring, name) for name in common)
+    )
 
 
 def is_hidden(wiring: Wiring, group: str) -> bool:

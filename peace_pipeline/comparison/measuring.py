@@ -14,7 +14,6 @@ import torch
 
 from peace_pipeline.comparison.alignment import Aligned, Layers
 from peace_pipeline.comparison.evidence import ROUNDINGS, distance, dot
-from peace_pipeline.comparison.growing import is_hidden
 from peace_pipeline.comparison.matching import like, match
 from peace_pipeline.comparison.names import Places
 from peace_pipeline.comparison.pairing import NAMES, NORMS, VALUES, Counterparts, counterparts
@@ -30,10 +29,9 @@ _SMALL_NETWORK = 1 << 25
 """Values. Larger networks are compared in float32."""
 SCALE_UNKNOWN = "an adapter whose scale no file says has that of the other"
 
-CLEAR = 0.7
-"""Least similarity of derived networks of which one has fewer hidden units, or where an activation is assumed: units
-have more ways to match by chance. MLPs of other widths that were trained apart come to .61, such as one was made of by
-taking units away stay above .79 (benchmarks/widths.py)."""
+CLEAR = 0.75
+"""Least similarity of derived networks of which one has fewer hidden units, or of which more is assumed than names and
+shapes say: units have more ways to match by chance (benchmarks/widths.py)."""
 _NEAR = 0.95
 """Similarity below which other pairs of layers are tried."""
 
@@ -227,13 +225,15 @@ def _measured(
         scalars,
         not parts.grown,
         parts.in_order,
-        any(is_hidden(parts.a, name) for name in parts.grown.common),
+        parts.grown.is_hidden,
         assumed,
         lonely,
     )
     if found.verdict(thresholds) != EQUIVALENT:
         by_chance = Form(
-            sides, parts, _aligned(parts, reads[0], _shuffled(reads[1], seed), is_matched=is_matched)
+            sides,
+            parts,
+            _aligned(parts, reads[0], _shuffled(sides[1], reads[1], seed), is_matched=is_matched),
         )
         chances = [max(0.0, _apart(by_chance, position)[0]) for position in range(len(pairs))]
         pairs = tuple(replace(pair, chance=chance) for pair, chance in zip(pairs, chances, strict=True))
@@ -309,14 +309,22 @@ def _scalar(a: str, b: str, x: float, y: float) -> LayerPair:
     return LayerPair(a, b, 1, 1 - apart, apart)
 
 
-def _shuffled(layers: Layers, seed: int) -> Layers:
-    """Layers whose values are in random order."""
+def _shuffled(side: Side, layers: Layers, seed: int) -> Layers:
+    """A network's layers whose values are in random order, but for what they are filled up with."""
 
     def read(position: int) -> Tensors:
         generator = torch.Generator().manual_seed(seed + position)
-        return {
-            role: tensor.flatten()[torch.randperm(tensor.numel(), generator=generator)].view(tensor.shape)
-            for role, tensor in layers(position).items()
-        }
+        wired = side.wiring.layers[position]
+        own = side.network.logical.tensors[wired.weight].shape
+        found = {}
+        for role, tensor in layers(position).items():
+            there = tuple(
+                map(slice, own if tensor.dim() > 1 or wired.out is None else own[wired.out.dim :][:1])
+            )
+            values = tensor[there]
+            order = torch.randperm(values.numel(), generator=generator)
+            found[role] = tensor.clone()
+            found[role][there] = values.flatten()[order].view(values.shape)
+        return found
 
     return read

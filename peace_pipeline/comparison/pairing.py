@@ -90,7 +90,7 @@ def counterparts(a: OpenNetwork, b: OpenNetwork, least: float, by: str = NAMES) 
     named = {x: y for x, y in found.names.items() if x in distinct}
     found = replace(found, in_order=in_order(named, shapes))
     whole = min(sum(map(each.size, each.wiring.layers)) for each in (a, b))
-    common = sum(map(a.size, found.a.layers))
+    common = sum(min(a.size(x), b.size(y)) for x, y in zip(found.a.layers, found.b.layers, strict=True))
     return found if common >= max(1, least * whole) else None
 
 

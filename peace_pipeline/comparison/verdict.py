@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -79,16 +80,17 @@ def judge(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str, A
     """What :func:`compare` says of two open networks: as far as something is said of them, or by a reading that makes
     them equivalent or clearly more alike."""
     best = describe(a, b, thresholds)
-    for first, second in _readings(a, b):
-        if best["verdict"] in (IDENTICAL, EQUIVALENT) or not best["layers"]:
-            break
-        best = _assuming_so(first, second, thresholds, best["similarity"]) or best
+    if not best["layers"]:  # identical, or of other shapes
+        return best
+    readings = _readings(a, b)
+    while best["verdict"] != EQUIVALENT and (read := next(readings, None)):
+        best = _assuming_so(*read, thresholds, best["similarity"]) or best
     return best
 
 
 def _readings(a: OpenNetwork, b: OpenNetwork) -> Iterator[tuple[OpenNetwork, OpenNetwork]]:
     """Both as they may be read where nothing says otherwise: hidden units of unknown activation with that of the other
-    network, or ReLU in both; each layer's units read by the next; and both together."""
+    network, or ReLU in both; channels flattened with their places; and both together."""
     said = activation(a.config) or activation(b.config)
     unknown = [one.has_unknown_activation for one in (a, b)]
     is_open = all(unknown) or (any(unknown) and said is not None)
@@ -99,11 +101,11 @@ def _readings(a: OpenNetwork, b: OpenNetwork) -> Iterator[tuple[OpenNetwork, Ope
     ]
     if is_open:
         yield known[0], known[1]
-    plain = [one.as_plain_chain() for one in (a, b)]
-    if any(plain):
-        yield plain[0] or a, plain[1] or b
+    flattened = [one.as_flattened() for one in (a, b)]
+    if any(flattened):
+        yield flattened[0] or a, flattened[1] or b
         if is_open:
-            both = [one.as_plain_chain(act) or one for one, act in zip(known, acts, strict=True)]
+            both = [one.as_flattened(act) or one for one, act in zip(known, acts, strict=True)]
             yield both[0], both[1]
 
 
@@ -112,8 +114,8 @@ def _assuming_so(
 ) -> dict[str, Any] | None:
     """The verdict on two networks as they are read by assumption; none where that makes them no more alike than
     ``similarity``, or only as alike as chance may."""
-    found = describe(a, b, thresholds)
-    if found["verdict"] == DERIVED and found["similarity"] >= max(similarity + _CLEARLY, CLEAR):
+    found = describe(a, b, replace(thresholds, derived=max(thresholds.derived, CLEAR)))
+    if found["verdict"] == DERIVED and found["similarity"] >= similarity + _CLEARLY:
         assumes = list(dict.fromkeys((*a.wiring.assumes, *b.wiring.assumes)))
         return found | {"assumes": assumes, "reason": f"{found['reason']}{_assuming(assumes)}"}
     return found if found["verdict"] == EQUIVALENT else None

@@ -10,7 +10,7 @@ from peace_pipeline.comparison.measuring import UNRELATED
 from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.comparison.verdict import IDENTICAL, VERDICTS, judge, opened
 from peace_pipeline.index.lookup import Asked, ask
-from peace_pipeline.index.search import search
+from peace_pipeline.index.search import open_vectors, search
 from peace_pipeline.index.tables import MODELS, connect
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import Progress
@@ -77,6 +77,7 @@ def relatives(
         UnreadableCheckpoint: where the network can't be read, or only in part.
         NoEncoder, UnknownQuery, NoResponses: where it has to be embedded, and can't be.
     """
+    open_vectors(lake, "weights")  # else a network would be fetched for nothing
     thresholds, found = Thresholds.of(lake), []
     with opened(lake, name, fetcher) as network:
         asked = ask(lake, name, fetcher, by="weights", responses=NEVER)

@@ -134,11 +134,11 @@ class OpenNetwork:
         assumes = (*self.wiring.assumes, *assumed)
         return replace(found, config=self.config, wiring=replace(found.wiring, assumes=assumes))
 
-    def as_plain_chain(self, act: str | None = None) -> OpenNetwork | None:
-        """The network read as a chain of all its layers, each of whose units the next reads, with the activation
-        ``act`` if something is said; ``None`` where it isn't wired as a chain by names and shapes, they make none, or
-        it is read so already."""
-        if ONE_AFTER_THE_OTHER not in self.wiring.assumes:
+    def as_flattened(self, act: str | None = None) -> OpenNetwork | None:
+        """The network read as a chain in which linear layers read flattened channels, with the activation ``act`` if
+        something is said; ``None`` where it isn't wired as a chain by names and shapes alone, or has no such layer."""
+        is_known = self.checkpoint.passages or self.checkpoint.members
+        if is_known or ONE_AFTER_THE_OTHER not in self.wiring.assumes:
             return None
         said = self.config if act is None else self.config | {"hidden_act": act}
         found = chain(layers_of(self.logical.tensors.values()), said, assumed=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from peace_pipeline.lake import Lake
 from peace_pipeline.zoo import files
 from peace_pipeline.zoo.card import enriched
-from peace_pipeline.zoo.folders import FolderModel, data_beside, model_folders, models_of
+from peace_pipeline.zoo.folders import FolderModel, data_beside, folder_and_name, model_folders, models_of
 from peace_pipeline.zoo.known import Known
 from peace_pipeline.zoo.record import KnownModel, ModelRecord
 from peace_pipeline.zoo.source import ConfigError, LocalFiles, Progress, gone, register
@@ -43,9 +43,11 @@ class DirectorySource(LocalFiles):
     def fetch(self, record: ModelRecord) -> Path:
         """The folder that the record's ``uri`` names; where it is no longer there, what its id names below ``path``:
         files that moved with the source are no change to a crawl."""
-        folder, place = super().fetch(record), record.model_id.removeprefix(self.prefix)
-        moved = (self.path / each for each in (place, place.partition("#")[0]))
-        return next(filter(Path.is_dir, (folder, *moved)), folder)
+        folder, place = super().fetch(record), self.path / record.model_id.removeprefix(self.prefix)
+        if folder.is_dir() or place.is_dir():
+            return folder if folder.is_dir() else place
+        moved = folder_and_name(str(place))
+        return moved[0] if moved else folder
 
     def crawl(self, known: Known, progress: Progress | None = None) -> Iterator[ModelRecord]:
         """Yield what is new, changed or gone; of unchanged folders at most an index of shards is opened.

@@ -146,7 +146,7 @@ def is_of_tasks(most: int, *, seed: int, where: str) -> str:
 def is_of_no_task_of(where: str) -> str:
     """SQL over the fields of a listing: whether a network's task is that of no network ``where`` this holds; without a
     task it is not."""
-    return f"task NOT IN (SELECT task FROM split WHERE task IS NOT NULL AND {where})"
+    return f"task IS NOT NULL AND task NOT IN (SELECT task FROM split WHERE task IS NOT NULL AND {where})"
 
 
 def is_within(widest: int | None, deepest: int | None) -> str:

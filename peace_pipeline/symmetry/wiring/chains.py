@@ -18,8 +18,8 @@ from peace_pipeline.symmetry.wiring.recurrences import Recurrence, recurrence
 from peace_pipeline.symmetry.wiring.symmetries import FLIP, LINEAR, PERMUTE, SCALE, SIGN
 from peace_pipeline.symmetry.wiring.types import (
     CHAIN,
-    EACH_TO_THE_NEXT,
     FIXED,
+    FLATTENED,
     INDEPENDENT,
     ONE_AFTER_THE_OTHER,
     Axis,
@@ -42,8 +42,8 @@ def chain(
     Below that, siblings must be a numbered series: the alphabet says nothing about the order of ``q``, ``k``, ``v``.
 
     Symmetries are claimed of those units alone of which :class:`Couplings` knows what writes and reads them, or of all
-    where the chain is ``declared``, or all that is left open is ``assumed``. Of the others the wiring says no more than
-    how they would be coupled.
+    where the chain is ``declared``; if it is ``assumed``, also of channels that are flattened. Of the others the wiring
+    says no more than how they would be coupled.
     """
     named = {layer.name: layer for layer in layers if layer.kind not in ("lora_a", "lora_b")}
     maps = [name for name, layer in named.items() if not layer.is_norm]
@@ -67,7 +67,7 @@ def chain(
             in_order = [named[name] for part in order for name in part]
             _wire_chain(builder, in_order, couplings, declared, assumed)
             wire_pairs(builder)
-            more = (EACH_TO_THE_NEXT,) if assumed else ()
+            more = (FLATTENED,) if assumed else ()
             assumes = () if declared else (ONE_AFTER_THE_OTHER, *couplings.assumes, *more)
             found.append(builder.wiring(CHAIN, assumes=assumes))
         except WiringMismatch:
@@ -159,7 +159,8 @@ def _wire_chain(
             builder.dense(layer.name, "output", source, norm)
             continue
         known = couplings.of_writer.get(layer.name)
-        is_known = declared or assumed or (known is not None and known.reader == after.name)
+        is_flattened = assumed and len(layer.shape) > 2 == len(after.shape)
+        is_known = declared or is_flattened or (known is not None and known.reader == after.name)
         out = _hidden(builder, layer) if is_known else builder.group(layer.name)
         is_later = norm is not None and not declared and comes_later(layer, known)
         builder.dense(layer.name, out, source, None if is_later else norm)

@@ -24,11 +24,11 @@ ONE_AFTER_THE_OTHER = (
 )
 """What a chain assumes, where nothing but names and shapes says so."""
 
-EACH_TO_THE_NEXT = (
-    "what one layer writes the next reads, though shapes leave that open, and channels are flattened with all their "
-    "places"
+FLATTENED = (
+    "channels are flattened with each one's places together, and nothing else is read beside them or done to them but "
+    "pooling"
 )
-"""What a chain assumes of units that names and shapes say too little of, where two networks are compared by it."""
+"""What a chain assumes of a linear layer behind a convolution, where two networks are compared by it."""
 
 EPSILON = 1e-5
 """Of a norm whose file doesn't give it: PyTorch's default."""
