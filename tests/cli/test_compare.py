@@ -92,6 +92,8 @@ def test_a_copy_a_descendant_and_a_newcomer_are_told_by_the_index(place: Workpla
     )
     assert place.peace("compare", str(tuned)).out.startswith(f"derived: {name}: fine-tuned")
 
+    assert place.peace("compare", "nowhere", code=1).err == "peace: nowhere: no such file or folder\n"
+
     other = write_model(tmp_path / "other", {"0.weight": torch.randn(5, 9), "2.weight": torch.randn(3, 5)})
     said = place.peace("compare", str(other), "--json").json
     assert ({each["verdict"] for each in said["found"]}, said["left"]) == ({"unrelated"}, 0)
@@ -122,5 +124,4 @@ def test_a_model_of_the_index_is_not_compared_with_itself_nor_stopped_by_a_broke
 
 def test_without_an_index_two_networks_are_to_be_named(here: Workplace, tmp_path: Path) -> None:
     assert "peace run" in here.peace("compare", str(tmp_path / "a"), code=1).err
-    assert here.peace("compare", "nowhere", code=1).err == "peace: nowhere: no such file or folder\n"
     assert "without B" in here.peace("compare", "a", "b", "-k", "3", code=2).err

@@ -173,3 +173,17 @@ def test_a_disguised_network_whose_layers_have_names_is_equivalent_by_assumption
     assumes = "; ".join(map(str, found["assumes"]))  # type: ignore[call-overload]
     assert "flattened with each one's places together" in assumes
     assert ("relu" in assumes) == (scale > 1)
+
+
+@pytest.mark.parametrize("config", [{}, RELU], ids=["nothing said", "ReLU"])
+def test_a_norm_behind_the_activation_is_not_folded_into_the_layer_before_it(
+    lake: Lake, tmp_path: Path, config: dict[str, str]
+) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.BatchNorm1d(9), nn.Linear(9, 4)).eval()
+    other = deepcopy(module)
+    for name in ("0.bias", "2.running_mean"):
+        other.state_dict()[name].add_(1)
+    x = torch.randn(50, 6)
+    assert not torch.allclose(module(x), other(x), atol=0.1)
+    assert verdict(lake, tmp_path, module, other, **config)["verdict"] != EQUIVALENT

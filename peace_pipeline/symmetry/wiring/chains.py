@@ -33,7 +33,12 @@ _BUT_PERMUTE = (SCALE, SIGN, FLIP, LINEAR)
 
 
 def chain(
-    layers: list[Layer], config: Mapping[str, Any], *, declared: bool = False, assumed: bool = False
+    layers: list[Layer],
+    config: Mapping[str, Any],
+    *,
+    declared: bool = False,
+    is_ours: bool = False,
+    assumed: bool = False,
 ) -> Wiring | None:
     """The wiring of a plain chain, or ``None`` where shapes don't make exactly one.
 
@@ -43,7 +48,8 @@ def chain(
 
     Symmetries are claimed of those units alone of which :class:`Couplings` knows what writes and reads them, or of all
     where the chain is ``declared``; if it is ``assumed``, also of channels that are flattened. Of the others the wiring
-    says no more than how they would be coupled.
+    says no more than how they would be coupled. A BatchNorm that may come after the activation is only in a network of
+    PEACE's own zoo (``is_ours``) known not to.
     """
     named = {layer.name: layer for layer in layers if layer.kind not in ("lora_a", "lora_b")}
     maps = [name for name, layer in named.items() if not layer.is_norm]
@@ -65,7 +71,7 @@ def chain(
         try:
             builder = WiringBuilder(layers, config)
             in_order = [named[name] for part in order for name in part]
-            _wire_chain(builder, in_order, couplings, declared, assumed)
+            _wire_chain(builder, in_order, couplings, declared=declared, is_ours=is_ours, assumed=assumed)
             wire_pairs(builder)
             more = (FLATTENED,) if assumed else ()
             assumes = () if declared else (ONE_AFTER_THE_OTHER, *couplings.assumes, *more)
@@ -136,7 +142,13 @@ def _in_number_order(firsts: list[str]) -> bool:
 
 
 def _wire_chain(
-    builder: WiringBuilder, layers: list[Layer], couplings: Couplings, declared: bool, assumed: bool
+    builder: WiringBuilder,
+    layers: list[Layer],
+    couplings: Couplings,
+    *,
+    declared: bool,
+    is_ours: bool,
+    assumed: bool,
 ) -> None:
     maps = [layer for layer in layers if not layer.is_norm]
     norms: dict[str, str] = {}
@@ -162,7 +174,7 @@ def _wire_chain(
         is_flattened = assumed and len(layer.shape) > 2 == len(after.shape)
         is_known = declared or is_flattened or (known is not None and known.reader == after.name)
         out = _hidden(builder, layer) if is_known else builder.group(layer.name)
-        is_later = norm is not None and not declared and comes_later(layer, known)
+        is_later = norm is not None and not is_ours and comes_later(layer, known)
         builder.dense(layer.name, out, source, None if is_later else norm)
         source = _normed_later(builder, norm, out) if is_later and norm else out
 

@@ -11,7 +11,7 @@ from peace_pipeline.symmetry.wiring.ambiguities import left_open
 from peace_pipeline.symmetry.wiring.builder import WiringBuilder
 from peace_pipeline.symmetry.wiring.chains import chain, partial, wrappers
 from peace_pipeline.symmetry.wiring.couplings import Couplings
-from peace_pipeline.symmetry.wiring.declared import is_declared
+from peace_pipeline.symmetry.wiring.declared import is_declared, is_ours
 from peace_pipeline.symmetry.wiring.families import Family, family_of
 from peace_pipeline.symmetry.wiring.families.lora import adapter_of, wire_pairs
 from peace_pipeline.symmetry.wiring.flows import confirmed, flow, parts
@@ -65,7 +65,7 @@ def explained_wiring(
         except WiringMismatch as mismatch:
             unfit = f"{found} {family.name}, but {mismatch}"
     declared = family is None and is_declared(tensors, config)
-    if declared and (known := chain(layers, config, declared=True)):
+    if declared and (known := chain(layers, config, declared=True, is_ours=is_ours(tensors, config))):
         said = "its config is that of a plain chain, and all names and shapes fit"
         known = confirmed(known, passages)
         return known, "; ".join([said, *known.notes])
