@@ -57,7 +57,10 @@ def show(
     wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
-    """All that the lake knows of a model: its record, how it was read and run, its neighbours, copies and origin."""
+    """All that the lake knows of a model: its record, how it was read and run, neighbours, copies, origin by its card.
+
+    `peace compare MODEL` looks for copies and origins that no card names.
+    """
     from peace_pipeline.index.lookup import has_unknown_activation
     from peace_pipeline.stages.about import about
 

@@ -281,10 +281,10 @@ def compare(
 ) -> None:
     """What two networks have to do with each other: identical, equivalent, derived or unrelated.
 
-    Without B whether A is a copy of one of the networks of the index that are nearest to it, was made of one, or
-    neither. All of each is read, from the Hub where it isn't on this machine. With --json then {found: a list of
-    {model_id, verdict, reason, relation, similarity, assumes}, the closest first; left: how many more have as many
-    parameters}. Exit code 1 where none could be read.
+    Without B whether A is a copy of one of the networks of the index that are nearest to it, one was made of
+    the other, or neither. All of each is read, from the Hub where it isn't on this machine. With --json then {found: a
+    list of {model_id, verdict, reason, relation, similarity, assumes, clear}, the closest first; left: how many more
+    have as many parameters}. Exit code 1 where none could be read.
     """
     if b is not None and k is not None:
         raise typer.BadParameter("-k says how many networks A is compared with: without B")

@@ -214,10 +214,17 @@ def show_relatives(screen: Screen, name: str, kin: Relatives) -> None:
         closest = kin.related[0]
         screen.print(Text(closest.verdict, "bold") + Text(f": {closest.model_id}: {closest.reason}."))
     elif read:
-        one = "The one network that was compared has nothing"
-        screen.print(f"{f'None of {read} networks has' if read > 1 else one} to do with {name}.")
+        surely = " surely" if kin.doubtful else ""
+        none = (
+            f"None of {read} networks{surely} has"
+            if read > 1
+            else f"The one network compared{surely} has nothing"
+        )
+        screen.print(f"{none} to do with {name}.")
     else:
         screen.print(f"Nothing of the index could be compared with {name}.")
+    if kin.doubtful and not kin.related:
+        screen.print(f"Perhaps: {kin.doubtful[0].model_id}: {kin.doubtful[0].reason}.")
     if kin.left:
         screen.print(f"{kin.left:,} more have as many parameters: a larger -k compares them, too.")
     if unread:

@@ -30,8 +30,9 @@ _SMALL_NETWORK = 1 << 25
 SCALE_UNKNOWN = "an adapter whose scale no file says has that of the other"
 
 CLEAR = 0.75
-"""Least similarity of derived networks of which one has fewer hidden units, or of which more is assumed than names and
-shapes say: units have more ways to match by chance (benchmarks/widths.py)."""
+"""Similarity from which on derived networks are surely so: such as were trained apart on the same data may come to .6
+(benchmarks/widths.py). Where one has fewer hidden units, or more is assumed than names and shapes say, units have more
+ways to match by chance, and what is less alike is not called derived at all."""
 _NEAR = 0.95
 """Similarity below which other pairs of layers are tried."""
 

@@ -140,6 +140,7 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     if document["verdict"] == DERIVED and form:
         found, relation = evidence(measured, form)
         document["relation"] = relation if verdict == DERIVED else RECONFIGURED
+        document["clear"] = measured.similarity >= CLEAR
     assumes = (*form.parts.assumes, *measured.assumes, *beside) if form and verdict == EQUIVALENT else ()
     if assumes:
         document["assumes"] = list(assumes)
@@ -163,6 +164,7 @@ def _of_equal_files(settings: list[str], assumes: Sequence[str]) -> dict[str, An
         return document | {
             "verdict": DERIVED,
             "relation": RECONFIGURED,
+            "clear": True,
             "reason": reason,
             "layers": [],
         }
@@ -307,9 +309,14 @@ def _reason(
         return "; ".join([left, f"else {equal}", *beside])
     more = "".join(f"; {each}" for each in ([left] if left else []) + beside)
     if verdict == DERIVED:
+        doubt = (
+            ""
+            if similarity >= CLEAR
+            else ", as far as networks may come that were trained apart on the same data"
+        )
         return (
-            f"{relation}: matched layers are {similarity:.3f} of the way from chance to equality "
-            f"(≥ {bound:.3f}){more}"
+            f"{relation}{', perhaps' if doubt else ''}: matched layers are {similarity:.3f} of the way from chance to "
+            f"equality (≥ {bound:.3f}){doubt}{more}"
         )
     return f"matched layers are only {similarity:.3f} of the way from chance to equality (< {bound:.3f})"
 

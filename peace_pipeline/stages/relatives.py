@@ -31,7 +31,8 @@ UNREAD = "unread"
 @dataclass(frozen=True)
 class Relative:
     """A network of the index and the ``verdict`` on it with its ``reason``, the ``relation`` of a derived one, the
-    ``similarity`` of matched layers and what the verdict ``assumes``, as :func:`compare` says them."""
+    ``similarity`` of matched layers, what the verdict ``assumes`` and whether it is ``clear``, as :func:`compare` says
+    them."""
 
     model_id: str
     verdict: str
@@ -39,6 +40,7 @@ class Relative:
     relation: str | None = None
     similarity: float | None = None
     assumes: Sequence[str] = field(default=())
+    clear: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,13 @@ class Relatives:
 
     @property
     def related(self) -> list[Relative]:
-        """Those that have to do with the network."""
-        return [each for each in self.found if each.verdict not in (UNRELATED, UNREAD)]
+        """Those that surely have to do with the network."""
+        return [each for each in self.found if each.verdict not in (UNRELATED, UNREAD) and each.clear]
+
+    @property
+    def doubtful(self) -> list[Relative]:
+        """Those that may, or were trained apart on the same data."""
+        return [each for each in self.found if not each.clear]
 
     @property
     def unread(self) -> list[Relative]:
@@ -124,6 +131,7 @@ def _relative(
         said.get("relation"),
         said["similarity"],
         said.get("assumes", ()),
+        said.get("clear", True),
     )
 
 
@@ -136,5 +144,8 @@ def _is_file_of(lake: Lake, name: str, model_id: str) -> bool:
     return own >= {path.resolve() for path in weight_files(Path(name).expanduser())}
 
 
-def _closeness(relative: Relative) -> tuple[int, float]:
-    return (*VERDICTS, UNREAD).index(relative.verdict), -(relative.similarity or 0.0)
+def _closeness(relative: Relative) -> tuple[int, bool, float, int, float]:
+    """Of relatives that are about as near the one of which less is assumed comes first."""
+    similarity = relative.similarity or 0.0
+    order = (*VERDICTS, UNREAD).index(relative.verdict)
+    return order, not relative.clear, -round(similarity, 2), len(relative.assumes), -similarity

@@ -69,7 +69,7 @@ def test_a_copy_a_descendant_and_a_newcomer_are_told_by_the_index(place: Workpla
     place.peace("transform", str(original), str(copy), "--all", "--assume", "chain")
     said = place.peace("compare", str(copy), "-k", "5", "--json").json
     found = said["found"]
-    assert list(found[0]) == ["model_id", "verdict", "reason", "relation", "similarity", "assumes"]
+    assert list(found[0]) == ["model_id", "verdict", "reason", "relation", "similarity", "assumes", "clear"]
     assert said["left"] == NETWORKS - 25
     assert (found[0]["model_id"], found[0]["verdict"]) == (name, "equivalent")
     assert {each["verdict"] for each in found[1:]} == {"unrelated"}
@@ -81,7 +81,7 @@ def test_a_copy_a_descendant_and_a_newcomer_are_told_by_the_index(place: Workpla
     torch.manual_seed(0)
     state = {
         key: x + 0.02 * x.std() * torch.randn_like(x)
-        for key, x in load_file(copy / "model.safetensors").items()
+        for key, x in load_file(original / "model.safetensors").items()
     }
     tuned = write_model(tmp_path / "tuned", state, {"model_type": "mlp", "hidden_act": "relu"})
     found = place.peace("compare", str(tuned), "--json").json["found"]

@@ -113,6 +113,16 @@ def test_networks_that_were_trained_apart_are_unrelated(
         assert verdict(lake, tmp_path, first, second, **config)["verdict"] == UNRELATED
 
 
+def test_of_networks_that_may_have_been_trained_apart_no_more_is_said(lake: Lake, tmp_path: Path) -> None:
+    """On the same data units of one hidden layer come to be much alike."""
+    a, b = (trained(lambda: mlp(64, 48), seed) for seed in range(2))
+    found = verdict(lake, tmp_path, a, b)
+    assert found["verdict"] == UNRELATED or (not found["clear"] and ", perhaps: " in str(found["reason"]))
+    tuned = trained(lambda: deepcopy(a), 2, epochs=5)
+    found = verdict(lake, tmp_path, a, tuned)
+    assert (found["verdict"], found["clear"]) == (DERIVED, True)
+
+
 @pytest.mark.parametrize("hidden", [(48, 40), (32, 16)], ids=str)
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
 def test_units_that_were_taken_away_leave_a_derived_network(
