@@ -76,7 +76,8 @@ class Index:
             UnknownQuery: where ``query`` is neither in the index nor a network that can be embedded.
             NoResponses: where it has no answers and is compared by them.
             BadFilter: where ``where`` can't be run.
-            ValueError: where neither ``query`` nor ``text`` is given, a ``config`` for a file, or another ``by``.
+            ValueError: where neither ``query`` nor ``text`` is given, a ``config`` for a file, another ``by``, or ``k``
+                is less than 1.
         """
         if by not in get_args(By):
             raise ValueError(f"by={by!r}: networks are compared by {', '.join(get_args(By))}")
@@ -96,7 +97,7 @@ class Index:
         Raises:
             UnreadableCheckpoint: where it can't be read, or only in part.
             UnknownQuery: where it can't be embedded.
-            ValueError: where a ``config`` is given for a file.
+            ValueError: where a ``config`` is given for a file, or ``k`` is less than 1.
         """
         from peace_pipeline.stages.relatives import relatives
 

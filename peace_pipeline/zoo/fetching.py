@@ -142,7 +142,7 @@ class Fetcher:
 def _usable(lake: Lake) -> Sequence[Source]:
     """The configured sources; none where they can't be used."""
     try:
-        return ZooConfig.find(lake).build(lake)
+        return Fetcher.configured(lake).sources
     except ConfigError:
         return ()
 
