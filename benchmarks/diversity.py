@@ -1,34 +1,43 @@
 """What it is worth to learn from more tasks, at as many networks and steps: 100, 300 and 1,000 of them.
 
-    python benchmarks/diversity.py --home LAKE [--epochs 6] [--seeds 3]
+    python benchmarks/diversity.py --home LAKE [--epochs 2] [--seeds 3]
 
-The lake holds a zoo of more than 1,000 tasks (`peace run` of one of the recipe `pretraining`); of a smaller one there
-are fewer arms. The encoders are those of the report `ablation`, which asks the same of the lake's own tasks: drawn anew
-with each seed, judged by test networks of tasks that none of them learned from. Epochs are of all networks of training
-runs; what was trained is kept in the lake, so that a run that was stopped goes on.
+The lake is of a zoo like the one that the shipped encoder learned from, of as many tasks and fewer networks of each: it
+is trained, run and embedded first, where it isn't there yet. The encoders are those of the report `ablation`, which
+asks the same of a lake's own tasks: drawn anew with each seed, judged by test networks of tasks that none of them
+learned from. Epochs are of all networks of training runs; what is done is kept in the lake, so that a run that was
+stopped goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
+from peace_pipeline.definitions import Pass, defs
 from peace_pipeline.evaluation.ablation.diversity import few_tasks
 from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE
 from peace_pipeline.evaluation.resampling import Resampled, Resampling
 from peace_pipeline.evaluation.retraining import Judge, Size, Trainings, over_seeds
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import track
+from peace_pipeline.zoo.trained import PLANS, generate
+from peace_pipeline.zoo.trained.pretraining import PRETRAINING
+
+TASKS = replace(PRETRAINING, name="tasks", networks=6_000, architectures=5, seeds=1, early=0, twins=0)
+"""A network of each of five architectures of each of 1,200 tasks."""
 
 
 def main() -> None:
     """Train, judge, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--home", default=None, help="the lake (default $PEACE_HOME, else .peace)")
-    parser.add_argument("--epochs", type=int, default=Size.epochs)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=Size.seeds)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     lake, seed = Lake.open(arguments.home), arguments.seed
+    make_zoo(lake)
     size = Size(arguments.epochs, arguments.seeds)
     judge = Judge.of(lake, size.networks, seed)
     arms = few_tasks(Trainings(lake), judge, size, seed, track("Training"))
@@ -40,6 +49,15 @@ def main() -> None:
         cells = [_figure(over_seeds(arm.found[method], resampling)) for method in (PEACE, WEIGHTS_ALONE)]
         print(f"| {arm.tasks:,} | {arm.networks:,} | {arm.epochs} | {' | '.join(cells)} |")
     print(f"\nraw responses: {_figure(over_seeds([judge.found(raw)], resampling))}")
+
+
+def make_zoo(lake: Lake) -> None:
+    """Train what is missing of the zoo, and index what is missing in the lake."""
+    PLANS[TASKS.name] = TASKS
+    zoo = generate(lake.root / "zoo-of-tasks", recipe=TASKS.name, progress=track("Training networks"))
+    config = lake.root / "peace.toml"
+    config.write_text(f'[[source]]\nkind = "directory"\npath = "{zoo}"\n')
+    Pass(defs, lake, str(config)).run()
 
 
 def _figure(found: Resampled) -> str:

@@ -1,7 +1,7 @@
 """Two networks in one form, and how near they are to each other there.
 
 Both are brought into it by weight matching; each layer's cosine there is set against the cosine that chance gives,
-where the second network's values are shuffled within each layer and matched likewise.
+where one network's hidden units are mixed and matched likewise.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cache, cached_property
 import torch
 
 from peace_pipeline.comparison.alignment import Aligned, Layers
+from peace_pipeline.comparison.chance import by_chance
 from peace_pipeline.comparison.evidence import ROUNDINGS, distance, dot
 from peace_pipeline.comparison.matching import like, match
 from peace_pipeline.comparison.names import Places
@@ -29,8 +30,8 @@ _SMALL_NETWORK = 1 << 25
 """Values. Larger networks are compared in float32."""
 SCALE_UNKNOWN = "an adapter whose scale no file says has that of the other"
 
-CLEAR = 0.75
-"""Similarity from which on derived networks are surely so: such as were trained apart on the same data may come to .6
+CLEAR = 0.55
+"""Similarity from which on derived networks are surely so: such as were trained apart on the same data may come to .5
 (benchmarks/widths.py). Where one has fewer hidden units, or more is assumed than names and shapes say, units have more
 ways to match by chance, and what is less alike is not called derived at all."""
 _NEAR = 0.95
@@ -208,7 +209,8 @@ def _measured(
     scales, assumed = _scales(a, b, parts)
     sides = Side(a, parts.a, 0, parts, scales[0]), Side(b, parts.b, 1, parts, scales[1])
     reads = [side.layers(dtype) for side in sides]
-    if dtype == torch.float64:  # small: every layer is asked for several times
+    is_small = dtype == torch.float64  # then every layer is kept: each is asked for several times
+    if is_small:
         reads = [cache(read) for read in reads]
     form = Form(sides, parts, _aligned(parts, *reads, is_matched=is_matched))
     pairs = tuple(
@@ -231,12 +233,11 @@ def _measured(
         lonely,
     )
     if found.verdict(thresholds) != EQUIVALENT:
-        by_chance = Form(
-            sides,
-            parts,
-            _aligned(parts, reads[0], _shuffled(sides[1], reads[1], seed), is_matched=is_matched),
-        )
-        chances = [max(0.0, _apart(by_chance, position)[0]) for position in range(len(pairs))]
+        mixed = 0 if parts.grown.is_first_smaller else 1
+        null = by_chance(form.aligned[mixed], seed)
+        reads[mixed] = cache(null) if is_small else null
+        other = Form(sides, parts, _aligned(parts, *reads, is_matched=is_matched))
+        chances = [max(0.0, _apart(other, position)[0]) for position in range(len(pairs))]
         pairs = tuple(replace(pair, chance=chance) for pair, chance in zip(pairs, chances, strict=True))
     return replace(found, pairs=pairs), form
 
@@ -308,24 +309,3 @@ def _scalar(a: str, b: str, x: float, y: float) -> LayerPair:
     largest = max(abs(x), abs(y))
     apart = abs(x - y) / largest if largest else 0.0
     return LayerPair(a, b, 1, 1 - apart, apart)
-
-
-def _shuffled(side: Side, layers: Layers, seed: int) -> Layers:
-    """A network's layers whose values are in random order, but for what they are filled up with."""
-
-    def read(position: int) -> Tensors:
-        generator = torch.Generator().manual_seed(seed + position)
-        wired = side.wiring.layers[position]
-        own = side.network.logical.tensors[wired.weight].shape
-        found = {}
-        for role, tensor in layers(position).items():
-            there = tuple(
-                map(slice, own if tensor.dim() > 1 or wired.out is None else own[wired.out.dim :][:1])
-            )
-            values = tensor[there]
-            order = torch.randperm(values.numel(), generator=generator)
-            found[role] = tensor.clone()
-            found[role][there] = values.flatten()[order].view(values.shape)
-        return found
-
-    return read

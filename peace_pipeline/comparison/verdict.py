@@ -11,6 +11,7 @@ import torch
 
 from peace_pipeline.comparison.blocks import in_blocks
 from peace_pipeline.comparison.evidence import (
+    FINE_TUNED,
     PRUNED,
     RESIZED,
     Evidence,
@@ -140,7 +141,10 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     if document["verdict"] == DERIVED and form:
         found, relation = evidence(measured, form)
         document["relation"] = relation if verdict == DERIVED else RECONFIGURED
-        document["clear"] = measured.similarity >= CLEAR
+        document["clear"] = measured.similarity >= CLEAR and not (
+            document["relation"] == FINE_TUNED
+            and len(measured.pairs) == 1  # there all trainings come to one end
+        )
     assumes = (*form.parts.assumes, *measured.assumes, *beside) if form and verdict == EQUIVALENT else ()
     if assumes:
         document["assumes"] = list(assumes)
@@ -223,7 +227,7 @@ def evidence(measured: Measured, form: Form) -> tuple[list[Evidence], str]:
 def _of_scalar(pair: LayerPair) -> Evidence:
     if pair.distance <= EQUAL:
         return Evidence(None, "unchanged")
-    return Evidence("fine-tuned", f"changed by {pair.distance:.2%}")
+    return Evidence(FINE_TUNED, f"changed by {pair.distance:.2%}")
 
 
 def _evidence(form: Form, position: int) -> Evidence:
@@ -311,7 +315,7 @@ def _reason(
     if verdict == DERIVED:
         doubt = (
             ""
-            if similarity >= CLEAR
+            if document["clear"]
             else ", as far as networks may come that were trained apart on the same data"
         )
         return (

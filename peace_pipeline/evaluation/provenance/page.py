@@ -126,7 +126,7 @@ def _method(results: Results) -> list[str]:
     return [
         "Both networks are brought into one form: units are matched group by group in the order of data flow, "
         "scales, signs and maps of heads are taken away. A layer's similarity says how far its cosine lies above "
-        "what the same matching finds in shuffled values; a network's is the mean over its values.",
+        "what the same matching finds where hidden units are mixed; a network's is the mean over its values.",
         "Thresholds are those of least error on pairs of training runs; the tables show pairs of test runs alone. "
         "Fine-tuned networks were really trained on, with the zoo's own optimiser.",
         f"Of a larger zoo at most {results.side:,} networks of each split are drawn from, recipe by recipe, with "

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from peace_pipeline.evaluation.baselines import neural_functionals
 from peace_pipeline.evaluation.baselines.neural_functionals import is_readable, network, weight_space
 from peace_pipeline.symmetry.group.actions import act
 from peace_pipeline.symmetry.group.elements import Strength, random_element
@@ -53,7 +54,8 @@ def test_norms_are_folded_into_layers_without_biases() -> None:
     assert np.isfinite(similarity("nfn", some[:2], some, some)).all()
 
 
-def test_networks_of_a_task_are_found_in_other_shapes_too() -> None:
+def test_networks_of_a_task_are_found_in_other_shapes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neural_functionals, "STEPS", 200)  # of so few networks
     found = similarity("nfn", population(0), population(1), population(2, 48))
     tasks = np.arange(24) % 2
     alike = tasks[:, None] == tasks
