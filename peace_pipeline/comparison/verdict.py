@@ -148,7 +148,8 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     assumes = (*form.parts.assumes, *measured.assumes, *beside) if form and verdict == EQUIVALENT else ()
     if assumes:
         document["assumes"] = list(assumes)
-    document["reason"] = _reason(a, b, measured, form, document, thresholds, _beside(settings, buffers))
+    reason = _reason(a, b, measured, form, document, thresholds, _beside(settings, buffers))
+    document["reason"] = "; ".join([reason, *_not_finite(a, b)])
     document["layers"] = [
         {"a": pair.a, "b": pair.b, "similarity": round(pair.similarity, 6)}
         for pair in (*measured.pairs, *measured.scalars)
@@ -329,6 +330,15 @@ def _beside(settings: list[str], buffers: list[str]) -> list[str]:
     """What differs beside weights, in words."""
     named = {"the config differs": settings, "buffers differ": buffers}
     return [f"{what}: {', '.join(found)}" for what, found in named.items() if found]
+
+
+def _not_finite(a: OpenNetwork, b: OpenNetwork) -> list[str]:
+    """Which of what was read is no number, and was taken for zeros."""
+    return [
+        f"{name} holds NaN or infinity, taken for zeros, in {', '.join(odd)}"
+        for name, network in zip("AB", (a, b), strict=True)
+        if (odd := network.checkpoint.not_finite)
+    ]
 
 
 def _left(a: OpenNetwork, b: OpenNetwork, measured: Measured, form: Form) -> str:

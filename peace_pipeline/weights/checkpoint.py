@@ -149,6 +149,11 @@ class Checkpoint:
         return self._owner[name].read(name, rows)
 
     @property
+    def not_finite(self) -> tuple[str, ...]:
+        """Names of the tensors that were read so far in which NaN or infinity was taken for zeros."""
+        return tuple(sorted(self._dead))
+
+    @property
     def in_pieces(self) -> bool:
         """Whether every file can be read in pieces, by several threads."""
         return all(isinstance(file, InPieces) for file in self._owner.values())

@@ -312,3 +312,13 @@ def test_of_chains_without_a_config_it_is_tried_whether_they_are_of_relu(
     found = compare(lake, original, str(tmp_path / "other.pt"))
     assert found["verdict"] == UNRELATED
     assert "assumes" not in found
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_named(lake: Lake, resnet: Path, tmp_path: Path, value: float) -> None:
+    state = load_file(resnet / "model.safetensors")
+    state["fc.weight"][0, 0] = value
+    broken = write_model(tmp_path / "b", state, json.loads((resnet / "config.json").read_text()))
+    found = compare(lake, str(resnet), str(broken))
+    assert found["verdict"] == DERIVED
+    assert found["reason"].endswith("; B holds NaN or infinity, taken for zeros, in fc.weight")
