@@ -2,8 +2,9 @@
 
     python benchmarks/widths.py [--seeds 2]
 
-MLPs on handwritten digits: trained apart, and with a share of the hidden units left (those of the largest norms), as
-they are and trained on. Similarity is that of `peace compare`, without thresholds.
+MLPs on handwritten digits, and of one width on two classes of points in the plane: trained apart, and on digits with a
+share of the hidden units left (those of the largest norms), as they are and trained on. Similarity is that of
+`peace compare`, without thresholds.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from peace_pipeline.evaluation.derivatives import InMemory
 from peace_pipeline.symmetry.opening import OpenNetwork
 from peace_pipeline.weights.checkpoint import Checkpoint
 
+Data = tuple[torch.Tensor, torch.Tensor]
+PLANE = ((16,), (32,))
 WIDTHS = ((24,), (48,), (96,), (200,), (32, 16), (48, 40), (80, 32), (100, 50))
+SEEDS = 5  # of points in the plane
 SHARES, EPOCHS = (0.75, 0.5, 0.25), (0, 2, 20)
 
 
@@ -44,6 +48,9 @@ def main() -> None:
         if len(first) == len(second):
             kind = "of one width" if first == second else "of other widths"
             found[f"trained apart, {kind}"].append(_similarity(a, b))
+    for widths in PLANE:
+        points = [_trained(_mlp(widths, seed, 2, 2), seed, 60, _circle()) for seed in range(SEEDS)]
+        found["trained apart, in the plane"] += [_similarity(a, b) for a, b in combinations(points, 2)]
     for (_, seed), module in networks.items():
         for share in SHARES:
             cut = _cut(module, share)
@@ -55,16 +62,26 @@ def main() -> None:
         print(f"| {kind} | {len(values)} | {min(values):.3f} | {np.median(values):.3f} | {max(values):.3f} |")
 
 
-def _mlp(widths: tuple[int, ...], seed: int) -> nn.Sequential:
+def _mlp(widths: tuple[int, ...], seed: int, inputs: int = 64, classes: int = 10) -> nn.Sequential:
     torch.manual_seed(seed)
-    layers = [each for sizes in pairwise((64, *widths)) for each in (nn.Linear(*sizes), nn.ReLU())]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], 10))
+    layers = [each for sizes in pairwise((inputs, *widths)) for each in (nn.Linear(*sizes), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], classes))
 
 
-def _trained(module: nn.Sequential, seed: int, epochs: int = 20) -> nn.Sequential:
-    torch.manual_seed(seed)
+def _digits() -> Data:
     inputs, labels = load_digits(return_X_y=True)
-    x, y = torch.tensor(inputs / 16, dtype=torch.float32), torch.tensor(labels)
+    return torch.tensor(inputs / 16, dtype=torch.float32), torch.tensor(labels)
+
+
+def _circle() -> Data:
+    """Points in the plane, and whether each lies outside a circle."""
+    points = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    return points, (points.norm(dim=1) > 1.1).long()
+
+
+def _trained(module: nn.Sequential, seed: int, epochs: int = 20, data: Data | None = None) -> nn.Sequential:
+    torch.manual_seed(seed)
+    x, y = data or _digits()
     optimizer = torch.optim.Adam(module.parameters(), 3e-3)
     for _ in range(epochs):
         for rows in torch.randperm(len(x)).split(64):

@@ -6,14 +6,14 @@ where one network's hidden units are mixed and matched likewise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
 import torch
 
 from peace_pipeline.comparison.alignment import Aligned, Layers
-from peace_pipeline.comparison.chance import by_chance
+from peace_pipeline.comparison.chance import Mixing
 from peace_pipeline.comparison.evidence import ROUNDINGS, distance, dot
 from peace_pipeline.comparison.matching import like, match
 from peace_pipeline.comparison.names import Places
@@ -23,17 +23,23 @@ from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.symmetry.form.folding import folded_layer
 from peace_pipeline.symmetry.group.elements import Tensors
 from peace_pipeline.symmetry.opening import OpenNetwork
-from peace_pipeline.symmetry.wiring.types import Wiring
+from peace_pipeline.symmetry.wiring.types import Wiring, oriented
 
 EQUIVALENT, DERIVED, UNRELATED = "equivalent", "derived", "unrelated"
 _SMALL_NETWORK = 1 << 25
 """Values. Larger networks are compared in float32."""
+_FEW, _DRAWS = 1 << 13, 8
+"""Values of all draws of what chance gives, at least, and the most draws."""
 SCALE_UNKNOWN = "an adapter whose scale no file says has that of the other"
 
-CLEAR = 0.55
-"""Similarity from which on derived networks are surely so: such as were trained apart on the same data may come to .5
-(benchmarks/widths.py). Where one has fewer hidden units, or more is assumed than names and shapes say, units have more
-ways to match by chance, and what is less alike is not called derived at all."""
+CLEAR = 0.75
+"""Similarity from which on derived networks are surely so: such as were trained apart on the same data may come to .5,
+in the plane to .7 (benchmarks/widths.py)."""
+_CUT = 0.5
+"""The least similarity of derived networks where one has fewer hidden units, which have more ways to match."""
+_UNMIXED = 0.2
+"""So much nearer come networks that were trained apart in layers whose units can't be mixed, as the embeddings of small
+language models that are turned onto each other."""
 _NEAR = 0.95
 """Similarity below which other pairs of layers are tried."""
 
@@ -43,7 +49,8 @@ Change = Callable[[torch.Tensor], torch.Tensor]
 @dataclass(frozen=True)
 class LayerPair:
     """Two layers that stand for each other: the number of values of the smaller one, in one form their cosine, and the
-    norm of their difference over the larger one's; ``chance`` is the cosine that chance gives."""
+    norm of their difference over the larger one's; ``chance`` is the cosine that chance gives, ``is_mixed`` whether by
+    units that are mixed (else by values in random order)."""
 
     a: str
     b: str
@@ -51,6 +58,7 @@ class LayerPair:
     cosine: float
     distance: float
     chance: float = 0.0
+    is_mixed: bool = True
 
     @property
     def similarity(self) -> float:
@@ -103,7 +111,23 @@ class Measured:
 
     def bound(self, thresholds: Thresholds) -> float:
         """The least similarity of derived networks."""
-        return max(thresholds.derived, CLEAR) if self.is_cut else thresholds.derived
+        return (max(thresholds.derived, _CUT) if self.is_cut else thresholds.derived) + self._doubt
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether derived networks are nearer than any that were trained apart on the same data."""
+        return self.similarity >= CLEAR + self._doubt
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether chance could mix units of any layer."""
+        return any(pair.is_mixed for pair in self.pairs)
+
+    @property
+    def _doubt(self) -> float:
+        """What bounds gain by layers whose units can't be mixed."""
+        unmixed = sum(pair.size for pair in self.pairs if not pair.is_mixed)
+        return _UNMIXED * unmixed / max(1, sum(pair.size for pair in self.pairs))
 
 
 @dataclass(frozen=True)
@@ -125,6 +149,15 @@ class Side:
             return self.parts.grown.filled(self.number, name, values)
 
         return lambda position: folded_layer(self.wiring.layers[position], read)
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Of its folded weights (out, in, *kernel), before they are filled up."""
+        found = []
+        for wired in self.wiring.layers:
+            shape = self.network.logical.tensors[wired.weight].shape
+            found.append(shape if wired.layer.is_norm else tuple(shape[dim] for dim in oriented(wired)))
+        return found
 
 
 @dataclass(frozen=True)
@@ -208,10 +241,9 @@ def _measured(
     dtype = torch.float64 if largest <= _SMALL_NETWORK else torch.float32
     scales, assumed = _scales(a, b, parts)
     sides = Side(a, parts.a, 0, parts, scales[0]), Side(b, parts.b, 1, parts, scales[1])
-    reads = [side.layers(dtype) for side in sides]
-    is_small = dtype == torch.float64  # then every layer is kept: each is asked for several times
-    if is_small:
-        reads = [cache(read) for read in reads]
+    # of small networks every layer is asked for several times
+    kept: Callable[[Layers], Layers] = cache if dtype == torch.float64 else lambda layers: layers
+    reads = [kept(side.layers(dtype)) for side in sides]
     form = Form(sides, parts, _aligned(parts, *reads, is_matched=is_matched))
     pairs = tuple(
         LayerPair(x.layer.name, y.layer.name, min(a.size(x), b.size(y)), *_apart(form, position))
@@ -233,13 +265,36 @@ def _measured(
         lonely,
     )
     if found.verdict(thresholds) != EQUIVALENT:
-        mixed = 0 if parts.grown.is_first_smaller else 1
-        null = by_chance(form.aligned[mixed], seed)
-        reads[mixed] = cache(null) if is_small else null
-        other = Form(sides, parts, _aligned(parts, *reads, is_matched=is_matched))
-        chances = [max(0.0, _apart(other, position)[0]) for position in range(len(pairs))]
-        pairs = tuple(replace(pair, chance=chance) for pair, chance in zip(pairs, chances, strict=True))
+        draws = min(_DRAWS, max(1, _FEW // max(whole, 1)))
+        seeds = range(seed, seed + draws)
+        pairs = _over_chance(pairs, form, reads, kept, seeds, is_matched=is_matched)
     return replace(found, pairs=pairs), form
+
+
+def _over_chance(
+    pairs: tuple[LayerPair, ...],
+    form: Form,
+    reads: Sequence[Layers],
+    kept: Callable[[Layers], Layers],
+    seeds: Sequence[int],
+    *,
+    is_matched: bool,
+) -> tuple[LayerPair, ...]:
+    """The pairs with what chance gives them: the mean of as many draws as seeds, in which either network is mixed by
+    turns; where one is filled up, that one is."""
+    nulls = [Mixing(aligned, side.shapes) for aligned, side in zip(form.aligned, form.sides, strict=True)]
+    first = 0 if form.parts.grown.is_first_smaller else 1
+    chances = []
+    for seed in seeds:
+        mixed = first if form.parts.grown else (first + seed) % 2
+        layers = list(reads)
+        layers[mixed] = kept(nulls[mixed].layers(seed))
+        other = replace(form, aligned=_aligned(form.parts, *layers, is_matched=is_matched))
+        chances.append([max(0.0, _apart(other, position)[0]) for position in range(len(pairs))])
+    return tuple(
+        replace(pair, chance=sum(each) / len(each), is_mixed=nulls[first].is_mixed(position))
+        for position, (pair, each) in enumerate(zip(pairs, zip(*chances, strict=True), strict=True))
+    )
 
 
 def _aligned(parts: Counterparts, a: Layers, b: Layers, *, is_matched: bool) -> tuple[Aligned, Aligned]:

@@ -47,6 +47,7 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.opening import OpenNetwork, open_network
 from peace_pipeline.symmetry.wiring.activations import activation
 from peace_pipeline.symmetry.wiring.symmetries import PERMUTE
+from peace_pipeline.symmetry.wiring.types import INDEPENDENT
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.zoo.fetching import Fetcher
@@ -141,9 +142,8 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     if document["verdict"] == DERIVED and form:
         found, relation = evidence(measured, form)
         document["relation"] = relation if verdict == DERIVED else RECONFIGURED
-        document["clear"] = measured.similarity >= CLEAR and not (
-            document["relation"] == FINE_TUNED
-            and len(measured.pairs) == 1  # there all trainings come to one end
+        document["clear"] = measured.is_clear and not (
+            document["relation"] in (FINE_TUNED, RESIZED) and _comes_to_one_end(a, measured)
         )
     assumes = (*form.parts.assumes, *measured.assumes, *beside) if form and verdict == EQUIVALENT else ()
     if assumes:
@@ -159,6 +159,12 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     if verdict != UNRELATED and measured.permutations:
         document["permutations"] = measured.permutations
     return document
+
+
+def _comes_to_one_end(network: OpenNetwork, measured: Measured) -> bool:
+    """Whether there are no hidden units by which one training of such networks ends elsewhere than another."""
+    is_known = network.wiring.method != INDEPENDENT
+    return len(measured.pairs) == 1 or (is_known and not measured.is_mixed)
 
 
 def _of_equal_files(settings: list[str], assumes: Sequence[str]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from peace_pipeline.comparison.alignment import Layers
-from peace_pipeline.comparison.chance import by_chance
-from peace_pipeline.comparison.measuring import Measured, measure
+from peace_pipeline.comparison.chance import Mixing
+from peace_pipeline.comparison.measuring import LayerPair, Measured, measure
 from peace_pipeline.comparison.thresholds import Thresholds
 from peace_pipeline.evaluation.derivatives import InMemory
 from peace_pipeline.symmetry.opening import OpenNetwork
@@ -37,10 +37,10 @@ def measured(a: State, b: State) -> Measured:
 
 
 def mixed(state: State, seed: int = 0) -> tuple[Layers, Layers]:
-    """A network's layers in one form, and those that chance gives."""
+    """A network's layers in one form, and those of one that chance gives."""
     form = measure(network(state), network(mlp(*widths_of(state), seed=99)), Thresholds(0.0, 0.0))[1]
     assert form
-    return form.aligned[0].layer, by_chance(form.aligned[0], seed)
+    return form.aligned[0].layer, Mixing(form.aligned[0], form.sides[0].shapes).layers(seed)
 
 
 def widths_of(state: State) -> list[int]:
@@ -72,9 +72,10 @@ def test_units_that_a_network_does_not_have_stay_zeros() -> None:
     small, large = network(mlp(12, 10, 3)), network(mlp(12, 25, 3, seed=1))
     form = measure(small, large, Thresholds(0.0, 0.0))[1]
     assert form
-    weight = by_chance(form.aligned[0], 0)(0)["weight"]
-    assert weight.shape == (25, 12)
-    assert int((weight != 0).any(1).sum()) == 10
+    tensors = Mixing(form.aligned[0], form.sides[0].shapes).layers(0)(0)
+    assert tensors["weight"].shape == (25, 12)
+    assert (tensors["weight"] != 0).any(1).nonzero().flatten().tolist() == list(range(10))
+    assert not tensors["bias"][10:].any()
 
 
 def test_scales_of_units_change_nothing() -> None:
@@ -102,14 +103,44 @@ def test_where_nothing_can_be_mixed_values_are_in_random_order() -> None:
     """One linear layer, and attention of one head, whose entries may be mixed by anything."""
     torch.manual_seed(0)
     linear = {"weight": torch.randn(6, 8)}
-    near = {"weight": linear["weight"] + 0.01 * torch.randn(6, 8)}
-    assert measured(linear, near).similarity > 0.95
+    form = measure(network(linear), network({"weight": torch.randn(6, 8)}), Thresholds(0.0, 0.0))[1]
+    assert form
+    null = Mixing(form.aligned[0], form.sides[0].shapes)
+    assert not null.is_mixed(0)
+    values = null.layers(0)(0)["weight"].flatten()
+    assert (
+        values.sort().values.tolist() == form.aligned[0].layer(0)["weight"].flatten().sort().values.tolist()
+    )
+    assert (values.view(6, 8) != form.aligned[0].layer(0)["weight"]).float().mean() > 0.9
     head = {f"attn.{name}.weight": torch.randn(8, 8) for name in ("q_proj", "k_proj", "v_proj", "o_proj")}
     near = {name: value + 0.01 * torch.randn(8, 8) for name, value in head.items()}
     assert measured(head, near).similarity > 0.95
 
 
-def test_a_single_hidden_unit_is_not_its_own_chance() -> None:
+def test_single_units_are_not_their_own_chance() -> None:
     a = mlp(8, 1, 3)
     b = {name: value + 0.01 * torch.randn(value.shape) for name, value in a.items()}
     assert measured(a, b).similarity > 0.9
+    wide = mlp(64, 4, 10)
+    cut = {
+        "0.weight": wide["0.weight"][2:3],
+        "0.bias": wide["0.bias"][2:3],
+        "2.weight": wide["2.weight"][:, 2:3],
+        "2.bias": wide["2.bias"],
+    }
+    for first, second in ((wide, cut), (cut, wide)):
+        assert measured(first, second).similarity > 0.99
+
+
+def test_of_small_networks_either_may_come_first() -> None:
+    a, b = (mlp(12, 8, 3, seed=seed) for seed in range(2))
+    assert measured(a, b).similarity == pytest.approx(measured(b, a).similarity, abs=0.05)
+
+
+def test_layers_whose_units_cannot_be_mixed_have_to_be_nearer() -> None:
+    """An RMSNorm's stream may be turned by anything, hidden units may not."""
+    pairs = [LayerPair("a", "a", 30, 0.5, 1.0), LayerPair("b", "b", 10, 0.5, 1.0, is_mixed=False)]
+    limits = Thresholds(0.0, 0.3)
+    bounds = [Measured((*kept,), 40, (0, 0), 0.0).bound(limits) for kept in (pairs[:1], pairs, pairs[1:])]
+    assert bounds == pytest.approx([0.3, 0.35, 0.5])
+    assert [Measured((one,), 40, (0, 0), 0.0).is_clear for one in pairs] == [False, False]
