@@ -62,7 +62,7 @@ def make_zoo(lake: Lake) -> None:
 
 def _figure(found: Resampled) -> str:
     estimate = found.estimate
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return f"{estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 if __name__ == "__main__":

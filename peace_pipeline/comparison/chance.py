@@ -47,9 +47,11 @@ class Mixing:
 
         return read
 
-    def is_mixed(self, position: int) -> bool:
-        """Whether a layer has units that can be mixed."""
-        return any(self._runs(position))
+    def is_turned(self, position: int) -> bool:
+        """Whether no units of a layer can be mixed, as any map of some leaves the network's function as it is."""
+        wiring = self.network.wiring
+        leaves = (leaf for axis in wiring.layers[position].axes for leaf, _ in wiring.leaves(axis.group))
+        return not any(self._runs(position)) and any(_MAPPED & _actions(wiring, leaf) for leaf in leaves)
 
     def _runs(self, position: int) -> Iterator[tuple[Axis, str, slice]]:
         """The axes of a layer along which units can be mixed, with the units' group and their entries."""
@@ -62,23 +64,21 @@ class Mixing:
             own = shape[axis.dim] // axis.block
             for leaf, start in [] if axis.bundled else wiring.leaves(axis.group):
                 entries = slice(start, min(start + wiring.groups[leaf].entries, own))
-                if entries.stop - start > 1 and _is_mixable(wiring, leaf):
+                if entries.stop - start > 1 and _actions(wiring, leaf) & {PERMUTE, *_MAPPED} == {PERMUTE}:
                     yield axis, leaf, entries
 
     def _reordered(self, position: int, tensors: Tensors, seed: int) -> Tensors:
         generator = torch.Generator().manual_seed(seed + position)
-        own, out = self.shapes[position], self.network.wiring.layers[position].out
         found = {role: tensor.clone() for role, tensor in tensors.items()}
         for tensor in found.values():
-            values = tensor[tuple(map(slice, own if tensor.dim() > 1 else own[out.dim :][:1]))]
+            values = tensor[tuple(map(slice, self.shapes[position][: tensor.dim()]))]
             order = torch.randperm(values.numel(), generator=generator)
             values.copy_(values.flatten()[order].view(values.shape))
         return found
 
 
-def _is_mixable(wiring: Wiring, leaf: str) -> bool:
-    actions = {action for name in wiring.bases(leaf) for action in wiring.groups[name].actions}
-    return PERMUTE in actions and not actions & _MAPPED
+def _actions(wiring: Wiring, leaf: str) -> set[str]:
+    return {action for name in wiring.bases(leaf) for action in wiring.groups[name].actions}
 
 
 def _turned(tensors: Tensors, axis: Axis, entries: slice, seed: list[int], is_written: bool) -> Tensors:

@@ -29,7 +29,7 @@ EQUIVALENT, DERIVED, UNRELATED = "equivalent", "derived", "unrelated"
 _SMALL_NETWORK = 1 << 25
 """Values. Larger networks are compared in float32."""
 _FEW, _DRAWS = 1 << 13, 8
-"""Values of all draws of what chance gives, at least, and the most draws."""
+"""Values of all draws of what chance gives, where one draw has fewer, and the most draws."""
 SCALE_UNKNOWN = "an adapter whose scale no file says has that of the other"
 
 CLEAR = 0.75
@@ -37,9 +37,9 @@ CLEAR = 0.75
 in the plane to .7 (benchmarks/widths.py)."""
 _CUT = 0.5
 """The least similarity of derived networks where one has fewer hidden units, which have more ways to match."""
-_UNMIXED = 0.2
-"""So much nearer come networks that were trained apart in layers whose units can't be mixed, as the embeddings of small
-language models that are turned onto each other."""
+_TURNED = 0.2
+"""So much nearer come networks that were trained apart in layers whose units are turned onto each other, as the
+embeddings of small language models are."""
 _NEAR = 0.95
 """Similarity below which other pairs of layers are tried."""
 
@@ -49,8 +49,8 @@ Change = Callable[[torch.Tensor], torch.Tensor]
 @dataclass(frozen=True)
 class LayerPair:
     """Two layers that stand for each other: the number of values of the smaller one, in one form their cosine, and the
-    norm of their difference over the larger one's; ``chance`` is the cosine that chance gives, ``is_mixed`` whether by
-    units that are mixed (else by values in random order)."""
+    norm of their difference over the larger one's; ``chance`` is the cosine that chance gives, ``is_turned`` whether
+    one's units were turned onto the other's, and in chance values are of random order."""
 
     a: str
     b: str
@@ -58,7 +58,7 @@ class LayerPair:
     cosine: float
     distance: float
     chance: float = 0.0
-    is_mixed: bool = True
+    is_turned: bool = False
 
     @property
     def similarity(self) -> float:
@@ -111,23 +111,18 @@ class Measured:
 
     def bound(self, thresholds: Thresholds) -> float:
         """The least similarity of derived networks."""
-        return (max(thresholds.derived, _CUT) if self.is_cut else thresholds.derived) + self._doubt
+        return (max(thresholds.derived, _CUT) if self.is_cut else thresholds.derived) + self.doubt
 
     @property
     def is_clear(self) -> bool:
         """Whether derived networks are nearer than any that were trained apart on the same data."""
-        return self.similarity >= CLEAR + self._doubt
+        return self.similarity >= CLEAR + self.doubt
 
     @property
-    def is_mixed(self) -> bool:
-        """Whether chance could mix units of any layer."""
-        return any(pair.is_mixed for pair in self.pairs)
-
-    @property
-    def _doubt(self) -> float:
-        """What bounds gain by layers whose units can't be mixed."""
-        unmixed = sum(pair.size for pair in self.pairs if not pair.is_mixed)
-        return _UNMIXED * unmixed / max(1, sum(pair.size for pair in self.pairs))
+    def doubt(self) -> float:
+        """What bounds gain by layers whose units are turned onto each other."""
+        turned = sum(pair.size for pair in self.pairs if pair.is_turned)
+        return _TURNED * turned / max(1, sum(pair.size for pair in self.pairs))
 
 
 @dataclass(frozen=True)
@@ -292,7 +287,7 @@ def _over_chance(
         other = replace(form, aligned=_aligned(form.parts, *layers, is_matched=is_matched))
         chances.append([max(0.0, _apart(other, position)[0]) for position in range(len(pairs))])
     return tuple(
-        replace(pair, chance=sum(each) / len(each), is_mixed=nulls[first].is_mixed(position))
+        replace(pair, chance=sum(each) / len(each), is_turned=is_matched and nulls[first].is_turned(position))
         for position, (pair, each) in enumerate(zip(pairs, zip(*chances, strict=True), strict=True))
     )
 

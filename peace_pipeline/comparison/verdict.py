@@ -47,7 +47,6 @@ from peace_pipeline.lake import Lake
 from peace_pipeline.symmetry.opening import OpenNetwork, open_network
 from peace_pipeline.symmetry.wiring.activations import activation
 from peace_pipeline.symmetry.wiring.symmetries import PERMUTE
-from peace_pipeline.symmetry.wiring.types import INDEPENDENT
 from peace_pipeline.weights.checkpoint import Checkpoint
 from peace_pipeline.weights.errors import UnreadableCheckpoint
 from peace_pipeline.zoo.fetching import Fetcher
@@ -142,9 +141,9 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     if document["verdict"] == DERIVED and form:
         found, relation = evidence(measured, form)
         document["relation"] = relation if verdict == DERIVED else RECONFIGURED
-        document["clear"] = measured.is_clear and not (
-            document["relation"] in (FINE_TUNED, RESIZED) and _comes_to_one_end(a, measured)
-        )
+        # of one layer all trainings on the same data come to one end
+        may_be_apart = len(measured.pairs) == 1 and relation in (FINE_TUNED, RESIZED)
+        document["clear"] = measured.is_clear and (measured.is_equal or not may_be_apart)
     assumes = (*form.parts.assumes, *measured.assumes, *beside) if form and verdict == EQUIVALENT else ()
     if assumes:
         document["assumes"] = list(assumes)
@@ -159,12 +158,6 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     if verdict != UNRELATED and measured.permutations:
         document["permutations"] = measured.permutations
     return document
-
-
-def _comes_to_one_end(network: OpenNetwork, measured: Measured) -> bool:
-    """Whether there are no hidden units by which one training of such networks ends elsewhere than another."""
-    is_known = network.wiring.method != INDEPENDENT
-    return len(measured.pairs) == 1 or (is_known and not measured.is_mixed)
 
 
 def _of_equal_files(settings: list[str], assumes: Sequence[str]) -> dict[str, Any]:
@@ -213,8 +206,12 @@ def is_identical(a: Checkpoint, b: Checkpoint) -> bool:
         for side in (a, b)
     ]
     return described[0] == described[1] and all(
-        torch.equal(a.read(name, None), b.read(name, None)) for name in a.tensors
+        torch.equal(_bytes(a.raw(name)), _bytes(b.raw(name))) for name in a.tensors
     )
+
+
+def _bytes(values: torch.Tensor) -> torch.Tensor:
+    return values.contiguous().flatten().view(torch.uint8)
 
 
 def evidence(measured: Measured, form: Form) -> tuple[list[Evidence], str]:

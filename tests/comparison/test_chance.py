@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -106,7 +107,7 @@ def test_where_nothing_can_be_mixed_values_are_in_random_order() -> None:
     form = measure(network(linear), network({"weight": torch.randn(6, 8)}), Thresholds(0.0, 0.0))[1]
     assert form
     null = Mixing(form.aligned[0], form.sides[0].shapes)
-    assert not null.is_mixed(0)
+    assert not null.is_turned(0)
     values = null.layers(0)(0)["weight"].flatten()
     assert (
         values.sort().values.tolist() == form.aligned[0].layer(0)["weight"].flatten().sort().values.tolist()
@@ -137,10 +138,16 @@ def test_of_small_networks_either_may_come_first() -> None:
     assert measured(a, b).similarity == pytest.approx(measured(b, a).similarity, abs=0.05)
 
 
-def test_layers_whose_units_cannot_be_mixed_have_to_be_nearer() -> None:
-    """An RMSNorm's stream may be turned by anything, hidden units may not."""
-    pairs = [LayerPair("a", "a", 30, 0.5, 1.0), LayerPair("b", "b", 10, 0.5, 1.0, is_mixed=False)]
+def test_layers_whose_units_are_turned_onto_each_other_have_to_be_nearer() -> None:
+    """Linear units may be mixed by anything, those of a ReLU may not."""
     limits = Thresholds(0.0, 0.3)
-    bounds = [Measured((*kept,), 40, (0, 0), 0.0).bound(limits) for kept in (pairs[:1], pairs, pairs[1:])]
-    assert bounds == pytest.approx([0.3, 0.35, 0.5])
-    assert [Measured((one,), 40, (0, 0), 0.0).is_clear for one in pairs] == [False, False]
+    pairs = [LayerPair("a", "a", 30, 0.8, 1.0), LayerPair("b", "b", 10, 0.8, 1.0, is_turned=True)]
+    found = [Measured((*kept,), 40, (0, 0), 0.0) for kept in (pairs[:1], pairs, pairs[1:])]
+    assert [each.bound(limits) for each in found] == pytest.approx([0.3, 0.35, 0.5])
+    both = Measured((replace(pairs[0], size=10), pairs[1]), 20, (0, 0), 0.0)
+    assert [each.is_clear for each in (found[1], both)] == [True, False]
+    for config, doubt in ((RELU, 0.0), ({"hidden_act": "linear"}, 0.2)):
+        a, b = (
+            OpenNetwork.of(Checkpoint({"": InMemory(mlp(9, 6, 4, seed=seed))}), config) for seed in range(2)
+        )
+        assert measure(a, b, limits)[0].doubt == pytest.approx(doubt)

@@ -128,6 +128,11 @@ def test_of_networks_that_may_have_been_trained_apart_no_more_is_said(lake: Lake
     assert ", perhaps: " in str(found["reason"])
     found = verdict(lake, tmp_path, a, deepcopy(a).bfloat16())
     assert (found["verdict"], found["relation"], found["clear"]) == (DERIVED, "cast", True)
+    more = nn.Linear(64, 12)
+    with torch.no_grad():
+        more.weight[:10], more.bias[:10] = a[0].weight, a[0].bias
+    found = verdict(lake, tmp_path, a, nn.Sequential(more))
+    assert (found["verdict"], found["relation"], found["clear"]) == (DERIVED, "resized", True)
 
 
 @pytest.mark.parametrize("hidden", [(48,), (32, 16)], ids=str)

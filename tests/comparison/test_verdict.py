@@ -322,3 +322,7 @@ def test_what_is_no_number_is_named(lake: Lake, resnet: Path, tmp_path: Path, va
     found = compare(lake, str(resnet), str(broken))
     assert found["verdict"] == DERIVED
     assert found["reason"].endswith("; B holds NaN or infinity, taken for zeros, in fc.weight")
+    assert compare(lake, str(broken), str(broken))["verdict"] == IDENTICAL
+    state["fc.weight"][0] = 0
+    zeros = write_model(tmp_path / "c", state, json.loads((resnet / "config.json").read_text()))
+    assert compare(lake, str(broken), str(zeros))["verdict"] != IDENTICAL

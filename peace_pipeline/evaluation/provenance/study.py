@@ -162,6 +162,7 @@ def fit(judged: Sequence[Judged]) -> Thresholds:
         for equal in (True, False)
     )
     derived, unrelated = (
-        [m.similarity for truth, m in measured if truth == wanted] for wanted in (DERIVED, UNRELATED)
+        [m.similarity - m.doubt for truth, m in measured if truth == wanted]
+        for wanted in (DERIVED, UNRELATED)
     )
     return Thresholds(float(np.exp(cut(near, far))), cut(unrelated, derived))
