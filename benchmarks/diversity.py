@@ -1,4 +1,5 @@
-"""What it is worth to learn from more tasks, at as many networks and steps: 100, 300 and 1,000 of them.
+"""What it is worth to learn from more tasks: 100, 300 and 1,000 of them, at as many networks and steps; and at as many
+steps alone, with all their networks.
 
     python benchmarks/diversity.py --home LAKE [--epochs 2] [--seeds 3]
 
@@ -40,14 +41,21 @@ def main() -> None:
     make_zoo(lake)
     size = Size(arguments.epochs, arguments.seeds)
     judge = Judge.of(lake, size.networks, seed)
-    arms = few_tasks(Trainings(lake), judge, size, seed, track("Training"))
+    trainings = Trainings(lake)
+    arms = [
+        arm
+        for all_networks in (False, True)
+        for arm in few_tasks(trainings, judge, size, seed, track("Training"), all_networks=all_networks)
+    ]
     resampling = Resampling.of([listing.run for listing in judge.listings], seed)
     raw = judge.baseline("raw_responses")
     print(f"{len(judge.networks)} networks to judge by, {size.seeds} seeds\n")
-    print("| tasks | networks | epochs | MAP, both senses | weights alone |\n|---|---|---|---|---|")
+    print(
+        "| tasks | of them seen | networks | epochs | MAP, both senses | weights alone |\n|---|---|---|---|---|---|"
+    )
     for arm in arms:
         cells = [_figure(over_seeds(arm.found[method], resampling)) for method in (PEACE, WEIGHTS_ALONE)]
-        print(f"| {arm.tasks:,} | {arm.networks:,} | {arm.epochs} | {' | '.join(cells)} |")
+        print(f"| {arm.tasks:,} | {arm.seen:,} | {arm.networks:,} | {arm.epochs} | {' | '.join(cells)} |")
     print(f"\nraw responses: {_figure(over_seeds([judge.found(raw)], resampling))}")
 
 

@@ -23,20 +23,27 @@ FEWEST = 2
 
 @dataclass(frozen=True)
 class Arm:
-    """Encoders that learned from so many ``tasks``: what each seed's found of tasks that no arm of the seed knows, by
-    method."""
+    """Encoders that learned from so many ``tasks``, of which so many are ``seen`` in the networks that were drawn (the
+    fewest of a seed): what each seed's found of tasks that no arm of the seed knows, by method."""
 
     tasks: int
+    seen: int
     networks: int
     epochs: int
     found: Mapping[str, Sequence[Found]]
 
 
 def few_tasks(
-    trainings: Trainings, judge: Judge, size: Size, seed: int, progress: Progress | None = None
+    trainings: Trainings,
+    judge: Judge,
+    size: Size,
+    seed: int,
+    progress: Progress | None = None,
+    *,
+    all_networks: bool = False,
 ) -> list[Arm]:
-    """Arms by the number of tasks, the most first: at equal networks and steps, judged by the tasks that none of them
-    learned from. None where a lake has too few tasks."""
+    """Arms by the number of tasks, the most first: at equal steps and networks, or with ``all_networks`` of their
+    tasks, judged by the tasks that none of them learned from. None where a lake has too few tasks."""
     lake = trainings.lake
     counts = numbers_of_tasks(len(_tasks(_members(lake, PairSettings()))))
     seeds = range(seed, seed + size.seeds)
@@ -45,11 +52,13 @@ def few_tasks(
         for count in counts
         for each in seeds
     }
-    networks = min(map(len, drawn.values()), default=0)
-    epochs = round(size.epochs * len(_members(lake, PairSettings())) / max(1, networks))
+    fewest = min(map(len, drawn.values()), default=0)
+    networks = {key: len(members) if all_networks else fewest for key, members in drawn.items()}
+    whole = len(_members(lake, PairSettings()))
+    epochs = {key: round(size.epochs * whole / max(1, count)) for key, count in networks.items()}
     recipes = {
-        (count, each): Recipe.of(epochs, pairs={"tasks": count, "networks": networks}).seeded(each)
-        for count, each in drawn
+        key: Recipe.of(epochs[key], pairs={"tasks": key[0], "networks": networks[key]}).seeded(key[1])
+        for key in drawn
     }
     found: dict[tuple[int, int], dict[str, Found]] = {}
     for (count, each), encoder in trainings.encoders(recipes, progress):
@@ -63,8 +72,9 @@ def few_tasks(
     arms = [
         Arm(
             count,
-            networks,
-            epochs,
+            min(len(_tasks(training_members(lake, recipes[count, each].pairs))) for each in seeds),
+            networks[count, seed],
+            epochs[count, seed],
             {method: [found[count, each][method] for each in seeds] for method in (PEACE, WEIGHTS_ALONE)},
         )
         for count in counts

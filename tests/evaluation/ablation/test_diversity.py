@@ -56,9 +56,14 @@ def test_arms_learn_from_as_many_networks_and_are_judged_by_other_tasks(home: La
     assert (most.tasks, fewest.tasks) == (3, 2)
     assert most.networks == fewest.networks > 0
     assert most.epochs == fewest.epochs > 1, "about as many steps as on all networks"
+    assert (most.seen, fewest.seen) == (3, 2)
     asked = [
         {judge.listings[number].task for number in arm.found[PEACE][0].queries} for arm in (most, fewest)
     ]
     assert asked[0] == asked[1]
     assert len(asked[0]) == 1, "the task that the arm of three lacks"
     assert {split_of(judge.listings[number].run) for number in most.found[PEACE][0].queries} == {TEST}
+    more, fewer = few_tasks(trainings, judge, Size(epochs=1, seeds=1), 0, all_networks=True)
+    assert more.networks > fewer.networks >= most.networks
+    assert more.epochs <= fewer.epochs, "about as many steps"
+    assert [arm.seen for arm in (more, fewer)] == [3, 2]
