@@ -281,6 +281,8 @@ def compare(
 ) -> None:
     """What two networks have to do with each other: identical, equivalent, derived or unrelated.
 
+    Of cast, pruned and rounded ones also which was made of the other, where that can be seen (made in --json).
+
     Without B whether A is a copy of one of the networks of the index that are nearest to it, one was made of
     the other, or neither. All of each is read, from the Hub where it isn't on this machine. With --json then {found: a
     list of {model_id, verdict, reason, relation, similarity, assumes, clear}, the closest first; left: how many more

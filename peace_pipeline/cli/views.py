@@ -241,7 +241,7 @@ def show_relatives(screen: Screen, name: str, kin: Relatives) -> None:
     ]
     if rows:
         screen.table(
-            "Compared: those of the index that are nearest by weights, and those of its size", _RELATIVE, rows
+            "B: those of the index that are nearest to A by weights, and those of its size", _RELATIVE, rows
         )
 
 

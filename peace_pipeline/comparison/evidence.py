@@ -44,19 +44,26 @@ ROUNDINGS: dict[str, tuple[str, Callable[[torch.Tensor], torch.Tensor]]] = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """What happened to a layer, and a sentence about it; ``relation`` is ``None`` where it is unchanged."""
+    """What happened to a layer, and a sentence about it; ``relation`` is ``None`` where it is unchanged. ``made`` says
+    which of the two was made of the other (0 or 1), where that can be seen."""
 
     relation: str | None
     text: str
+    made: int | None = None
 
 
-def relation_of(found: Iterable[tuple[Evidence, int]]) -> str:
-    """What happened to most values, from each layer's evidence and number of values."""
+def relation_of(found: Iterable[tuple[Evidence, int]]) -> tuple[str, int | None]:
+    """What happened to most values, from each layer's evidence and number of values; and which network was made of the
+    other, where all layers agree to which that happened."""
     votes = Counter[str]()
+    made: dict[str, set[int | None]] = {}
     for layer, size in found:
         if layer.relation:
             votes[layer.relation] += size
-    return votes.most_common(1)[0][0] if votes else FINE_TUNED
+            made.setdefault(layer.relation, set()).add(layer.made)
+    relation = votes.most_common(1)[0][0] if votes else FINE_TUNED
+    sides = made.get(relation, set())
+    return relation, next(iter(sides)) if len(sides) == 1 else None
 
 
 def distance(a: Tensors, b: Tensors) -> float:
@@ -74,39 +81,49 @@ def dot(a: torch.Tensor, b: torch.Tensor) -> float:
     return sum(float(x.double() @ y.double()) for x, y in parts)
 
 
-def pruned(a: Tensors, b: Tensors) -> Evidence | None:
-    """Whether one of a layer's versions is the other with zeros in it."""
+def pruned(
+    a: Tensors, b: Tensors, stored: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]
+) -> Evidence | None:
+    """Whether one of a layer's versions is the other with zeros in it; which was made of the other is seen where all
+    other values are ``stored`` as they were (else zeros may have been trained away)."""
     x, y = (torch.cat([values[role].flatten() for role in sorted(a)]) for values in (a, b))
     shares = [float((values == 0).double().mean()) for values in (x, y)]
     kept = (x != 0) & (y != 0)
     if abs(shares[1] - shares[0]) < _NEW_ZEROS or not bool(kept.any()):
         return None
     moved = float((y - x)[kept].norm() / x[kept].norm())
-    return Evidence(PRUNED, f"{max(shares):.0%} zeros") if moved < _OLD_VALUES else None
+    if moved >= _OLD_VALUES:
+        return None
+    made = int(shares[1] > shares[0])
+    is_told = all(
+        bool(((x == y) | (y == 0)).all()) for x, y in zip(*stored[:: 1 if made else -1], strict=True)
+    )
+    return Evidence(PRUNED, f"{max(shares):.0%} zeros", made if is_told else None)
 
 
 def on_grid(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> Evidence | None:
     """Whether the tensors of one are exactly those of the other after rounding."""
     pairs = [(x.double(), y.double()) for x, y in zip(a, b, strict=True)]
     for text, (relation, rounding) in ROUNDINGS.items():
-        for one in (pairs, [(y, x) for x, y in pairs]):
+        for made, one in ((1, pairs), (0, [(y, x) for x, y in pairs])):
             if all(torch.equal(rounding(x), y) for x, y in one):
-                return Evidence(relation, text)
+                return Evidence(relation, text, made)
     return None
 
 
-def rounded(apart: float, versions: Iterable[tuple[str, float]]) -> Evidence | None:
-    """Whether a layer is a rounded version of the other: ``versions`` are sentences of ``ROUNDINGS``, and how far
-    such a version lies from it, ``apart`` how far the other itself does."""
-    text, nearest = min(versions, key=lambda version: version[1])
-    return Evidence(ROUNDINGS[text][0], text) if nearest < _NEARER * apart else None
+def rounded(apart: float, versions: Iterable[tuple[str, int, float]]) -> Evidence | None:
+    """Whether a layer is a rounded version of the other: ``versions`` are sentences of ``ROUNDINGS``, which layer would
+    be the rounded one, and how far it lies from such a version of the other, ``apart`` how far from the other itself.
+    """
+    text, made, nearest = min(versions, key=lambda version: version[-1])
+    return Evidence(ROUNDINGS[text][0], text, made) if nearest < _NEARER * apart else None
 
 
 def few_levels(a: torch.Tensor, b: torch.Tensor) -> Evidence | None:
     """Whether one of two stored weights has few different values, in all or in each row."""
-    counts = sorted((_levels(a), _levels(b)))
-    is_few = counts[0] <= _LEVELS and 2 * counts[0] <= counts[1]
-    return Evidence(QUANTISED, f"{counts[0]} levels") if is_few else None
+    few, more = sorted((_levels(a), _levels(b)))
+    is_few = few <= _LEVELS and 2 * few <= more
+    return Evidence(QUANTISED, f"{few} levels") if is_few else None
 
 
 def trained(a: torch.Tensor, b: torch.Tensor) -> Evidence:

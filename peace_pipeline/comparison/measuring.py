@@ -164,10 +164,10 @@ class Form:
     aligned: tuple[Aligned, Aligned]
 
     @cached_property
-    def versions(self) -> list[tuple[str, Aligned, Aligned]]:
-        """Each of them rounded in each way of ``ROUNDINGS``, in that form, and the other."""
+    def versions(self) -> list[tuple[str, int, Aligned, Aligned]]:
+        """Each of them rounded in each way of ``ROUNDINGS``, in that form, and the other, with the other's number."""
         return [
-            (text, like(own, side.layers(torch.float64, rounding)), other)
+            (text, 1 - side.number, like(own, side.layers(torch.float64, rounding)), other)
             for side, own, other in zip(self.sides, self.aligned, self.aligned[::-1], strict=True)
             for text, (_, rounding) in ROUNDINGS.items()
         ]

@@ -139,8 +139,10 @@ def describe(a: OpenNetwork, b: OpenNetwork, thresholds: Thresholds) -> dict[str
     }
     found: list[Evidence] = []
     if document["verdict"] == DERIVED and form:
-        found, relation = evidence(measured, form)
+        found, relation, made = evidence(measured, form)
         document["relation"] = relation if verdict == DERIVED else RECONFIGURED
+        if made is not None and verdict == DERIVED:
+            document["made"] = "AB"[made]
         # of one layer all trainings on the same data come to one end
         may_be_apart = len(measured.pairs) == 1 and relation in (FINE_TUNED, RESIZED)
         document["clear"] = measured.is_clear and (measured.is_equal or not may_be_apart)
@@ -214,18 +216,19 @@ def _bytes(values: torch.Tensor) -> torch.Tensor:
     return values.contiguous().flatten().view(torch.uint8)
 
 
-def evidence(measured: Measured, form: Form) -> tuple[list[Evidence], str]:
-    """What happened to each layer and scalar of a derived network, and to the whole."""
+def evidence(measured: Measured, form: Form) -> tuple[list[Evidence], str, int | None]:
+    """What happened to each layer and scalar of a derived network, and to the whole; and which of the two was made of
+    the other (0 or 1), where that can be seen."""
     found = [_evidence(form, position) for position in range(len(measured.pairs))]
     found += [_of_scalar(pair) for pair in measured.scalars]
     sizes = (pair.size for pair in (*measured.pairs, *measured.scalars))
-    relation = relation_of(zip(found, sizes, strict=True))
+    relation, made = relation_of(zip(found, sizes, strict=True))
     if measured.is_equal and measured.is_whole:
         if min(measured.missing) == 0 < max(measured.missing):
-            relation = PART_OF
+            relation, made = PART_OF, None
         elif not any(measured.missing) and not measured.in_order:
-            relation = REORDERED
-    return found, relation
+            relation, made = REORDERED, None
+    return found, relation, made
 
 
 def _of_scalar(pair: LayerPair) -> Evidence:
@@ -245,13 +248,13 @@ def _evidence(form: Form, position: int) -> Evidence:
     return (
         on_grid(*stored)
         or in_blocks(stored[0][0], stored[1][0], form.encodings(position))
-        or pruned(first, second)
+        or pruned(first, second, stored)
         or few_levels(stored[0][0], stored[1][0])
         or rounded(
             apart,
             [
-                (text, distance(form.layer(own, position), form.layer(other, position)))
-                for text, own, other in form.versions
+                (text, made, distance(form.layer(own, position), form.layer(other, position)))
+                for text, made, own, other in form.versions
             ],
         )
         or trained(*_nearer(stored, first["weight"], second["weight"]))
@@ -322,9 +325,10 @@ def _reason(
             if document["clear"]
             else ", as far as networks may come that were trained apart on the same data"
         )
+        made = {"A": ", A made of B", "B": ", B made of A"}.get(document.get("made", ""), "")
         return (
-            f"{relation}{', perhaps' if doubt else ''}: matched layers are {similarity:.3f} of the way from chance to "
-            f"equality (≥ {bound:.3f}){doubt}{more}"
+            f"{relation}{made}{', perhaps' if doubt else ''}: matched layers are {similarity:.3f} of the way from "
+            f"chance to equality (≥ {bound:.3f}){doubt}{more}"
         )
     return f"matched layers are only {similarity:.3f} of the way from chance to equality (< {bound:.3f})"
 

@@ -30,20 +30,23 @@ def weight() -> torch.Tensor:
 @pytest.mark.parametrize("text", ROUNDINGS)
 def test_a_rounded_layer_lies_on_the_grid_whichever_of_both_it_is(weight: torch.Tensor, text: str) -> None:
     relation, rounding = ROUNDINGS[text]
-    for pair in ([weight], [rounding(weight)]), ([rounding(weight)], [weight]):
-        found = on_grid(*pair)
-        assert found is not None
-        assert found.relation == relation
+    for made, pair in (1, ([weight], [rounding(weight)])), (0, ([rounding(weight)], [weight])):
+        assert on_grid(*pair) == Evidence(relation, text, made)
     assert on_grid([weight], [weight + 1e-3]) is None
 
 
 def test_zeros_are_pruning_where_the_rest_stays(weight: torch.Tensor) -> None:
+    def found(a: torch.Tensor, b: torch.Tensor) -> Evidence | None:
+        return pruned({"weight": a}, {"weight": b}, ([a], [b]))
+
     holes = torch.where(weight.abs() > 0.5, weight, 0)
-    assert pruned({"weight": weight}, {"weight": holes}) == Evidence(
-        PRUNED, f"{(holes == 0).double().mean():.0%} zeros"
-    )
-    assert pruned({"weight": weight}, {"weight": holes * 1.5}) is None
-    assert pruned({"weight": weight}, {"weight": weight}) is None
+    text = f"{(holes == 0).double().mean():.0%} zeros"
+    trained_on = holes + 0.01 * torch.randn_like(weight)
+    assert found(weight, holes) == Evidence(PRUNED, text, 1)
+    assert found(holes, weight) == Evidence(PRUNED, text, 0)
+    assert found(holes, trained_on) == Evidence(PRUNED, text), "either may be older"
+    assert found(weight, holes * 1.5) is None
+    assert found(weight, weight) is None
 
 
 def test_few_levels_are_a_quantisation(weight: torch.Tensor) -> None:
@@ -53,8 +56,8 @@ def test_few_levels_are_a_quantisation(weight: torch.Tensor) -> None:
 
 def test_the_nearest_version_is_named_where_it_is_much_nearer() -> None:
     cast, whole = "rounded to float16", "rounded to 8-bit integers"
-    assert rounded(1.0, [(cast, 0.1), (whole, 0.9)]) == Evidence(CAST, cast)
-    assert rounded(1.0, [(cast, 0.8), (whole, 0.9)]) is None
+    assert rounded(1.0, [(cast, 1, 0.1), (whole, 0, 0.9)]) == Evidence(CAST, cast, 1)
+    assert rounded(1.0, [(cast, 1, 0.8), (whole, 0, 0.9)]) is None
 
 
 @pytest.mark.parametrize("rank", [1, 3])
@@ -71,8 +74,15 @@ def test_most_values_decide_on_the_whole() -> None:
         (Evidence(None, ""), 50),
         (Evidence(QUANTISED, ""), 6),
     ]
-    assert relation_of(found) == QUANTISED
-    assert relation_of([(Evidence(None, "unchanged"), 5)]) == FINE_TUNED
+    assert relation_of(found) == (QUANTISED, None)
+    assert relation_of([(Evidence(None, "unchanged"), 5)]) == (FINE_TUNED, None)
+
+
+def test_which_was_made_of_the_other_is_said_where_all_layers_agree() -> None:
+    one, other = (Evidence(CAST, "", made) for made in (0, 1))
+    assert relation_of([(one, 1), (one, 2), (Evidence(FINE_TUNED, ""), 1)]) == (CAST, 0)
+    assert relation_of([(one, 1), (other, 2)]) == (CAST, None)
+    assert relation_of([(one, 1), (Evidence(CAST, ""), 2)]) == (CAST, None)
 
 
 def test_distance_is_relative_to_the_larger() -> None:

@@ -81,10 +81,17 @@ def test_equal_bytes(lake: Lake, resnet: Path, tmp_path: Path) -> None:
 def test_what_became_of_every_layer(lake: Lake, resnet: Path, tmp_path: Path, change: str) -> None:
     relation, function = CHANGES[change]
     other = changed(resnet, tmp_path / "b", function)
-    for a, b in ((resnet, other), (other, resnet)):
+    for a, b, made in ((resnet, other, "B"), (other, resnet, "A")):
         found = compare(lake, str(a), str(b))
         assert (found["verdict"], found["relation"]) == (DERIVED, relation)
         assert all(layer["evidence"] for layer in found["layers"])
+        is_told = relation in ("cast", "pruned")
+        assert found.get("made") == (made if is_told else None)
+        assert (
+            f"{relation}, {made} made of" in found["reason"]
+            if is_told
+            else " made of " not in found["reason"]
+        )
 
 
 def test_a_change_of_low_rank_is_told(lake: Lake, tmp_path: Path) -> None:
