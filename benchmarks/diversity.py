@@ -13,6 +13,7 @@ stopped goes on.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 
 from peace_pipeline.definitions import Pass, defs
@@ -21,7 +22,7 @@ from peace_pipeline.evaluation.embedder import PEACE, WEIGHTS_ALONE
 from peace_pipeline.evaluation.resampling import Resampled, Resampling
 from peace_pipeline.evaluation.retraining import Judge, Size, Trainings, over_seeds
 from peace_pipeline.lake import Lake
-from peace_pipeline.progress import track
+from peace_pipeline.progress import in_lines, listening, track
 from peace_pipeline.zoo.trained import PLANS, generate
 from peace_pipeline.zoo.trained.pretraining import PRETRAINING
 
@@ -30,16 +31,20 @@ TASKS = replace(PRETRAINING, name="tasks", networks=6_000, architectures=5, seed
 
 
 def main() -> None:
-    """Train, judge, print."""
+    """Train, judge, print; how far that has come stands on stderr."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--home", default=None, help="the lake (default $PEACE_HOME, else .peace)")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=Size.seeds)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    lake, seed = Lake.open(arguments.home), arguments.seed
+    with listening(lambda description: in_lines(description, lambda line: print(line, file=sys.stderr))):
+        measure(Lake.open(arguments.home), Size(arguments.epochs, arguments.seeds), arguments.seed)
+
+
+def measure(lake: Lake, size: Size, seed: int) -> None:
+    """Make the zoo, train encoders, judge them, print a table."""
     make_zoo(lake)
-    size = Size(arguments.epochs, arguments.seeds)
     judge = Judge.of(lake, size.networks, seed)
     trainings = Trainings(lake)
     arms = [
@@ -64,7 +69,7 @@ def make_zoo(lake: Lake) -> None:
     PLANS[TASKS.name] = TASKS
     zoo = generate(lake.root / "zoo-of-tasks", recipe=TASKS.name, progress=track("Training networks"))
     config = lake.root / "peace.toml"
-    config.write_text(f'[[source]]\nkind = "directory"\npath = "{zoo}"\n')
+    config.write_text(f'[[source]]\nkind = "directory"\npath = "{zoo.relative_to(lake.root)}"\n')
     Pass(defs, lake, str(config)).run()
 
 

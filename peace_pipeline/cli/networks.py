@@ -285,8 +285,8 @@ def compare(
 
     Without B whether A is a copy of one of the networks of the index that are nearest to it, one was made of
     the other, or neither. All of each is read, from the Hub where it isn't on this machine. With --json then {found: a
-    list of {model_id, verdict, reason, relation, similarity, assumes, clear}, the closest first; left: how many more
-    have as many parameters}. Exit code 1 where none could be read.
+    list of {model_id, verdict, reason, relation, similarity, assumes, clear, made}, the closest first; left: how many
+    more have as many parameters}. Exit code 1 where none could be read.
     """
     if b is not None and k is not None:
         raise typer.BadParameter("-k says how many networks A is compared with: without B")

@@ -42,7 +42,7 @@ class Mixing:
             tensors, runs = self.network.layer(position), list(self._runs(position))
             for axis, leaf, entries in runs:
                 is_written = axis is wiring.layers[position].out
-                tensors = _turned(tensors, axis, entries, [seed, crc32(leaf.encode())], is_written)
+                tensors = _mixed(tensors, axis, entries, [seed, crc32(leaf.encode())], is_written)
             return tensors if runs else self._reordered(position, tensors, seed)
 
         return read
@@ -55,11 +55,8 @@ class Mixing:
 
     def _runs(self, position: int) -> Iterator[tuple[Axis, str, slice]]:
         """The axes of a layer along which units can be mixed, with the units' group and their entries."""
-        wiring, wired, shape = (
-            self.network.wiring,
-            self.network.wiring.layers[position],
-            self.shapes[position],
-        )
+        wiring, shape = self.network.wiring, self.shapes[position]
+        wired = wiring.layers[position]
         for axis in [wired.out] if wired.is_diagonal else wired.axes:
             own = shape[axis.dim] // axis.block
             for leaf, start in [] if axis.bundled else wiring.leaves(axis.group):
@@ -81,8 +78,8 @@ def _actions(wiring: Wiring, leaf: str) -> set[str]:
     return {action for name in wiring.bases(leaf) for action in wiring.groups[name].actions}
 
 
-def _turned(tensors: Tensors, axis: Axis, entries: slice, seed: list[int], is_written: bool) -> Tensors:
-    """A layer of which some entries are turned along an axis, biases too where it writes them."""
+def _mixed(tensors: Tensors, axis: Axis, entries: slice, seed: list[int], is_written: bool) -> Tensors:
+    """A layer of which some entries are mixed along an axis, biases too where it writes them."""
     found = dict(tensors)
     front = tensors["weight"].movedim(axis.dim, 0)
     rows = front.reshape(len(front) // axis.block, -1)

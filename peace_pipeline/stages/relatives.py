@@ -30,9 +30,9 @@ UNREAD = "unread"
 
 @dataclass(frozen=True)
 class Relative:
-    """A network of the index and the ``verdict`` on it with its ``reason``, the ``relation`` of a derived one, the
-    ``similarity`` of matched layers, what the verdict ``assumes`` and whether it is ``clear``, as :func:`compare` says
-    them."""
+    """A network of the index and the ``verdict`` on it with its ``reason``, the ``relation`` of a derived one and which
+    was ``made`` of the other (A the network that was asked, B this one), the ``similarity`` of matched layers, what the
+    verdict ``assumes`` and whether it is ``clear``, as :func:`compare` says them."""
 
     model_id: str
     verdict: str
@@ -41,6 +41,7 @@ class Relative:
     similarity: float | None = None
     assumes: Sequence[str] = field(default=())
     clear: bool = True
+    made: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def _relative(
         said["similarity"],
         said.get("assumes", ()),
         said.get("clear", True),
+        said.get("made"),
     )
 
 

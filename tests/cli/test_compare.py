@@ -69,7 +69,8 @@ def test_a_copy_a_descendant_and_a_newcomer_are_told_by_the_index(place: Workpla
     place.peace("transform", str(original), str(copy), "--all", "--assume", "chain")
     said = place.peace("compare", str(copy), "-k", "5", "--json").json
     found = said["found"]
-    assert list(found[0]) == ["model_id", "verdict", "reason", "relation", "similarity", "assumes", "clear"]
+    fields = ["model_id", "verdict", "reason", "relation", "similarity", "assumes", "clear", "made"]
+    assert list(found[0]) == fields
     assert said["left"] == NETWORKS - 25
     assert (found[0]["model_id"], found[0]["verdict"]) == (name, "equivalent")
     assert {each["verdict"] for each in found[1:]} == {"unrelated"}
