@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from peace_pipeline.encoder.embed import Embedding
+    from peace_pipeline.stages.recommend import Recommendation
     from peace_pipeline.stages.relatives import Relatives
 
 Network: TypeAlias = Union[str, Path, Mapping[str, "Tensor"], "nn.Module"]
@@ -104,6 +105,34 @@ class Index:
         _check(config, network)
         with _named(network, config) as name:
             return relatives(self.lake, name, Fetcher.of(self.lake), k=k)
+
+    def recommend(
+        self,
+        inputs: Any,
+        labels: Any,
+        *,
+        k: int = 10,
+        tries: int = 32,
+        where: str | None = None,
+        text: str | None = None,
+    ) -> Recommendation:
+        """The ``k`` networks most worth fine-tuning on labelled examples: ``inputs`` (examples, …), an array or tensor
+        of numbers or ids as networks read them, or so many texts; ``labels`` (examples,). ``tries`` of the networks
+        that can be run, and for which ``where`` holds, are run on them: first those whose cards have the words
+        ``text``.
+
+        Raises:
+            BadExamples: where the examples can't be used.
+            NothingWasRun: where no network of the index has answers.
+            BadFilter: where ``where`` can't be run.
+            ValueError: where ``k`` or ``tries`` is less than 1.
+        """
+        from peace_pipeline.responses.examples import Examples
+        from peace_pipeline.stages.recommend import recommend
+
+        fetcher = Fetcher.of(self.lake)
+        given = Examples.of(inputs, labels)
+        return recommend(self.lake, given, fetcher, k=k, tries=tries, where=where, text=text)
 
 
 def embed(

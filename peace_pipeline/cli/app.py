@@ -10,6 +10,7 @@ import typer
 from peace_pipeline.cli import lake, networks, reports, runs, setup
 from peace_pipeline.cli.atlas import atlas
 from peace_pipeline.cli.failures import Commands
+from peace_pipeline.cli.recommend import recommend
 from peace_pipeline.cli.terminal import is_terminal
 from peace_pipeline.threads import share_the_machine
 
@@ -58,6 +59,14 @@ COMMANDS: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
         "compare",
         networks.compare,
         ("peace compare a.safetensors directory:models/resnet", "peace compare model.safetensors"),
+    ),
+    (
+        "recommend",
+        recommend,
+        (
+            "peace recommend examples.npz --text heartbeats",
+            "peace recommend pictures/ -k 3 --where \"license = 'mit'\"",
+        ),
     ),
     ("embed", networks.embed, ("peace embed model.safetensors", "peace embed models/* --out vectors.csv")),
     ("wiring", networks.wiring, ("peace wiring model.onnx", "peace wiring org/name --out wiring.html")),

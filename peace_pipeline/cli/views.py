@@ -37,12 +37,7 @@ _UNLIKE = (
 )
 _VERSION = Column("version", "id")
 _CLOSER = "closer than"
-_HIT = (
-    Column("rank", "number"),
-    _ID,
-    _SIMILARITY,
-    Column("score", "number"),
-    Column(_CLOSER, "number"),
+KNOWN = (
     Column("accuracy", "number", optional=True),
     Column("datasets", optional=True),
     Column("task", optional=True),
@@ -51,6 +46,15 @@ _HIT = (
     Column("license", optional=True),
     Column("source", optional=True),
     Column("where", "id", optional=True),
+)
+"""What the index knows of a network."""
+_HIT = (
+    Column("rank", "number"),
+    _ID,
+    _SIMILARITY,
+    Column("score", "number"),
+    Column(_CLOSER, "number"),
+    *KNOWN,
 )
 _OUTPUT = (
     Column("rank", "number"),
@@ -300,7 +304,7 @@ def show_encoders(screen: Screen, rows: list[dict[str, Any]], *, used: bool) -> 
 def show_hits(
     screen: Screen, title: str, hits: list[Hit], nothing: str = "", *, is_open: bool = False
 ) -> None:
-    rows = [[_of_hit(hit, column.name) for column in _HIT] for hit in hits]
+    rows = [[of_hit(hit, column.name) for column in _HIT] for hit in hits]
     _show_found(screen, title, _HIT, rows, nothing)
     if any(hit.as_similar is not None for hit in hits):
         screen.note(f"{_CLOSER}: this share of the pairs of networks in this lake")
@@ -310,7 +314,8 @@ def show_hits(
         screen.note(_OPEN)
 
 
-def _of_hit(hit: Hit, name: str) -> object:
+def of_hit(hit: Hit, name: str) -> object:
+    """What stands in the column ``name``."""
     if name == _CLOSER:
         return _closer_than(hit.as_similar)
     return place(hit.uri) if name == "where" else getattr(hit, name)

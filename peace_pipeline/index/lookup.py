@@ -18,6 +18,7 @@ from peace_pipeline.index.search import (
     Hit,
     NoResponses,
     OutputHit,
+    described,
     indexed_output,
     indexed_vector,
     search,
@@ -80,6 +81,16 @@ def find(
     without_answers = silent(lake, [asked.name, *(hit.model_id for hit in hits)])
     was_run = asked.name not in without_answers if asked.was_run is None else asked.was_run
     return [replace(hit, same_senses=(hit.model_id not in without_answers) == was_run) for hit in hits]
+
+
+def of_models(lake: Lake, model_ids: list[str]) -> dict[str, Hit]:
+    """What is known of models of the index by their ids, with where their files lie.
+
+    Raises:
+        NoIndex: where there is no index.
+    """
+    hits = _told(lake, list(described(lake, model_ids).values()))
+    return {hit.model_id: hit for hit in hits}
 
 
 @dataclass(frozen=True)

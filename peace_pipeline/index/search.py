@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -49,6 +50,10 @@ class NoResponses(Exception):
 
     def __init__(self, name: str, reason: str | None) -> None:
         super().__init__(f"{name} has no responses to compare" + (f": {reason}" if reason else ""))
+
+
+class NothingWasRun(Exception):
+    """No network of the index has answers, or none of those that are asked for."""
 
 
 class UnknownOutput(Exception):
@@ -218,6 +223,37 @@ def _hit(rank: int, row: Mapping[str, Any]) -> Hit:
     return Hit(rank=rank, **cast("Any", told))
 
 
+def was_run(where: str | None = None) -> str:
+    """A filter for the networks that have answers and for which ``where`` holds."""
+    return " AND ".join([*([f"({where})"] if where else []), "responses IS NOT NULL"])
+
+
+def vectors(lake: Lake, where: str | None = None) -> tuple[list[str], np.ndarray]:
+    """The model ids of the networks that have answers and for which ``where`` holds, and their vectors (networks,
+    dimension).
+
+    Raises:
+        NoIndex: where there is no index.
+        NothingWasRun: where there is none.
+        BadFilter: where ``where`` can't be run.
+    """
+    models = _open(lake, MODELS, "vector")
+    with _readable():
+        found = models.search().where(was_run(where)).select(["model_id", "vector"]).limit(None).to_arrow()
+    if not len(found):
+        raise NothingWasRun(why_nothing(lake, by="responses", where=where))
+    rows = found["vector"].combine_chunks()
+    return found["model_id"].to_pylist(), rows.flatten().to_numpy().reshape(len(rows), -1)
+
+
+def described(lake: Lake, model_ids: Sequence[str]) -> dict[str, Hit]:
+    """What the index knows of models by their ids."""
+    listed = is_in("model_id", model_ids)
+    rows = _open(lake, MODELS, "vector").search().where(listed).limit(None).to_list()
+    place = {model_id: rank for rank, model_id in enumerate(model_ids, 1)}
+    return {row["model_id"]: _hit(place[row["model_id"]], row) for row in rows}
+
+
 def open_vectors(lake: Lake, by: By = "both") -> tuple[Table, str]:
     """The table of networks, and the name of its column of the vectors that networks are compared by.
 
@@ -291,10 +327,8 @@ def _found(
     found = _query(table, vector, text, column, words)
     if filters:
         found = found.where(" AND ".join(filters), prefilter=True)
-    try:
+    with _readable():
         rows = found.limit(k).to_list()
-    except (RuntimeError, ValueError, OSError) as error:
-        raise BadFilter(f"the index can't run this search: {str(error).splitlines()[0]}") from error
     for row in rows:
         row["score"] = row.get("_relevance_score", row.get("_score"))
     if vector is not None:
@@ -303,6 +337,14 @@ def _found(
         if text is None:
             rows.sort(key=lambda row: -row["similarity"])
     return rows
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        raise BadFilter(f"the index can't run this search: {str(error).splitlines()[0]}") from error
 
 
 def _query(table: Table, vector: np.ndarray | None, text: str | None, column: str, words: list[str]) -> Any:

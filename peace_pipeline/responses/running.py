@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from peace_pipeline.responses.answers import NotRun, Response
+from peace_pipeline.responses.examples import Examples
 from peace_pipeline.responses.probes import InputSpec, probes
 from peace_pipeline.responses.runners.model import MOST_INPUTS, CannotRun, Model, Ready, Seen
 from peace_pipeline.responses.runners.registry import load
@@ -128,21 +130,55 @@ def _run(group: Sequence[Ready], limits: Limits) -> Iterator[Response | NotRun]:
 
 def _asked(group: Sequence[Ready], limits: Limits) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Outputs (networks, PROBES, outputs) and Gram sketches (networks, pairs of probes) of networks that are alike."""
-    first, networks = group[0], [one.network for one in group]
-    size = math.prod(first.spec.shape) * len(group)
-    step = max(1, min(first.at_once, _VALUES_AT_ONCE // size))
     outputs, hidden = [], []
-    asked, began = 0, time.monotonic()
-    for inputs in _inputs(first.spec, step):
-        seen = first.ask(networks, inputs)
-        outputs.append(_kept(seen, len(inputs), len(group)))
+    asked = 0
+    for seen, count in _seen(group, _inputs(group[0].spec, _step(group)), PROBES, limits):
+        outputs.append(_kept(seen, count, len(group)))
         if asked < GRAM and seen.hidden is not None:
             hidden.append(seen.hidden[:, : GRAM - asked].to(torch.float32))
-        asked += len(inputs)
-        seconds = (time.monotonic() - began) * PROBES / asked / len(group)
+        asked += count
+    return torch.cat(outputs, 1).numpy(), _grams(hidden)
+
+
+def _step(group: Sequence[Ready]) -> int:
+    """How many inputs networks that are alike are asked at once."""
+    size = math.prod(group[0].spec.shape) * len(group)
+    return max(1, min(group[0].at_once, _VALUES_AT_ONCE // size))
+
+
+def _seen(
+    group: Sequence[Ready], inputs: Iterable[Tensor], total: int, limits: Limits
+) -> Iterator[tuple[Seen, int]]:
+    """What networks that are alike answer to each part of ``total`` inputs, and how many inputs it has."""
+    networks = [one.network for one in group]
+    asked, began = 0, time.monotonic()
+    for part in inputs:
+        yield group[0].ask(networks, part), len(part)
+        asked += len(part)
+        seconds = (time.monotonic() - began) * total / asked / len(group)
         if limits.seconds is not None and seconds > limits.seconds and time.monotonic() - began > 1:
             raise CannotRun(f"would take about {seconds:,.0f} s")
-    return torch.cat(outputs, 1).numpy(), _grams(hidden)
+
+
+def features(network: Ready, examples: Examples, folder: Path, limits: Limits) -> NDArray[np.float64]:
+    """What the last linear layer of a network, whose files are in ``folder``, reads of examples, else what it answers:
+    (examples, width).
+
+    Raises:
+        CannotRun: where it doesn't take them, or can't be run.
+    """
+    found = []
+    with _reasons(), torch.no_grad():
+        parts = examples.read_by(network.spec, folder, _step([network]))
+        for seen, count in _seen([network], parts, len(examples), limits):
+            read = seen.outputs if seen.hidden is None else seen.hidden
+            if read is None or read.shape[:2] != (1, count):
+                raise CannotRun("what it makes of an input is not known")
+            found.append(read[0].flatten(1).to(torch.float64))
+    values = torch.cat(found).numpy()
+    if not np.isfinite(values).all():
+        raise CannotRun("its features are not finite")
+    return values
 
 
 def _inputs(spec: InputSpec, step: int) -> Iterator[Tensor]:

@@ -1,4 +1,4 @@
-"""The standard sentences in the tokens of a network, by the tokenizer.json beside it: data, and a stranger's."""
+"""Sentences in the tokens of a network, by the tokenizer.json beside it: data, and a stranger's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import operator
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
@@ -38,7 +39,7 @@ def in_words(spec: InputSpec, folder: Path) -> InputSpec:
     """
     if spec.kind != TOKENS or len(spec.shape) != 1:
         return spec
-    found = _tokenised(folder / TOKENIZER, min(spec.shape[0], LONGEST))
+    found = tokenised(folder / TOKENIZER, sentences(), spec.shape[0])
     if found is None or len(set(found)) < _TOLD_APART:
         return spec
     used = {token for sentence in found for token in sentence}
@@ -49,26 +50,27 @@ def in_words(spec: InputSpec, folder: Path) -> InputSpec:
     return replace(spec, kind=TEXT, padding=padding, first=None, sentences=found)
 
 
-def _tokenised(path: Path, length: int) -> Sentences | None:
-    """The ids of the standard sentences, at most ``length`` each; ``None`` where they can't be had."""
+def tokenised(path: Path, texts: Sequence[str], length: int) -> Sentences | None:
+    """The ids of texts by a tokenizer.json, at most ``length`` each and ``LONGEST``; ``None`` where they can't be had:
+    there is none that the installed tokenizers reads, within bounds of time and memory."""
     if sys.platform != "linux" or find_spec("tokenizers") is None or not path.is_file():
         return None
     try:
         with path.open("rb") as file:
             if not 0 < file.seek(0, 2) <= MAX_TOKENIZER_BYTES:
                 return None
-            return _asked(file.fileno(), length)
+            return _asked(file.fileno(), texts, min(length, LONGEST))
     except (OSError, EOFError, ValueError, TypeError):  # it died of it, or answers something else
         return None
 
 
-def _asked(file: int, length: int) -> Sentences | None:
+def _asked(file: int, texts: Sequence[str], length: int) -> Sentences | None:
     ours, theirs = socket.socketpair()
     with Connection(ours.detach()) as connection:
         with theirs:
             if not _helper.send(b"tokenise", [theirs.fileno(), file]):
                 return None
-        connection.send_bytes(json.dumps({"sentences": sentences(), "length": length}).encode())
+        connection.send_bytes(json.dumps({"sentences": list(texts), "length": length}).encode())
         if not connection.poll(PATIENCE):
             return None
         found = json.loads(connection.recv_bytes(_MAX_ANSWER))

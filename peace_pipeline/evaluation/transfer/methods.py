@@ -16,16 +16,18 @@ from peace_pipeline.evaluation.embedder import OWN, PEACE
 from peace_pipeline.evaluation.metrics import fused, ranks
 from peace_pipeline.evaluation.readings import Readings
 from peace_pipeline.evaluation.transfer.outcomes import Choice, Outcomes
+from peace_pipeline.index.exploring import explore
+from peace_pipeline.stages.recommend import FIRST
 from peace_pipeline.zoo.listing import Listing
 
 Floats = NDArray[np.float64]
 RANDOM, HINDSIGHT, SCRATCH, OWN_SHAPES = "random", "hindsight", "scratch", "peace_shapes"
-PEACE_LOGME, RANDOM_LOGME = "peace_logme", "random_logme"
+RECOMMENDED, WORDED, RANDOM_LOGME = "recommended", "recommended_words", "random_logme"
 HYBRID, RAW_HYBRID = "hybrid", "raw_hybrid"
 DRAWS = 100
 """Of a choice by lot."""
-SHORTLIST = 20
-"""Candidates that LogME tries where it doesn't try all."""
+TRIES = 20
+"""Candidates that are run on the target's examples where not all are."""
 
 LIKENESS: dict[str, Method] = {
     method.__name__: method for method in (raw_responses, statistics, flattened, bm25)
@@ -33,6 +35,8 @@ LIKENESS: dict[str, Method] = {
 """Baselines that compare queries with candidates."""
 TITLES = {
     **OWN,
+    RECOMMENDED: "PEACE, run on the examples",
+    WORDED: "PEACE, run on the examples, words first",
     "raw_responses": "Raw responses",
     "statistics": "Layer statistics",
     "flattened": "Flattened weights",
@@ -44,7 +48,6 @@ TITLES = {
     "large_and_accurate": "Large and accurate",
     "logme": "LogME",
     "leep": "LEEP",
-    PEACE_LOGME: "LogME on PEACE's shortlist",
     RANDOM_LOGME: "LogME on a random shortlist",
     RANDOM: "Random choice",
     SCRATCH: "From scratch",
@@ -54,6 +57,10 @@ TITLES = {
 """The methods, in the order of the page."""
 EXPLAINED = {
     PEACE: "cosine of the queries' embeddings and the candidates', as the index compares them.",
+    RECOMMENDED: f"`peace recommend`: of {TRIES} candidates that are run on the target's training examples, those "
+    "that LogME puts first; which ones are run PEACE's vectors say, those near to what did well. What it is ahead of "
+    "LogME on a random shortlist is due to them, the rest is LogME's.",
+    WORDED: f"the same, with the {FIRST} first that BM25 of the description puts first (`--text`).",
     "raw_responses": "cosine of what queries and candidates answer to PEACE's standard probes; nothing is learned.",
     "statistics": "cosine of the statistics of each layer's weights, within one shape.",
     "flattened": "cosine of all weights, within one shape.",
@@ -69,9 +76,7 @@ EXPLAINED = {
     "arXiv:2102.11005). Every candidate has to be run on the target's data.",
     "leep": "log expected empirical prediction from the candidate's own outputs (Nguyen et al. 2020, "
     "arXiv:2002.12462). Every candidate has to be run on the target's data.",
-    PEACE_LOGME: f"of the {SHORTLIST} candidates that PEACE puts first, those that LogME does: only these are run on "
-    "the target's data.",
-    RANDOM_LOGME: f"the same of {SHORTLIST} candidates that are drawn at random, in the mean over {DRAWS} draws.",
+    RANDOM_LOGME: f"LogME on {TRIES} candidates that are drawn at random, in the mean over {DRAWS} draws.",
     RANDOM: f"{DRAWS} draws of as many candidates.",
     SCRATCH: "new networks of the shapes of the networks chosen at random, with the same budget.",
     OWN_SHAPES: "new networks of the shapes of those that PEACE chooses. What PEACE is ahead of them is due to "
@@ -115,8 +120,24 @@ def joined(found: Mapping[str, Floats]) -> dict[str, Floats]:
     return {HYBRID: with_words(PEACE), RAW_HYBRID: with_words("raw_responses")}
 
 
+def recommended(
+    vectors: NDArray[np.float32], found: Mapping[str, Floats], possible: NDArray[np.bool_], tries: int = TRIES
+) -> dict[str, Floats]:
+    """LogME (targets, seeds, candidates) of the candidates that are run where their vectors (candidates, dimension) say
+    which, without and with the words of the description; ``-inf`` for the others."""
+    scores = {name: np.full(possible.shape, -np.inf) for name in (RECOMMENDED, WORDED)}
+    for at in np.ndindex(possible.shape[:2]):
+        (places,) = np.nonzero(possible[at])
+        logme, words = found["logme"][at][places], found["bm25"][at][places]
+        in_words = [place for place in (-words).argsort(kind="stable")[:FIRST] if words[place] > -np.inf]
+        for name, first in ((RECOMMENDED, []), (WORDED, in_words)):
+            tried = list(explore(vectors[places], logme.tolist().__getitem__, tries, first))
+            scores[name][at][places[tried]] = logme[tried]
+    return scores
+
+
 def choose(
-    scores: Mapping[str, Floats], outcomes: Outcomes, k: int, seed: int, shortlist: int = SHORTLIST
+    scores: Mapping[str, Floats], outcomes: Outcomes, k: int, seed: int, tries: int = TRIES
 ) -> dict[str, Choice]:
     """The ``k`` networks of each target and seed that every method puts first, ties broken at random.
 
@@ -127,11 +148,9 @@ def choose(
     chosen[HINDSIGHT] = _best(outcomes.area[:, :, : outcomes.candidates], possible, k, seed)[:, :, None]
     level, seeds = np.zeros(possible.shape), range(seed, seed + DRAWS)
     chosen[RANDOM] = np.stack([_best(level, possible, k, each) for each in seeds], 2)
-    lists = [_best(level, possible, shortlist, each) for each in seeds]
+    lists = [_best(level, possible, tries, each) for each in seeds]
     among = [_best(_among(scores["logme"], one), possible, k, seed) for one in lists]
     chosen[RANDOM_LOGME] = np.stack(among, 2)
-    ours = _best(scores[PEACE], possible, shortlist, seed)
-    chosen[PEACE_LOGME] = _best(_among(scores["logme"], ours), possible, k, seed)[:, :, None]
     chosen[SCRATCH] = outcomes.alike[chosen[RANDOM]]
     chosen[OWN_SHAPES] = outcomes.alike[chosen[PEACE]]
     return {name: chosen[name] for name in TITLES}

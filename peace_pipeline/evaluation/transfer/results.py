@@ -13,13 +13,15 @@ from scipy.stats import false_discovery_control, wilcoxon
 
 from peace_pipeline.evaluation.embedder import PEACE
 from peace_pipeline.evaluation.metrics import Estimate
-from peace_pipeline.evaluation.transfer.methods import HINDSIGHT, HYBRID, RANDOM, TITLES
+from peace_pipeline.evaluation.transfer.methods import HINDSIGHT, HYBRID, RANDOM, RECOMMENDED, TITLES, WORDED
 from peace_pipeline.evaluation.transfer.outcomes import HIGHER, Choice, Outcomes
 from peace_pipeline.evaluation.transfer.targets import Target
 from peace_pipeline.evaluation.transfer.tuning import Budget
 
 Floats = NDArray[np.float64]
 RESAMPLES, LOTS, SURE = 2000, 5000, 0.05
+OURS = (PEACE, HYBRID, RECOMMENDED, WORDED)
+"""What PEACE has to choose by: likeness to queries, words beside it, and to run networks on the examples."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Results:
 
     @property
     def rivals(self) -> list[str]:
-        """The methods that PEACE is compared with: all but hindsight."""
+        """The methods that PEACE's likeness is compared with: all but hindsight."""
         return [name for name in TITLES if name not in (PEACE, HINDSIGHT)]
 
     def names_of(self, method: str, place: int) -> list[str]:
@@ -120,13 +122,14 @@ class Results:
         for method, p in self.p_values().items():
             flat |= _ends(f"{method}/lead", self.lead(method)) | {f"{method}/lead_p": p}
         by_lot = self.by_lot()
-        for of, measure in product((PEACE, HYBRID), ("area", "steps")):
+        for of, measure in product(OURS, ("area", "steps")):
             better, worse = self.won(measure, of)
             flat |= {
                 f"{of}/{measure}/targets_won": float(better),
                 f"{of}/{measure}/targets_lost": float(worse),
             }
-        flat |= _ends(f"{HYBRID}/over_random", self.lead(RANDOM, of=HYBRID))
+        for of in OURS[1:]:
+            flat |= _ends(f"{of}/over_random", self.lead(RANDOM, of=of))
         for place, target in enumerate(self.targets):
             flat[f"{target.name}/goal"] = float(self.outcomes.goal[place])
             flat[f"{target.name}/lead_over_random"] = self.on_target(place)
@@ -144,6 +147,8 @@ class Results:
             f"{PEACE}/targets_ahead_of_random": float(area[0]),
             f"{PEACE}/targets_behind_random": float(area[1]),
             f"{PEACE}/targets_in_fewer_steps": float(steps[0]),
+            f"{RECOMMENDED}/area_over_random": self.lead(RANDOM, of=RECOMMENDED).mean,
+            f"{RECOMMENDED}/targets_in_fewer_steps": float(self.won("steps", RECOMMENDED)[0]),
         }
 
 

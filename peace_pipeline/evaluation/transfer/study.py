@@ -28,6 +28,7 @@ from peace_pipeline.evaluation.transfer.methods import (
     joined,
     likeness,
     of_own_shape,
+    recommended,
     rules_of_thumb,
 )
 from peace_pipeline.evaluation.transfer.outcomes import Floats, Outcomes
@@ -78,7 +79,7 @@ def fine_tune_all(
     *,
     targets: Sequence[Target] = TARGETS,
     seeds: int = 3,
-    k: int = 3,
+    k: int = 5,
     most: int = MOST,
     budget: Budget = DEFAULT,
     query_steps: int = QUERY_STEPS,
@@ -113,6 +114,8 @@ def fine_tune_all(
     order = [member.listing.model_id for member in gallery[PEACE].members]
     places = [order.index(each.model_id) for each in listed]
     found = {name: of_own_shape(values[:, places], own) for name, values in likeness(asked, gallery).items()}
+    vectors = np.asarray(gallery[PEACE].matrix, np.float32)[places]
+    tried |= recommended(vectors, found | tried, outcomes.possible)
     everywhere = {
         name: np.broadcast_to(values, outcomes.possible.shape)
         for name, values in rules_of_thumb(listed).items()

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
 from peace_pipeline.evaluation.transfer.targets import Drawn, Part
-from peace_pipeline.evaluation.transfer.transferability import leep, logme
+from peace_pipeline.evaluation.transfer.transferability import leep
+from peace_pipeline.responses.evidence import evidence
 from peace_pipeline.zoo.trained.layers import Linear
 from peace_pipeline.zoo.trained.optimizer import Optimizer
 from peace_pipeline.zoo.trained.populations import State, build, initial, select, stack
@@ -178,4 +179,4 @@ def _scores(config: dict[str, Any], states: Sequence[State], x: Tensor, y: Tenso
         population.set_submodule(_head(population), _Bare())
         features = _logits(population, len(states), x).double().numpy()
     labels = y.numpy()
-    return np.array([logme(each, labels) for each in features]), leep(outputs, labels)
+    return np.array([evidence(each, labels).logme for each in features]), leep(outputs, labels)

@@ -1,0 +1,179 @@
+"""Labelled examples in the files that people have, as networks read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from peace_pipeline.responses.examples import MOST, BadExamples, Examples, read_examples
+from peace_pipeline.responses.probes import InputSpec
+from peace_pipeline.responses.runners.model import CannotRun
+from peace_pipeline.responses.standard import NUMBERS, TEXT, TOKENS
+from peace_pipeline.zoo.card import TOKENIZER
+from tests.responses.wordpieces import wordpiece
+
+RNG = np.random.default_rng(0)
+LABELS = np.tile([3, 7], 10)
+
+
+def read(examples: Examples, shape: tuple[int, ...], kind: str = NUMBERS, **spec: Any) -> torch.Tensor:
+    parts = list(examples.read_by(InputSpec(kind, shape, **spec), Path("nowhere"), 6))
+    assert max(map(len, parts)) == 6
+    return torch.cat(parts)
+
+
+def test_an_npz_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    x = RNG.normal(size=(20, 1, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "e.npz", x=x, y=LABELS)
+    found = read_examples(tmp_path / "e.npz")
+    assert (len(found), found.classes) == (20, ("3", "7"))
+    assert found.labels.tolist() == [0, 1] * 10
+    assert np.array_equal(read(found, (1, 8, 8)), x)
+    assert np.array_equal(read(found, (64,)), x.reshape(20, 64))
+    assert np.array_equal(found.numbers, x.reshape(20, 64).astype(float))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_columns_of_a_table_are_standardised(tmp_path: Path, name: str) -> None:
+    table = {"age": RNG.integers(20, 80, 20), "label": ["no", "yes"] * 10, "income": RNG.normal(5e4, 1e4, 20)}
+    if name.endswith("csv"):
+        rows = [",".join(table), *(",".join(map(str, row)) for row in zip(*table.values(), strict=True))]
+        (tmp_path / name).write_text("\n".join(rows))
+    else:
+        pq.write_table(pa.table(table), tmp_path / name)
+    found = read_examples(tmp_path / name)
+    assert found.classes == ("no", "yes")
+    rows = read(found, (2,)).numpy()
+    assert np.allclose(rows.mean(0), 0, atol=1e-6)
+    assert np.allclose(rows.std(0), 1, atol=1e-5)
+    assert np.corrcoef(rows[:, 0], table["age"])[0, 1] == pytest.approx(1)
+
+
+def test_pictures_in_a_folder_for_each_class(tmp_path: Path) -> None:
+    for place in range(8):
+        folder = tmp_path / ("dark", "light")[place % 2]
+        folder.mkdir(exist_ok=True)
+        values = RNG.integers(0, 100, (30, 20, 3)) + 100 * (place % 2)
+        Image.fromarray(values.astype(np.uint8)).save(folder / f"{place}.png")
+    (tmp_path / "light" / "notes.txt").write_text("no picture")
+    found = read_examples(tmp_path)
+    assert found.classes == ("dark", "light")
+    for shape in ((3, 32, 32), (1, 16, 24)):
+        x = read(found, shape)
+        assert x.shape == (8, *shape)
+        assert x[found.labels == 1].mean() > 0.5 > -0.5 > x[found.labels == 0].mean()
+    with pytest.raises(CannotRun, match=r"shape \[784\], not \[3, 128, 128\]"):
+        read(found, (784,))
+    (tmp_path / "light" / "9.png").write_bytes(b"no picture")
+    with pytest.raises(BadExamples, match=r"9\.png can't be read"):
+        read_examples(tmp_path)
+
+
+def test_a_row_along_a_picture_and_a_picture_at_another_size() -> None:
+    rows = Examples.of(RNG.normal(size=(20, 64)).astype(np.float32), LABELS)
+    assert np.array_equal(read(rows, (1, 8, 8)).flatten(1), rows.inputs)
+    flat = Examples.of(np.full((20, 9, 9), 2.0), LABELS)
+    assert torch.allclose(read(flat, (3, 5, 7)), torch.full((20, 3, 5, 7), 2.0))
+    for shape in ((63,), (2, 8, 8), (1, 65)):
+        with pytest.raises(CannotRun, match="it takes inputs of shape"):
+            read(rows, shape)
+    channels_last = Examples.of(np.zeros((20, 8, 8, 3)), LABELS)
+    with pytest.raises(CannotRun, match=r"not \[8, 8, 3\]"):
+        read(channels_last, (3, 8, 8))
+
+
+def test_texts_are_read_by_a_networks_own_tokenizer(tmp_path: Path) -> None:
+    table = {"text": ["the dog", "a cat"] * 10, "label": LABELS.tolist()}
+    pq.write_table(pa.table(table), tmp_path / "e.parquet")
+    found = read_examples(tmp_path / "e.parquet")
+    assert found.numbers is None
+    tokenizer = wordpiece()
+    tokenizer.save(str(tmp_path / TOKENIZER))
+    spec = InputSpec(TEXT, (16,), vocabulary=300, padding=0)
+    ids = torch.cat(list(found.read_by(spec, tmp_path, 8)))
+    tokens = tokenizer.encode("the dog").ids
+    assert ids[0].tolist() == tokens + [0] * (16 - len(tokens))
+    assert not torch.equal(ids[0], ids[1])
+    with pytest.raises(CannotRun, match="reads numbers"):
+        read(found, (16,))
+    with pytest.raises(CannotRun, match=r"no tokenizer\.json"):
+        read(found, (16,), TOKENS, vocabulary=300)
+    with pytest.raises(CannotRun, match=r"no tokenizer\.json"):
+        read(found, (16,), TEXT, vocabulary=300)
+
+
+def test_ids_of_tokens() -> None:
+    found = Examples.of(RNG.integers(0, 50, (20, 12)), LABELS)
+    ids = read(found, (16,), TOKENS, vocabulary=60, padding=55)
+    assert np.array_equal(ids[:, :12], found.inputs)
+    assert (ids[:, 12:] == 55).all()
+    for shape, vocabulary, said in (((8,), 60, "8 tokens, not 12"), ((16,), 20, "it has 20 tokens")):
+        with pytest.raises(CannotRun, match=said):
+            read(found, shape, TOKENS, vocabulary=vocabulary)
+    with pytest.raises(CannotRun, match="reads tokens"):
+        read(Examples.of(RNG.normal(size=(20, 12)), LABELS), (16,), TOKENS, vocabulary=60)
+
+
+def test_of_many_examples_some_are_drawn() -> None:
+    x = np.arange(5 * MOST, dtype=np.float32)[:, None]
+    found = Examples.of(x, np.arange(5 * MOST) % 3)
+    assert len(found) == MOST
+    assert np.array_equal(found.inputs[:, 0].astype(int) % 3, found.labels)
+    texts = Examples.of([str(number) for number in range(2 * MOST)], np.arange(2 * MOST) % 2)
+    assert [int(text) % 2 for text in texts.inputs] == texts.labels.tolist()
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "said"),
+    [
+        (np.zeros((5, 2)), [0, 1], "5 inputs, but 2 labels"),
+        (np.zeros((4, 2)), [1, 1, 1, 1], "of 1 classes"),
+        (np.zeros((4, 2)), [0.1, 0.2, 0.3, 0.4], "of 4 classes"),
+        (np.zeros((4, 2)), [0, 1, 0, np.nan], "a label is missing"),
+        (np.full((4, 2), np.inf), [0, 1, 0, 1], "not all numbers are finite"),
+        (np.zeros(4), [0, 1, 0, 1], "a row of numbers"),
+        ([{}, {}, {}, {}], [0, 1, 0, 1], "neither numbers nor texts"),
+        (np.zeros((4, 2), complex), [0, 1, 0, 1], "complex"),
+    ],
+)
+def test_examples_that_cannot_be_used(x: Any, y: Any, said: str) -> None:
+    with pytest.raises(BadExamples, match=said):
+        Examples.of(x, y)
+
+
+def test_files_that_cannot_be_used(tmp_path: Path) -> None:
+    """Nothing in a file is executed, and each has its reason."""
+    np.savez(tmp_path / "half.npz", x=np.zeros((4, 2)))
+    np.savez(tmp_path / "pickled.npz", x=np.array([{}, {}], dtype=object), y=[0, 1])
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 and no more")
+    (tmp_path / "no_label.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "words.csv").write_text("a,label\nx,0\ny,1\n")
+    (tmp_path / "gap.csv").write_text("a,label\n1,0\n,1\n2,0\n3,1\n")
+    (tmp_path / "alone.csv").write_text("label\n0\n1\n")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    (tmp_path / "model.pt").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    for name, said in {
+        "half.npz": "no array y",
+        "pickled.npz": "can't be read",
+        "broken.npz": "can't be read",
+        "no_label.csv": "no column is called label: a, b",
+        "words.csv": "column a is no number",
+        "gap.csv": "missing",
+        "alone.csv": "no column but label",
+        "broken.parquet": "can't be read",
+        "model.pt": "no .npz, .csv or .parquet",
+        "empty": "no pictures",
+        "nothing": "no such file",
+    }.items():
+        with pytest.raises(BadExamples, match=said) as caught:
+            read_examples(tmp_path / name)
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
