@@ -41,6 +41,7 @@ TESTED_BY = {
     "test_definitions": "assets/* resources/*",
     "cli/test_lake": "cli/lake_views stages/about stages/forget stages/status",
     "cli/test_compare": "stages/relatives",
+    "cli/test_recommend": "stages/recommend",
     "cli/test_app": "cli/main cli/options cli/terminal cli/failures cli/views",
     "comparison/test_verdict": "comparison/thresholds",
     "encoder/test_model": "encoder/config encoder/features encoder/outputs",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-SPREAD, NOISE, CURIOSITY = 0.5, 0.1, 3.0
-"""How alike networks of a cosine of 0 are expected to score (e to the power of -1/SPREAD), how much of the variance of
-scores vectors don't tell, and how many deviations better than expected what is not known may be: settled on other
-target tasks and candidates than those of the transfer report."""
+SPREAD, NOISE, CURIOSITY = 1.0, 0.1, 3.0
+"""How alike networks score whose vectors, less the mean, have a cosine of 0 (e to the power of -1/SPREAD), how much of
+the variance of scores vectors don't tell, and how many deviations better than expected what is not known may be:
+settled on other target tasks and candidates than those of the transfer report."""
 MISSES = 10
 """How many times as many are asked as are wanted, where some have no score."""
 
@@ -30,32 +29,33 @@ def explore(
     of Srinivas et al. 2010, arXiv:0912.3995). One without a score counts as the worst so far, so that others like it
     are left for later.
     """
+    if not len(vectors):
+        return {}
+    rows = vectors - vectors.mean(0)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-12)
     found: dict[int, float | None] = {}
     known: list[float] = []
-    waiting = [*first] or [int((vectors @ vectors.sum(0)).argmax())][: len(vectors)]
+    waiting = [*first] or [int((vectors @ vectors.sum(0)).argmax())]
     while len(known) < wanted and len(found) < min(len(vectors), MISSES * wanted):
         worst = min(known, default=0.0)
         told = {place: worst if value is None else value for place, value in found.items()}
-        place = waiting.pop(0) if waiting else _next(vectors, told)
+        place = waiting.pop(0) if waiting else _next(rows, told)
         found[place] = value = score(place)
         if value is not None:
             known.append(value)
     return found
 
 
-def _next(vectors: NDArray[np.float32], found: dict[int, float]) -> int:
+def _next(rows: NDArray[np.float32], found: dict[int, float]) -> int:
     """The place whose score may be highest."""
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF
 
     kernel = RBF(np.sqrt(SPREAD), "fixed")  # of unit vectors: exp((cosine - 1) / SPREAD)
     process = GaussianProcessRegressor(kernel, alpha=NOISE, optimizer=None, normalize_y=True)
     places = list(found)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        process.fit(vectors[places], list(found.values()))
-    mean, deviation = process.predict(vectors, return_std=True)
+    process.fit(rows[places], list(found.values()))
+    mean, deviation = process.predict(rows, return_std=True)
     best = mean + CURIOSITY * deviation
     best[places] = -np.inf
     return int(best.argmax())

@@ -106,7 +106,7 @@ def recommend(
     def score(place: int) -> float | None:
         name = names[place]
         try:
-            found[name] = _evidence(lake, name, examples, fetcher, limits)
+            found[name] = tried_on(lake, name, examples, fetcher, limits)
         except (CannotRun, UnusableModel) as error:
             reasons[name] = str(error)
         if progress:
@@ -124,17 +124,8 @@ def recommend(
     return Recommendation(best, len(found), reasons, len(names) - len(found) - len(reasons), plain)
 
 
-def _first(lake: Lake, names: list[str], text: str | None, where: str | None) -> list[int]:
-    """The places of those of the named networks that have the words best."""
-    if not text:
-        return []
-    place = {name: at for at, name in enumerate(names)}
-    hits = search(lake, k=FIRST, where=was_run(where), text=text)
-    return [place[hit.model_id] for hit in hits if hit.model_id in place]
-
-
-def _evidence(lake: Lake, name: str, examples: Examples, fetcher: Fetcher | None, limits: Limits) -> Evidence:
-    """What a network makes of the examples.
+def tried_on(lake: Lake, name: str, examples: Examples, fetcher: Fetcher | None, limits: Limits) -> Evidence:
+    """What a network of the lake makes of the examples.
 
     Raises:
         UnusableModel: where it can't be had or read.
@@ -148,3 +139,12 @@ def _evidence(lake: Lake, name: str, examples: Examples, fetcher: Fetcher | None
         if isinstance(begun, NotRun):
             raise CannotRun(begun.reason)
         return evidence(features(begun, examples, network.folder, limits), examples.labels)
+
+
+def _first(lake: Lake, names: list[str], text: str | None, where: str | None) -> list[int]:
+    """The places of those of the named networks that have the words best."""
+    if not text:
+        return []
+    place = {name: at for at, name in enumerate(names)}
+    hits = search(lake, k=FIRST, where=was_run(where), text=text)
+    return [place[hit.model_id] for hit in hits if hit.model_id in place]

@@ -32,7 +32,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     place = Workplace(tmp_path_factory.mktemp("recommend"))
     new_encoder(place.lake)
     for seed in range(NETWORKS):
-        write_network(place.zoo / f"mlp{seed}", "mlp", seed, card_of("digits", accuracy=0.8 + seed / 100))
+        task = "birds" if seed == 4 else "digits"
+        write_network(place.zoo / f"mlp{seed}", "mlp", seed, card_of(task, accuracy=0.8 + seed / 100))
     for seed in range(2):
         write_network(place.zoo / f"cnn{seed}", "cnn", seed, card_of("animals"))
     process(place.lake, place.zoo)
@@ -99,6 +100,8 @@ def test_how_many_are_tried_and_which(here: Workplace) -> None:
     chosen = here.peace("recommend", "examples.npz", *where, "--json").json
     assert "directory:zoo/mlp2" not in [row["model_id"] for row in chosen["best"]]
     assert "not tried: " in here.peace("recommend", "examples.npz", "--tries", "1").out
+    worded = here.peace("recommend", "examples.npz", "--tries", "1", "--text", "birds", "--json").json
+    assert [row["model_id"] for row in worded["best"]] == ["directory:zoo/mlp4"]
 
 
 def test_what_fails_says_why(here: Workplace, tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ LIKENESS: dict[str, Method] = {
 """Baselines that compare queries with candidates."""
 TITLES = {
     **OWN,
-    RECOMMENDED: "PEACE, run on the examples",
-    WORDED: "PEACE, run on the examples, words first",
+    RECOMMENDED: "PEACE with examples",
+    WORDED: "PEACE with examples and words",
     "raw_responses": "Raw responses",
     "statistics": "Layer statistics",
     "flattened": "Flattened weights",

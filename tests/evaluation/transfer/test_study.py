@@ -12,9 +12,9 @@ from markupsafe import escape
 
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports
 from peace_pipeline.evaluation.transfer import study
-from peace_pipeline.evaluation.transfer.methods import PEACE_LOGME, TITLES
+from peace_pipeline.evaluation.transfer.methods import TITLES
 from peace_pipeline.evaluation.transfer.page import losses
-from peace_pipeline.evaluation.transfer.results import Results
+from peace_pipeline.evaluation.transfer.results import OURS, Results
 from peace_pipeline.evaluation.transfer.targets import TARGETS
 from peace_pipeline.evaluation.transfer.tuning import Budget
 from peace_pipeline.lake import Lake
@@ -76,12 +76,12 @@ def test_the_page_stands_alone_and_says_what_was_not_won(report: Written, result
         assert str(escape(title)) in page
     assert "digits-mirrored" in page
     said = losses(results)
-    leads = {name: results.lead(name) for name in results.rivals if name != PEACE_LOGME}
+    leads = {name: results.lead(name) for name in results.rivals if name not in OURS}
     better = sorted((name for name in leads if leads[name].mean < 0), key=lambda name: leads[name].mean)
     unsure = [TITLES[name] for name in leads if leads[name].mean >= 0 and leads[name].low <= 0]
     assert [line.split(" gives")[0] for line in said[: len(better)]] == [TITLES[name] for name in better]
     assert ", ".join(unsure) in "".join(said)
-    few = [TITLES[name] for name in ("peace", "hybrid") if results.won("steps", name)[0] < 2]
+    few = [TITLES[name] for name in OURS if results.won("steps", name)[0] < 2]
     unshown = [line for line in said if "is not shown" in line]
     assert [line.split("networks of ")[1].split(" reach")[0] for line in unshown] == few
     assert all(str(escape(line)) in own for line in said)
