@@ -254,7 +254,8 @@ def _caveats(results: Results) -> list[str]:
         f"To choose {results.k} networks a target, how {TITLES[RECOMMENDED]} explores, and that it ranks by LogME of "
         "the last hidden layer alone, was settled on twelve other targets (other views, parts and kinds of data) and "
         "candidates of training and validation runs; that LogME does well on these targets was known from earlier "
-        "reports. On how many targets a method is surely better depends on how many networks are chosen: of few one may be lucky.",
+        "reports. On how many targets a method is surely better depends on how many networks are chosen, as few may be "
+        "lucky.",
         f"The {len(results.targets)} targets are on fewer kinds of data, and a seed draws one new head for all "
         "targets: intervals and tests take targets, and seeds within them, as independent.",
     ]
