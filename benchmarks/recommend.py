@@ -80,12 +80,16 @@ def _scores(lake: Lake, names: list[str], targets: list[Target]) -> np.ndarray:
     """LogME (targets, seeds, networks); NaN where a network doesn't take the examples."""
     scores = np.full((len(targets), SEEDS, len(names)), np.nan)
     progress, began, fetcher = track("Running all"), time.monotonic(), Fetcher.of(lake)
+    fitting = list(enumerate(names))
     for at in np.ndindex(scores.shape[:2]):
         part = draw(targets[at[0]], at[1]).train
         examples = Examples.of(part.numbers, part.labels)
-        for place, name in enumerate(names):
+        for place, name in fitting:
             with suppress(CannotRun, UnusableModel):
                 scores[(*at, place)] = tried_on(lake, name, examples, fetcher, Limits()).logme
+        fitting = [
+            each for each in fitting if not np.isnan(scores[(*at, each[0])])
+        ]  # all examples are 64 numbers
         if progress:
             progress(at[0] * SEEDS + at[1] + 1, len(targets) * SEEDS, targets[at[0]].name)
     print(f"all were run in {time.monotonic() - began:.0f} s")

@@ -83,7 +83,8 @@ def summary(results: Results) -> str:
     standing = "ahead of" if lead.low > 0 else "behind" if lead.high < 0 else "not clearly apart from"
     return (
         f"Fine-tuned for {results.budget.steps[-1]} steps on tasks that the zoo lacks, the {results.k} networks that "
-        f"PEACE retrieves are {standing} random choice (mean accuracy over the steps: {_text(lead)}). Target by target "
+        f"PEACE retrieves by likeness to small ones are {standing} random choice (mean accuracy over the steps: "
+        f"{_text(lead)}). Target by target "
         f"they are surely better on {area[0]} of {count} and worse on {area[1]}, at the goal in fewer steps on "
         f"{steps[0]} and in more on {steps[1]}. With the words of the description the lead is "
         f"{_text(results.lead(RANDOM, of=HYBRID))} (by the words alone {_text(results.lead(RANDOM, of='bm25'))}), "
