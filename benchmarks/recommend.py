@@ -20,7 +20,7 @@ import numpy as np
 from peace_pipeline.evaluation.transfer.results import nested
 from peace_pipeline.evaluation.transfer.targets import TARGETS, TEXT, Target, draw
 from peace_pipeline.index.exploring import explore
-from peace_pipeline.index.search import open_vectors, was_run
+from peace_pipeline.index.search import open_vectors
 from peace_pipeline.lake import Lake
 from peace_pipeline.progress import track
 from peace_pipeline.responses.examples import Examples
@@ -44,7 +44,7 @@ def main() -> None:
     lake = Lake.open(arguments.home)
     table, _ = open_vectors(lake)
     columns = ["model_id", "vector", "weights", "responses"]
-    found = table.search().where(was_run()).select(columns).limit(None).to_arrow()
+    found = table.search().where("responses IS NOT NULL").select(columns).limit(None).to_arrow()
     names = found["model_id"].to_pylist()
     vectors = {
         "PEACE": "vector",
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def _scores(lake: Lake, names: list[str], targets: list[Target]) -> np.ndarray:
-    """LogME (targets, seeds, networks); NaN where a network doesn't take the examples."""
+    """Evidence (targets, seeds, networks); NaN where a network doesn't take the examples."""
     scores = np.full((len(targets), SEEDS, len(names)), np.nan)
     progress, began, fetcher = track("Running all"), time.monotonic(), Fetcher.of(lake)
     fitting = list(enumerate(names))
@@ -86,7 +86,7 @@ def _scores(lake: Lake, names: list[str], targets: list[Target]) -> np.ndarray:
         examples = Examples.of(part.numbers, part.labels)
         for place, name in fitting:
             with suppress(CannotRun, UnusableModel):
-                scores[(*at, place)] = tried_on(lake, name, examples, fetcher, Limits()).logme
+                scores[(*at, place)] = tried_on(lake, name, examples, fetcher, Limits()).evidence
         fitting = [
             each for each in fitting if not np.isnan(scores[(*at, each[0])])
         ]  # all examples are 64 numbers

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args
 
+from peace_pipeline.index.exploring import TRIES
 from peace_pipeline.index.lookup import find
 from peace_pipeline.index.search import By, Hit, open_vectors
 from peace_pipeline.lake import Lake
@@ -112,18 +113,19 @@ class Index:
         labels: Any,
         *,
         k: int = 10,
-        tries: int = 32,
+        tries: int = TRIES,
         where: str | None = None,
         text: str | None = None,
+        responses: Responses = "auto",
     ) -> Recommendation:
         """The ``k`` networks most worth fine-tuning on labelled examples: ``inputs`` (examples, …), an array or tensor
         of numbers or ids as networks read them, or so many texts; ``labels`` (examples,). ``tries`` of the networks
-        that can be run, and for which ``where`` holds, are run on them: first those whose cards have the words
-        ``text``.
+        that can be run, and for which ``where`` holds, are run on them: first those that have the words ``text``; as
+        ``responses`` allow.
 
         Raises:
             BadExamples: where the examples can't be used.
-            NothingWasRun: where no network of the index has answers.
+            NothingWasRun: where no network of the index was run, or ``responses`` are ``never``.
             BadFilter: where ``where`` can't be run.
             ValueError: where ``k`` or ``tries`` is less than 1.
         """
@@ -132,7 +134,9 @@ class Index:
 
         fetcher = Fetcher.of(self.lake)
         given = Examples.of(inputs, labels)
-        return recommend(self.lake, given, fetcher, k=k, tries=tries, where=where, text=text)
+        return recommend(
+            self.lake, given, fetcher, k=k, tries=tries, where=where, text=text, responses=responses
+        )
 
 
 def embed(

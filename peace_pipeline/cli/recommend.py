@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from peace_pipeline.responses.examples import Examples
     from peace_pipeline.stages.recommend import Recommendation
 
-_TRIES, _REASONS = 32, 3
+_REASONS = 10
 _COLUMNS = (
     Column("rank", "number"),
     Column("model_id", "id"),
@@ -47,15 +48,19 @@ def recommend(
     ],
     k: Annotated[int, typer.Option("-k", min=1, help="How many answers.")] = 10,
     tries: Annotated[
-        int, typer.Option(min=1, help="How many networks of the index are run on the examples.")
-    ] = _TRIES,
+        int | None,
+        typer.Option(
+            min=1, help="How many networks of the index are run on the examples.", show_default="32"
+        ),
+    ] = None,
     where: Annotated[
         str | None, typer.Option(metavar="SQL", help="Only models for which this is true.")
     ] = None,
     text: Annotated[
         str | None,
         typer.Option(
-            metavar="WORDS", help="Words about your task: networks whose cards have them are run first."
+            metavar="WORDS",
+            help="Words about your task: networks that have them, in ids, tags, tasks or cards, are run first.",
         ),
     ] = None,
     responses: Responses = None,
@@ -65,15 +70,21 @@ def recommend(
 ) -> None:
     """The networks in the index that are most worth fine-tuning on your labelled examples.
 
-    Some of the networks that can be run are run on them, up to --tries: which ones, their vectors say, those near to
-    what did well. They are ranked by the evidence (LogME) of a linear model on what their last linear layer
-    reads; linear is the share of examples that this model knows when it learns from the others.
+    Up to --tries of the networks that take such inputs are run on them; the vectors of the index say which ones: those
+    near to what did well. They are ranked by the evidence (LogME) of a linear model on what their last linear layer
+    reads, or on what they answer where that can't be had, as of ONNX graphs. Linear is the share of examples whose
+    label this model finds when it learns from the others.
+
+    Numbers of an .npz file are taken as they are; columns of a table, and pictures, are brought to mean 0 and
+    deviation 1, and pictures to a network's size. Of a text a network reads the first tokens; of more than 1,000
+    examples so many are drawn.
 
     With --json {best: a list of {rank, model_id, revision, evidence, linear, source, task, architecture, datasets,
     accuracy, license, parameters, uri}, run: how many were run, not_run: a list of {model_id, reason}, left: how many
-    were not tried, plain: {evidence, linear} of the inputs themselves, null for texts}. Exit code 1 where none takes
-    the examples.
+    were not tried, never_run: of how many it isn't known what they take, plain: {evidence, linear} of the inputs
+    themselves, null where they are no numbers}. Exit code 1 where none takes the examples.
     """
+    from peace_pipeline.index.exploring import TRIES
     from peace_pipeline.progress import track
     from peace_pipeline.responses.examples import read_examples
     from peace_pipeline.stages.recommend import recommend as recommended
@@ -86,35 +97,59 @@ def recommend(
             given,
             open_fetcher(lake),
             k=k,
-            tries=tries,
+            tries=tries or TRIES,
             where=where,
             text=text,
             responses=which_are_run(lake, responses),
             progress=track("Running"),
         )
-    emit(found.as_dict(), as_json, lambda screen: show(screen, examples, given, found), wide=wide)
+    emit(
+        found.as_dict(),
+        as_json,
+        lambda screen: show(screen, examples, given, found, words=text),
+        wide=wide,
+    )
     if not found.best:
-        typer.echo(f"peace: none of {len(found.not_run):,} networks takes these examples", err=True)
+        typer.echo("peace: no network that was tried takes these examples", err=True)
         raise typer.Exit(1)
 
 
-def show(screen: Screen, path: Path, examples: Examples, found: Recommendation) -> None:
+def show(
+    screen: Screen, path: Path, examples: Examples, found: Recommendation, *, words: str | None = None
+) -> None:
     """What a person sees of it."""
     if found.best:
         rows = [
-            [each.rank, each.network.model_id, each.evidence, each.linear]
+            [each.rank, each.network.model_id, each.found.evidence, each.found.linear]
             + [of_hit(each.network, column.name) for column in KNOWN]
             for each in found.best
         ]
         screen.table(f"Worth fine-tuning on {path}", _COLUMNS, rows)
-    untried = f"; not tried: {found.left:,} (--tries)" if found.left else ""
-    screen.print(
-        f"Run on {len(examples):,} examples of {len(examples.classes):,} classes: {found.run:,}{untried}."
+    for line in _facts(examples, found, words):
+        screen.print(line)
+
+
+def _facts(examples: Examples, found: Recommendation, words: str | None) -> Iterator[str]:
+    """Sentences on how the networks were found, and on what there is beside them."""
+    drawn = (
+        f"{len(examples):,} of {examples.given:,}" if examples.given > len(examples) else f"{len(examples):,}"
     )
+    yield f"Run on {drawn} examples of {len(examples.classes):,} classes: {found.run:,} networks."
     if found.plain is not None:
-        screen.print(
-            f"Of the inputs themselves the evidence is {found.plain.logme:.3f}, linear {found.plain.accuracy:.3f}: a "
-            "network below that says less of the labels than what it reads."
+        none = bool(found.best) and found.best[0].found.evidence <= found.plain.evidence
+        yield (
+            f"{'None has' if none else 'To be compared with'} the evidence of the inputs themselves, "
+            f"{found.plain.evidence:.4f} (linear {found.plain.linear:.4f}; the most frequent class is "
+            f"{examples.commonest:.4f} of all)."
         )
-    for reason, count in Counter(found.not_run.values()).most_common(_REASONS):
-        screen.print(f"Not run: {count:,}, as {reason}.")
+    if words and not found.words:
+        yield f"No network that takes them has one of the words {words!r}."
+    if found.left:
+        yield f"Not tried: {found.left:,} (--tries)."
+    if found.never_run:
+        yield f"Never run, so that nobody knows what they take: {found.never_run:,} (`peace show MODEL` says why)."
+    reasons = Counter(found.not_run.values()).most_common()
+    for reason, count in reasons[:_REASONS]:
+        yield f"Not run: {count:,}, as {reason}."
+    if others := sum(count for _, count in reasons[_REASONS:]):
+        yield f"Not run: {others:,} for other reasons (--json has all)."

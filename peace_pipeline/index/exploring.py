@@ -11,7 +11,9 @@ SPREAD, NOISE, CURIOSITY = 1.0, 0.1, 3.0
 """How alike networks score whose vectors, less the mean, have a cosine of 0 (e to the power of -1/SPREAD), how much of
 the variance of scores vectors don't tell, and how many deviations better than expected what is not known may be:
 settled on other target tasks and candidates than those of the transfer report."""
-MISSES = 10
+TRIES = 32
+"""Networks that are asked, unless said otherwise."""
+MISSES = 3
 """How many times as many are asked as are wanted, where some have no score."""
 
 
@@ -26,8 +28,8 @@ def explore(
 
     Those that are named ``first`` come first, else the most central one; then always the one whose score may be
     highest: the mean and ``CURIOSITY`` deviations of a Gaussian process over what is known (the upper confidence bound
-    of Srinivas et al. 2010, arXiv:0912.3995). One without a score counts as the worst so far, so that others like it
-    are left for later.
+    of Srinivas et al. 2010, arXiv:0912.3995). One without a score counts as far below the worst as the best is above
+    it, so that others like it are left for later.
     """
     if not len(vectors):
         return {}
@@ -37,8 +39,8 @@ def explore(
     known: list[float] = []
     waiting = [*first] or [int((vectors @ vectors.sum(0)).argmax())]
     while len(known) < wanted and len(found) < min(len(vectors), MISSES * wanted):
-        worst = min(known, default=0.0)
-        told = {place: worst if value is None else value for place, value in found.items()}
+        missed = 2 * min(known) - max(known) if len(set(known)) > 1 else min(known, default=0.0) - 1
+        told = {place: missed if value is None else value for place, value in found.items()}
         place = waiting.pop(0) if waiting else _next(rows, told)
         found[place] = value = score(place)
         if value is not None:

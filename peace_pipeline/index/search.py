@@ -53,7 +53,7 @@ class NoResponses(Exception):
 
 
 class NothingWasRun(Exception):
-    """No network of the index has answers, or none of those that are asked for."""
+    """No network of the index was run, or none of those that are asked for."""
 
 
 class UnknownOutput(Exception):
@@ -223,27 +223,18 @@ def _hit(rank: int, row: Mapping[str, Any]) -> Hit:
     return Hit(rank=rank, **cast("Any", told))
 
 
-def was_run(where: str | None = None) -> str:
-    """A filter for the networks that have answers and for which ``where`` holds."""
-    return " AND ".join([*([f"({where})"] if where else []), "responses IS NOT NULL"])
-
-
 def vectors(lake: Lake, where: str | None = None) -> tuple[list[str], np.ndarray]:
-    """The model ids of the networks that have answers and for which ``where`` holds, and their vectors (networks,
-    dimension).
+    """The model ids of the networks for which ``where`` holds, and their vectors (networks, dimension).
 
     Raises:
         NoIndex: where there is no index.
-        NothingWasRun: where there is none.
         BadFilter: where ``where`` can't be run.
     """
-    models = _open(lake, MODELS, "vector")
-    with _readable():
-        found = models.search().where(was_run(where)).select(["model_id", "vector"]).limit(None).to_arrow()
-    if not len(found):
-        raise NothingWasRun(why_nothing(lake, by="responses", where=where))
-    rows = found["vector"].combine_chunks()
-    return found["model_id"].to_pylist(), rows.flatten().to_numpy().reshape(len(rows), -1)
+    found = _open(lake, MODELS, "vector").search().select(["model_id", "vector"])
+    with _refused_filters():
+        rows = (found.where(where) if where else found).limit(None).to_arrow()
+    values = rows["vector"].combine_chunks().flatten().to_numpy()
+    return rows["model_id"].to_pylist(), values.reshape(len(rows), values.size // max(len(rows), 1))
 
 
 def described(lake: Lake, model_ids: Sequence[str]) -> dict[str, Hit]:
@@ -327,7 +318,7 @@ def _found(
     found = _query(table, vector, text, column, words)
     if filters:
         found = found.where(" AND ".join(filters), prefilter=True)
-    with _readable():
+    with _refused_filters():
         rows = found.limit(k).to_list()
     for row in rows:
         row["score"] = row.get("_relevance_score", row.get("_score"))
@@ -340,7 +331,7 @@ def _found(
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def _refused_filters() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, OSError) as error:

@@ -200,14 +200,15 @@ RESPONSES = Table(
             ("outputs", pa.list_(pa.float16())),
             ("labels", pa.list_(pa.string())),
             ("gram", pa.list_(pa.float16())),
+            ("shape", pa.list_(pa.int32())),
         ]
     ),
     key=("model_id",),
     values=_STATUS | {"kind": ("numbers", "tokens", "text")},
     counts=("probe_count", "output_count"),
 )
-"""One row a network: what it answers to the probes (probes × outputs, in the order of its labels), or the reason why
-it was not run."""
+"""One row a network: what it answers to the probes (probes × outputs, in the order of its labels), and the shape of an
+input, which tables of an earlier version lack; or the reason why it was not run."""
 
 PAIRS = Table(
     "contrastive_pairs",

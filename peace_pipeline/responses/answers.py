@@ -14,7 +14,8 @@ class Response:
     """What one network, called ``key``, answers to the probes of a ``kind`` of inputs and ``version``.
 
     ``outputs`` (probes, outputs) are its logits in the order of its ``labels``, where those have names; ``gram``
-    sketches the last hidden layer, where it could be had; ``run_by`` names the runner.
+    sketches the last hidden layer, where it could be had; ``run_by`` names the runner; ``shape`` is that of an input,
+    where that is known.
     """
 
     key: str
@@ -24,6 +25,7 @@ class Response:
     run_by: str
     labels: tuple[str, ...] | None = None
     gram: NDArray[np.float32] | None = None
+    shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,28 +8,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+_STEPS = 11
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of a linear model of the labels: the log evidence an example (``logme``), and ``accuracy``, the share of examples
-    that it gets right when it learns from all the others."""
+    """Of a linear model of the labels: the log ``evidence`` an example, in the mean over classes, and ``linear``, the
+    share of examples that it gets right when it learns from all the others."""
 
-    logme: float
-    accuracy: float
+    evidence: float
+    linear: float
 
 
-def evidence(features: Array, labels: NDArray[np.int64], steps: int = 11) -> Evidence:
-    """LogME of a network's features (examples, width) for labels (examples,) from 0: the log maximum evidence of a
-    linear model of the one-hot labels, per example, in the mean over classes; and how well that model does on examples
-    that it didn't learn from.
+def evidence(features: Array, labels: NDArray[np.int64]) -> Evidence:
+    """What a linear model with an intercept makes of features (examples, width) for labels (examples,) from 0.
 
-    You et al. (2021), https://arxiv.org/abs/2102.11005, by the fixed-point iteration that its Algorithm 1 gives. The
-    accuracy is leave-one-out, from the diagonal of the hat matrix.
+    It is LogME of the features, brought to a mean square of 1, and a constant: so it depends neither on their scale nor
+    on where 0 lies.
     """
+    scale = np.sqrt(np.square(features).mean()) if features.size else 0.0
+    told = features / scale if scale > 0 else features
+    return _linear_model(np.column_stack([told, np.ones(len(told))]), labels, _STEPS)
+
+
+def logme(features: Array, labels: NDArray[np.int64], steps: int = _STEPS) -> float:
+    """LogME of a network's features (examples, width) for labels (examples,) from 0: the log maximum evidence of a
+    linear model of the one-hot labels, per example, in the mean over classes.
+
+    You et al. (2021), https://arxiv.org/abs/2102.11005, by the fixed-point iteration that its Algorithm 1 gives.
+    """
+    return _linear_model(features, labels, steps).evidence
+
+
+def _linear_model(features: Array, labels: NDArray[np.int64], steps: int) -> Evidence:
+    """How often it is right is leave-one-out, from the diagonal of the hat matrix, regularised as by all examples."""
     examples, width = features.shape
-    left, singular, _ = np.linalg.svd(features, full_matrices=False)
-    sigma = singular**2
+    left, sigma = _principal(features)
     wanted = np.eye(labels.max() + 1)[labels]
     along = left.T @ wanted  # (rank, classes)
     projected = along**2
@@ -54,6 +68,17 @@ def evidence(features: Array, labels: NDArray[np.int64], steps: int = 11) -> Evi
     own = left**2 @ kept  # of each prediction what is due to the example itself
     others = (left @ (kept * along) - own * wanted) / (1 - own).clip(1e-9)
     return Evidence(float(found.mean() / examples), float((others.argmax(1) == labels).mean()))
+
+
+def _principal(features: Array) -> tuple[Array, Array]:
+    """The left singular vectors (examples, rank) and squared singular values (rank,); of wide features by the products
+    of examples, which takes less."""
+    examples, width = features.shape
+    if width <= examples:
+        left, singular, _ = np.linalg.svd(features, full_matrices=False)
+        return left, singular**2
+    sigma, left = np.linalg.eigh(features @ features.T)
+    return left, sigma.clip(0)
 
 
 def _kept(alpha: Array, beta: Array, sigma: Array) -> Array:

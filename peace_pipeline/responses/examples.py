@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,7 +18,7 @@ from torch.nn import functional as F
 
 from peace_pipeline.responses.probes import InputSpec
 from peace_pipeline.responses.runners.model import CannotRun
-from peace_pipeline.responses.standard import NUMBERS, TEXT
+from peace_pipeline.responses.standard import NUMBERS
 from peace_pipeline.responses.tokenizing import tokenised
 from peace_pipeline.zoo.card import TOKENIZER
 
@@ -23,9 +26,15 @@ MOST = 1000
 """Examples that networks are asked, at most: drawn from more."""
 LABEL, TEXTS = "label", "text"
 """Columns of a table."""
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+PICTURES = {
+    **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"},
+    **{".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP"},
+}
+"""Suffixes of pictures, and the formats that are read."""
 _SIDE = 128
 """To which pictures of a folder are brought before networks see them at their own size."""
+_LETTERS = 64
+"""Of a token, at most: what is beyond so many for each token that a network reads isn't looked at."""
 
 
 class BadExamples(ValueError):
@@ -35,45 +44,67 @@ class BadExamples(ValueError):
 @dataclass(frozen=True)
 class Examples:
     """Inputs (examples, …), numbers or ids of tokens, or so many texts; labels (examples,) from 0, and the names of the
-    ``classes`` that they stand for."""
+    ``classes`` that they stand for; ``given`` is of how many examples these were drawn."""
 
     inputs: NDArray[Any] | tuple[str, ...]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
+    given: int
 
     @classmethod
     def of(cls, inputs: Any, labels: Any) -> Examples:
-        """Of arrays, tensors or lists; of more than ``MOST`` examples so many are drawn.
+        """Of arrays, tensors or lists; of more than ``MOST`` examples so many are drawn, of rare classes as many as
+        there are.
 
         Raises:
-            BadExamples: where there are not as many labels as inputs, fewer than two classes, or hardly an example of
-                each; where inputs are neither numbers nor texts, or not all finite.
+            BadExamples: where there is no label for each input, there are fewer than two classes, or more than half as
+                many as examples; where inputs are neither numbers of float32 nor texts.
         """
-        x, y = _inputs(inputs), np.asarray(labels).reshape(-1)
-        if len(x) != len(y):
-            raise BadExamples(f"{len(x):,} inputs, but {len(y):,} labels")
-        if y.dtype.kind == "f" and not np.isfinite(y).all():
-            raise BadExamples("a label is missing")
-        names, places = np.unique(y, return_inverse=True)
-        if len(names) < 2 or 2 * len(names) > len(y):
-            raise BadExamples(
-                f"{len(y):,} examples of {len(names):,} classes: two or more are needed, and examples of each"
-            )
-        if len(y) > MOST:
-            drawn = np.sort(np.random.default_rng(0).choice(len(y), MOST, replace=False))
-            x = tuple(x[place] for place in drawn) if isinstance(x, tuple) else x[drawn]
-            names, places = np.unique(y[drawn], return_inverse=True)
-        return cls(x, places.astype(np.int64), tuple(str(name) for name in names))
+        x, (places, names) = _inputs(inputs), _classes(labels)
+        if len(x) != len(places):
+            raise BadExamples(f"{len(x):,} inputs, but {len(places):,} labels")
+        if len(names) < 2:
+            raise BadExamples("all examples have one label: two classes or more are needed")
+        if 2 * len(names) > len(places):
+            raise BadExamples(f"{len(names):,} different labels of {len(places):,} examples are no classes")
+        drawn = _drawn(places)
+        chosen = tuple(x[place] for place in drawn) if isinstance(x, tuple) else x[drawn]
+        return cls(chosen, places[drawn], names, len(places))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def numbers(self) -> NDArray[np.float64] | None:
-        """The inputs as rows (examples, values), where they are numbers."""
-        if isinstance(self.inputs, tuple):
+        """The inputs as rows (examples, values), where they are numbers that say how much."""
+        if isinstance(self.inputs, tuple) or self.are_ids:
             return None
         return self.inputs.reshape(len(self), -1).astype(np.float64)
+
+    @property
+    def commonest(self) -> float:
+        """The share of the most frequent class: what one who always says it gets right."""
+        return float(np.bincount(self.labels).max() / len(self))
+
+    @property
+    def are_ids(self) -> bool:
+        """Whether they may be ids of tokens."""
+        return not isinstance(self.inputs, tuple) and self.inputs.dtype.kind in "iu" and self.inputs.ndim == 2
+
+    def refused_by(self, kind: str, shape: Sequence[int] | None) -> str | None:
+        """Why networks that take a ``kind`` of inputs, of a ``shape`` where that is known, don't take these."""
+        if isinstance(self.inputs, tuple):
+            return "it reads numbers, not texts" if kind == NUMBERS else None
+        if kind != NUMBERS and not self.are_ids:
+            return "it reads tokens, not numbers"
+        if shape is None:
+            return None
+        own = self.inputs.shape[1:]
+        if kind != NUMBERS:
+            return f"it is asked {shape[0]} tokens, not {own[0]}" if own[0] > shape[0] else None
+        if _is_same(own, shape) or _is_picture(own, shape):
+            return None
+        return f"it takes inputs of shape {list(shape)}, not {list(own)}"
 
     def read_by(self, spec: InputSpec, folder: Path, step: int) -> Iterator[Tensor]:
         """The inputs as a network with its files in ``folder`` takes them, ``step`` at a time: (step, *spec.shape).
@@ -81,14 +112,14 @@ class Examples:
         Raises:
             CannotRun: where it doesn't.
         """
+        if reason := self.refused_by(spec.kind, spec.shape):
+            raise CannotRun(reason)
         if isinstance(self.inputs, tuple):
-            yield from torch.from_numpy(_in_tokens(self.inputs, spec, folder)).split(step)
-        elif spec.kind != NUMBERS:
-            yield from torch.from_numpy(_ids(self.inputs, spec)).split(step)
-        else:
-            for start in range(0, len(self), step):
-                part = np.asarray(self.inputs[start : start + step], np.float32)
-                yield _as_shaped(torch.from_numpy(part), spec.shape)
+            return iter(torch.from_numpy(_in_tokens(self.inputs, spec, folder)).split(step))
+        if spec.kind != NUMBERS:
+            return iter(torch.from_numpy(_ids(self.inputs, spec)).split(step))
+        parts = (self.inputs[start : start + step] for start in range(0, len(self), step))
+        return (_as_shaped(torch.from_numpy(np.array(part, np.float32)), spec.shape) for part in parts)
 
 
 def read_examples(path: Path) -> Examples:
@@ -100,101 +131,159 @@ def read_examples(path: Path) -> Examples:
     Raises:
         BadExamples: where it is none of these or can't be read, and as :meth:`Examples.of`.
     """
-    if path.is_dir():
-        return Examples.of(*_pictures(path))
     if not path.exists():
         raise BadExamples(f"{path}: no such file or folder")
-    read = {".npz": _arrays, ".csv": _table, ".parquet": _table}.get(path.suffix.lower())
+    kinds = {".npz": _arrays, ".csv": _table, ".parquet": _table}
+    read = _pictures if path.is_dir() else kinds.get(path.suffix.lower())
     if read is None:
         raise BadExamples(f"{path}: no .npz, .csv or .parquet file, and no folder of pictures")
     try:
-        return Examples.of(*read(path))
+        return read(path)
     except BadExamples as error:
         raise BadExamples(f"{path}: {error}") from None
 
 
 def _inputs(given: Any) -> NDArray[Any] | tuple[str, ...]:
     """What is given, as an array of numbers or as texts."""
-    if not hasattr(given, "shape") and all(isinstance(one, str) for one in given):
-        return tuple(given)
-    x = np.asarray(given)
-    if x.dtype.kind in "OU":
-        if not (x.ndim == 1 and all(isinstance(one, str) for one in x)):
-            raise BadExamples("inputs are neither numbers nor texts")
+    if isinstance(given, Tensor):
+        given = given.detach().cpu()
+        given = given.float() if given.is_floating_point() else given
+    with _understood("inputs"):
+        x = np.asarray(given)
+    if x.dtype.kind in "OU" and x.ndim == 1 and len(x) and all(isinstance(one, str) for one in x):
         return tuple(map(str, x))
     if x.dtype.kind not in "fiub" or x.ndim < 2:
-        raise BadExamples(
-            f"inputs of {x.dtype} and shape {list(x.shape)}: a row of numbers an example is needed"
-        )
-    if not np.isfinite(x).all():
-        raise BadExamples("not all numbers are finite")
+        raise BadExamples(f"inputs are neither rows of numbers nor texts: {x.dtype} of shape {list(x.shape)}")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(x.astype(np.float32)).all():
+            raise BadExamples("not all numbers are finite, and of float32")
     return x
 
 
-def _arrays(path: Path) -> tuple[Any, Any]:
+def _classes(labels: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The class of each example, from 0, and what the classes are called."""
+    if isinstance(labels, Tensor):
+        labels = labels.detach().cpu()
+    with _understood("labels"):
+        y = np.asarray(labels)
+    if y.size != len(y):
+        raise BadExamples(f"labels of shape {list(y.shape)}: one an example is needed")
+    with _understood("labels"):
+        told = pa.array(y.reshape(-1).tolist(), from_pandas=True)
+    if told.null_count:
+        raise BadExamples("a label is missing")
+    with _understood("labels"):
+        names, places = np.unique(told.to_numpy(zero_copy_only=False), return_inverse=True)
+    return places.astype(np.int64), tuple(str(name) for name in names)
+
+
+@contextmanager
+def _understood(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError, pa.ArrowException) as error:
+        raise BadExamples(f"{what} can't be understood: {' '.join(str(error).split())}") from error
+
+
+def _drawn(places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``MOST`` examples, in their order: the first of every class in a random order, then the second, …"""
+    shuffled = np.random.default_rng(0).permutation(len(places))
+    by_class = shuffled[places[shuffled].argsort(kind="stable")]
+    counts = np.bincount(places)
+    turn = np.arange(len(places)) - np.repeat(counts.cumsum() - counts, counts)
+    return np.sort(by_class[turn.argsort(kind="stable")[:MOST]])
+
+
+def _arrays(path: Path) -> Examples:
     try:
         with np.load(path, allow_pickle=False) as file:
-            if missing := {"x", "y"} - set(file.files):
-                raise BadExamples(f"it has no array {' and no '.join(sorted(missing))}")
-            return file["x"], file["y"]
-    except BadExamples:
-        raise
+            found = {name: file[name] for name in file.files if name in ("x", "y")}
     except Exception as error:  # zip, npy and zlib have many of their own
-        raise BadExamples(f"can't be read: {error}") from error
+        raise BadExamples(
+            f"it is no .npz file of plain arrays that can be read ({type(error).__name__})"
+        ) from error
+    if missing := {"x", "y"} - found.keys():
+        raise BadExamples(f"it has no array {' and no '.join(sorted(missing))}")
+    return Examples.of(found["x"], found["y"])
 
 
-def _table(path: Path) -> tuple[Any, Any]:
-    import pyarrow as pa
+def _table(path: Path) -> Examples:
+    table = _read_table(path)
+    names = table.column_names
+    if names.count(LABEL) != 1:
+        raise BadExamples(f"not one column is called {LABEL}: {', '.join(names[:10])}")
+    labels = table[LABEL].to_pylist()
+    if TEXTS in names:
+        texts = table[TEXTS] if names.count(TEXTS) == 1 else None
+        if texts is None or not _is_text(texts.type):
+            raise BadExamples(f"column {TEXTS} has no texts")
+        return Examples.of([text or "" for text in texts.to_pylist()], labels)
+    rest = table.drop_columns([LABEL])
+    if not (rest.num_columns and rest.num_rows):
+        raise BadExamples(f"no column but {LABEL}, or no row")
+    columns = []
+    for name, column in zip(rest.column_names, rest.columns, strict=True):
+        if not (_is_number(column.type) or column.null_count == len(column)):
+            raise BadExamples(f"column {name} is no number: only numbers, or a column {TEXTS}")
+        columns.append(np.array(column.to_pylist(), np.float64))
+    x = np.column_stack(columns)
+    if not np.isfinite(x.astype(np.float32)).all():
+        raise BadExamples("numbers are missing, or not finite")
+    return Examples.of(_standardised(x, 0), labels)
+
+
+def _read_table(path: Path) -> pa.Table:
+    """A table without the columns that pandas numbers rows by."""
     import pyarrow.csv as csv
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path) if path.suffix.lower() == ".parquet" else csv.read_csv(path)
-    except (pa.ArrowException, OSError) as error:
-        raise BadExamples(f"can't be read: {str(error).splitlines()[0]}") from error
-    if LABEL not in table.column_names:
-        raise BadExamples(f"no column is called {LABEL}: {', '.join(table.column_names[:10])}")
-    labels = table[LABEL]
-    if labels.null_count:
-        raise BadExamples("a label is missing")
-    if TEXTS in table.column_names:
-        return [text or "" for text in table[TEXTS].to_pylist()], labels.to_pylist()
-    rest = table.drop_columns([LABEL])
-    if others := [field.name for field in rest.schema if not _is_number(field.type)]:
-        raise BadExamples(f"column {others[0]} is no number: only numbers, or a column {TEXTS}")
-    if not rest.num_columns:
-        raise BadExamples(f"no column but {LABEL}")
-    x = np.column_stack([column.to_numpy().astype(np.float64) for column in rest.columns])
-    if not np.isfinite(x).all():
-        raise BadExamples("numbers are missing, or are not finite")
-    return _standardised(x, 0), labels.to_pylist()
+        if path.suffix.lower() == ".parquet":
+            table = pq.read_table(path)
+            numbering = (table.schema.pandas_metadata or {}).get("index_columns", [])
+            return table.drop_columns([name for name in numbering if name in table.column_names])
+        table = csv.read_csv(path, convert_options=csv.ConvertOptions(strings_can_be_null=True))
+        return table.drop_columns([""]) if "" in table.column_names else table
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise BadExamples(f"it can't be read: {str(error).splitlines()[0]}") from error
 
 
 def _is_number(kind: Any) -> bool:
-    import pyarrow.types as types
+    of = pa.types
+    return of.is_integer(kind) or of.is_floating(kind) or of.is_boolean(kind) or of.is_decimal(kind)
 
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
+
+def _is_text(kind: Any) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
 
 
-def _pictures(folder: Path) -> tuple[Any, Any]:
+def _pictures(folder: Path) -> Examples:
     """Pictures (examples, 3, side, side) and the names of their folders."""
-    from PIL import Image, UnidentifiedImageError
-
     found = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in PICTURES)
     if not found:
-        raise BadExamples(f"{folder} has no pictures in a folder for each class")
-    if len(found) > MOST:
-        drawn = np.random.default_rng(0).choice(len(found), MOST, replace=False)
-        found = [found[place] for place in np.sort(drawn)]
-    values = np.empty((len(found), 3, _SIDE, _SIDE), np.float32)
-    for place, path in enumerate(found):
-        try:
-            with Image.open(path) as picture:
-                small = picture.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
-        except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise BadExamples(f"{path} can't be read: {error}") from error
-        values[place] = np.asarray(small).transpose(2, 0, 1)
-    return _standardised(values, None), [path.parent.name for path in found]
+        raise BadExamples("it has no pictures in a folder for each class")
+    places, _ = _classes([path.parent.name for path in found])
+    chosen = [found[place] for place in _drawn(places)]
+    values = np.empty((len(chosen), 3, _SIDE, _SIDE), np.float32)
+    for place, path in enumerate(chosen):
+        values[place] = _picture(path)
+    drawn = Examples.of(_standardised(values, None), [path.parent.name for path in chosen])
+    return Examples(drawn.inputs, drawn.labels, drawn.classes, len(found))
+
+
+def _picture(path: Path) -> NDArray[np.uint8]:
+    """A picture in red, green and blue (3, side, side). Only the formats of pictures are read, whatever its name is:
+    another one may start a program."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=sorted(set(PICTURES.values()))) as picture:
+            if picture.mode.startswith(("I", "F")):
+                raise BadExamples(f"{path.parent.name}/{path.name} has more than 8 bits a colour")
+            small = picture.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadExamples(f"{path.parent.name}/{path.name} can't be read as a picture") from error
+    return np.asarray(small).transpose(2, 0, 1)
 
 
 def _standardised(x: NDArray[Any], axis: int | None) -> NDArray[Any]:
@@ -202,50 +291,50 @@ def _standardised(x: NDArray[Any], axis: int | None) -> NDArray[Any]:
     return (x - x.mean(axis)) / np.where(spread > 0, spread, 1)
 
 
+def _is_same(own: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether examples of one shape are read as inputs of another: dimensions of 1 come and go, and a row is read along
+    a picture or signal, or one as a row."""
+    if [size for size in own if size != 1] == [size for size in shape if size != 1]:
+        return True
+    return math.prod(own) == math.prod(shape) and 1 in (len(own), len(shape))
+
+
+def _is_picture(own: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether both are pictures (channels, height, width) of as many channels, or one of them of one."""
+    return len(own) == len(shape) == 3 and (own[0] == shape[0] or 1 in (own[0], shape[0]))
+
+
 def _as_shaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Numbers (examples, …) as inputs of this shape: a row is read along a picture or a signal, a picture brought to
-    another size, one channel repeated, several averaged to one."""
-    own, values = x.shape[1:], x[0].numel()
-    if _without_ones(own) == _without_ones(shape) or (values == _size(shape) and 1 in (len(own), len(shape))):
+    """Numbers (examples, …) as inputs of a shape that takes them: a picture is brought to another size, its one channel
+    repeated, or several averaged to one."""
+    if _is_same(x.shape[1:], shape):
         return x.reshape(-1, *shape)
-    if len(shape) == 3 and len(own) in (2, 3):
-        pictures = x if len(own) == 3 else x[:, None]
-        if pictures.shape[1] != shape[0] and 1 in (pictures.shape[1], shape[0]):
-            pictures = pictures.mean(1, keepdim=True).expand(-1, shape[0], -1, -1)
-        if pictures.shape[1] == shape[0]:
-            return F.interpolate(pictures, shape[1:], mode="bilinear", antialias=True)
-    raise CannotRun(f"it takes inputs of shape {list(shape)}, not {list(own)}")
-
-
-def _without_ones(shape: Sequence[int]) -> list[int]:
-    return [size for size in shape if size != 1]
-
-
-def _size(shape: Sequence[int]) -> int:
-    return int(np.prod(shape))
+    if x.shape[1] != shape[0]:
+        x = x.mean(1, keepdim=True).expand(-1, shape[0], -1, -1)
+    return F.interpolate(x, shape[1:], mode="bilinear", antialias=True)
 
 
 def _ids(x: NDArray[Any], spec: InputSpec) -> NDArray[np.int64]:
     """Ids of tokens (examples, *spec.shape), padded."""
-    if x.dtype.kind not in "iu" or x.ndim != 2:
-        raise CannotRun("it reads tokens, not numbers")
-    if x.shape[1] > spec.shape[0]:
-        raise CannotRun(f"it takes {spec.shape[0]} tokens, not {x.shape[1]}")
-    if x.min() < 0 or x.max() >= spec.vocabulary:
-        raise CannotRun(f"it has {spec.vocabulary} tokens: none of id {x.max() if x.min() >= 0 else x.min()}")
+    least, most = int(x.min()), int(x.max())
+    if least < 0 or most >= spec.vocabulary:
+        raise CannotRun(f"it has {spec.vocabulary:,} tokens: none of id {least if least < 0 else most}")
     found = np.full((len(x), *spec.shape), spec.padding)
     found[:, : x.shape[1]] = x
     return found
 
 
 def _in_tokens(texts: tuple[str, ...], spec: InputSpec, folder: Path) -> NDArray[np.int64]:
-    """Texts in the tokens of a network (examples, *spec.shape), as far as it reads them, padded."""
-    if spec.kind == NUMBERS:
-        raise CannotRun("it reads numbers, not texts")
-    found = tokenised(folder / TOKENIZER, texts, spec.shape[0]) if spec.kind == TEXT else None
-    if found is None:
-        raise CannotRun(f"it has no {TOKENIZER} by which texts can be read")
+    """The first tokens of texts, as many as the network is asked (examples, *spec.shape), padded; of those that a text
+    has, the one that stands for padding is left out."""
+    length = spec.shape[0]
+    cut = [text[: _LETTERS * length].encode("utf-8", "replace").decode() for text in texts]
+    if (found := tokenised(folder / TOKENIZER, cut, length)) is None:
+        raise CannotRun(f"it has no {TOKENIZER} by which these texts can be read")
     ids = np.full((len(texts), *spec.shape), spec.padding)
     for row, tokens in zip(ids, found, strict=True):
-        row[: len(tokens)] = tokens
+        kept = [token for token in tokens if token != spec.padding]
+        row[: len(kept)] = kept
+    if ids.max() >= spec.vocabulary:
+        raise CannotRun(f"its {TOKENIZER} has more tokens than it")
     return ids

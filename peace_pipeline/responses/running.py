@@ -125,7 +125,8 @@ def _run(group: Sequence[Ready], limits: Limits) -> Iterator[Response | NotRun]:
         else:
             labels = one.labels if one.labels and len(one.labels) == own.shape[1] else None
             gram = grams[place] if grams is not None and np.isfinite(grams[place]).all() else None
-            yield Response(one.key, one.spec.kind, own, VERSION, one.run_by, labels, gram)
+            shape = tuple(one.spec.shape)
+            yield Response(one.key, one.spec.kind, own, VERSION, one.run_by, labels, gram, shape)
 
 
 def _asked(group: Sequence[Ready], limits: Limits) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
@@ -167,7 +168,7 @@ def features(network: Ready, examples: Examples, folder: Path, limits: Limits) -
     Raises:
         CannotRun: where it doesn't take them, or can't be run.
     """
-    found = []
+    found: list[Tensor] = []
     with _reasons(), torch.no_grad():
         parts = examples.read_by(network.spec, folder, _step([network]))
         for seen, count in _seen([network], parts, len(examples), limits):

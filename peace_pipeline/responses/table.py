@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def answer_row(response: Response) -> dict[str, Any]:
         "outputs": _halves(response.outputs) if output_count else None,
         "labels": list(response.labels) if response.labels else None,
         "gram": None if response.gram is None else _halves(response.gram),
+        "shape": None if response.shape is None else list(response.shape),
     }
 
 
@@ -61,7 +63,31 @@ def read_responses(lake: Lake, batch: str, wanted: Collection[str] | None = None
                 row["run_by"],
                 tuple(row["labels"]) if row["labels"] else None,
                 _floats(gram) if gram.is_valid else None,
+                tuple(row["shape"]) if row.get("shape") else None,
             )
+    return found
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a network takes: a ``kind`` of inputs, of a ``shape`` where that is known."""
+
+    kind: str
+    shape: tuple[int, ...] | None
+
+
+def taken_by(lake: Lake) -> dict[str, Taken]:
+    """Model id → what it takes, of all networks that were run, by the newest batch that has them."""
+    found: dict[str, Taken] = {}
+    for batch in lake.batches():
+        if (path := lake.responses(batch)).exists():
+            names = ["model_id", "kind", "shape"]
+            columns = [name for name in names if name in pq.read_schema(path).names]
+            for row in pq.read_table(path, columns=columns).to_pylist():
+                found.pop(row["model_id"], None)
+                if row["kind"]:
+                    shape = row.get("shape")
+                    found[row["model_id"]] = Taken(row["kind"], tuple(shape) if shape else None)
     return found
 
 

@@ -57,7 +57,7 @@ def features(seed: int, x: np.ndarray) -> np.ndarray:
 
 def test_the_network_that_made_the_labels_comes_first(here: Workplace) -> None:
     found = here.peace("recommend", "examples.npz", "--json").json
-    assert list(found) == ["best", "run", "not_run", "left", "plain"]
+    assert list(found) == ["best", "run", "not_run", "left", "never_run", "plain"]
     assert [list(row) for row in found["best"]] == [FIELDS] * NETWORKS
     assert found["best"][0]["model_id"] == "directory:zoo/mlp2"
     assert found["best"][0]["accuracy"] == pytest.approx(0.82)
@@ -74,10 +74,10 @@ def test_figures_are_those_of_the_networks_features(here: Workplace) -> None:
     for row in found["best"]:
         expected = evidence(features(int(row["model_id"][-1]), x), np.unique(y, return_inverse=True)[1])
         assert (row["evidence"], row["linear"]) == pytest.approx(
-            (expected.logme, expected.accuracy), abs=1e-4
+            (expected.evidence, expected.linear), abs=1e-4
         )
     plain = evidence(x.astype(float), np.unique(y, return_inverse=True)[1])
-    assert found["plain"] == pytest.approx({"evidence": plain.logme, "linear": plain.accuracy})
+    assert found["plain"] == pytest.approx({"evidence": plain.evidence, "linear": plain.linear})
 
 
 def test_what_a_person_sees(here: Workplace) -> None:
@@ -87,32 +87,34 @@ def test_what_a_person_sees(here: Workplace) -> None:
     assert "directory:zoo/mlp2" in lines[2]
     with np.load(here.root / "examples.npz") as file:
         classes = len(np.unique(file["y"]))
-    assert f"Run on 300 examples of {classes} classes: 6." in shown.out
-    assert "Of the inputs themselves the evidence is" in shown.out
+    assert f"Run on 300 examples of {classes} classes: 6 networks." in shown.out
+    assert "To be compared with the evidence of the inputs themselves, " in shown.out
     assert "Not run: 2, as it takes inputs of shape [1, 8, 8], not [12]." in shown.out
 
 
 def test_how_many_are_tried_and_which(here: Workplace) -> None:
     found = here.peace("recommend", "examples.npz", "--tries", "2", "--json").json
     assert (found["run"], len(found["best"])) == (2, 2)
-    assert found["left"] == 8 - 2 - len(found["not_run"])
+    assert (found["left"], len(found["not_run"])) == (NETWORKS - 2, 2), "what can't take them is not tried"
     where = ("--where", "parameters < 400 AND model_id <> 'directory:zoo/mlp2'")
     chosen = here.peace("recommend", "examples.npz", *where, "--json").json
     assert "directory:zoo/mlp2" not in [row["model_id"] for row in chosen["best"]]
-    assert "not tried: " in here.peace("recommend", "examples.npz", "--tries", "1").out
+    assert "Not tried: 5 (--tries)." in here.peace("recommend", "examples.npz", "--tries", "1").out
     worded = here.peace("recommend", "examples.npz", "--tries", "1", "--text", "birds", "--json").json
     assert [row["model_id"] for row in worded["best"]] == ["directory:zoo/mlp4"]
+    unknown = here.peace("recommend", "examples.npz", "--text", "zzz").out
+    assert "No network that takes them has one of the words 'zzz'." in unknown
 
 
 def test_what_fails_says_why(here: Workplace, tmp_path: Path) -> None:
     np.savez(here.root / "odd.npz", x=np.random.default_rng(0).normal(size=(20, 7)), y=[0, 1] * 10)
     none = here.peace("recommend", "odd.npz", code=1)
-    assert none.err.endswith("peace: none of 8 networks takes these examples\n")
+    assert none.err.endswith("peace: no network that was tried takes these examples\n")
     assert "Not run: 6, as it takes inputs of shape [12], not [7]." in none.out
     for arguments, said in (
         (("nothing.npz",), "peace: nothing.npz: no such file or folder\n"),
         (("examples.npz", "--where", "nonsense"), "the index can't run this search"),
-        (("examples.npz", "--where", "task = 'none'"), "networks none has task = 'none'"),
+        (("examples.npz", "--where", "task = 'none'"), "of its 8 networks none has task = 'none'"),
         (("examples.npz", "--responses", "never"), "responses are off"),
     ):
         failed = here.peace("recommend", *arguments, code=1)
@@ -144,7 +146,7 @@ def test_from_python(here: Workplace) -> None:
     for inputs in (x, torch.from_numpy(x), x.tolist()):
         found = index.recommend(inputs, [f"class {label}" for label in y], k=1)
         assert found.best[0].network.model_id == "directory:zoo/mlp2"
-        assert found.best[0].linear > 0.9
+        assert found.best[0].found.linear > 0.9
     with pytest.raises(BadExamples, match="labels"):
         index.recommend(x, y[:5])
     with pytest.raises(BadFilter):
@@ -154,5 +156,5 @@ def test_from_python(here: Workplace) -> None:
 
 
 def test_an_index_of_networks_that_were_not_run(unanswered: Lake) -> None:
-    with pytest.raises(NothingWasRun, match="none was run"):
+    with pytest.raises(NothingWasRun, match="none of 3 networks was run"):
         Index.open(unanswered.root).recommend(np.zeros((4, 2)), [0, 1, 0, 1])

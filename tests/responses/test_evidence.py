@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import BayesianRidge
 
-from peace_pipeline.responses.evidence import evidence
+from peace_pipeline.responses.evidence import evidence, logme
 
 RNG = np.random.default_rng(0)
 LABELS = np.repeat([0, 1, 2], 20)
@@ -27,37 +27,60 @@ def ridge(values: np.ndarray, label: int) -> BayesianRidge:
     return model.fit(values, (label == LABELS).astype(float))
 
 
-def test_it_is_that_of_bayesian_ridge_regression() -> None:
+def test_logme_is_the_evidence_of_bayesian_ridge_regression() -> None:
     values = features(1.0)
     expected = np.mean([ridge(values, label).scores_[-1] for label in range(3)]) / 60
-    assert evidence(values, LABELS, steps=200).logme == pytest.approx(expected, rel=1e-4)
-    assert evidence(values, LABELS).logme == pytest.approx(expected, rel=1e-2)
+    assert logme(values, LABELS, steps=200) == pytest.approx(expected, rel=1e-4)
+    assert logme(values, LABELS) == pytest.approx(expected, rel=1e-2)
 
 
-def test_accuracy_is_on_examples_that_were_left_out() -> None:
-    """Of ridge regressions with the same strength, each without one example."""
+def test_evidence_is_logme_with_an_intercept_of_features_of_one_scale() -> None:
+    values = features(1.0) + 5
+    scaled = values / np.sqrt((values**2).mean())
+    found = evidence(values, LABELS)
+    assert found.evidence == pytest.approx(logme(np.column_stack([scaled, np.ones(60)]), LABELS))
+    for factor in (1e-6, 1e6):
+        assert evidence(factor * values, LABELS).evidence == pytest.approx(found.evidence)
+
+
+def test_where_zero_lies_tells_nothing() -> None:
+    """Centred features that tell are better than features that are all alike, as are the same ones elsewhere."""
+    telling = features(3.0)
+    centred, alike = evidence(telling - telling.mean(0), LABELS), evidence(np.full((60, 8), 2.0), LABELS)
+    assert centred.evidence > alike.evidence + 0.3
+    assert centred.linear > 0.9
+
+
+def test_how_often_it_is_right_is_on_examples_that_were_left_out() -> None:
+    """Of ridge regressions as strong, each without one example."""
     values = features(1.0)
-    strengths = [model.lambda_ / model.alpha_ for model in (ridge(values, label) for label in range(3))]
+    scaled = np.column_stack([values / np.sqrt((values**2).mean()), np.ones(60)])
+    strengths = [model.lambda_ / model.alpha_ for model in (ridge(scaled, label) for label in range(3))]
     right = 0
     for place in range(60):
         rest = np.arange(60) != place
         said = []
         for label, strength in enumerate(strengths):
-            x, y = values[rest], (LABELS[rest] == label).astype(float)
-            said.append(values[place] @ np.linalg.solve(x.T @ x + strength * np.eye(8), x.T @ y))
+            x, y = scaled[rest], (LABELS[rest] == label).astype(float)
+            said.append(scaled[place] @ np.linalg.solve(x.T @ x + strength * np.eye(9), x.T @ y))
         right += int(np.argmax(said)) == LABELS[place]
     assert 0.4 < right / 60 < 0.95
-    assert evidence(values, LABELS, steps=200).accuracy == pytest.approx(right / 60)
+    assert evidence(values, LABELS).linear == pytest.approx(right / 60, abs=1 / 60)
 
 
 def test_features_that_tell_are_preferred() -> None:
     clear, faint = evidence(features(3.0), LABELS), evidence(features(0.5), LABELS)
-    assert clear.logme > faint.logme
-    assert clear.accuracy > faint.accuracy
+    assert clear.evidence > faint.evidence
+    assert clear.linear > faint.linear
 
 
 def test_more_features_than_examples_and_none_that_differ() -> None:
-    wide = evidence(RNG.normal(size=(60, 200)), LABELS)
-    assert np.isfinite(wide.logme)
-    assert wide.accuracy < 0.6, "labels have nothing to do with them"
-    assert np.isfinite(evidence(np.zeros((60, 4)), LABELS).logme)
+    """Wide features are taken by the products of examples: the same as with as many zeros for examples."""
+    values = RNG.normal(size=(60, 200))
+    wide = evidence(values, LABELS)
+    assert wide.linear < 0.6, "labels have nothing to do with them"
+    left, singular, _ = np.linalg.svd(values, full_matrices=False)
+    rotated = np.column_stack([left * singular, np.zeros((60, 140))])
+    assert logme(values, LABELS) == pytest.approx(logme(rotated, LABELS), rel=1e-9)
+    assert logme(left * singular, LABELS) == pytest.approx(logme(values, LABELS), rel=1e-9)
+    assert np.isfinite(evidence(np.zeros((60, 4)), LABELS).evidence)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -56,6 +57,14 @@ def test_columns_of_a_table_are_standardised(tmp_path: Path, name: str) -> None:
     assert np.corrcoef(rows[:, 0], table["age"])[0, 1] == pytest.approx(1)
 
 
+def test_rows_that_pandas_numbers_are_no_column(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": range(4), "label": [0, 1, 0, 1]}, index=[5, 6, 7, 9])
+    frame.to_csv(tmp_path / "t.csv")
+    frame.to_parquet(tmp_path / "t.parquet")
+    for name in ("t.csv", "t.parquet"):
+        assert read_examples(tmp_path / name).inputs.shape == (4, 1)
+
+
 def test_pictures_in_a_folder_for_each_class(tmp_path: Path) -> None:
     for place in range(8):
         folder = tmp_path / ("dark", "light")[place % 2]
@@ -71,16 +80,43 @@ def test_pictures_in_a_folder_for_each_class(tmp_path: Path) -> None:
         assert x[found.labels == 1].mean() > 0.5 > -0.5 > x[found.labels == 0].mean()
     with pytest.raises(CannotRun, match=r"shape \[784\], not \[3, 128, 128\]"):
         read(found, (784,))
-    (tmp_path / "light" / "9.png").write_bytes(b"no picture")
-    with pytest.raises(BadExamples, match=r"9\.png can't be read"):
+    Image.fromarray(np.zeros((9, 9), np.uint16)).save(tmp_path / "dark" / "deep.png")
+    with pytest.raises(BadExamples, match=r"dark/deep\.png has more than 8 bits"):
         read_examples(tmp_path)
+    (tmp_path / "dark" / "deep.png").unlink()
+    (tmp_path / "light" / "9.png").write_bytes(b"no picture")
+    with pytest.raises(BadExamples, match=r"light/9\.png can't be read"):
+        read_examples(tmp_path)
+
+
+def test_what_is_named_like_a_picture_starts_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An EPS file is drawn by Ghostscript, wherever it is installed."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "gs"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    for name in ("a", "b"):
+        folder = tmp_path / "pictures" / name
+        folder.mkdir(parents=True)
+        (folder / "x.png").write_bytes(
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n"
+        )
+    with pytest.raises(BadExamples, match="can't be read as a picture"):
+        read_examples(tmp_path / "pictures")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_row_along_a_picture_and_a_picture_at_another_size() -> None:
     rows = Examples.of(RNG.normal(size=(20, 64)).astype(np.float32), LABELS)
     assert np.array_equal(read(rows, (1, 8, 8)).flatten(1), rows.inputs)
-    flat = Examples.of(np.full((20, 9, 9), 2.0), LABELS)
-    assert torch.allclose(read(flat, (3, 5, 7)), torch.full((20, 3, 5, 7), 2.0))
+    grey = Examples.of(np.full((20, 1, 9, 9), 2.0), LABELS)
+    assert torch.allclose(read(grey, (3, 5, 7)), torch.full((20, 3, 5, 7), 2.0))
+    assert grey.refused_by(NUMBERS, (3, 5, 7)) is None
+    with pytest.raises(CannotRun, match=r"not \[12, 100\]"):  # twelve signals are no picture
+        read(Examples.of(np.zeros((20, 12, 100)), LABELS), (1, 8, 8))
     for shape in ((63,), (2, 8, 8), (1, 65)):
         with pytest.raises(CannotRun, match="it takes inputs of shape"):
             read(rows, shape)
@@ -105,8 +141,14 @@ def test_texts_are_read_by_a_networks_own_tokenizer(tmp_path: Path) -> None:
         read(found, (16,))
     with pytest.raises(CannotRun, match=r"no tokenizer\.json"):
         read(found, (16,), TOKENS, vocabulary=300)
-    with pytest.raises(CannotRun, match=r"no tokenizer\.json"):
-        read(found, (16,), TEXT, vocabulary=300)
+    with pytest.raises(CannotRun, match="more tokens than it"):
+        next(found.read_by(InputSpec(TOKENS, (16,), vocabulary=5), tmp_path, 8))
+    padded = InputSpec(TEXT, (16,), vocabulary=300, padding=tokens[1])
+    ids = next(found.read_by(padded, tmp_path, 8))
+    kept = [token for token in tokens if token != tokens[1]]
+    assert ids[0].tolist() == kept + [tokens[1]] * (16 - len(kept)), "no token is taken for padding"
+    long = Examples.of(["dog " * 10**6, "cat \ud800"] * 10, LABELS)
+    assert next(long.read_by(spec, tmp_path, 8)).shape == (8, 16)
 
 
 def test_ids_of_tokens() -> None:
@@ -114,32 +156,57 @@ def test_ids_of_tokens() -> None:
     ids = read(found, (16,), TOKENS, vocabulary=60, padding=55)
     assert np.array_equal(ids[:, :12], found.inputs)
     assert (ids[:, 12:] == 55).all()
-    for shape, vocabulary, said in (((8,), 60, "8 tokens, not 12"), ((16,), 20, "it has 20 tokens")):
+    for shape, vocabulary, said in (((8,), 60, "asked 8 tokens, not 12"), ((16,), 20, "it has 20 tokens")):
         with pytest.raises(CannotRun, match=said):
             read(found, shape, TOKENS, vocabulary=vocabulary)
     with pytest.raises(CannotRun, match="reads tokens"):
         read(Examples.of(RNG.normal(size=(20, 12)), LABELS), (16,), TOKENS, vocabulary=60)
 
 
-def test_of_many_examples_some_are_drawn() -> None:
+def test_of_many_examples_some_are_drawn_and_all_of_rare_classes() -> None:
     x = np.arange(5 * MOST, dtype=np.float32)[:, None]
-    found = Examples.of(x, np.arange(5 * MOST) % 3)
-    assert len(found) == MOST
-    assert np.array_equal(found.inputs[:, 0].astype(int) % 3, found.labels)
+    y = (np.arange(5 * MOST) % 3 == 0).astype(int)
+    y[[7, 8]] = 2
+    found = Examples.of(x, y)
+    assert (len(found), found.given, found.classes) == (MOST, 5 * MOST, ("0", "1", "2"))
+    assert np.array_equal(y[found.inputs[:, 0].astype(int)], found.labels)
+    assert np.bincount(found.labels).tolist() == [MOST // 2 - 1, MOST // 2 - 1, 2]
+    assert found.commonest == pytest.approx(0.499)
     texts = Examples.of([str(number) for number in range(2 * MOST)], np.arange(2 * MOST) % 2)
     assert [int(text) % 2 for text in texts.inputs] == texts.labels.tolist()
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.ones(4, 3, requires_grad=True),
+        torch.ones(4, 3, dtype=torch.bfloat16),
+        [[1, 2, 3]] * 4,
+        np.ones((4, 3), np.float16),
+    ],
+)
+def test_whatever_holds_numbers_is_taken(x: Any) -> None:
+    found = Examples.of(x, ["a", "b", "a", "b"])
+    assert found.labels.tolist() == [0, 1, 0, 1]
+    assert next(found.read_by(InputSpec(NUMBERS, (3,)), Path("nowhere"), 9)).shape == (4, 3)
 
 
 @pytest.mark.parametrize(
     ("x", "y", "said"),
     [
         (np.zeros((5, 2)), [0, 1], "5 inputs, but 2 labels"),
-        (np.zeros((4, 2)), [1, 1, 1, 1], "of 1 classes"),
-        (np.zeros((4, 2)), [0.1, 0.2, 0.3, 0.4], "of 4 classes"),
+        (np.zeros((4, 2)), [1, 1, 1, 1], "one label"),
+        (np.zeros((4, 2)), [0.1, 0.2, 0.3, 0.4], "4 different labels of 4 examples are no classes"),
         (np.zeros((4, 2)), [0, 1, 0, np.nan], "a label is missing"),
+        (np.zeros((4, 2)), ["a", "b", "a", None], "a label is missing"),
+        (np.zeros((4, 2)), ["a", 1, "a", {}], "labels can't be understood"),
+        (np.zeros((4, 2)), np.eye(2)[[0, 1, 0, 1]], r"labels of shape \[4, 2\]"),
         (np.full((4, 2), np.inf), [0, 1, 0, 1], "not all numbers are finite"),
-        (np.zeros(4), [0, 1, 0, 1], "a row of numbers"),
-        ([{}, {}, {}, {}], [0, 1, 0, 1], "neither numbers nor texts"),
+        (np.full((4, 2), 1e300), [0, 1, 0, 1], "of float32"),
+        (np.zeros(4), [0, 1, 0, 1], "neither rows of numbers nor texts"),
+        (None, [0, 1, 0, 1], "neither rows of numbers nor texts"),
+        ([[1], [1, 2]], [0, 1], "inputs can't be understood"),
+        ([{}, {}, {}, {}], [0, 1, 0, 1], "neither rows of numbers nor texts"),
         (np.zeros((4, 2), complex), [0, 1, 0, 1], "complex"),
     ],
 )
@@ -156,15 +223,21 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "no_label.csv").write_text("a,b\n1,2\n")
     (tmp_path / "words.csv").write_text("a,label\nx,0\ny,1\n")
     (tmp_path / "gap.csv").write_text("a,label\n1,0\n,1\n2,0\n3,1\n")
+    (tmp_path / "blank.csv").write_text("a,label\n1,x\n2,\n3,x\n4,y\n")
+    (tmp_path / "two.csv").write_text("label,label\n1,2\n")
+    (tmp_path / "numbers.csv").write_text("text,label\n1,x\n2,y\n3,x\n4,y\n")
     (tmp_path / "alone.csv").write_text("label\n0\n1\n")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     (tmp_path / "model.pt").write_bytes(b"")
     (tmp_path / "empty").mkdir()
     for name, said in {
         "half.npz": "no array y",
-        "pickled.npz": "can't be read",
-        "broken.npz": "can't be read",
-        "no_label.csv": "no column is called label: a, b",
+        "pickled.npz": "plain arrays",
+        "broken.npz": "plain arrays",
+        "no_label.csv": "not one column is called label: a, b",
+        "blank.csv": "a label is missing",
+        "two.csv": "not one column is called label",
+        "numbers.csv": "column text has no texts",
         "words.csv": "column a is no number",
         "gap.csv": "missing",
         "alone.csv": "no column but label",

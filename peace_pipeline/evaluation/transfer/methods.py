@@ -58,8 +58,8 @@ TITLES = {
 EXPLAINED = {
     PEACE: "cosine of the queries' embeddings and the candidates', as the index compares them.",
     RECOMMENDED: f"`peace recommend`: of {TRIES} candidates that are run on the target's training examples, those "
-    "that LogME puts first; which ones are run PEACE's vectors say, those near to what did well. What it is ahead of "
-    "LogME on a random shortlist is due to them, the rest is LogME's.",
+    "of the most evidence (LogME with an intercept, of features of one scale); which ones are run PEACE's vectors say, "
+    "those near to what did well. What it is ahead of LogME on a random shortlist is due to them, the rest is LogME's.",
     WORDED: f"the same, with the {FIRST} first that BM25 of the description puts first (`--text`).",
     "raw_responses": "cosine of what queries and candidates answer to PEACE's standard probes; nothing is learned.",
     "statistics": "cosine of the statistics of each layer's weights, within one shape.",
@@ -121,18 +121,23 @@ def joined(found: Mapping[str, Floats]) -> dict[str, Floats]:
 
 
 def recommended(
-    vectors: NDArray[np.float32], found: Mapping[str, Floats], possible: NDArray[np.bool_], tries: int = TRIES
+    vectors: NDArray[np.float32],
+    evidence: Floats,
+    words: Floats,
+    possible: NDArray[np.bool_],
+    tries: int = TRIES,
 ) -> dict[str, Floats]:
-    """LogME (targets, seeds, candidates) of the candidates that are run where their vectors (candidates, dimension) say
-    which, without and with the words of the description; ``-inf`` for the others."""
+    """The evidence (targets, seeds, candidates) of those candidates that are run where their vectors (candidates,
+    dimension) say which, without and with those first that have the ``words`` best (their BM25); ``-inf`` for the
+    others."""
     scores = {name: np.full(possible.shape, -np.inf) for name in (RECOMMENDED, WORDED)}
     for at in np.ndindex(possible.shape[:2]):
         (places,) = np.nonzero(possible[at])
-        logme, words = found["logme"][at][places], found["bm25"][at][places]
-        in_words = [place for place in (-words).argsort(kind="stable")[:FIRST] if words[place] > -np.inf]
+        known, told = evidence[at][places], words[at][places]
+        in_words = [place for place in (-told).argsort(kind="stable")[:FIRST] if told[place] > 0]
         for name, first in ((RECOMMENDED, []), (WORDED, in_words)):
-            tried = list(explore(vectors[places], logme.tolist().__getitem__, tries, first))
-            scores[name][at][places[tried]] = logme[tried]
+            tried = list(explore(vectors[places], known.tolist().__getitem__, tries, first))
+            scores[name][at][places[tried]] = known[tried]
     return scores
 
 

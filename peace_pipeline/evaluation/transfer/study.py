@@ -115,7 +115,7 @@ def fine_tune_all(
     places = [order.index(each.model_id) for each in listed]
     found = {name: of_own_shape(values[:, places], own) for name, values in likeness(asked, gallery).items()}
     vectors = np.asarray(gallery[PEACE].matrix, np.float32)[places]
-    tried |= recommended(vectors, found | tried, outcomes.possible)
+    tried |= recommended(vectors, tried.pop("evidence"), found["bm25"], outcomes.possible)
     everywhere = {
         name: np.broadcast_to(values, outcomes.possible.shape)
         for name, values in rules_of_thumb(listed).items()
@@ -199,7 +199,7 @@ def _outcomes(
         for name in ("accuracy", "f1", "validation")
     }
     seconds = np.full((*size, candidates + len(shapes)), np.nan)
-    tried = {name: np.full((*size, candidates), -np.inf) for name in ("logme", "leep")}
+    tried = {name: np.full((*size, candidates), -np.inf) for name in ("logme", "evidence", "leep")}
     for (target, seed, number), one in tuned.items():
         places = [*shapes[number].places, candidates + number]
         for name, values in curves.items():

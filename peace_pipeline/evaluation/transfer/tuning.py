@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 
 from peace_pipeline.evaluation.transfer.targets import Drawn, Part
 from peace_pipeline.evaluation.transfer.transferability import leep
-from peace_pipeline.responses.evidence import evidence
+from peace_pipeline.responses.evidence import evidence, logme
 from peace_pipeline.zoo.trained.layers import Linear
 from peace_pipeline.zoo.trained.optimizer import Optimizer
 from peace_pipeline.zoo.trained.populations import State, build, initial, select, stack
@@ -50,6 +50,7 @@ class Tuned:
     validation: Floats
     seconds: float
     logme: Floats
+    evidence: Floats
     leep: Floats
     scratch: State
 
@@ -168,10 +169,12 @@ def _head(module: nn.Module) -> str:
     return [name for name, part in module.named_modules() if isinstance(part, Linear)][-1]
 
 
-def _scores(config: dict[str, Any], states: Sequence[State], x: Tensor, y: Tensor) -> tuple[Floats, Floats]:
-    """LogME of what each network's head reads, and LEEP of what it answers, on the training examples."""
+def _scores(
+    config: dict[str, Any], states: Sequence[State], x: Tensor, y: Tensor
+) -> tuple[Floats, Floats, Floats]:
+    """LogME and evidence of what each network's head reads, and LEEP of what it answers, on the training examples."""
     if not states:
-        return np.empty(0), np.empty(0)
+        return np.empty(0), np.empty(0), np.empty(0)
     population = build(config, len(states)).eval()
     population.load_state_dict(stack(states))
     with torch.inference_mode():
@@ -179,4 +182,5 @@ def _scores(config: dict[str, Any], states: Sequence[State], x: Tensor, y: Tenso
         population.set_submodule(_head(population), _Bare())
         features = _logits(population, len(states), x).double().numpy()
     labels = y.numpy()
-    return np.array([evidence(each, labels).logme for each in features]), leep(outputs, labels)
+    of_features = [(logme(each, labels), evidence(each, labels).evidence) for each in features]
+    return *np.array(of_features).T, leep(outputs, labels)
