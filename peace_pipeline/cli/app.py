@@ -90,9 +90,16 @@ COMMANDS: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
 )
 """Every command with its name and what people type."""
 
+
+def _paragraphs(text: str | None) -> str:
+    """Text without line breaks inside paragraphs, which a terminal would keep beside its own."""
+    return "\n\n".join(" ".join(part.split()) for part in (text or "").split("\n\n"))
+
+
 for name, command, examples in COMMANDS:
     kind = runs.Training if command is runs.train else None
-    app.command(name, cls=kind, epilog="\n\n".join(["Examples:", *examples]))(command)
+    told = _paragraphs(command.__doc__)
+    app.command(name, cls=kind, help=told, epilog="\n\n".join(["Examples:", *examples]))(command)
 
 
 @app.callback()

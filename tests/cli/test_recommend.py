@@ -16,7 +16,8 @@ from peace_pipeline.responses.examples import BadExamples
 from tests.indexed import filled, new_encoder, process, unanswered
 from tests.lakes import card_of, write_model, write_network
 from tests.networks import module_of
-from tests.pipeline import Workplace
+from tests.pipeline import Workplace, environment
+from tests.terminal import typed
 
 __all__ = ["filled", "unanswered"]
 NETWORKS = 6
@@ -90,6 +91,16 @@ def test_what_a_person_sees(here: Workplace) -> None:
     assert f"Run on 300 examples of {classes} classes: 6 networks." in shown.out
     assert "To be compared with the evidence of the inputs themselves, " in shown.out
     assert "Not run: 2, as it takes inputs of shape [1, 8, 8], not [12]." in shown.out
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_it_fits_a_terminal(here: Workplace, width: int) -> None:
+    command = here.command("recommend", "examples.npz")
+    code, lines = typed(command, width=width, cwd=here.root, env=environment())
+    assert code == 0, lines
+    told = [line for line in lines if line.startswith("  ")]
+    assert max(map(len, told)) <= width
+    assert any("directory:zoo/mlp2" in line for line in told)
 
 
 def test_how_many_are_tried_and_which(here: Workplace) -> None:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,18 @@ def test_in_a_terminal_no_line_breaks(place: Workplace, width: int, arguments: l
         assert told["where"] == str(place.zoo / "n000"), "a path is copied as a whole"
         assert len(told["revision"]) == 64
     assert not any(character in "".join(lines) for character in "┃│━"), "no lines that are copied along"
+
+
+@pytest.mark.parametrize("command", ["search", "compare", "recommend"])
+def test_in_a_terminal_help_breaks_lines_where_there_is_no_room(place: Workplace, command: str) -> None:
+    _, lines = typed([str(PEACE), command, "--help"], width=80, cwd=place.root, env=environment())
+    (start,) = (number for number, line in enumerate(lines) if "Usage:" in line)
+    prose = [
+        line.strip() for line in lines[start + 1 : next(n for n, line in enumerate(lines) if "╭" in line)]
+    ]
+    for line, following in pairwise(prose):
+        if line and following:
+            assert len(f"{line} {following.split()[0]}") > 78, line
 
 
 @pytest.mark.parametrize("arguments", ANSWERS, ids=" ".join)

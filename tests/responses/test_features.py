@@ -1,0 +1,83 @@
+"""What is read of labelled examples by networks of each runner: what their heads would read, or what they answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from torch import nn
+
+from peace_pipeline.responses.examples import Examples
+from peace_pipeline.responses.probes import InputSpec
+from peace_pipeline.responses.runners.model import CannotRun, Model, Ready, Seen
+from peace_pipeline.responses.running import Limits, features, ready
+from peace_pipeline.responses.standard import NUMBERS
+from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
+from peace_pipeline.zoo.card import TOKENIZER, read_config
+from tests.responses.wordpieces import wordpiece
+
+
+def features_of(folder: Path, inputs: Any, labels: Any) -> np.ndarray:
+    """What is read of examples by the network in a folder."""
+    weights = weight_files(folder)
+    with open_checkpoint(weights) as checkpoint:
+        begun = ready(Model("m", checkpoint, read_config(folder), folder), Limits())
+        assert isinstance(begun, Ready), begun
+        return features(begun, Examples.of(inputs, labels), folder, Limits())
+
+
+@pytest.mark.parametrize("headless", [False, True])
+def test_features_of_texts_are_what_the_head_would_read(tmp_path: Path, headless: bool) -> None:
+    """Beside a direct run by transformers, with the tokenizer's own padding; of one without a head the last token's
+    state."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    config = transformers.BertConfig(**sizes, vocab_size=300, num_labels=3)
+    kind = transformers.BertModel if headless else transformers.BertForSequenceClassification
+    module = kind(config).eval()
+    module.save_pretrained(tmp_path)
+    tokenizer = wordpiece()
+    tokenizer.save(str(tmp_path / TOKENIZER))
+    texts = ["the dog", "a cat and a bird", "soup", "the old farmer likes his dog"] * 3
+    found = features_of(tmp_path, texts, [0, 1] * 6)
+    tokenizer.enable_padding(length=32)
+    ids = torch.tensor([tokenizer.encode(text).ids for text in texts])
+    with torch.no_grad():
+        body = module if headless else module.bert
+        told = body(ids, attention_mask=(ids != 0).long())
+    last = (ids != 0).sum(1) - 1
+    expected = told.last_hidden_state[torch.arange(12), last] if headless else told.pooler_output
+    assert np.allclose(found, expected.numpy(), atol=1e-5)
+    assert np.abs(found[0] - found[1]).max() > 1e-4
+
+
+def test_features_of_an_onnx_graph_are_what_it_answers(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    x = torch.randn(40, 6)
+    torch.onnx.export(
+        module, (x[:1],), tmp_path / "m.onnx", dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}}
+    )
+    with torch.no_grad():
+        expected = module(x).numpy()
+    assert np.allclose(features_of(tmp_path, x, [0, 1] * 20), expected, atol=1e-5)
+    with pytest.raises(CannotRun, match=r"shape \[6\], not \[7\]"):
+        features_of(tmp_path, torch.randn(40, 7), [0, 1] * 20)
+
+
+def test_features_take_no_longer_than_they_may(tmp_path: Path) -> None:
+    def slow(_: Sequence[Any], inputs: torch.Tensor) -> Seen:
+        time.sleep(0.6)
+        return Seen(inputs[None], None)
+
+    network = Ready("slow", "test", InputSpec(NUMBERS, (3,)), None, slow, at_once=10)
+    examples = Examples.of(np.random.default_rng(0).normal(size=(1000, 3)), np.arange(1000) % 2)
+    with pytest.raises(CannotRun, match="would take about"):
+        features(network, examples, tmp_path, Limits(seconds=10))
+    few = Examples.of(examples.inputs[:20], examples.labels[:20])
+    assert np.allclose(features(network, few, tmp_path, Limits(seconds=10)), few.numbers, atol=1e-6)
