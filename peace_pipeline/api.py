@@ -110,7 +110,7 @@ class Index:
     def recommend(
         self,
         inputs: Any,
-        labels: Any,
+        labels: Any = None,
         *,
         k: int = 10,
         tries: int = TRIES,
@@ -119,7 +119,8 @@ class Index:
         responses: Responses = "auto",
     ) -> Recommendation:
         """The ``k`` networks most worth fine-tuning on labelled examples: ``inputs`` (examples, …), an array or tensor
-        of numbers or ids as networks read them, or so many texts; ``labels`` (examples,). ``tries`` of the networks
+        of numbers or ids as networks read them, or so many texts, with their ``labels`` (examples,); or, without
+        labels, the path of a file or folder as ``peace recommend`` takes it. ``tries`` of the networks
         that can be run, and for which ``where`` holds, are run on them: first those that have the words ``text``; as
         ``responses`` allow.
 
@@ -129,11 +130,12 @@ class Index:
             BadFilter: where ``where`` can't be run.
             ValueError: where ``k`` or ``tries`` is less than 1.
         """
-        from peace_pipeline.responses.examples import Examples
+        from peace_pipeline.responses.examples import Examples, read_examples
         from peace_pipeline.stages.recommend import recommend
 
         fetcher = Fetcher.of(self.lake)
-        given = Examples.of(inputs, labels)
+        is_path = labels is None and isinstance(inputs, str | Path)
+        given = read_examples(Path(inputs)) if is_path else Examples.of(inputs, labels)
         return recommend(
             self.lake, given, fetcher, k=k, tries=tries, where=where, text=text, responses=responses
         )

@@ -166,7 +166,7 @@ def _classes(labels: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         labels = labels.detach().cpu()
     with _understood("labels"):
         y = np.asarray(labels)
-    if y.size != len(y):
+    if y.ndim == 0 or y.size != len(y):
         raise BadExamples(f"labels of shape {list(y.shape)}: one an example is needed")
     with _understood("labels"):
         told = pa.array(y.reshape(-1).tolist(), from_pandas=True)

@@ -158,6 +158,8 @@ def test_from_python(here: Workplace) -> None:
         found = index.recommend(inputs, [f"class {label}" for label in y], k=1)
         assert found.best[0].network.model_id == "directory:zoo/mlp2"
         assert found.best[0].found.linear > 0.9
+    of_file = index.recommend(here.root / "examples.npz", k=1)
+    assert of_file.best[0].found == found.best[0].found
     with pytest.raises(BadExamples, match="labels"):
         index.recommend(x, y[:5])
     with pytest.raises(BadFilter):

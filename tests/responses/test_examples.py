@@ -200,6 +200,7 @@ def test_whatever_holds_numbers_is_taken(x: Any) -> None:
         (np.zeros((4, 2)), [0, 1, 0, np.nan], "a label is missing"),
         (np.zeros((4, 2)), ["a", "b", "a", None], "a label is missing"),
         (np.zeros((4, 2)), ["a", 1, "a", {}], "labels can't be understood"),
+        (np.zeros((4, 2)), None, r"labels of shape \[\]"),
         (np.zeros((4, 2)), np.eye(2)[[0, 1, 0, 1]], r"labels of shape \[4, 2\]"),
         (np.full((4, 2), np.inf), [0, 1, 0, 1], "not all numbers are finite"),
         (np.full((4, 2), 1e300), [0, 1, 0, 1], "of float32"),

@@ -252,11 +252,11 @@ def _caveats(results: Results) -> list[str]:
         f"{results.query_accuracy:.3f} on test examples. LogME and LEEP push the training examples through every "
         f"candidate once: cheap for a small zoo, and growing with it; {TITLES[RECOMMENDED]} does so with {TRIES}, "
         "however many there are. Queries trained more briefly are not measured.",
-        f"To choose {results.k} networks a target, how {TITLES[RECOMMENDED]} explores, and that it ranks by LogME of "
-        "the last hidden layer alone, was settled on twelve other targets (other views, parts and kinds of data) and "
-        "candidates of training and validation runs; that LogME does well on these targets was known from earlier "
-        "reports. On how many targets a method is surely better depends on how many networks are chosen, as few may be "
-        "lucky.",
+        f"How {TITLES[RECOMMENDED]} explores, and that it ranks by the last hidden layer alone, was settled on twelve "
+        "other targets (other views, parts and kinds of data) and candidates of training and validation runs, as was "
+        f"that {results.k} networks are chosen a target. But that LogME does well on these targets was known from "
+        "earlier reports, and what other numbers of networks would give on them was seen at the same time: of few "
+        "networks some may be lucky, so that fewer targets are sure.",
         f"The {len(results.targets)} targets are on fewer kinds of data, and a seed draws one new head for all "
         "targets: intervals and tests take targets, and seeds within them, as independent.",
     ]
