@@ -88,7 +88,7 @@ def forget(
 ) -> None:
     """Leave a model, or all of a source, out of the index. Crawls leave it alone until it changes.
 
-    With --json {forgotten: [model ids]}, or {remembered}. `peace gc` deletes what was stored of them.
+    With --json {forgotten: a list of model ids}, or {remembered}. `peace gc` deletes what was stored of them.
     """
     lake = existing_lake(home)
     with working():
