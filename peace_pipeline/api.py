@@ -135,7 +135,7 @@ class Index:
 
         fetcher = Fetcher.of(self.lake)
         is_path = labels is None and isinstance(inputs, str | Path)
-        given = read_examples(Path(inputs)) if is_path else Examples.of(inputs, labels)
+        given = read_examples(Path(inputs).expanduser()) if is_path else Examples.of(inputs, labels)
         return recommend(
             self.lake, given, fetcher, k=k, tries=tries, where=where, text=text, responses=responses
         )

@@ -77,12 +77,12 @@ def recommend(
 
     Numbers of an .npz file are taken as they are; columns of a table, and pictures, are brought to mean 0 and
     deviation 1, and pictures to a network's size. Of a text a network reads the first tokens; of more than 1,000
-    examples so many are drawn.
+    examples so many are drawn, evenly from all classes.
 
     With --json {best: a list of {rank, model_id, revision, evidence, linear, source, task, architecture, datasets,
     accuracy, license, parameters, uri}, run: how many were run, not_run: a list of {model_id, reason}, left: how many
     were not tried, never_run: of how many it isn't known what they take, plain: {evidence, linear} of the inputs
-    themselves, null where they are no numbers}. Exit code 1 where none takes the examples.
+    themselves, null where no network read them as numbers}. Exit code 1 where none takes the examples.
     """
     from peace_pipeline.index.exploring import TRIES
     from peace_pipeline.progress import track
@@ -134,13 +134,14 @@ def _facts(examples: Examples, found: Recommendation, words: str | None) -> Iter
     drawn = (
         f"{len(examples):,} of {examples.given:,}" if examples.given > len(examples) else f"{len(examples):,}"
     )
-    yield f"Run on {drawn} examples of {len(examples.classes):,} classes: {found.run:,} networks."
+    networks = f"{found.run:,} network{'' if found.run == 1 else 's'}"
+    yield f"Run on {drawn} examples of {len(examples.classes):,} classes: {networks}."
     if found.plain is not None:
-        none = bool(found.best) and found.best[0].found.evidence <= found.plain.evidence
+        none = found.best[0].found.evidence <= found.plain.evidence
         yield (
             f"{'None has' if none else 'To be compared with'} the evidence of the inputs themselves, "
             f"{found.plain.evidence:.4f} (linear {found.plain.linear:.4f}; the most frequent class is "
-            f"{examples.commonest:.4f} of all)."
+            f"{examples.commonest:.4f} of them)."
         )
     if words and not found.words:
         yield f"No network that takes them has one of the words {words!r}."

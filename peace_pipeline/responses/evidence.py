@@ -23,11 +23,11 @@ class Evidence:
 def evidence(features: Array, labels: NDArray[np.int64]) -> Evidence:
     """What a linear model with an intercept makes of features (examples, width) for labels (examples,) from 0.
 
-    It is LogME of the features, brought to a mean square of 1, and a constant: so it depends neither on their scale nor
-    on where 0 lies.
+    It is LogME of the features, brought to a mean square of 1 around their means, and a constant: so their scale tells
+    nothing, and where 0 lies hardly anything.
     """
-    scale = np.sqrt(np.square(features).mean()) if features.size else 0.0
-    told = features / scale if scale > 0 else features
+    spread = np.sqrt(np.square(features - features.mean(0)).mean()) if features.size else 0.0
+    told = features / spread if spread > 0 else np.zeros((len(features), 0))
     return _linear_model(np.column_stack([told, np.ones(len(told))]), labels, _STEPS)
 
 

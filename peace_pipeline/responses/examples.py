@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ PICTURES = {
 """Suffixes of pictures, and the formats that are read."""
 _SIDE = 128
 """To which pictures of a folder are brought before networks see them at their own size."""
-_LETTERS = 64
+_LETTERS = 16
 """Of a token, at most: what is beyond so many for each token that a network reads isn't looked at."""
 
 
@@ -65,8 +66,11 @@ class Examples:
             raise BadExamples(f"{len(x):,} inputs, but {len(places):,} labels")
         if len(names) < 2:
             raise BadExamples("all examples have one label: two classes or more are needed")
-        if 2 * len(names) > len(places):
-            raise BadExamples(f"{len(names):,} different labels of {len(places):,} examples are no classes")
+        if 2 * len(names) > min(len(places), MOST):
+            raise BadExamples(
+                f"{len(names):,} different labels of {len(places):,} examples: at most half as many classes as "
+                f"examples, and {MOST // 2:,}"
+            )
         drawn = _drawn(places)
         chosen = tuple(x[place] for place in drawn) if isinstance(x, tuple) else x[drawn]
         return cls(chosen, places[drawn], names, len(places))
@@ -76,8 +80,8 @@ class Examples:
 
     @property
     def numbers(self) -> NDArray[np.float64] | None:
-        """The inputs as rows (examples, values), where they are numbers that say how much."""
-        if isinstance(self.inputs, tuple) or self.are_ids:
+        """The inputs as rows (examples, values), where they are no texts."""
+        if isinstance(self.inputs, tuple):
             return None
         return self.inputs.reshape(len(self), -1).astype(np.float64)
 
@@ -131,10 +135,14 @@ def read_examples(path: Path) -> Examples:
     Raises:
         BadExamples: where it is none of these or can't be read, and as :meth:`Examples.of`.
     """
-    if not path.exists():
-        raise BadExamples(f"{path}: no such file or folder")
+    try:
+        is_folder = path.is_dir()
+        if not path.exists():
+            raise BadExamples(f"{path}: no such file or folder")
+    except OSError as error:  # no name of a file
+        raise BadExamples(f"no such file or folder: {error.strerror}") from error
     kinds = {".npz": _arrays, ".csv": _table, ".parquet": _table}
-    read = _pictures if path.is_dir() else kinds.get(path.suffix.lower())
+    read = _pictures if is_folder else kinds.get(path.suffix.lower())
     if read is None:
         raise BadExamples(f"{path}: no .npz, .csv or .parquet file, and no folder of pictures")
     try:
@@ -145,15 +153,21 @@ def read_examples(path: Path) -> Examples:
 
 def _inputs(given: Any) -> NDArray[Any] | tuple[str, ...]:
     """What is given, as an array of numbers or as texts."""
-    if isinstance(given, Tensor):
-        given = given.detach().cpu()
-        given = given.float() if given.is_floating_point() else given
+    if isinstance(given, list | tuple) and given and all(isinstance(one, str) for one in given):
+        return tuple(given)
     with _understood("inputs"):
+        if isinstance(given, Tensor):
+            given = given.detach().cpu()
+            given = given.float() if given.is_floating_point() else given
         x = np.asarray(given)
     if x.dtype.kind in "OU" and x.ndim == 1 and len(x) and all(isinstance(one, str) for one in x):
         return tuple(map(str, x))
     if x.dtype.kind not in "fiub" or x.ndim < 2:
         raise BadExamples(f"inputs are neither rows of numbers nor texts: {x.dtype} of shape {list(x.shape)}")
+    return _finite(x)
+
+
+def _finite(x: NDArray[Any]) -> NDArray[Any]:
     with np.errstate(over="ignore"):
         if not np.isfinite(x.astype(np.float32)).all():
             raise BadExamples("not all numbers are finite, and of float32")
@@ -162,10 +176,8 @@ def _inputs(given: Any) -> NDArray[Any] | tuple[str, ...]:
 
 def _classes(labels: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """The class of each example, from 0, and what the classes are called."""
-    if isinstance(labels, Tensor):
-        labels = labels.detach().cpu()
     with _understood("labels"):
-        y = np.asarray(labels)
+        y = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
     if y.ndim == 0 or y.size != len(y):
         raise BadExamples(f"labels of shape {list(y.shape)}: one an example is needed")
     with _understood("labels"):
@@ -181,7 +193,7 @@ def _classes(labels: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
 def _understood(what: str) -> Iterator[None]:
     try:
         yield
-    except (TypeError, ValueError, RuntimeError, pa.ArrowException) as error:
+    except Exception as error:  # numpy, arrow and torch have many of their own
         raise BadExamples(f"{what} can't be understood: {' '.join(str(error).split())}") from error
 
 
@@ -212,6 +224,8 @@ def _table(path: Path) -> Examples:
     names = table.column_names
     if names.count(LABEL) != 1:
         raise BadExamples(f"not one column is called {LABEL}: {', '.join(names[:10])}")
+    if not table.num_rows:
+        raise BadExamples("it has no row")
     labels = table[LABEL].to_pylist()
     if TEXTS in names:
         texts = table[TEXTS] if names.count(TEXTS) == 1 else None
@@ -219,17 +233,14 @@ def _table(path: Path) -> Examples:
             raise BadExamples(f"column {TEXTS} has no texts")
         return Examples.of([text or "" for text in texts.to_pylist()], labels)
     rest = table.drop_columns([LABEL])
-    if not (rest.num_columns and rest.num_rows):
-        raise BadExamples(f"no column but {LABEL}, or no row")
+    if not rest.num_columns:
+        raise BadExamples(f"no column but {LABEL}")
     columns = []
     for name, column in zip(rest.column_names, rest.columns, strict=True):
         if not (_is_number(column.type) or column.null_count == len(column)):
             raise BadExamples(f"column {name} is no number: only numbers, or a column {TEXTS}")
         columns.append(np.array(column.to_pylist(), np.float64))
-    x = np.column_stack(columns)
-    if not np.isfinite(x.astype(np.float32)).all():
-        raise BadExamples("numbers are missing, or not finite")
-    return Examples.of(_standardised(x, 0), labels)
+    return Examples.of(_standardised(_finite(np.column_stack(columns)), 0), labels)
 
 
 def _read_table(path: Path) -> pa.Table:
@@ -241,9 +252,15 @@ def _read_table(path: Path) -> pa.Table:
         if path.suffix.lower() == ".parquet":
             table = pq.read_table(path)
             numbering = (table.schema.pandas_metadata or {}).get("index_columns", [])
-            return table.drop_columns([name for name in numbering if name in table.column_names])
-        table = csv.read_csv(path, convert_options=csv.ConvertOptions(strings_can_be_null=True))
-        return table.drop_columns([""]) if "" in table.column_names else table
+            numbering = [name for name in numbering if name not in (LABEL, TEXTS)]
+        else:
+            told = csv.ConvertOptions(strings_can_be_null=True, null_values=[""])
+            table = csv.read_csv(
+                path, convert_options=told, parse_options=csv.ParseOptions(newlines_in_values=True)
+            )
+            numbering = [""]
+        names = table.column_names
+        return table.select([place for place, name in enumerate(names) if name not in numbering])
     except (pa.ArrowException, OSError, KeyError) as error:
         raise BadExamples(f"it can't be read: {str(error).splitlines()[0]}") from error
 
@@ -254,12 +271,15 @@ def _is_number(kind: Any) -> bool:
 
 
 def _is_text(kind: Any) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
+    of = pa.types
+    if of.is_dictionary(kind):
+        kind = kind.value_type
+    return of.is_string(kind) or of.is_large_string(kind) or of.is_string_view(kind) or of.is_null(kind)
 
 
 def _pictures(folder: Path) -> Examples:
     """Pictures (examples, 3, side, side) and the names of their folders."""
-    found = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in PICTURES)
+    found = sorted(path for path in folder.glob("*/[!.]*") if path.suffix.lower() in PICTURES)
     if not found:
         raise BadExamples("it has no pictures in a folder for each class")
     places, _ = _classes([path.parent.name for path in found])
@@ -274,15 +294,19 @@ def _pictures(folder: Path) -> Examples:
 def _picture(path: Path) -> NDArray[np.uint8]:
     """A picture in red, green and blue (3, side, side). Only the formats of pictures are read, whatever its name is:
     another one may start a program."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
+    name = f"{path.parent.name}/{path.name}"
     try:
-        with Image.open(path, formats=sorted(set(PICTURES.values()))) as picture:
-            if picture.mode.startswith(("I", "F")):
-                raise BadExamples(f"{path.parent.name}/{path.name} has more than 8 bits a colour")
-            small = picture.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadExamples(f"{path.parent.name}/{path.name} can't be read as a picture") from error
+        with warnings.catch_warnings(action="ignore"):
+            with Image.open(path, formats=sorted(set(PICTURES.values()))) as picture:
+                deep = picture.mode.startswith(("I", "F"))
+                upright = ImageOps.exif_transpose(picture).convert("RGB")
+            small = upright.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+    except Exception as error:  # every format has some of its own
+        raise BadExamples(f"{name} can't be read as a picture") from error
+    if deep:
+        raise BadExamples(f"{name} has more than 8 bits a colour")
     return np.asarray(small).transpose(2, 0, 1)
 
 
@@ -330,7 +354,7 @@ def _in_tokens(texts: tuple[str, ...], spec: InputSpec, folder: Path) -> NDArray
     length = spec.shape[0]
     cut = [text[: _LETTERS * length].encode("utf-8", "replace").decode() for text in texts]
     if (found := tokenised(folder / TOKENIZER, cut, length)) is None:
-        raise CannotRun(f"it has no {TOKENIZER} by which these texts can be read")
+        raise CannotRun(f"it has no {TOKENIZER} by which these texts can be read, or not in time")
     ids = np.full((len(texts), *spec.shape), spec.padding)
     for row, tokens in zip(ids, found, strict=True):
         kept = [token for token in tokens if token != spec.padding]

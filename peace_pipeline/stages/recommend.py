@@ -16,6 +16,7 @@ from peace_pipeline.responses.evidence import Evidence, evidence
 from peace_pipeline.responses.examples import Examples
 from peace_pipeline.responses.runners.model import CannotRun, Model
 from peace_pipeline.responses.running import OFF, Limits, features, ready
+from peace_pipeline.responses.standard import NUMBERS
 from peace_pipeline.responses.table import taken_by
 from peace_pipeline.symmetry.opening import open_network
 from peace_pipeline.weights.unusable import UnusableModel, model_errors
@@ -24,6 +25,8 @@ from peace_pipeline.zoo.source import AUTO
 
 FIRST = 4
 """How many of those that have the words best are run first."""
+_LOOKED_AT = 64
+"""Of those that have the words best, before more are, until enough of them take the examples."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class Recommended:
 class Recommendation:
     """The ``best`` of the networks that were ``run`` on the examples; why others were ``not_run``; how many that may
     take them were ``left`` untried, and of how many it isn't known what they take, as they were ``never_run``; how many
-    of those that were tried first have the ``words``; and what a linear model makes of the ``plain`` inputs, where they
-    are numbers."""
+    of those that were tried first have the ``words``; and what a linear model makes of the ``plain`` inputs, where
+    networks read them as numbers."""
 
     best: list[Recommended]
     run: int
@@ -127,7 +130,8 @@ def recommend(
     order = sorted(found, key=lambda name: -found[name].evidence)[:k]
     told = of_models(lake, order)
     best = [Recommended(rank, found[name], told[name]) for rank, name in enumerate(order, 1)]
-    plain = None if examples.numbers is None else evidence(examples.numbers, examples.labels)
+    numbers = examples.numbers if any(taken[name].kind == NUMBERS for name in found) else None
+    plain = None if numbers is None else evidence(numbers, examples.labels)
     never_run = sum(name not in taken for name in names)
     return Recommendation(best, len(found), reasons, len(able) - len(tried), never_run, len(first), plain)
 
@@ -154,5 +158,12 @@ def _with_words(lake: Lake, names: list[str], text: str | None, where: str | Non
     if not text:
         return []
     place = {name: at for at, name in enumerate(names)}
-    hits = search(lake, k=16 * FIRST, where=where, text=text) if names else []
-    return [place[hit.model_id] for hit in hits if hit.model_id in place][:FIRST]
+    found: list[int] = []
+    k = _LOOKED_AT
+    while len(found) < min(FIRST, len(names)):
+        hits = search(lake, k=k, where=where, text=text)
+        found = [place[hit.model_id] for hit in hits if hit.model_id in place][:FIRST]
+        if len(hits) < k:
+            break
+        k *= 8
+    return found

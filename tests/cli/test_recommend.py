@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from peace_pipeline.index.search import BadFilter, NothingWasRun
 from peace_pipeline.lake import Lake
 from peace_pipeline.responses.evidence import evidence
 from peace_pipeline.responses.examples import BadExamples
+from peace_pipeline.stages import recommend
 from tests.indexed import filled, new_encoder, process, unanswered
 from tests.lakes import card_of, write_model, write_network
 from tests.networks import module_of
@@ -103,7 +105,7 @@ def test_it_fits_a_terminal(here: Workplace, width: int) -> None:
     assert any("directory:zoo/mlp2" in line for line in told)
 
 
-def test_how_many_are_tried_and_which(here: Workplace) -> None:
+def test_how_many_are_tried_and_which(here: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     found = here.peace("recommend", "examples.npz", "--tries", "2", "--json").json
     assert (found["run"], len(found["best"])) == (2, 2)
     assert (found["left"], len(found["not_run"])) == (NETWORKS - 2, 2), "what can't take them is not tried"
@@ -113,6 +115,12 @@ def test_how_many_are_tried_and_which(here: Workplace) -> None:
     assert "Not tried: 5 (--tries)." in here.peace("recommend", "examples.npz", "--tries", "1").out
     worded = here.peace("recommend", "examples.npz", "--tries", "1", "--text", "birds", "--json").json
     assert [row["model_id"] for row in worded["best"]] == ["directory:zoo/mlp4"]
+    monkeypatch.setattr(recommend, "_LOOKED_AT", 1)  # which a network has that doesn't take the examples
+    animals = here.peace(
+        "recommend", "examples.npz", "--text", "animals digits", "--tries", "4", "--json"
+    ).json
+    assert (animals["run"], animals["left"]) == (4, 2)
+    assert "directory:zoo/mlp4" not in [row["model_id"] for row in animals["best"]]
     unknown = here.peace("recommend", "examples.npz", "--text", "zzz").out
     assert "No network that takes them has one of the words 'zzz'." in unknown
 
@@ -133,6 +141,22 @@ def test_what_fails_says_why(here: Workplace, tmp_path: Path) -> None:
         assert failed.err.count("\n") == 1
         assert failed.out == ""
     assert "no lake" in Workplace(tmp_path).peace("recommend", str(here.root / "odd.npz"), code=1).err
+
+
+def test_answers_of_before_shapes_were_kept(tmp_path: Path) -> None:
+    """What networks take isn't known then: those that don't take the examples are opened to see."""
+    place = Workplace(tmp_path)
+    new_encoder(place.lake)
+    write_network(place.zoo / "mlp", "mlp", 0)
+    write_network(place.zoo / "cnn", "cnn", 0)
+    (batch,) = process(place.lake, place.zoo)
+    path = place.lake.responses(batch)
+    pq.write_table(pq.read_table(path).drop_columns(["shape"]), path)
+    x = np.random.default_rng(0).normal(size=(40, 12))
+    found = Index.open(place.lake.root).recommend(x, x[:, 0] > 0)
+    assert [each.network.model_id for each in found.best] == ["directory:zoo/mlp"]
+    assert found.not_run == {"directory:zoo/cnn": "it takes inputs of shape [1, 8, 8], not [12]"}
+    assert found.left == 0
 
 
 def test_one_that_is_gone_does_not_stop_the_others(tmp_path: Path) -> None:

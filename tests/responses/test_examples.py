@@ -57,11 +57,26 @@ def test_columns_of_a_table_are_standardised(tmp_path: Path, name: str) -> None:
     assert np.corrcoef(rows[:, 0], table["age"])[0, 1] == pytest.approx(1)
 
 
+def test_a_large_table_whose_texts_have_line_breaks(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": ["one\n" + "x" * 60, "two\n\n"] * 10_000, "label": [0, 1] * 10_000})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    found = read_examples(tmp_path / "t.csv")
+    assert (found.given, found.classes) == (20_000, ("0", "1"))
+    assert isinstance(found.inputs, tuple)
+    assert {text[:3] for text in found.inputs} == {"one", "two"}
+
+
+def test_one_long_text_costs_no_more_than_itself() -> None:
+    found = Examples.of(["a"] * 9_999 + ["b" * 10**7], np.arange(10_000) % 2)
+    assert len(found) == MOST
+
+
 def test_rows_that_pandas_numbers_are_no_column(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": range(4), "label": [0, 1, 0, 1]}, index=[5, 6, 7, 9])
     frame.to_csv(tmp_path / "t.csv")
     frame.to_parquet(tmp_path / "t.parquet")
-    for name in ("t.csv", "t.parquet"):
+    frame.set_index("label").to_parquet(tmp_path / "l.parquet")
+    for name in ("t.csv", "t.parquet", "l.parquet"):
         assert read_examples(tmp_path / name).inputs.shape == (4, 1)
 
 
@@ -196,9 +211,12 @@ def test_whatever_holds_numbers_is_taken(x: Any) -> None:
     [
         (np.zeros((5, 2)), [0, 1], "5 inputs, but 2 labels"),
         (np.zeros((4, 2)), [1, 1, 1, 1], "one label"),
-        (np.zeros((4, 2)), [0.1, 0.2, 0.3, 0.4], "4 different labels of 4 examples are no classes"),
+        (np.zeros((4, 2)), [0.1, 0.2, 0.3, 0.4], "4 different labels of 4 examples"),
         (np.zeros((4, 2)), [0, 1, 0, np.nan], "a label is missing"),
         (np.zeros((4, 2)), ["a", "b", "a", None], "a label is missing"),
+        (np.zeros((4, 2)), [0, 1, 0, 2**70], "labels can't be understood"),
+        (np.zeros((2000, 2)), np.arange(2000) % 600, "600 different labels of 2,000 examples"),
+        (torch.zeros(4, 2, device="meta"), [0, 1, 0, 1], "inputs can't be understood"),
         (np.zeros((4, 2)), ["a", 1, "a", {}], "labels can't be understood"),
         (np.zeros((4, 2)), None, r"labels of shape \[\]"),
         (np.zeros((4, 2)), np.eye(2)[[0, 1, 0, 1]], r"labels of shape \[4, 2\]"),
@@ -227,6 +245,8 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "blank.csv").write_text("a,label\n1,x\n2,\n3,x\n4,y\n")
     (tmp_path / "two.csv").write_text("label,label\n1,2\n")
     (tmp_path / "numbers.csv").write_text("text,label\n1,x\n2,y\n3,x\n4,y\n")
+    (tmp_path / "header.csv").write_text("text,label\n")
+    (tmp_path / "large.csv").write_text("a,label\n1e308,x\n-1e308,y\n1e308,x\n2,y\n")
     (tmp_path / "alone.csv").write_text("label\n0\n1\n")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     (tmp_path / "model.pt").write_bytes(b"")
@@ -240,12 +260,14 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         "two.csv": "not one column is called label",
         "numbers.csv": "column text has no texts",
         "words.csv": "column a is no number",
-        "gap.csv": "missing",
+        "gap.csv": "not all numbers are finite",
         "alone.csv": "no column but label",
         "broken.parquet": "can't be read",
         "model.pt": "no .npz, .csv or .parquet",
         "empty": "no pictures",
         "nothing": "no such file",
+        "header.csv": "it has no row",
+        "large.csv": "of float32",
     }.items():
         with pytest.raises(BadExamples, match=said) as caught:
             read_examples(tmp_path / name)

@@ -17,7 +17,7 @@ from peace_pipeline.evaluation.transfer.targets import Drawn
 from peace_pipeline.evaluation.transfer.tuning import Budget, Tuned, fine_tune
 from peace_pipeline.lake import atomic
 
-FORMAT = 2
+FORMAT = 3
 """Of the files, and of how networks are tuned: another one makes all that are there outdated."""
 _ARRAYS = ("accuracy", "f1", "validation", "seconds", "logme", "evidence", "leep")
 _SCRATCH = "scratch/"

@@ -108,7 +108,7 @@ def test_of_those_that_are_run_on_the_examples_only_some_are_known() -> None:
     possible[..., 25] = False
     words = np.full((1, 1, 30), -np.inf)
     words[..., [4, 7]] = 1.0, 2.0
-    found = recommended(vectors, {"logme": logme, "bm25": words}, possible, tries=8)
+    found = recommended(vectors, logme, words, possible, tries=8)
     known = {name: np.flatnonzero(values[0, 0] > -np.inf) for name, values in found.items()}
     assert {name: len(places) for name, places in known.items()} == {RECOMMENDED: 8, WORDED: 8}
     for name, values in found.items():
