@@ -86,7 +86,8 @@ def _scores(lake: Lake, names: list[str], targets: list[Target]) -> np.ndarray:
         examples = Examples.of(part.numbers, part.labels)
         for place, name in fitting:
             with suppress(CannotRun, UnusableModel):
-                scores[(*at, place)] = tried_on(lake, name, examples, fetcher, Limits()).evidence
+                found, _ = tried_on(lake, name, examples, fetcher, Limits())
+                scores[(*at, place)] = found.evidence
         fitting = [
             each for each in fitting if not np.isnan(scores[(*at, each[0])])
         ]  # all examples are 64 numbers

@@ -33,6 +33,7 @@ _COLUMNS = (
     Column("model_id", "id"),
     Column("evidence", "number"),
     Column("linear", "number"),
+    Column("of", optional=True),
     *KNOWN,
 )
 
@@ -72,14 +73,14 @@ def recommend(
 
     Up to --tries of the networks that take such inputs are run on them; the vectors of the index say which ones: those
     near to what did well. They are ranked by the evidence (LogME) of a linear model on what their last linear layer
-    reads, or on what they answer where that can't be had, as of ONNX graphs. Linear is the share of examples whose
-    label this model finds when it learns from the others.
+    reads (hidden), or on what they answer where that can't be had, as of ONNX graphs (outputs). Linear is the share of
+    examples whose label this model finds when it learns from the others (none where all features are alike).
 
     Numbers of an .npz file are taken as they are; columns of a table, and pictures, are brought to mean 0 and
     deviation 1, and pictures to a network's size. Of a text a network reads the first tokens; of more than 1,000
     examples so many are drawn, evenly from all classes.
 
-    With --json {best: a list of {rank, model_id, revision, evidence, linear, source, task, architecture, datasets,
+    With --json {best: a list of {rank, model_id, revision, evidence, linear, of, source, task, architecture, datasets,
     accuracy, license, parameters, uri}, run: how many were run, not_run: a list of {model_id, reason}, left: how many
     were not tried, never_run: of how many it isn't known what they take, plain: {evidence, linear} of the inputs
     themselves, null where no network read them as numbers}. Exit code 1 where none takes the examples.
@@ -120,11 +121,11 @@ def show(
     """What a person sees of it."""
     if found.best:
         rows = [
-            [each.rank, each.network.model_id, each.found.evidence, each.found.linear]
+            [each.rank, each.network.model_id, each.found.evidence, each.found.linear, each.of]
             + [of_hit(each.network, column.name) for column in KNOWN]
             for each in found.best
         ]
-        screen.table(f"Worth fine-tuning on {path}", _COLUMNS, rows)
+        screen.table(f"By what they tell of {path}", _COLUMNS, rows)
     for line in _facts(examples, found, words):
         screen.print(line)
 
@@ -135,14 +136,14 @@ def _facts(examples: Examples, found: Recommendation, words: str | None) -> Iter
         f"{len(examples):,} of {examples.given:,}" if examples.given > len(examples) else f"{len(examples):,}"
     )
     networks = f"{found.run:,} network{'' if found.run == 1 else 's'}"
-    yield f"Run on {drawn} examples of {len(examples.classes):,} classes: {networks}."
+    classes = f"{len(examples.classes):,} classes, the most frequent {examples.commonest:.2f} of them"
+    yield f"Run on {drawn} examples ({classes}): {networks}."
+    if (distinct := examples.distinct) < len(examples):
+        yield f"Only {distinct:,} examples are distinct, so that linear is too high: copies answer for each other."
     if found.plain is not None:
+        told = f"evidence {found.plain.evidence:.4f}, linear {found.plain.linear:.4f}"
         none = found.best[0].found.evidence <= found.plain.evidence
-        yield (
-            f"{'None has' if none else 'To be compared with'} the evidence of the inputs themselves, "
-            f"{found.plain.evidence:.4f} (linear {found.plain.linear:.4f}; the most frequent class is "
-            f"{examples.commonest:.4f} of them)."
-        )
+        yield f"{'None tells more than the' if none else 'The'} inputs themselves: {told}."
     if words and not found.words:
         yield f"No network that takes them has one of the words {words!r}."
     if found.left:
@@ -151,6 +152,6 @@ def _facts(examples: Examples, found: Recommendation, words: str | None) -> Iter
         yield f"Never run, so that nobody knows what they take: {found.never_run:,} (`peace show MODEL` says why)."
     reasons = Counter(found.not_run.values()).most_common()
     for reason, count in reasons[:_REASONS]:
-        yield f"Not run: {count:,}, as {reason}."
+        yield f"Not run: {count:,} ({reason})."
     if others := sum(count for _, count in reasons[_REASONS:]):
         yield f"Not run: {others:,} for other reasons (--json has all)."

@@ -91,6 +91,12 @@ class Examples:
         return float(np.bincount(self.labels).max() / len(self))
 
     @property
+    def distinct(self) -> int:
+        """How many inputs differ."""
+        rows = self.inputs if isinstance(self.inputs, tuple) else (row.tobytes() for row in self.inputs)
+        return len(set(rows))
+
+    @property
     def are_ids(self) -> bool:
         """Whether they may be ids of tokens."""
         return not isinstance(self.inputs, tuple) and self.inputs.dtype.kind in "iu" and self.inputs.ndim == 2
@@ -156,15 +162,20 @@ def _inputs(given: Any) -> NDArray[Any] | tuple[str, ...]:
     if isinstance(given, list | tuple) and given and all(isinstance(one, str) for one in given):
         return tuple(given)
     with _understood("inputs"):
-        if isinstance(given, Tensor):
-            given = given.detach().cpu()
-            given = given.float() if given.is_floating_point() else given
-        x = np.asarray(given)
+        x = np.asarray(_plain(given))
     if x.dtype.kind in "OU" and x.ndim == 1 and len(x) and all(isinstance(one, str) for one in x):
         return tuple(map(str, x))
     if x.dtype.kind not in "fiub" or x.ndim < 2:
         raise BadExamples(f"inputs are neither rows of numbers nor texts: {x.dtype} of shape {list(x.shape)}")
     return _finite(x)
+
+
+def _plain(given: Any) -> Any:
+    """A tensor as numpy can take it, anything else as it is."""
+    if not isinstance(given, Tensor):
+        return given
+    given = given.detach().cpu()
+    return given.float() if given.is_floating_point() else given
 
 
 def _finite(x: NDArray[Any]) -> NDArray[Any]:
@@ -177,7 +188,7 @@ def _finite(x: NDArray[Any]) -> NDArray[Any]:
 def _classes(labels: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """The class of each example, from 0, and what the classes are called."""
     with _understood("labels"):
-        y = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+        y = np.asarray(_plain(labels))
     if y.ndim == 0 or y.size != len(y):
         raise BadExamples(f"labels of shape {list(y.shape)}: one an example is needed")
     with _understood("labels"):
@@ -354,7 +365,7 @@ def _in_tokens(texts: tuple[str, ...], spec: InputSpec, folder: Path) -> NDArray
     length = spec.shape[0]
     cut = [text[: _LETTERS * length].encode("utf-8", "replace").decode() for text in texts]
     if (found := tokenised(folder / TOKENIZER, cut, length)) is None:
-        raise CannotRun(f"it has no {TOKENIZER} by which these texts can be read, or not in time")
+        raise CannotRun(f"it has no {TOKENIZER} that reads these texts, within bounds of time and memory")
     ids = np.full((len(texts), *spec.shape), spec.padding)
     for row, tokens in zip(ids, found, strict=True):
         kept = [token for token in tokens if token != spec.padding]

@@ -24,6 +24,8 @@ from peace_pipeline.weights.logical import in_library, recognised
 from peace_pipeline.zoo.source import ALWAYS, AUTO, NEVER
 
 OFF = "responses are off"
+HIDDEN, OUTPUTS = "hidden", "outputs"
+"""What is read of examples."""
 MOST_OUTPUTS = 1000
 GRAM = 64
 """Of the first so many probes the last hidden layer's Gram matrix is kept."""
@@ -161,25 +163,28 @@ def _seen(
             raise CannotRun(f"would take about {seconds:,.0f} s")
 
 
-def features(network: Ready, examples: Examples, folder: Path, limits: Limits) -> NDArray[np.float64]:
+def features(
+    network: Ready, examples: Examples, folder: Path, limits: Limits
+) -> tuple[NDArray[np.float64], str]:
     """What the last linear layer of a network, whose files are in ``folder``, reads of examples, else what it answers:
-    (examples, width).
+    (examples, width); and which of both, ``HIDDEN`` or ``OUTPUTS``.
 
     Raises:
         CannotRun: where it doesn't take them, or can't be run.
     """
     found: list[Tensor] = []
+    what = HIDDEN
     with _reasons(), torch.no_grad():
         parts = examples.read_by(network.spec, folder, _step([network]))
         for seen, count in _seen([network], parts, len(examples), limits):
-            read = seen.outputs if seen.hidden is None else seen.hidden
+            read, what = (seen.outputs, OUTPUTS) if seen.hidden is None else (seen.hidden, HIDDEN)
             if read is None or read.shape[:2] != (1, count):
                 raise CannotRun("what it makes of an input is not known")
             found.append(read[0].flatten(1).to(torch.float64))
     values = torch.cat(found).numpy()
     if not np.isfinite(values).all():
         raise CannotRun("its features are not finite")
-    return values
+    return values, what
 
 
 def _inputs(spec: InputSpec, step: int) -> Iterator[Tensor]:

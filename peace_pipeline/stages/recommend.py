@@ -31,18 +31,21 @@ _LOOKED_AT = 64
 
 @dataclass(frozen=True)
 class Recommended:
-    """A network that was run on the examples, what a linear model makes of its features, and what the index knows of
-    it."""
+    """A network that was run on the examples, what a linear model makes of its features, which are ``of`` its last
+    ``hidden`` layer or its ``outputs``, and what the index knows of it."""
 
     rank: int
     found: Evidence
+    of: str
     network: Hit
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as a JSON object."""
         own = {"rank": self.rank, "model_id": self.network.model_id, "revision": self.network.revision}
         names = ("source", "task", "architecture", "datasets", "accuracy", "license", "parameters", "uri")
-        return own | asdict(self.found) | {name: getattr(self.network, name) for name in names}
+        return (
+            own | asdict(self.found) | {"of": self.of} | {name: getattr(self.network, name) for name in names}
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def recommend(
 
     ``tries`` of those that were run before, that take such examples, and for which ``where`` holds, are run on them,
     within what ``responses`` allow; which ones, the index says: first those that have the words ``text`` best, then
-    those near to what did well, or to nothing that was tried.
+    those near to what did well, or to nothing that was tried. Where none takes them, ``best`` is empty.
 
     Raises:
         NoIndex: where there is no index.
@@ -113,13 +116,14 @@ def recommend(
     able = [place for place, name in enumerate(names) if name in taken and name not in reasons]
     first = _with_words(lake, [names[place] for place in able], text, where)
     found: dict[str, Evidence] = {}
+    of: dict[str, str] = {}
 
     def score(place: int) -> float | None:
         name = names[able[place]]
         if progress:
             progress(len(found), min(tries, len(able)), name)
         try:
-            found[name] = tried_on(lake, name, examples, fetcher, limits)
+            found[name], of[name] = tried_on(lake, name, examples, fetcher, limits)
         except (CannotRun, UnusableModel) as error:
             reasons[name] = str(error)
         return found[name].evidence if name in found else None
@@ -129,15 +133,17 @@ def recommend(
         progress(min(tries, len(able)), min(tries, len(able)))
     order = sorted(found, key=lambda name: -found[name].evidence)[:k]
     told = of_models(lake, order)
-    best = [Recommended(rank, found[name], told[name]) for rank, name in enumerate(order, 1)]
+    best = [Recommended(rank, found[name], of[name], told[name]) for rank, name in enumerate(order, 1)]
     numbers = examples.numbers if any(taken[name].kind == NUMBERS for name in found) else None
     plain = None if numbers is None else evidence(numbers, examples.labels)
     never_run = sum(name not in taken for name in names)
     return Recommendation(best, len(found), reasons, len(able) - len(tried), never_run, len(first), plain)
 
 
-def tried_on(lake: Lake, name: str, examples: Examples, fetcher: Fetcher | None, limits: Limits) -> Evidence:
-    """What a network of the lake makes of the examples.
+def tried_on(
+    lake: Lake, name: str, examples: Examples, fetcher: Fetcher | None, limits: Limits
+) -> tuple[Evidence, str]:
+    """What a network of the lake makes of the examples, and what of it: ``hidden`` or ``outputs``.
 
     Raises:
         UnusableModel: where it can't be had or read.
@@ -150,7 +156,8 @@ def tried_on(lake: Lake, name: str, examples: Examples, fetcher: Fetcher | None,
         begun = ready(model, limits)
         if isinstance(begun, NotRun):
             raise CannotRun(begun.reason)
-        return evidence(features(begun, examples, network.folder, limits), examples.labels)
+        values, what = features(begun, examples, network.folder, limits)
+        return evidence(values, examples.labels), what
 
 
 def _with_words(lake: Lake, names: list[str], text: str | None, where: str | None) -> list[int]:

@@ -24,7 +24,18 @@ from tests.terminal import typed
 __all__ = ["filled", "unanswered"]
 NETWORKS = 6
 FIELDS = [
-    *("rank", "model_id", "revision", "evidence", "linear", "source", "task", "architecture", "datasets"),
+    *(
+        "rank",
+        "model_id",
+        "revision",
+        "evidence",
+        "linear",
+        "of",
+        "source",
+        "task",
+        "architecture",
+        "datasets",
+    ),
     *("accuracy", "license", "parameters", "uri"),
 ]
 
@@ -85,14 +96,19 @@ def test_figures_are_those_of_the_networks_features(here: Workplace) -> None:
 
 def test_what_a_person_sees(here: Workplace) -> None:
     shown = here.peace("recommend", "examples.npz", "-k", "2")
-    assert shown.out.startswith("Worth fine-tuning on examples.npz\n")
+    assert shown.out.startswith("By what they tell of examples.npz\n")
     lines = shown.out.splitlines()
     assert "directory:zoo/mlp2" in lines[2]
     with np.load(here.root / "examples.npz") as file:
-        classes = len(np.unique(file["y"]))
-    assert f"Run on 300 examples of {classes} classes: 6 networks." in shown.out
-    assert "To be compared with the evidence of the inputs themselves, " in shown.out
-    assert "Not run: 2, as it takes inputs of shape [1, 8, 8], not [12]." in shown.out
+        counts = np.unique(file["y"], return_counts=True)[1]
+        rows = np.repeat(file["x"][:50], 2, 0)
+    np.savez(here.root / "twice.npz", x=rows, y=rows[:, 0] > 0)
+    told = f"{len(counts)} classes, the most frequent {counts.max() / 300:.2f} of them"
+    assert f"Run on 300 examples ({told}): 6 networks.\nThe inputs themselves: evidence " in shown.out
+    assert "all: of hidden, " in shown.out
+    twice = here.peace("recommend", "twice.npz", "-k", "1").out
+    assert "Only 50 examples are distinct" in twice
+    assert "Not run: 2 (it takes inputs of shape [1, 8, 8], not [12])." in shown.out
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -129,7 +145,7 @@ def test_what_fails_says_why(here: Workplace, tmp_path: Path) -> None:
     np.savez(here.root / "odd.npz", x=np.random.default_rng(0).normal(size=(20, 7)), y=[0, 1] * 10)
     none = here.peace("recommend", "odd.npz", code=1)
     assert none.err.endswith("peace: no network that was tried takes these examples\n")
-    assert "Not run: 6, as it takes inputs of shape [12], not [7]." in none.out
+    assert "Not run: 6 (it takes inputs of shape [12], not [7])." in none.out
     for arguments, said in (
         (("nothing.npz",), "peace: nothing.npz: no such file or folder\n"),
         (("examples.npz", "--where", "nonsense"), "the index can't run this search"),

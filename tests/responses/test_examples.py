@@ -202,7 +202,8 @@ def test_of_many_examples_some_are_drawn_and_all_of_rare_classes() -> None:
 )
 def test_whatever_holds_numbers_is_taken(x: Any) -> None:
     found = Examples.of(x, ["a", "b", "a", "b"])
-    assert found.labels.tolist() == [0, 1, 0, 1]
+    assert (found.labels.tolist(), found.distinct) == ([0, 1, 0, 1], 1)
+    assert Examples.of(x, torch.tensor([1, 2, 1, 2], dtype=torch.bfloat16)).labels.tolist() == [0, 1, 0, 1]
     assert next(found.read_by(InputSpec(NUMBERS, (3,)), Path("nowhere"), 9)).shape == (4, 3)
 
 

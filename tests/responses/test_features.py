@@ -23,8 +23,8 @@ from peace_pipeline.zoo.card import TOKENIZER, read_config
 from tests.responses.wordpieces import wordpiece
 
 
-def features_of(folder: Path, inputs: Any, labels: Any) -> np.ndarray:
-    """What is read of examples by the network in a folder."""
+def features_of(folder: Path, inputs: Any, labels: Any) -> tuple[np.ndarray, str]:
+    """What is read of examples by the network in a folder, and what of it."""
     weights = weight_files(folder)
     with open_checkpoint(weights) as checkpoint:
         begun = ready(Model("m", checkpoint, read_config(folder), folder), Limits())
@@ -45,7 +45,8 @@ def test_features_of_texts_are_what_the_head_would_read(tmp_path: Path, headless
     tokenizer = wordpiece()
     tokenizer.save(str(tmp_path / TOKENIZER))
     texts = ["the dog", "a cat and a bird", "soup", "the old farmer likes his dog"] * 3
-    found = features_of(tmp_path, texts, [0, 1] * 6)
+    found, what = features_of(tmp_path, texts, [0, 1] * 6)
+    assert what == "hidden"
     tokenizer.enable_padding(length=32)
     ids = torch.tensor([tokenizer.encode(text).ids for text in texts])
     with torch.no_grad():
@@ -65,7 +66,9 @@ def test_features_of_an_onnx_graph_are_what_it_answers(tmp_path: Path) -> None:
     )
     with torch.no_grad():
         expected = module(x).numpy()
-    assert np.allclose(features_of(tmp_path, x, [0, 1] * 20), expected, atol=1e-5)
+    found, what = features_of(tmp_path, x, [0, 1] * 20)
+    assert np.allclose(found, expected, atol=1e-5)
+    assert what == "outputs"
     with pytest.raises(CannotRun, match=r"shape \[6\], not \[7\]"):
         features_of(tmp_path, torch.randn(40, 7), [0, 1] * 20)
 
@@ -80,4 +83,5 @@ def test_features_take_no_longer_than_they_may(tmp_path: Path) -> None:
     with pytest.raises(CannotRun, match="would take about"):
         features(network, examples, tmp_path, Limits(seconds=10))
     few = Examples.of(examples.inputs[:20], examples.labels[:20])
-    assert np.allclose(features(network, few, tmp_path, Limits(seconds=10)), few.numbers, atol=1e-6)
+    found, _ = features(network, few, tmp_path, Limits(seconds=10))
+    assert np.allclose(found, few.numbers, atol=1e-6)
