@@ -130,7 +130,8 @@ class Index:
             BadFilter: where ``where`` can't be run.
             ValueError: where ``k`` or ``tries`` is less than 1.
         """
-        from peace_pipeline.responses.examples import Examples, read_examples
+        from peace_pipeline.responses.example_files import read_examples
+        from peace_pipeline.responses.examples import Examples
         from peace_pipeline.stages.recommend import recommend
 
         fetcher = Fetcher.of(self.lake)

@@ -46,6 +46,7 @@ TESTED_BY = {
     "comparison/test_verdict": "comparison/thresholds",
     "encoder/test_model": "encoder/config encoder/features encoder/outputs",
     "encoder/test_pair_rule": "encoder/reasons",
+    "responses/test_examples": "responses/example_files",
     "responses/test_sketch": "responses/answers responses/standard",
     "stages/test_train": "encoder/probes encoder/settings encoder/training",
     "evaluation/ablation/test_study": "evaluation/ablation/* evaluation/retraining",

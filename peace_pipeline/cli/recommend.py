@@ -87,7 +87,7 @@ def recommend(
     """
     from peace_pipeline.index.exploring import TRIES
     from peace_pipeline.progress import track
-    from peace_pipeline.responses.examples import read_examples
+    from peace_pipeline.responses.example_files import read_examples
     from peace_pipeline.stages.recommend import recommend as recommended
 
     with working():

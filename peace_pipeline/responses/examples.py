@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,15 +24,6 @@ from peace_pipeline.zoo.card import TOKENIZER
 
 MOST = 1000
 """Examples that networks are asked, at most: drawn from more."""
-LABEL, TEXTS = "label", "text"
-"""Columns of a table."""
-PICTURES = {
-    **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"},
-    **{".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP"},
-}
-"""Suffixes of pictures, and the formats that are read."""
-_SIDE = 128
-"""To which pictures of a folder are brought before networks see them at their own size."""
 _LETTERS = 16
 """Of a token, at most: what is beyond so many for each token that a network reads isn't looked at."""
 
@@ -61,7 +51,7 @@ class Examples:
             BadExamples: where there is no label for each input, there are fewer than two classes, or more than half as
                 many as examples; where inputs are neither numbers of float32 nor texts.
         """
-        x, (places, names) = _inputs(inputs), _classes(labels)
+        x, (places, names) = _inputs(inputs), classes_of(labels)
         if len(x) != len(places):
             raise BadExamples(f"{len(x):,} inputs, but {len(places):,} labels")
         if len(names) < 2:
@@ -71,7 +61,7 @@ class Examples:
                 f"{len(names):,} different labels of {len(places):,} examples: at most half as many classes as "
                 f"examples, and {MOST // 2:,}"
             )
-        drawn = _drawn(places)
+        drawn = drawn_of(places)
         chosen = tuple(x[place] for place in drawn) if isinstance(x, tuple) else x[drawn]
         return cls(chosen, places[drawn], names, len(places))
 
@@ -132,31 +122,6 @@ class Examples:
         return (_as_shaped(torch.from_numpy(np.array(part, np.float32)), spec.shape) for part in parts)
 
 
-def read_examples(path: Path) -> Examples:
-    """The examples in a file or folder: an .npz file with ``x`` and ``y``, whose numbers are taken as they are; a .csv
-    or .parquet file with a column ``label``, and either a column ``text`` or columns of numbers; or a folder of
-    pictures, in a folder for each class. The numbers of a column, and of all pictures, are brought to mean 0 and
-    deviation 1.
-
-    Raises:
-        BadExamples: where it is none of these or can't be read, and as :meth:`Examples.of`.
-    """
-    try:
-        is_folder = path.is_dir()
-        if not path.exists():
-            raise BadExamples(f"{path}: no such file or folder")
-    except OSError as error:  # no name of a file
-        raise BadExamples(f"no such file or folder: {error.strerror}") from error
-    kinds = {".npz": _arrays, ".csv": _table, ".parquet": _table}
-    read = _pictures if is_folder else kinds.get(path.suffix.lower())
-    if read is None:
-        raise BadExamples(f"{path}: no .npz, .csv or .parquet file, and no folder of pictures")
-    try:
-        return read(path)
-    except BadExamples as error:
-        raise BadExamples(f"{path}: {error}") from None
-
-
 def _inputs(given: Any) -> NDArray[Any] | tuple[str, ...]:
     """What is given, as an array of numbers or as texts."""
     if isinstance(given, list | tuple) and given and all(isinstance(one, str) for one in given):
@@ -167,7 +132,7 @@ def _inputs(given: Any) -> NDArray[Any] | tuple[str, ...]:
         return tuple(map(str, x))
     if x.dtype.kind not in "fiub" or x.ndim < 2:
         raise BadExamples(f"inputs are neither rows of numbers nor texts: {x.dtype} of shape {list(x.shape)}")
-    return _finite(x)
+    return finite(x)
 
 
 def _plain(given: Any) -> Any:
@@ -178,14 +143,19 @@ def _plain(given: Any) -> Any:
     return given.float() if given.is_floating_point() else given
 
 
-def _finite(x: NDArray[Any]) -> NDArray[Any]:
+def finite(x: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers.
+
+    Raises:
+        BadExamples: where not all are finite as float32.
+    """
     with np.errstate(over="ignore"):
         if not np.isfinite(x.astype(np.float32)).all():
             raise BadExamples("not all numbers are finite, and of float32")
     return x
 
 
-def _classes(labels: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def classes_of(labels: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """The class of each example, from 0, and what the classes are called."""
     with _understood("labels"):
         y = np.asarray(_plain(labels))
@@ -208,122 +178,13 @@ def _understood(what: str) -> Iterator[None]:
         raise BadExamples(f"{what} can't be understood: {' '.join(str(error).split())}") from error
 
 
-def _drawn(places: NDArray[np.int64]) -> NDArray[np.int64]:
+def drawn_of(places: NDArray[np.int64]) -> NDArray[np.int64]:
     """``MOST`` examples, in their order: the first of every class in a random order, then the second, …"""
     shuffled = np.random.default_rng(0).permutation(len(places))
     by_class = shuffled[places[shuffled].argsort(kind="stable")]
     counts = np.bincount(places)
     turn = np.arange(len(places)) - np.repeat(counts.cumsum() - counts, counts)
     return np.sort(by_class[turn.argsort(kind="stable")[:MOST]])
-
-
-def _arrays(path: Path) -> Examples:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files if name in ("x", "y")}
-    except Exception as error:  # zip, npy and zlib have many of their own
-        raise BadExamples(
-            f"it is no .npz file of plain arrays that can be read ({type(error).__name__})"
-        ) from error
-    if missing := {"x", "y"} - found.keys():
-        raise BadExamples(f"it has no array {' and no '.join(sorted(missing))}")
-    return Examples.of(found["x"], found["y"])
-
-
-def _table(path: Path) -> Examples:
-    table = _read_table(path)
-    names = table.column_names
-    if names.count(LABEL) != 1:
-        raise BadExamples(f"not one column is called {LABEL}: {', '.join(names[:10])}")
-    if not table.num_rows:
-        raise BadExamples("it has no row")
-    labels = table[LABEL].to_pylist()
-    if TEXTS in names:
-        texts = table[TEXTS] if names.count(TEXTS) == 1 else None
-        if texts is None or not _is_text(texts.type):
-            raise BadExamples(f"column {TEXTS} has no texts")
-        return Examples.of([text or "" for text in texts.to_pylist()], labels)
-    rest = table.drop_columns([LABEL])
-    if not rest.num_columns:
-        raise BadExamples(f"no column but {LABEL}")
-    columns = []
-    for name, column in zip(rest.column_names, rest.columns, strict=True):
-        if not (_is_number(column.type) or column.null_count == len(column)):
-            raise BadExamples(f"column {name} is no number: only numbers, or a column {TEXTS}")
-        columns.append(np.array(column.to_pylist(), np.float64))
-    return Examples.of(_standardised(_finite(np.column_stack(columns)), 0), labels)
-
-
-def _read_table(path: Path) -> pa.Table:
-    """A table without the columns that pandas numbers rows by."""
-    import pyarrow.csv as csv
-    import pyarrow.parquet as pq
-
-    try:
-        if path.suffix.lower() == ".parquet":
-            table = pq.read_table(path)
-            numbering = (table.schema.pandas_metadata or {}).get("index_columns", [])
-            numbering = [name for name in numbering if name not in (LABEL, TEXTS)]
-        else:
-            told = csv.ConvertOptions(strings_can_be_null=True, null_values=[""])
-            table = csv.read_csv(
-                path, convert_options=told, parse_options=csv.ParseOptions(newlines_in_values=True)
-            )
-            numbering = [""]
-        names = table.column_names
-        return table.select([place for place, name in enumerate(names) if name not in numbering])
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise BadExamples(f"it can't be read: {str(error).splitlines()[0]}") from error
-
-
-def _is_number(kind: Any) -> bool:
-    of = pa.types
-    return of.is_integer(kind) or of.is_floating(kind) or of.is_boolean(kind) or of.is_decimal(kind)
-
-
-def _is_text(kind: Any) -> bool:
-    of = pa.types
-    if of.is_dictionary(kind):
-        kind = kind.value_type
-    return of.is_string(kind) or of.is_large_string(kind) or of.is_string_view(kind) or of.is_null(kind)
-
-
-def _pictures(folder: Path) -> Examples:
-    """Pictures (examples, 3, side, side) and the names of their folders."""
-    found = sorted(path for path in folder.glob("*/[!.]*") if path.suffix.lower() in PICTURES)
-    if not found:
-        raise BadExamples("it has no pictures in a folder for each class")
-    places, _ = _classes([path.parent.name for path in found])
-    chosen = [found[place] for place in _drawn(places)]
-    values = np.empty((len(chosen), 3, _SIDE, _SIDE), np.float32)
-    for place, path in enumerate(chosen):
-        values[place] = _picture(path)
-    drawn = Examples.of(_standardised(values, None), [path.parent.name for path in chosen])
-    return Examples(drawn.inputs, drawn.labels, drawn.classes, len(found))
-
-
-def _picture(path: Path) -> NDArray[np.uint8]:
-    """A picture in red, green and blue (3, side, side). Only the formats of pictures are read, whatever its name is:
-    another one may start a program."""
-    from PIL import Image, ImageOps
-
-    name = f"{path.parent.name}/{path.name}"
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            with Image.open(path, formats=sorted(set(PICTURES.values()))) as picture:
-                deep = picture.mode.startswith(("I", "F"))
-                upright = ImageOps.exif_transpose(picture).convert("RGB")
-            small = upright.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
-    except Exception as error:  # every format has some of its own
-        raise BadExamples(f"{name} can't be read as a picture") from error
-    if deep:
-        raise BadExamples(f"{name} has more than 8 bits a colour")
-    return np.asarray(small).transpose(2, 0, 1)
-
-
-def _standardised(x: NDArray[Any], axis: int | None) -> NDArray[Any]:
-    spread = x.std(axis)
-    return (x - x.mean(axis)) / np.where(spread > 0, spread, 1)
 
 
 def _is_same(own: Sequence[int], shape: Sequence[int]) -> bool:

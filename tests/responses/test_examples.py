@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from peace_pipeline.responses.examples import MOST, BadExamples, Examples, read_examples
+from peace_pipeline.responses.example_files import read_examples
+from peace_pipeline.responses.examples import MOST, BadExamples, Examples
 from peace_pipeline.responses.probes import InputSpec
 from peace_pipeline.responses.runners.model import CannotRun
 from peace_pipeline.responses.standard import NUMBERS, TEXT, TOKENS
