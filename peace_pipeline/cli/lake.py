@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from peace_pipeline.cli import lake_views
-from peace_pipeline.cli.options import AsJson, Home, Wide, existing_lake
+from peace_pipeline.cli.options import AsJson, Home, Where, Wide, existing_lake
 from peace_pipeline.cli.terminal import emit, is_terminal, working
 
 
@@ -20,9 +20,7 @@ def status(home: Home = None, wide: Wide = False, as_json: AsJson = False) -> No
 
 
 def list_models(
-    where: Annotated[
-        str | None, typer.Option(metavar="SQL", help="Only models for which this is true.")
-    ] = None,
+    where: Where = None,
     skipped: Annotated[
         bool, typer.Option("--skipped", help="Those that are left out, and why, instead.")
     ] = False,

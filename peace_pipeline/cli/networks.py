@@ -12,8 +12,10 @@ from peace_pipeline.cli import views
 from peace_pipeline.cli.options import (
     AsJson,
     Budget,
+    Count,
     Home,
     Responses,
+    Where,
     Wide,
     look_at_lake,
     open_fetcher,
@@ -77,11 +79,9 @@ def embed(
 
 def search(
     query: Annotated[str | None, typer.Argument(help="A model id in the index, or a path.")] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many answers.")] = 10,
+    k: Count = 10,
     budget: Budget = None,
-    where: Annotated[
-        str | None, typer.Option(metavar="SQL", help="Only models (outputs) for which this is true.")
-    ] = None,
+    where: Where = None,
     text: Annotated[
         str | None,
         typer.Option(metavar="WORDS", help="Words in ids, tags, tasks, cards; alone, or with QUERY."),

@@ -11,8 +11,10 @@ import typer
 
 from peace_pipeline.cli.options import (
     AsJson,
+    Count,
     Home,
     Responses,
+    Where,
     Wide,
     existing_lake,
     open_fetcher,
@@ -47,16 +49,14 @@ def recommend(
             "columns of numbers; or a folder of pictures, in a folder for each class.",
         ),
     ],
-    k: Annotated[int, typer.Option("-k", min=1, help="How many answers.")] = 10,
+    k: Count = 10,
     tries: Annotated[
         int | None,
         typer.Option(
             min=1, help="How many networks of the index are run on the examples.", show_default="32"
         ),
     ] = None,
-    where: Annotated[
-        str | None, typer.Option(metavar="SQL", help="Only models for which this is true.")
-    ] = None,
+    where: Where = None,
     text: Annotated[
         str | None,
         typer.Option(
