@@ -63,7 +63,7 @@ Responses = Annotated[
         show_default="as peace.toml says, else auto",
     ),
 ]
-Where = Annotated[str | None, typer.Option(metavar="SQL", help="Only models for which this is true.")]
+Where = Annotated[str | None, typer.Option(metavar="SQL", help="Only those for which this is true.")]
 Count = Annotated[int, typer.Option("-k", min=1, help="How many answers.")]
 Wide = Annotated[bool, typer.Option("--wide", help="All columns and whole ids, however long the lines get.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
