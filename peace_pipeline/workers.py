@@ -6,11 +6,13 @@ import logging
 import multiprocessing
 import os
 import threading
+import traceback
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from typing import TypeVar
+from multiprocessing.context import SpawnProcess
+from typing import Any, TypeVar
 
 from peace_pipeline.interrupts import spared
 
@@ -28,27 +30,43 @@ def side_by_side(
 
     Whatever exception ends this, an interrupt or one of the work itself, ends all processes at once, and so does the
     death of this process. They are spawned: a script that comes here needs the usual ``if __name__ == "__main__"``.
+    (Python's own pool of processes can wait for ever for one that died: it watches only those that it had begun when
+    it last heard something.)
 
     Raises:
         WorkerDied: where one of them was killed, or could not begin.
     """
-    spawn = multiprocessing.get_context("spawn")
-    lifeline, held = spawn.Pipe(duplex=False)
-    with ProcessPoolExecutor(processes, spawn, _start, (lifeline, _levels())) as pool:
-        try:
-            with spared():
-                futures = {pool.submit(work, *piece): place for place, piece in enumerate(pieces)}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException as error:
-            held.close()  # which ends them, whatever libraries make of signals
-            if isinstance(error, BrokenProcessPool):
-                raise WorkerDied(
-                    "a process that worked for this one was killed, perhaps for want of memory, or raised what can't "
-                    "be sent, or couldn't begin: a script has to ask for this under `if __name__ == '__main__':`"
-                ) from error
-            raise
-    held.close()
+    waiting = deque(enumerate(pieces))
+    workers: dict[Connection, SpawnProcess] = {}
+    places: dict[Connection, int] = {}
+
+    def hand(connection: Connection) -> None:
+        places[connection], piece = waiting.popleft()
+        with suppress(BrokenPipeError, ConnectionResetError):  # of one that died: there will be no answer
+            connection.send(piece)
+
+    try:
+        with spared():
+            for _ in range(min(processes, len(waiting))):
+                connection, worker = _begin(work)
+                workers[connection] = worker
+        for connection in workers:
+            hand(connection)
+        while places:
+            ready = wait(list(places))
+            for connection in [one for one in places if one in ready]:
+                place, result = places.pop(connection), _answer(connection)
+                if waiting:
+                    hand(connection)
+                yield place, result
+    except BaseException:
+        for worker in workers.values():
+            worker.kill()
+        raise
+    finally:
+        for connection, worker in workers.items():
+            connection.close()  # which ends one that has nothing to do
+            worker.join()
 
 
 def end_with_parent() -> None:
@@ -57,24 +75,60 @@ def end_with_parent() -> None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
 
 
+def _follow(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def _begin(work: Callable[..., object]) -> tuple[Connection, SpawnProcess]:
+    """A process that does ``work``, and the connection by which it gets arguments and answers."""
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    with there:
+        worker = spawn.Process(target=_serve, args=(there, work, _levels()))
+        worker.start()
+    return here, worker
+
+
+def _answer(connection: Connection) -> Any:
+    """What the work returned there; what it raised is raised here."""
+    try:
+        result, error = connection.recv()
+    except Exception as gone:
+        raise WorkerDied(
+            "a process that worked for this one was killed, perhaps for want of memory, or made what can't be sent, "
+            "or couldn't begin: a script has to ask for this under `if __name__ == '__main__':`"
+        ) from gone
+    if error is not None:
+        raise error
+    return result
+
+
+def _serve(connection: Connection, work: Callable[..., object], levels: Mapping[str, int]) -> None:
+    """A worker's life: it ends with the parent, or when that wants nothing more of it."""
+    end_with_parent()
+    _log_as_the_parent(levels)
+    with suppress(EOFError):
+        while True:
+            piece = connection.recv()
+            try:
+                answer: tuple[object, Exception | None] = work(*piece), None
+            except Exception as error:
+                error.add_note(traceback.format_exc())
+                answer = None, error
+            connection.send(answer)
+
+
 def _levels() -> dict[str, int]:
     """The levels that loggers were given here."""
     known = list(logging.root.manager.loggerDict.items())
     return {name: one.level for name, one in known if isinstance(one, logging.Logger) and one.level}
 
 
-def _start(lifeline: Connection, levels: Mapping[str, int]) -> None:
-    """Prepare a worker: no life after the parent lets go, the parent's levels of loggers, and warnings alone of
-    libraries that would otherwise log by a handler for all."""
-    threading.Thread(target=_follow, args=(lifeline,), daemon=True).start()
+def _log_as_the_parent(levels: Mapping[str, int]) -> None:
+    """The parent's levels of loggers, and warnings alone of libraries that would otherwise log by a handler for all."""
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     logging.root.addHandler(handler)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
-
-
-def _follow(lifeline: Connection | int) -> None:
-    """End this process when the other end of ``lifeline`` is closed: by the parent, or by its death."""
-    wait([lifeline])
-    os._exit(1)

@@ -33,6 +33,10 @@ def killed(after: float) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def unsendable(number: int) -> Callable[[], int]:
+    return lambda: number
+
+
 def lacking(home: Path, version: str | None) -> None:
     raise NoEncoder(Lake(home), version)
 
@@ -61,11 +65,24 @@ def test_a_piece_that_fails_says_why_and_no_process_is_left() -> None:
     assert not multiprocessing.active_children()
 
 
-def test_a_worker_that_was_killed_is_no_riddle() -> None:
+@pytest.mark.parametrize("seconds", [(1.0, 60.0), (60.0, 1.0), (60.0, 0.0, 60.0)])
+def test_a_worker_that_was_killed_is_no_riddle(seconds: tuple[float, ...]) -> None:
     began = time.monotonic()
     with pytest.raises(WorkerDied, match="want of memory"):
-        list(side_by_side(2, killed, [(1.0,), (60.0,)]))
+        list(side_by_side(len(seconds), killed, [(each,) for each in seconds]))
     assert time.monotonic() - began < 30, "the other one is not waited for"
+
+
+def test_what_cannot_be_sent_back_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(WorkerDied, match="what can't be sent"):
+        list(side_by_side(2, unsendable, [(1,), (2,)]))
+    assert "local object" in capfd.readouterr().err
+
+
+def test_an_error_tells_where_in_the_other_process_it_was_raised() -> None:
+    with pytest.raises(ValueError, match="-1 is negative") as caught:
+        list(side_by_side(1, squared, [(-1,)]))
+    assert "in squared" in "".join(caught.value.__notes__)
 
 
 @pytest.mark.parametrize("version", [None, "abc"])
