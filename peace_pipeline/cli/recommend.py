@@ -73,7 +73,7 @@ def recommend(
 
     Up to --tries of the networks that take such inputs are run on them; the vectors of the index say which ones: those
     near to what did well. They are ranked by the evidence (LogME) of a linear model on what their last linear layer
-    reads (hidden), or on what they answer where that can't be had, as of ONNX graphs (outputs). Linear is the share of
+    reads (hidden), or on what they answer where that can't be had (outputs). Linear is the share of
     examples whose label this model finds when it learns from the others (none where all features are alike).
 
     Numbers of an .npz file are taken as they are; columns of a table, and pictures, are brought to mean 0 and

@@ -8,10 +8,13 @@ from pathlib import Path
 import lancedb
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save
 
 from peace_pipeline.index.tables import indexed_models
 from peace_pipeline.zoo.hub import politeness
+from tests.lakes import card_of, write_network
+from tests.networks import module_of
 from tests.pipeline import NETWORKS, Workplace, own, place, write_networks
 from tests.standin_hub import StandinHub
 
@@ -116,6 +119,31 @@ def test_networks_by_name_are_transformed(own: Workplace, hub: StandinHub) -> No
         assert own.peace_alone("compare", name, f"new-{number}", "--json").json["verdict"] == "equivalent"
     assert "no such" in own.peace_alone("transform", "hf://org/none", "other", "--permute", code=1).err
     assert not (own.root / "other").exists()
+
+
+def test_networks_of_a_hub_are_tried_on_examples(own: Workplace, hub: StandinHub, tmp_path: Path) -> None:
+    for seed in range(3):
+        write_network(tmp_path / "more" / f"mlp{seed}", "mlp", seed, card_of("digits"))
+    hub.import_folder(tmp_path / "more", "org")
+    own.peace("run")
+    x = torch.randn(200, 12, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        y = module_of("mlp", 2, torch.float32)(x).argmax(1)
+    np.savez(own.root / "examples.npz", x=x.numpy(), y=y.numpy())
+    found = own.peace("recommend", "examples.npz", "--json").json
+    assert (found["run"], found["not_run"]) == (3, [])
+    best = found["best"][0]
+    assert (best["model_id"], best["of"]) == ("org/mlp2", "hidden")
+    assert best["uri"].startswith(f"{hub.endpoint}/org/mlp2")
+    hub.delete("org/mlp0")
+    hub.set("org/mlp1", gated="manual")
+    found = own.peace("recommend", "examples.npz", "--json").json
+    assert [each["model_id"] for each in found["best"]] == ["org/mlp2"]
+    reasons = {row["model_id"]: row["reason"] for row in found["not_run"]}
+    assert reasons == {
+        "org/mlp0": "model.safetensors: no longer there, or private",
+        "org/mlp1": "model.safetensors: gated: this token has no access",
+    }
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,13 @@ from torch import nn
 
 from peace_pipeline.responses.examples import Examples
 from peace_pipeline.responses.probes import InputSpec
-from peace_pipeline.responses.runners.model import CannotRun, Model, Ready, Seen
+from peace_pipeline.responses.runners.model import (
+    CannotRun,
+    Model,
+    Ready,
+    Seen,
+    read_by_last_linear_layer,
+)
 from peace_pipeline.responses.running import Limits, features, ready
 from peace_pipeline.responses.standard import NUMBERS
 from peace_pipeline.weights.checkpoint import open_checkpoint, weight_files
@@ -58,19 +64,56 @@ def test_features_of_texts_are_what_the_head_would_read(tmp_path: Path, headless
     assert np.abs(found[0] - found[1]).max() > 1e-4
 
 
-def test_features_of_an_onnx_graph_are_what_it_answers(tmp_path: Path) -> None:
-    module = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
-    x = torch.randn(40, 6)
-    torch.onnx.export(
-        module, (x[:1],), tmp_path / "m.onnx", dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}}
+def exported(folder: Path, module: nn.Module, x: torch.Tensor) -> None:
+    """What the ONNX exporter makes of a module that takes examples like ``x``."""
+    with pytest.warns(DeprecationWarning, match="legacy TorchScript"):
+        torch.onnx.export(
+            module.eval(),
+            (x[:1],),
+            folder / "m.onnx",
+            dynamo=False,
+            input_names=["x"],
+            dynamic_axes={"x": {0: "n"}},
+        )
+
+
+def classifier() -> nn.Sequential:
+    layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(16, 7), nn.GELU(), nn.Dropout(), nn.Linear(7, 3), nn.Softmax(1))
+
+
+ONNX = {
+    "an MLP": (nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), (6,)),
+    "pictures, with probabilities": (classifier(), (1, 8, 8)),
+    "one layer": (nn.Sequential(nn.Flatten(), nn.Linear(8, 3)), (2, 4)),
+}
+
+
+@pytest.mark.parametrize("name", ONNX)
+def test_features_of_an_onnx_graph_are_what_its_head_would_read(name: str, tmp_path: Path) -> None:
+    module, shape = ONNX[name]
+    x = torch.randn(40, *shape)
+    exported(tmp_path, module, x)
+    with read_by_last_linear_layer(module) as read, torch.no_grad():
+        module(x)
+    found, what = features_of(tmp_path, x, [0, 1] * 20)
+    assert np.allclose(found, read[0].numpy(), atol=1e-5)
+    assert what == "hidden"
+    with pytest.raises(CannotRun, match=r"not \[7\]"):
+        features_of(tmp_path, torch.randn(40, 7), [0, 1] * 20)
+
+
+def test_features_of_an_onnx_graph_without_a_linear_layer_are_what_it_answers(tmp_path: Path) -> None:
+    module, x = (
+        nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1)),
+        torch.randn(40, 1, 8, 8),
     )
+    exported(tmp_path, module, x)
     with torch.no_grad():
-        expected = module(x).numpy()
+        expected = module(x).flatten(1).numpy()
     found, what = features_of(tmp_path, x, [0, 1] * 20)
     assert np.allclose(found, expected, atol=1e-5)
     assert what == "outputs"
-    with pytest.raises(CannotRun, match=r"shape \[6\], not \[7\]"):
-        features_of(tmp_path, torch.randn(40, 7), [0, 1] * 20)
 
 
 def test_features_take_no_longer_than_they_may(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ _COLOURS = (1, 3)
 _AT_ONCE = 32
 _IDS, _MASK, _TYPES, _POSITIONS = "input_ids", "attention_mask", "token_type_ids", "position_ids"
 _HIDDEN = "last_hidden_state"
+_LINEAR = ("Gemm", "MatMul")
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
 _helper = Helper("peace_pipeline.responses.runners.onnx_helper")
@@ -69,7 +70,8 @@ class _Taken:
 class _Session:
     """A graph in a process of its own, which ends with this object."""
 
-    def __init__(self, file: OnnxFile) -> None:
+    def __init__(self, file: OnnxFile, read: str | None) -> None:
+        """``read``: a value within that is to be told, too; ``self.read`` says whether it is."""
         external, files = _external(file)
         ours, theirs = socket.socketpair()
         with ExitStack() as stack, theirs:
@@ -78,22 +80,25 @@ class _Session:
             handed = [blob.fileno() for blob in blobs if isinstance(blob, LocalBlob)]
             if not _helper.send(b"run", [theirs.fileno(), *handed]):
                 raise CannotRun("the process that runs ONNX graphs can't be started")
-        told = self._asked([json.dumps(external).encode()])
+        told = self._asked([json.dumps({"external": external, "read": read}).encode()])
         self.inputs = [_Value(*each) for each in told["inputs"]]
-        self.outputs = [_Value(*each) for each in told["outputs"]]
+        outputs = [_Value(*each) for each in told["outputs"]]
+        self.outputs = [each for each in outputs if each.name in file.graph.outputs]
+        self.read = [each.name for each in outputs if each.name == read][:1]
 
-    def run(self, output: str, feeds: dict[str, np.ndarray], last: Sequence[int]) -> np.ndarray:
-        """An output of the graph (inputs, …), of a sequence of tokens at the ``last`` ones.
+    def run(self, output: str, feeds: dict[str, np.ndarray], last: Sequence[int]) -> list[np.ndarray]:
+        """An output of the graph (inputs, …), and the values that are ``read`` (inputs, width); of sequences of tokens
+        at the ``last`` ones.
 
         Raises:
             CannotRun: where onnxruntime can't, or its process died of it.
         """
         inputs = [[name, str(value.dtype), value.shape] for name, value in feeds.items()]
-        request = {"inputs": inputs, "output": output, "last": list(last)}
-        shape = self._asked(
+        request = {"inputs": inputs, "output": output, "read": self.read, "last": list(last)}
+        shapes = self._asked(
             [json.dumps(request).encode(), *(np.ascontiguousarray(value).data for value in feeds.values())]
-        )["shape"]
-        return np.frombuffer(self._received(), np.float32).reshape(shape)
+        )["shapes"]
+        return [np.frombuffer(self._received(), np.float32).reshape(shape) for shape in shapes]
 
     def _asked(self, parts: Sequence[Any]) -> dict[str, Any]:
         try:
@@ -136,17 +141,19 @@ def load(model: Model) -> Ready:
         raise CannotRun("ONNX graphs are run on Linux alone")
     (file,) = model.checkpoint.files.values()
     assert isinstance(file, OnnxFile)
-    session = _Session(file)
+    session = _Session(file, _read_by_last_linear_layer(file.graph))
     taken = _taken(session.inputs, model.config, file.graph, model.folder)
     output = _output(session.outputs)
     probabilities = any(node.op == "Softmax" and output in node.outputs for node in file.graph.nodes)
     step = taken.batch or _AT_ONCE
 
     def ask(sessions: Sequence[_Session], inputs: Tensor) -> Seen:
-        found = torch.cat([_part(sessions[0], taken, output, part) for part in inputs.split(step)])
+        parts = [_part(sessions[0], taken, output, part) for part in inputs.split(step)]
+        found, *read = (torch.cat(values)[None] for values in zip(*parts, strict=True))
         if output == _HIDDEN:
-            return Seen(None, found[None])
-        return Seen((found.clamp_min(_SMALLEST).log() if probabilities else found)[None], None)
+            return Seen(None, found)
+        hidden = next((each for each in read if each.shape[1] == found.shape[1] and each.shape[2]), None)
+        return Seen(found.clamp_min(_SMALLEST).log() if probabilities else found, hidden)
 
     labels = labels_of(model.config)
     return Ready(model.key, "onnx", taken.spec, session, ask, labels, at_once=max(step, _AT_ONCE))
@@ -251,18 +258,30 @@ def _output(outputs: Sequence[_Value]) -> str:
     return "logits" if "logits" in numbers else numbers[0]
 
 
-def _part(session: _Session, taken: _Taken, output: str, inputs: Tensor) -> Tensor:
-    """Answers to as many inputs as the graph takes at once, or to some, and then some of them are given again."""
+def _read_by_last_linear_layer(graph: Graph) -> str | None:
+    """The value that the last node reads which multiplies with a matrix that no input changes."""
+    constant, found = {"", *graph.tensors}, None
+    for node in graph.nodes:
+        if constant.issuperset(node.inputs):
+            constant.update(node.outputs)
+        elif node.op in _LINEAR and node.inputs[0] not in constant and constant.issuperset(node.inputs[1:2]):
+            found = node.inputs[0]
+    return found
+
+
+def _part(session: _Session, taken: _Taken, output: str, inputs: Tensor) -> list[Tensor]:
+    """Answers to as many inputs as the graph takes at once, or to some, and then some of them are given again; and
+    what else is read (inputs, width)."""
     count = len(inputs)
     if taken.batch and count < taken.batch:
         inputs = inputs[torch.arange(taken.batch) % count]
     feeds, last = _feeds(taken, inputs.numpy())
-    found = torch.from_numpy(session.run(output, feeds, last).copy())
+    found, *read = (torch.from_numpy(each.copy()) for each in session.run(output, feeds, last))
     if found.dim() == 1:
         found = found[:, None]
     if found.dim() != 2 or len(found) != len(inputs):
         raise CannotRun(f"it answers with {list(found.shape)} to {len(inputs)} inputs")
-    return found[:count]
+    return [found[:count], *(each[:count] for each in read)]
 
 
 def _feeds(taken: _Taken, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], list[int]]:

@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 import resource
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -54,7 +55,8 @@ def _handle(_: bytes, descriptors: list[int]) -> None:
     confine(resource.RLIMIT_AS, used + MAX_MEMORY + (COPIES - 1) * (len(model) + sum(map(len, files))))
     try:
         allow(MAX_SECONDS)
-        session = _session(model, json.loads(connection.recv_bytes()), files)
+        wanted = json.loads(connection.recv_bytes())
+        session = _session(model, wanted["external"], wanted["read"], files)
         connection.send_bytes(json.dumps(_described(session)).encode())
         while True:
             _answer(session, connection)
@@ -65,8 +67,11 @@ def _handle(_: bytes, descriptors: list[int]) -> None:
         connection.send_bytes(json.dumps({"error": said}).encode())
 
 
-def _session(model: bytes, external: list[Any], files: list[mmap.mmap]) -> Session:
-    """The graph, ready to run; ``external`` says of its tensors in ``files`` [name, file, offset, dtype, shape]."""
+def _session(model: bytes, external: list[Any], read: str | None, files: list[mmap.mmap]) -> Session:
+    """The graph, ready to run; ``external`` says of its tensors in ``files`` [name, file, offset, dtype, shape].
+
+    The value ``read`` is one of its outputs too, where onnxruntime can give it.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = _QUIET
@@ -79,7 +84,27 @@ def _session(model: bytes, external: list[Any], files: list[mmap.mmap]) -> Sessi
     ]
     if external:
         options.add_external_initializers([name for name, *_ in external], values)
+    if read is not None:
+        with suppress(Exception):
+            return _opened(model + _output(read), options)
+    return _opened(model, options)
+
+
+def _opened(model: bytes, options: Any) -> Session:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _output(name: str) -> bytes:
+    """What makes a value an output where it follows a model: messages that follow each other are merged (Protocol
+    Buffers, "Encoding"). ModelProto.graph is field 7, GraphProto.output 12, ValueInfoProto.name 1."""
+    message = name.encode()
+    for number in (1, 12, 7):
+        size, length = len(message), bytearray()
+        while size > 0x7F:
+            length.append(size & 0x7F | 0x80)
+            size >>= 7
+        message = bytes([number << 3 | 2, *length, size]) + message
+    return message
 
 
 def _described(session: Session) -> dict[str, Any]:
@@ -94,18 +119,29 @@ def _described(session: Session) -> dict[str, Any]:
 
 
 def _answer(session: Session, connection: Connection) -> None:
-    """Run the graph once: one output, for the inputs that are sent, each with its type and shape."""
+    """Run the graph once, for the inputs that are sent, each with its type and shape: one output, and one more where
+    ``read`` names it."""
     request = json.loads(connection.recv_bytes())
     feeds = {
         name: np.frombuffer(connection.recv_bytes(), dtype).reshape(shape)
         for name, dtype, shape in request["inputs"]
     }
+    last = np.array(request["last"])
     allow(MAX_SECONDS)
-    (found,) = session.run([request["output"]], feeds)
+    answered, *read = session.run([request["output"], *request["read"]], feeds)
     allow(0)
-    found = _flat(np.asarray(found, np.float32), np.array(request["last"]))
-    connection.send_bytes(json.dumps({"shape": found.shape}).encode())
-    connection.send_bytes(np.ascontiguousarray(found).tobytes())
+    found = [_flat(np.asarray(answered, np.float32), last), *(_vectors(each, last) for each in read)]
+    connection.send_bytes(json.dumps({"shapes": [each.shape for each in found]}).encode())
+    for each in found:
+        connection.send_bytes(np.ascontiguousarray(each).tobytes())
+
+
+def _vectors(values: Any, last: Array) -> Array:
+    """One vector an input, in single precision: at the ``last`` token of a sequence; none where that isn't all."""
+    values = np.asarray(values)
+    if values.ndim == 3 and len(last):
+        values = values[np.arange(len(values)), last]
+    return values.astype(np.float32) if values.ndim == 2 else np.zeros((len(last), 0), np.float32)
 
 
 def _flat(values: Array, last: Array) -> Array:

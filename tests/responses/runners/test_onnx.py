@@ -26,34 +26,21 @@ from peace_pipeline.responses.sentences import sentences
 from peace_pipeline.weights.checkpoint import open_checkpoint
 from peace_pipeline.weights.errors import ForbiddenPath
 from tests.responses.runners.disguises import assert_alike, disguised
+from tests.responses.runners.onnx_graphs import (
+    IDS,
+    KERNEL,
+    MATRIX,
+    NUMBERS,
+    RANDOM,
+    TABLE,
+    Values,
+    graph,
+    product,
+    tokens,
+)
 from tests.responses.wordpieces import wordpiece
 from tests.weights.formats.hdf5_files import children
-from tests.weights.formats.onnx_models import initialiser, save
-
-RANDOM = np.random.default_rng(0)
-MATRIX = RANDOM.standard_normal((6, 4)).astype(np.float32)
-KERNEL = RANDOM.standard_normal((4, 3, 3, 3)).astype(np.float32)
-TABLE = RANDOM.standard_normal((50, 4)).astype(np.float32)
-NUMBERS, IDS = TensorProto.FLOAT, TensorProto.INT64
-
-Values = dict[str, tuple[int, Any]]
-
-
-def graph(nodes: list[Any], inputs: Values, outputs: Values, **tensors: np.ndarray) -> Any:
-    made = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info(name, *value) for name, value in inputs.items()],
-        [helper.make_tensor_value_info(name, *value) for name, value in outputs.items()],
-        [initialiser(name, values) for name, values in tensors.items()],
-    )
-    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("mine", 1)]
-    return helper.make_model(made, opset_imports=opsets, ir_version=10)
-
-
-def product(batch: Any = "n", size: Any = 6, **tensors: np.ndarray) -> Any:
-    node = helper.make_node("MatMul", ["x", "w"], ["y"])
-    return graph([node], {"x": (NUMBERS, [batch, size])}, {"y": (NUMBERS, None)}, **{"w": MATRIX} | tensors)
+from tests.weights.formats.onnx_models import save
 
 
 def asked(path: Path, config: dict[str, Any] | None = None) -> Response | NotRun:
@@ -144,18 +131,6 @@ def test_probabilities_are_told_as_logits(tmp_path: Path) -> None:
     model = graph(nodes, {"x": (NUMBERS, ["n", 6])}, {"y": (NUMBERS, None)}, w=MATRIX)
     found, plain = answers(model, tmp_path), answers(product(), tmp_path)
     assert np.allclose(found, torch.log_softmax(torch.from_numpy(plain), 1), atol=1e-4)
-
-
-def tokens(table: np.ndarray = TABLE, **more: Any) -> Any:
-    """Means over a sequence's tokens that are no padding."""
-    nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["e"]),
-        helper.make_node("Cast", ["attention_mask"], ["m"], to=NUMBERS),
-        helper.make_node("Unsqueeze", ["m", "last"], ["mm"]),
-        helper.make_node("Mul", ["e", "mm"], ["logits"]),
-    ]
-    inputs = {name: (IDS, ["n", "t"]) for name in ("input_ids", "attention_mask")} | more
-    return graph(nodes, inputs, {"logits": (NUMBERS, None)}, table=table, last=np.array([2]), scale=MATRIX)
 
 
 def test_token_sequences_are_read_at_their_last_token(tmp_path: Path) -> None:
