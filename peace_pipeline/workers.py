@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
@@ -35,7 +37,10 @@ def side_by_side(
 
     Raises:
         WorkerDied: where one of them was killed, or could not begin.
+        ValueError: where ``processes`` is less than 1.
     """
+    if processes < 1:
+        raise ValueError(f"{processes} processes: at least one is needed")
     waiting = deque(enumerate(pieces))
     workers: dict[Connection, SpawnProcess] = {}
     places: dict[Connection, int] = {}
@@ -45,7 +50,13 @@ def side_by_side(
         with suppress(BrokenPipeError, ConnectionResetError):  # of one that died: there will be no answer
             connection.send(piece)
 
+    def kill() -> None:
+        for worker in workers.values():
+            worker.kill()
+
+    atexit.register(kill)  # before multiprocessing waits for them
     try:
+        resource_tracker.ensure_running()  # which lets go of the signals that are held back
         with spared():
             for _ in range(min(processes, len(waiting))):
                 connection, worker = _begin(work)
@@ -59,14 +70,17 @@ def side_by_side(
                 if waiting:
                     hand(connection)
                 yield place, result
+        for connection in workers:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.send(None)
     except BaseException:
-        for worker in workers.values():
-            worker.kill()
+        kill()
         raise
     finally:
         for connection, worker in workers.items():
-            connection.close()  # which ends one that has nothing to do
+            connection.close()
             worker.join()
+        atexit.unregister(kill)
 
 
 def end_with_parent() -> None:
@@ -96,8 +110,8 @@ def _answer(connection: Connection) -> Any:
         result, error = connection.recv()
     except Exception as gone:
         raise WorkerDied(
-            "a process that worked for this one was killed, perhaps for want of memory, or made what can't be sent, "
-            "or couldn't begin: a script has to ask for this under `if __name__ == '__main__':`"
+            "a process that worked for this one was killed, perhaps for want of memory, or raised what can't be read "
+            "here, or couldn't begin: a script has to ask for this under `if __name__ == '__main__':`"
         ) from gone
     if error is not None:
         raise error
@@ -108,15 +122,25 @@ def _serve(connection: Connection, work: Callable[..., object], levels: Mapping[
     """A worker's life: it ends with the parent, or when that wants nothing more of it."""
     end_with_parent()
     _log_as_the_parent(levels)
-    with suppress(EOFError):
-        while True:
-            piece = connection.recv()
-            try:
-                answer: tuple[object, Exception | None] = work(*piece), None
-            except Exception as error:
-                error.add_note(traceback.format_exc())
-                answer = None, error
-            connection.send(answer)
+    while (piece := connection.recv()) is not None:
+        result, error = _done(work, piece)
+        try:
+            connection.send((result, error))
+        except Exception as reason:
+            made = "its result" if error is None else repr(error)
+            connection.send((None, WorkerDied(f"a process can't send {made}: {reason}")))
+
+
+def _done(
+    work: Callable[..., object], piece: tuple[object, ...]
+) -> tuple[object, None] | tuple[None, BaseException]:
+    """What the work returned, and what it raised."""
+    try:
+        return work(*piece), None
+    except BaseException as error:
+        with suppress(Exception):  # an exception may be frozen
+            error.add_note(traceback.format_exc())
+        return None, error
 
 
 def _levels() -> dict[str, int]:

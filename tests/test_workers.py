@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -35,6 +36,10 @@ def killed(after: float) -> None:
 
 def unsendable(number: int) -> Callable[[], int]:
     return lambda: number
+
+
+def raising_unsendable(number: int) -> None:
+    raise ValueError("what went wrong", threading.Lock())
 
 
 def lacking(home: Path, version: str | None) -> None:
@@ -65,7 +70,7 @@ def test_a_piece_that_fails_says_why_and_no_process_is_left() -> None:
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize("seconds", [(1.0, 60.0), (60.0, 1.0), (60.0, 0.0, 60.0)])
+@pytest.mark.parametrize("seconds", [(1.0, 60.0), *[(60.0, 0.5)] * 4, (60.0, 0.0, 60.0)])
 def test_a_worker_that_was_killed_is_no_riddle(seconds: tuple[float, ...]) -> None:
     began = time.monotonic()
     with pytest.raises(WorkerDied, match="want of memory"):
@@ -73,10 +78,33 @@ def test_a_worker_that_was_killed_is_no_riddle(seconds: tuple[float, ...]) -> No
     assert time.monotonic() - began < 30, "the other one is not waited for"
 
 
-def test_what_cannot_be_sent_back_is_said(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(WorkerDied, match="what can't be sent"):
-        list(side_by_side(2, unsendable, [(1,), (2,)]))
-    assert "local object" in capfd.readouterr().err
+@pytest.mark.parametrize("work", ["unsendable", "raising_unsendable"])
+def test_what_cannot_be_sent_back_is_said(work: str) -> None:
+    with pytest.raises(WorkerDied, match=r"its result: .*local object|'what went wrong'.*: cannot pickle"):
+        list(side_by_side(2, globals()[work], [(1,), (2,)]))
+
+
+def test_an_exit_is_that_of_the_work() -> None:
+    with pytest.raises(SystemExit, match="3"):
+        list(side_by_side(2, sys.exit, [(3,)]))
+
+
+def test_no_process_is_no_way_to_work() -> None:
+    with pytest.raises(ValueError, match="0 processes"):
+        list(side_by_side(0, squared, [(1,)]))
+
+
+def test_processes_that_others_fork_meanwhile_are_not_waited_for() -> None:
+    fork = multiprocessing.get_context("fork")
+    began = time.monotonic()
+    found = side_by_side(2, squared, [(1,), (2,)])
+    next(found)
+    other = fork.Process(target=time.sleep, args=(60,))
+    other.start()
+    assert len(list(found)) == 1
+    assert time.monotonic() - began < 30
+    other.kill()
+    other.join()
 
 
 def test_an_error_tells_where_in_the_other_process_it_was_raised() -> None:
@@ -147,6 +175,62 @@ def test_children_end_with_a_parent_that_was_killed(tmp_path: Path, method: str)
     _wait(lambda: not any(map(_lives, children)))
 
 
+INTERRUPTED = """
+import sys, time
+from peace_pipeline.workers import side_by_side
+
+if __name__ == "__main__":
+    try:
+        list(side_by_side(2, time.sleep, [(600,)] * 2))
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+HELD = """
+import sys, time
+from peace_pipeline.workers import side_by_side
+
+if __name__ == "__main__":
+    found = side_by_side(2, time.sleep, [(0,), (600,)])
+    next(found)
+    sys.exit(4)
+"""
+
+
+def test_an_interrupt_of_all_processes_is_the_parents(tmp_path: Path) -> None:
+    """As by Ctrl-C in a terminal: the workers say nothing."""
+    (script := tmp_path / "script.py").write_text(INTERRUPTED)
+    parent = subprocess.Popen(
+        [sys.executable, script],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_heeding,
+    )
+    _wait(lambda: sum("spawn_main" in command for command in _children(parent.pid)) == 2)
+    time.sleep(1)
+    os.killpg(parent.pid, signal.SIGINT)
+    _, said = parent.communicate(timeout=60)
+    assert (parent.returncode, said) == (130, "")
+
+
+def test_one_who_leaves_does_not_wait_for_the_rest(tmp_path: Path) -> None:
+    (script := tmp_path / "script.py").write_text(HELD)
+    assert subprocess.run([sys.executable, script], timeout=60).returncode == 4
+
+
+def _heeding() -> None:
+    """In a process to be: it heeds interrupts, whoever begins it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _children(parent: int) -> list[str]:
+    """The command lines of a process's children."""
+    listed = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    with suppress(OSError):
+        return [Path(f"/proc/{child}/cmdline").read_text() for child in listed]
+    return []
+
+
 def _begun(folder: Path, code: str, *arguments: str) -> tuple[subprocess.Popen[bytes], list[int]]:
     """A process and its two children."""
     script, begun = folder / "script.py", folder / "begun"
@@ -155,7 +239,7 @@ def _begun(folder: Path, code: str, *arguments: str) -> tuple[subprocess.Popen[b
     parent = subprocess.Popen(
         [sys.executable, script, begun, *arguments],
         stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=_heeding,
     )
     _wait(lambda: len(list(begun.iterdir())) == 2)
     return parent, [int(path.name) for path in begun.iterdir()]

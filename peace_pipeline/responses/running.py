@@ -17,7 +17,7 @@ from torch import Tensor
 from peace_pipeline.responses.answers import NotRun, Response
 from peace_pipeline.responses.examples import Examples
 from peace_pipeline.responses.probes import InputSpec, probes
-from peace_pipeline.responses.runners.model import MOST_INPUTS, CannotRun, Model, Ready, Seen
+from peace_pipeline.responses.runners.model import MOST_INPUTS, CannotRun, Model, Ready, Seen, joined
 from peace_pipeline.responses.runners.registry import load
 from peace_pipeline.responses.standard import NUMBERS, PROBES, VERSION
 from peace_pipeline.weights.logical import in_library, recognised
@@ -137,10 +137,10 @@ def _asked(group: Sequence[Ready], limits: Limits) -> tuple[NDArray[np.float32],
     asked = 0
     for seen, count in _seen(group, _inputs(group[0].spec, _step(group)), PROBES, limits):
         outputs.append(_kept(seen, count, len(group)))
-        if asked < GRAM and seen.hidden is not None:
-            hidden.append(seen.hidden[:, : GRAM - asked].to(torch.float32))
+        if asked < GRAM:
+            hidden.append(None if seen.hidden is None else seen.hidden[:, : GRAM - asked].to(torch.float32))
         asked += count
-    return torch.cat(outputs, 1).numpy(), _grams(hidden)
+    return torch.cat(outputs, 1).numpy(), _grams(joined(hidden))
 
 
 def _step(group: Sequence[Ready]) -> int:
@@ -172,19 +172,21 @@ def features(
     Raises:
         CannotRun: where it doesn't take them, or can't be run.
     """
-    found: list[Tensor] = []
-    what = HIDDEN
+    found: dict[str, list[Tensor | None]] = {HIDDEN: [], OUTPUTS: []}
     with _reasons(), torch.no_grad():
         parts = examples.read_by(network.spec, folder, _step([network]))
         for seen, count in _seen([network], parts, len(examples), limits):
-            read, what = (seen.outputs, OUTPUTS) if seen.hidden is None else (seen.hidden, HIDDEN)
-            if read is None or read.shape[:2] != (1, count):
-                raise CannotRun("what it makes of an input is not known")
-            found.append(read[0].flatten(1).to(torch.float64))
-    values = torch.cat(found).numpy()
-    if not np.isfinite(values).all():
-        raise CannotRun("its features are not finite")
-    return values, what
+            told = None if seen.outputs is None else seen.outputs[..., :MOST_OUTPUTS]
+            for what, values in ((HIDDEN, seen.hidden), (OUTPUTS, told)):
+                fits = values is not None and values.shape[:2] == (1, count)
+                found[what].append(
+                    values.flatten(2).to(torch.float64) if values is not None and fits else None
+                )
+        for what, each in found.items():
+            values = joined(each)
+            if values is not None and values.isfinite().all():
+                return values[0].numpy(), what
+    raise CannotRun("what it makes of an input is not known, or not finite")
 
 
 def _inputs(spec: InputSpec, step: int) -> Iterator[Tensor]:
@@ -203,11 +205,11 @@ def _kept(seen: Seen, inputs: int, networks: int) -> Tensor:
     return seen.outputs[..., :MOST_OUTPUTS].to(torch.float32)
 
 
-def _grams(hidden: Sequence[Tensor]) -> NDArray[np.float32] | None:
+def _grams(hidden: Tensor | None) -> NDArray[np.float32] | None:
     """Centred linear-kernel Gram matrices (networks, pairs): upper triangles of unit norm."""
-    if not hidden:
+    if hidden is None:
         return None
-    values = torch.cat(list(hidden), 1).to(torch.float64)
+    values = hidden.to(torch.float64)
     values = values - values.mean(1, keepdim=True)
     rows, columns = torch.triu_indices(values.shape[1], values.shape[1])
     upper = (values @ values.transpose(1, 2))[:, rows, columns]

@@ -46,6 +46,14 @@ class Seen:
     hidden: Tensor | None
 
 
+def joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """What was seen of the inputs (networks, inputs, …), one part after the other; ``None`` where it isn't of one shape
+    for all of them."""
+    found = [part for part in parts if part is not None]
+    alike = len({part.shape[2:] for part in found}) == 1 and len(found) == len(parts)
+    return torch.cat(found, 1) if alike else None
+
+
 Ask = Callable[[Sequence[Any], Tensor], Seen]
 
 

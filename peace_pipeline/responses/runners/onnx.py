@@ -23,7 +23,15 @@ from torch import Tensor
 
 from peace_pipeline.confinement import MOST_DESCRIPTORS, Helper
 from peace_pipeline.responses.probes import InputSpec
-from peace_pipeline.responses.runners.model import MOST_INPUTS, CannotRun, Model, Ready, Seen, labels_of
+from peace_pipeline.responses.runners.model import (
+    MOST_INPUTS,
+    CannotRun,
+    Model,
+    Ready,
+    Seen,
+    joined,
+    labels_of,
+)
 from peace_pipeline.responses.standard import NUMBERS, TOKENS
 from peace_pipeline.responses.tokenizing import in_words
 from peace_pipeline.weights.formats.onnx import OnnxFile
@@ -38,10 +46,12 @@ MAX_ANSWER = 1 << 28
 _SIDE, _SOUND, _TEXT = 64, 8000, 32
 """Sizes of inputs that a graph leaves open: sides of images, samples, steps and tokens."""
 _COLOURS = (1, 3)
-_AT_ONCE = 32
 _IDS, _MASK, _TYPES, _POSITIONS = "input_ids", "attention_mask", "token_type_ids", "position_ids"
 _HIDDEN = "last_hidden_state"
 _LINEAR = ("Gemm", "MatMul")
+_MULTIPLYING = (*_LINEAR, "Attention", "Conv", "Einsum", "LSTM", "GRU", "RNN")
+_AT_ONCE = 24
+"""Examples where a graph takes any number: other than lengths of sequences, so that one isn't taken for the other."""
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
 _helper = Helper("peace_pipeline.responses.runners.onnx_helper")
@@ -149,10 +159,9 @@ def load(model: Model) -> Ready:
 
     def ask(sessions: Sequence[_Session], inputs: Tensor) -> Seen:
         parts = [_part(sessions[0], taken, output, part) for part in inputs.split(step)]
-        found, *read = (torch.cat(values)[None] for values in zip(*parts, strict=True))
+        found, hidden = torch.cat([answer for answer, _ in parts], 1), joined([read for _, read in parts])
         if output == _HIDDEN:
             return Seen(None, found)
-        hidden = next((each for each in read if each.shape[1] == found.shape[1] and each.shape[2]), None)
         return Seen(found.clamp_min(_SMALLEST).log() if probabilities else found, hidden)
 
     labels = labels_of(model.config)
@@ -259,19 +268,30 @@ def _output(outputs: Sequence[_Value]) -> str:
 
 
 def _read_by_last_linear_layer(graph: Graph) -> str | None:
-    """The value that the last node reads which multiplies with a matrix that no input changes."""
-    constant, found = {"", *graph.tensors}, None
+    """The value that the layer reads which makes the answer: one that multiplies with a matrix that no input changes,
+    and behind which nothing else multiplies; ``None`` where another operation makes it, or the answer is hidden."""
+    constant = {"", *graph.tensors}
     for node in graph.nodes:
         if constant.issuperset(node.inputs):
             constant.update(node.outputs)
-        elif node.op in _LINEAR and node.inputs[0] not in constant and constant.issuperset(node.inputs[1:2]):
-            found = node.inputs[0]
-    return found
+    answer = "logits" if "logits" in graph.outputs else next(iter(graph.outputs), "")
+    needed = set() if answer == _HIDDEN else {answer}
+    for node in reversed(graph.nodes):
+        if needed.isdisjoint(node.outputs) or constant.issuperset(node.outputs):
+            continue
+        if any(name in node.op for name in _MULTIPLYING):
+            value, *others = node.inputs
+            is_layer = (
+                value not in constant and constant.issuperset(others) and not node.attribute("transA", 0)
+            )
+            return value if node.op in _LINEAR and is_layer else None
+        needed.update(node.inputs)
+    return None
 
 
-def _part(session: _Session, taken: _Taken, output: str, inputs: Tensor) -> list[Tensor]:
-    """Answers to as many inputs as the graph takes at once, or to some, and then some of them are given again; and
-    what else is read (inputs, width)."""
+def _part(session: _Session, taken: _Taken, output: str, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Answers (1, inputs, outputs) to as many inputs as the graph takes at once, or to some, and then some of them are
+    given again; and what its last linear layer reads (1, inputs, width), where that can be had."""
     count = len(inputs)
     if taken.batch and count < taken.batch:
         inputs = inputs[torch.arange(taken.batch) % count]
@@ -281,7 +301,7 @@ def _part(session: _Session, taken: _Taken, output: str, inputs: Tensor) -> list
         found = found[:, None]
     if found.dim() != 2 or len(found) != len(inputs):
         raise CannotRun(f"it answers with {list(found.shape)} to {len(inputs)} inputs")
-    return [found[:count], *(each[:count] for each in read)]
+    return found[None, :count], next((each[None, :count] for each in read if each.shape[1]), None)
 
 
 def _feeds(taken: _Taken, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], list[int]]:

@@ -24,6 +24,8 @@ MAX_SECONDS = 60
 """Of computing, for preparing a graph or for one request."""
 MAX_MEMORY, COPIES = 2 << 30, 4
 """Bytes that a process may have beside so many copies of its model's files."""
+WIDEST = 1 << 15
+"""Values that the last linear layer may read of an input so that they are told."""
 _TYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -127,21 +129,26 @@ def _answer(session: Session, connection: Connection) -> None:
         for name, dtype, shape in request["inputs"]
     }
     last = np.array(request["last"])
+    batch = next(iter(feeds.values())).shape[: 2 if len(last) else 1]
     allow(MAX_SECONDS)
     answered, *read = session.run([request["output"], *request["read"]], feeds)
     allow(0)
-    found = [_flat(np.asarray(answered, np.float32), last), *(_vectors(each, last) for each in read)]
+    found = [_flat(np.asarray(answered, np.float32), last), *(_vectors(each, batch, last) for each in read)]
     connection.send_bytes(json.dumps({"shapes": [each.shape for each in found]}).encode())
     for each in found:
         connection.send_bytes(np.ascontiguousarray(each).tobytes())
 
 
-def _vectors(values: Any, last: Array) -> Array:
-    """One vector an input, in single precision: at the ``last`` token of a sequence; none where that isn't all."""
-    values = np.asarray(values)
-    if values.ndim == 3 and len(last):
+def _vectors(values: Any, batch: tuple[int, ...], last: Array) -> Array:
+    """What is read of each input (inputs, width), in single precision: of sequences at the ``last`` token. Empty where
+    it isn't one vector for each input, or token, of the ``batch``, or one of more than ``WIDEST`` values."""
+    fits = isinstance(values, np.ndarray) and values.shape[:-1] in (batch, batch[:1])
+    if not fits or values.shape[-1] > WIDEST:
+        return np.zeros((batch[0], 0), np.float32)
+    if values.ndim == 3:
         values = values[np.arange(len(values)), last]
-    return values.astype(np.float32) if values.ndim == 2 else np.zeros((len(last), 0), np.float32)
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def _flat(values: Array, last: Array) -> Array:

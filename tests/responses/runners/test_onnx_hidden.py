@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from peace_pipeline.responses.answers import Response
+from peace_pipeline.responses.examples import Examples
 from peace_pipeline.responses.probes import InputSpec, probes
 from peace_pipeline.responses.runners.model import Model, Ready
-from peace_pipeline.responses.running import Limits, ready
+from peace_pipeline.responses.running import Limits, features, ready, run
 from peace_pipeline.weights.checkpoint import open_checkpoint
-from tests.responses.runners.onnx_graphs import IDS, MATRIX, NUMBERS, TABLE, Values, graph
+from tests.responses.runners.onnx_graphs import IDS, MATRIX, NUMBERS, RANDOM, TABLE, Values, graph
 from tests.weights.formats.onnx_models import save
 
 
@@ -51,25 +53,136 @@ def test_what_the_last_linear_layer_reads_is_seen(op: str, tmp_path: Path) -> No
     assert np.allclose(found, x), "of a single layer the inputs themselves"
 
 
-def test_only_vectors_are_seen(tmp_path: Path) -> None:
-    """Neither a matrix for each example, nor what attention multiplies."""
-    steps = [
-        helper.make_node("Reshape", ["x", "shape"], ["s"]),
-        helper.make_node("MatMul", ["s", "w"], ["h"]),
+def node(op: str, inputs: str, output: str = "y", **attributes: Any) -> Any:
+    return helper.make_node(op, inputs.split(), [output], **attributes)
+
+
+def read_by(*nodes: Any, size: int = 8, output: str = "y", **constants: np.ndarray) -> Any:
+    """A graph on ``size`` numbers."""
+    inputs: Values = {"x": (NUMBERS, ["n", size])}
+    return graph(list(nodes), inputs, {output: (NUMBERS, None)}, **constants)
+
+
+def read_by_tokens(*nodes: Any, **constants: np.ndarray) -> Any:
+    """A graph whose nodes read the vectors ``e`` of tokens."""
+    inputs: Values = {name: (IDS, ["n", "t"]) for name in ("input_ids", "attention_mask")}
+    tokens = node("Gather", "table input_ids", "e")
+    constants |= {"table": TABLE, "w": MATRIX.T, "zero": np.array([0]), "one": np.array([1])}
+    return graph([tokens, *nodes], inputs, {"logits": (NUMBERS, None)}, **constants)
+
+
+WIDE = RANDOM.standard_normal((8, 8)).astype(np.float32)
+OTHERS = {
+    "several rows of each": read_by(
+        node("Reshape", "x parts", "s"),
+        node("MatMul", "s w", "h"),
+        node("Reshape", "h whole"),
+        parts=np.array([-1, 4]),
+        whole=np.array([-1, 12]),
+        w=MATRIX.T,
+    ),
+    "a matrix of each": read_by(
+        node("Reshape", "x parts", "s"),
+        node("MatMul", "s w", "h"),
+        node("ReduceMean", "h one", keepdims=0),
+        parts=np.array([-1, 2, 4]),
+        one=np.array([1]),
+        w=MATRIX.T,
+    ),
+    "as many rows however many there are": read_by(
+        node("ReduceMean", "x zero", "m"),
+        node("Tile", "m times", "k"),
+        node("MatMul", "k w", "q"),
+        node("ReduceMean", "q zero", "a"),
+        node("Add", "x a"),
+        zero=np.array([0]),
+        times=np.array([16, 1]),
+        w=WIDE,
+    ),
+    "a column of each": read_by(
+        node("Transpose", "x", "t", perm=[1, 0]), node("Gemm", "t w", transA=1), w=MATRIX, size=6
+    ),
+    "too many values of each": read_by(
+        node("Tile", "x times", "k"),
+        node("MatMul", "k w"),
+        times=np.array([1, 5000]),
+        w=RANDOM.standard_normal((40_000, 2)).astype(np.float32),
+    ),
+    "infinite values": read_by(
+        node("Div", "x zero", "a"),
+        node("MatMul", "a w", "b"),
+        node("IsInf", "b", "i"),
+        node("Where", "i x x"),
+        zero=np.array(0, np.float32),
+        w=WIDE,
+    ),
+    "attention": read_by(
+        node("Mul", "x scale", "k"),
+        node("Transpose", "k", "t", perm=[1, 0]),
+        node("MatMul", "x t", "q"),
+        node("MatMul", "q x"),
+        scale=MATRIX[:1],
+        size=4,
+    ),
+    "a layer before a convolution": read_by(
+        node("MatMul", "x w", "h"),
+        node("Unsqueeze", "h one", "u"),
+        node("Conv", "u k", "c"),
+        node("Flatten", "c"),
+        one=np.array([1]),
+        w=WIDE,
+        k=RANDOM.standard_normal((2, 1, 3)).astype(np.float32),
+    ),
+    "a sequence first": read_by_tokens(
+        node("Transpose", "e", "s", perm=[1, 0, 2]),
+        node("MatMul", "s w", "q"),
+        node("ReduceMean", "q zero", "logits", keepdims=0),
+    ),
+    "the first token, as a sequence": read_by_tokens(
+        node("Slice", "e zero one one", "s"), node("MatMul", "s w", "q"), node("Squeeze", "q one", "logits")
+    ),
+    "all tokens in one row": read_by_tokens(
+        node("Reshape", "e whole", "s"),
+        node("MatMul", "s w", "q"),
+        node("Reshape", "q parts", "z"),
+        node("ReduceMean", "z one", "logits", keepdims=0),
+        whole=np.array([1, -1, 4]),
+        parts=np.array([-1, 32, 6]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_no_vector_of_each_example_is_not_taken_for_one(name: str, tmp_path: Path) -> None:
+    """Then the answers are as good as they were."""
+    config = {"vocab_size": 50, "pad_token_id": 0, "cls_token_id": 1}
+    path = save(tmp_path / "model.onnx", OTHERS[name])
+    with open_checkpoint([path]) as checkpoint:
+        opened = ready(Model("m", checkpoint, config, tmp_path), Limits())
+    assert isinstance(opened, Ready)
+    (found,) = run([opened], Limits())
+    assert isinstance(found, Response), found
+    assert found.gram is None
+    examples = Examples.of(probes(opened.spec, 0, 40), np.arange(40) % 2)
+    values, what = features(opened, examples, tmp_path, Limits())
+    assert (what, values.shape) == ("outputs", (40, found.outputs.shape[1]))
+
+
+def test_only_what_leads_to_the_answer_is_seen(tmp_path: Path) -> None:
+    nodes = [
+        node("MatMul", "x w", "h"),
+        node("Tanh", "h", "a"),
+        node("MatMul", "a v", "logits"),
+        node("Mul", "x zero", "z"),
+        node("MatMul", "z w", "other"),
     ]
-    mean = helper.make_node("ReduceMean", ["h", "axes"], ["y"], keepdims=0)
-    inputs: Values = {"x": (NUMBERS, ["n", 8])}
-    constants = {"shape": np.array([-1, 2, 4]), "axes": np.array([1]), "w": MATRIX.T}
-    model = graph([*steps, mean], inputs, {"y": (NUMBERS, None)}, **constants)
-    assert hidden(model, tmp_path) is None
-    attention = [
-        helper.make_node("Mul", ["x", "scale"], ["k"]),
-        helper.make_node("Transpose", ["k"], ["t"], perm=[1, 0]),
-        helper.make_node("MatMul", ["x", "t"], ["q"]),
-        helper.make_node("MatMul", ["q", "x"], ["y"]),
-    ]
-    model = graph(attention, {"x": (NUMBERS, ["n", 4])}, {"y": (NUMBERS, None)}, scale=MATRIX[:1])
-    assert hidden(model, tmp_path) is None
+    model = read_by(*nodes, output="logits", w=WIDE, v=WIDE[:, :3], zero=np.array(0, np.float32))
+    x = probes(InputSpec("numbers", (8,)), 0, 40).numpy()
+    for _ in range(2):
+        found = hidden(model, tmp_path)
+        assert found is not None
+        assert np.allclose(found, np.tanh(x @ WIDE), atol=1e-5)
+        model.graph.output.append(helper.make_tensor_value_info("other", NUMBERS, None))
 
 
 @pytest.mark.parametrize("batch", ["n", 7])
