@@ -101,12 +101,12 @@ class Results:
         and raw responses where they are ahead, a sentence each."""
         lines = []
         for scope, read in READ_BY.items():
-            worth = self.worth(scope)
-            useless = [each.title for name, each in self.others(scope).items() if name not in worth]
+            others, worth = self.others(scope), self.worth(scope)
+            useless = [each.title for name, each in others.items() if name not in worth]
             if scope in self.scopes and useless:
                 lines.append(
-                    f"Read by {read}, nothing is surely lost with {len(useless)} of {len(self.others(scope))} "
-                    f"variants: {quoted(useless)}."
+                    f"Read by {read}, nothing is surely lost with {len(useless)} of {len(others)} variants: "
+                    f"{named(useless, [others[name].title for name in worth])}."
                 )
         for scope, title in self.scopes.items():
             for name, variant in self.others(scope).items():
@@ -184,3 +184,10 @@ def quoted(titles: Sequence[str]) -> str:
 def _flat(name: str, figure: Resampled) -> dict[str, float]:
     found = figure.estimate
     return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def named(titles: Sequence[str], others: Sequence[str]) -> str:
+    """Which ``titles`` are meant of them and the ``others``, in as few words as that takes."""
+    if len(titles) <= len(others):
+        return quoted(titles)
+    return f"all but {quoted(others)}" if others else "all"

@@ -12,7 +12,7 @@ from peace_pipeline.evaluation.look import ACCENT, MUTED, PALETTE, styled
 from peace_pipeline.evaluation.page import Cell, Figure, Page, Section, Table
 from peace_pipeline.evaluation.scalability.embedding import LAYERS, Cost
 from peace_pipeline.evaluation.scalability.indexing import Searches
-from peace_pipeline.evaluation.scalability.results import HUB, MEANS, METHOD_TITLES, Results
+from peace_pipeline.evaluation.scalability.results import HUB, MEANS, METHOD_TITLES, Results, duration
 
 
 def page(results: Results) -> Page:
@@ -73,7 +73,7 @@ def _sizes(results: Results) -> Section:
 
 def _numbers(results: Results) -> Section:
     rows: list[list[str | Cell]] = [
-        [f"{count:,}", _seconds(cost.seconds), f"{count / cost.seconds:.0f}", _bytes(cost.memory)]
+        [f"{count:,}", duration(cost.seconds), f"{count / cost.seconds:.0f}", _bytes(cost.memory)]
         for count, cost in results.by_number.items()
     ]
     return Section(
@@ -90,8 +90,8 @@ def _rows(results: Results) -> Section:
     built: list[list[str | Cell]] = [
         [
             f"{rows:,}",
-            _seconds(cost.written),
-            _seconds(cost.built),
+            duration(cost.written),
+            duration(cost.built),
             _bytes(cost.row_bytes),
             _bytes(cost.index_bytes),
         ]
@@ -157,17 +157,11 @@ def _hub(results: Results) -> Section:
 
 
 def _searches(found: Searches) -> list[str | Cell]:
-    return [*map(_seconds, found.latency.values()), f"{found.recall:.3f}", str(found.count)]
+    return [*map(duration, found.latency.values()), f"{found.recall:.3f}", str(found.count)]
 
 
 def _cell(cost: Cost) -> Cell:
-    return Cell(_seconds(cost.seconds), _bytes(cost.memory))
-
-
-def _seconds(value: float) -> str:
-    if value < 0.1:
-        return f"{1000 * value:.3g} ms"
-    return f"{value:.3g} s" if value < 1000 else f"{value:,.0f} s"
+    return Cell(duration(cost.seconds), _bytes(cost.memory))
 
 
 def _bytes(value: float) -> str:

@@ -114,8 +114,8 @@ class Results:
                 most = max(cheaper, key=ratios.__getitem__)
                 lines.append(
                     f"{METHOD_TITLES[name]}: cheaper than PEACE for {len(cheaper)} of {len(of)} sizes of a network, "
-                    f"most so at {most:,} weights ({1000 * of[most].seconds:.2g} ms, PEACE "
-                    f"{1000 * own[most].seconds:.2g} ms)."
+                    f"most so at {most:,} weights ({duration(of[most].seconds)}, PEACE "
+                    f"{duration(own[most].seconds)})."
                 )
         lines += [
             f"Among {rows:,} rows the index finds {cost.indexed.recall:.3f} of the ten nearest."
@@ -177,3 +177,10 @@ def slope(costs: Mapping[int, float]) -> float:
     if first == last:
         return costs[last] / last
     return max(costs[last] - costs[first], 0.0) / (last - first) or costs[last] / last
+
+
+def duration(seconds: float) -> str:
+    """In words."""
+    if seconds < 0.1:
+        return f"{1000 * seconds:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:,.0f} s"

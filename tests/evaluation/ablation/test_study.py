@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from peace_pipeline.evaluation import retraining
+from peace_pipeline.evaluation.ablation.results import named
 from peace_pipeline.evaluation.ablation.variants import FULL, VARIANTS, with_effect
 from peace_pipeline.evaluation.reports import NothingToReport, Written, all_reports
 from peace_pipeline.evaluation.resampling import Resampled, Resampling
@@ -143,6 +144,12 @@ def test_intervals_are_over_runs_and_over_seeds() -> None:
     assert (more.low, more.mean, more.high) == pytest.approx((0.4, 0.4, 0.4)), "seed by seed"
     some = Found(np.full(10, 0.8), everybody[:10])
     assert over_seeds([low, some], resampling).value == pytest.approx(0.5), "each seed's own queries"
+
+
+def test_variants_are_named_by_the_shorter_list() -> None:
+    assert named(["a", "b"], ["c", "d", "e"]) == "“a”, “b”"
+    assert named(["c", "d", "e"], ["a", "b"]) == "all but “a”, “b”"
+    assert named(["a"], []) == "all"
 
 
 @pytest.mark.parametrize("width", WIDTHS)

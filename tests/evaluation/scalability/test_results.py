@@ -68,5 +68,7 @@ def test_losses_say_what_is_cheaper_and_what_is_not_found() -> None:
     lines = results(recall=0.9).losses()
     assert any(line.startswith("Layer statistics: cheaper than PEACE for 4 of 4 sizes") for line in lines)
     assert sum("0.900" in line for line in lines) == 3
+    large = {WEIGHTS_ALONE: {10: Cost(2.1, 0)}, "features": {10: Cost(0.0304, 0)}}
+    assert "(30.4 ms, PEACE 2.1 s)" in replace(results(), by_size=large).losses()[0]
     cheap = replace(results(), by_size={WEIGHTS_ALONE: {10: Cost(1.0, 0)}, "features": {10: Cost(2.0, 0)}})
     assert cheap.losses() == []
