@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import multiprocessing
 import os
@@ -14,7 +13,8 @@ from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any, TypeVar
+from multiprocessing.util import Finalize
+from typing import Any, TypeVar, cast
 
 from peace_pipeline.interrupts import spared
 
@@ -54,7 +54,7 @@ def side_by_side(
         for worker in workers.values():
             worker.kill()
 
-    atexit.register(kill)  # before multiprocessing waits for them
+    leaving = Finalize(None, kill, exitpriority=0)  # before multiprocessing waits for them
     try:
         resource_tracker.ensure_running()  # which lets go of the signals that are held back
         with spared():
@@ -80,7 +80,7 @@ def side_by_side(
         for connection, worker in workers.items():
             connection.close()
             worker.join()
-        atexit.unregister(kill)
+        leaving.cancel()
 
 
 def end_with_parent() -> None:
@@ -122,13 +122,20 @@ def _serve(connection: Connection, work: Callable[..., object], levels: Mapping[
     """A worker's life: it ends with the parent, or when that wants nothing more of it."""
     end_with_parent()
     _log_as_the_parent(levels)
-    while (piece := connection.recv()) is not None:
+    while (piece := _piece(connection)) is not None:
         result, error = _done(work, piece)
         try:
             connection.send((result, error))
         except Exception as reason:
-            made = "its result" if error is None else repr(error)
+            made = "its result" if error is None else "".join(traceback.format_exception_only(error)).strip()
             connection.send((None, WorkerDied(f"a process can't send {made}: {reason}")))
+
+
+def _piece(connection: Connection) -> tuple[object, ...] | None:
+    """What to work at next; ``None`` where that was all, or the parent is gone."""
+    with suppress(EOFError, ConnectionResetError):
+        return cast("tuple[object, ...] | None", connection.recv())
+    return None
 
 
 def _done(

@@ -218,6 +218,24 @@ def test_one_who_leaves_does_not_wait_for_the_rest(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, script], timeout=60).returncode == 4
 
 
+IDLE = """
+import os, signal, sys, time
+from peace_pipeline.workers import side_by_side
+
+if __name__ == "__main__":
+    found = side_by_side(3, time.sleep, [(0,), (0,), (600,)])
+    next(found), next(found)
+    time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_of_a_parent_that_was_killed_say_nothing(tmp_path: Path) -> None:
+    (script := tmp_path / "script.py").write_text(IDLE)
+    found = subprocess.run([sys.executable, script], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (found.returncode, found.stderr) == (-signal.SIGKILL, "")
+
+
 def _heeding() -> None:
     """In a process to be: it heeds interrupts, whoever begins it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -225,8 +243,8 @@ def _heeding() -> None:
 
 def _children(parent: int) -> list[str]:
     """The command lines of a process's children."""
-    listed = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     with suppress(OSError):
+        listed = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         return [Path(f"/proc/{child}/cmdline").read_text() for child in listed]
     return []
 

@@ -166,8 +166,8 @@ def _seen(
 def features(
     network: Ready, examples: Examples, folder: Path, limits: Limits
 ) -> tuple[NDArray[np.float64], str]:
-    """What the last linear layer of a network, whose files are in ``folder``, reads of examples, else what it answers:
-    (examples, width); and which of both, ``HIDDEN`` or ``OUTPUTS``.
+    """What the last linear layer of a network, whose files are in ``folder``, reads of examples, else what it answers
+    (the first ``MOST_OUTPUTS``): (examples, width); and which of both, ``HIDDEN`` or ``OUTPUTS``.
 
     Raises:
         CannotRun: where it doesn't take them, or can't be run.

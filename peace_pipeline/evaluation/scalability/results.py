@@ -180,7 +180,7 @@ def slope(costs: Mapping[int, float]) -> float:
 
 
 def duration(seconds: float) -> str:
-    """In words."""
+    """A time with its unit."""
     if seconds < 0.1:
         return f"{1000 * seconds:.3g} ms"
-    return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:,.0f} s"
+    return f"{seconds:.3g} s" if seconds < 999.5 else f"{seconds:,.0f} s"

@@ -9,7 +9,7 @@ import json
 import math
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -35,7 +35,7 @@ from peace_pipeline.responses.runners.model import (
 from peace_pipeline.responses.standard import NUMBERS, TOKENS
 from peace_pipeline.responses.tokenizing import in_words
 from peace_pipeline.weights.formats.onnx import OnnxFile
-from peace_pipeline.weights.formats.onnx_model import Graph
+from peace_pipeline.weights.formats.onnx_model import Graph, Node
 from peace_pipeline.weights.local_blob import LocalBlob
 from peace_pipeline.weights.tensors import dtype_name
 
@@ -49,7 +49,22 @@ _COLOURS = (1, 3)
 _IDS, _MASK, _TYPES, _POSITIONS = "input_ids", "attention_mask", "token_type_ids", "position_ids"
 _HIDDEN = "last_hidden_state"
 _LINEAR = ("Gemm", "MatMul")
-_MULTIPLYING = (*_LINEAR, "Attention", "Conv", "Einsum", "LSTM", "GRU", "RNN")
+_WITH_CONSTANTS = (
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Clip",
+    "BatchNormalization",
+    "QuantizeLinear",
+    "DequantizeLinear",
+)
+_BEHIND = (
+    *("Identity", "Cast", "Neg", "Exp", "Log", "Relu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax"),
+    *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
+)
+"""What may stand behind the last linear layer, and what may beside constants alone."""
+_MOST_OUTPUTS = 16
 _AT_ONCE = 24
 """Examples where a graph takes any number: other than lengths of sequences, so that one isn't taken for the other."""
 _SMALLEST = float(np.finfo(np.float32).tiny)
@@ -80,8 +95,8 @@ class _Taken:
 class _Session:
     """A graph in a process of its own, which ends with this object."""
 
-    def __init__(self, file: OnnxFile, read: str | None) -> None:
-        """``read``: a value within that is to be told, too; ``self.read`` says whether it is."""
+    def __init__(self, file: OnnxFile, shown: Collection[str]) -> None:
+        """``shown``: values within that are to be told, too; those that are, ``self.shown`` says."""
         external, files = _external(file)
         ours, theirs = socket.socketpair()
         with ExitStack() as stack, theirs:
@@ -90,21 +105,28 @@ class _Session:
             handed = [blob.fileno() for blob in blobs if isinstance(blob, LocalBlob)]
             if not _helper.send(b"run", [theirs.fileno(), *handed]):
                 raise CannotRun("the process that runs ONNX graphs can't be started")
-        told = self._asked([json.dumps({"external": external, "read": read}).encode()])
+        told = self._asked([json.dumps({"external": external, "shown": list(shown)}).encode()])
         self.inputs = [_Value(*each) for each in told["inputs"]]
         outputs = [_Value(*each) for each in told["outputs"]]
         self.outputs = [each for each in outputs if each.name in file.graph.outputs]
-        self.read = [each.name for each in outputs if each.name == read][:1]
+        self.shown = {each.name for each in outputs}.intersection(shown)
 
-    def run(self, output: str, feeds: dict[str, np.ndarray], last: Sequence[int]) -> list[np.ndarray]:
-        """An output of the graph (inputs, …), and the values that are ``read`` (inputs, width); of sequences of tokens
-        at the ``last`` ones.
+    def run(
+        self, output: str, read: str | None, feeds: dict[str, np.ndarray], last: Sequence[int]
+    ) -> list[np.ndarray]:
+        """An output of the graph (inputs, …), and the value ``read`` (inputs, width) where it is shown; of sequences of
+        tokens at the ``last`` ones.
 
         Raises:
             CannotRun: where onnxruntime can't, or its process died of it.
         """
         inputs = [[name, str(value.dtype), value.shape] for name, value in feeds.items()]
-        request = {"inputs": inputs, "output": output, "read": self.read, "last": list(last)}
+        request = {
+            "inputs": inputs,
+            "output": output,
+            "read": sorted(self.shown & {read}),
+            "last": list(last),
+        }
         shapes = self._asked(
             [json.dumps(request).encode(), *(np.ascontiguousarray(value).data for value in feeds.values())]
         )["shapes"]
@@ -151,14 +173,15 @@ def load(model: Model) -> Ready:
         raise CannotRun("ONNX graphs are run on Linux alone")
     (file,) = model.checkpoint.files.values()
     assert isinstance(file, OnnxFile)
-    session = _Session(file, _read_by_last_linear_layer(file.graph))
+    layers = _last_linear_layers(file.graph)
+    session = _Session(file, set(layers.values()))
     taken = _taken(session.inputs, model.config, file.graph, model.folder)
     output = _output(session.outputs)
     probabilities = any(node.op == "Softmax" and output in node.outputs for node in file.graph.nodes)
     step = taken.batch or _AT_ONCE
 
     def ask(sessions: Sequence[_Session], inputs: Tensor) -> Seen:
-        parts = [_part(sessions[0], taken, output, part) for part in inputs.split(step)]
+        parts = [_part(sessions[0], taken, output, layers.get(output), part) for part in inputs.split(step)]
         found, hidden = torch.cat([answer for answer, _ in parts], 1), joined([read for _, read in parts])
         if output == _HIDDEN:
             return Seen(None, found)
@@ -267,41 +290,47 @@ def _output(outputs: Sequence[_Value]) -> str:
     return "logits" if "logits" in numbers else numbers[0]
 
 
-def _read_by_last_linear_layer(graph: Graph) -> str | None:
-    """The value that the layer reads which makes the answer: one that multiplies with a matrix that no input changes,
-    and behind which nothing else multiplies; ``None`` where another operation makes it, or the answer is hidden."""
+def _last_linear_layers(graph: Graph) -> dict[str, str]:
+    """By outputs, what the linear layer reads that makes them, where behind it is nothing but what changes numbers one
+    by one, norms and other shapes. A linear layer multiplies with a matrix that no input changes."""
     constant = {"", *graph.tensors}
     for node in graph.nodes:
         if constant.issuperset(node.inputs):
             constant.update(node.outputs)
-    answer = "logits" if "logits" in graph.outputs else next(iter(graph.outputs), "")
-    needed = set() if answer == _HIDDEN else {answer}
-    for node in reversed(graph.nodes):
-        if needed.isdisjoint(node.outputs) or constant.issuperset(node.outputs):
-            continue
-        if any(name in node.op for name in _MULTIPLYING):
-            value, *others = node.inputs
-            is_layer = (
-                value not in constant and constant.issuperset(others) and not node.attribute("transA", 0)
-            )
-            return value if node.op in _LINEAR and is_layer else None
-        needed.update(node.inputs)
-    return None
+    makers = {name: node for node in graph.nodes for name in node.outputs if name not in constant}
+    found = {}
+    for output in graph.outputs[:_MOST_OUTPUTS]:
+        value = output
+        for _ in graph.nodes:  # and not for ever, where they stand in a circle
+            node = makers.get(value, Node())
+            varying = [name for name in node.inputs if name not in constant]
+            if node.op in _LINEAR and varying == node.inputs[:1] and not node.attribute("transA", 0):
+                found[output] = varying[0]
+            if node.op in _BEHIND:
+                value = node.inputs[0]
+            elif node.op in _WITH_CONSTANTS and len(varying) == 1:
+                value = varying[0]
+            else:
+                break
+    found.pop(_HIDDEN, None)
+    return found
 
 
-def _part(session: _Session, taken: _Taken, output: str, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+def _part(
+    session: _Session, taken: _Taken, output: str, read: str | None, inputs: Tensor
+) -> tuple[Tensor, Tensor | None]:
     """Answers (1, inputs, outputs) to as many inputs as the graph takes at once, or to some, and then some of them are
-    given again; and what its last linear layer reads (1, inputs, width), where that can be had."""
+    given again; and the value ``read`` (1, inputs, width), where that can be had."""
     count = len(inputs)
     if taken.batch and count < taken.batch:
         inputs = inputs[torch.arange(taken.batch) % count]
     feeds, last = _feeds(taken, inputs.numpy())
-    found, *read = (torch.from_numpy(each.copy()) for each in session.run(output, feeds, last))
+    found, *others = (torch.from_numpy(each.copy()) for each in session.run(output, read, feeds, last))
     if found.dim() == 1:
         found = found[:, None]
     if found.dim() != 2 or len(found) != len(inputs):
         raise CannotRun(f"it answers with {list(found.shape)} to {len(inputs)} inputs")
-    return found[None, :count], next((each[None, :count] for each in read if each.shape[1]), None)
+    return found[None, :count], next((each[None, :count] for each in others if each.shape[1]), None)
 
 
 def _feeds(taken: _Taken, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], list[int]]:

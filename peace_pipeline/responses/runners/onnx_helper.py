@@ -24,8 +24,8 @@ MAX_SECONDS = 60
 """Of computing, for preparing a graph or for one request."""
 MAX_MEMORY, COPIES = 2 << 30, 4
 """Bytes that a process may have beside so many copies of its model's files."""
-WIDEST = 1 << 15
-"""Values that the last linear layer may read of an input so that they are told."""
+WIDEST, MOST_READ = 1 << 15, 1 << 22
+"""Values that the last linear layer may read of an input, and of all inputs at once, so that they are told."""
 _TYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -58,7 +58,7 @@ def _handle(_: bytes, descriptors: list[int]) -> None:
     try:
         allow(MAX_SECONDS)
         wanted = json.loads(connection.recv_bytes())
-        session = _session(model, wanted["external"], wanted["read"], files)
+        session = _session(model, wanted["external"], wanted["shown"], files)
         connection.send_bytes(json.dumps(_described(session)).encode())
         while True:
             _answer(session, connection)
@@ -69,10 +69,10 @@ def _handle(_: bytes, descriptors: list[int]) -> None:
         connection.send_bytes(json.dumps({"error": said}).encode())
 
 
-def _session(model: bytes, external: list[Any], read: str | None, files: list[mmap.mmap]) -> Session:
+def _session(model: bytes, external: list[Any], shown: list[str], files: list[mmap.mmap]) -> Session:
     """The graph, ready to run; ``external`` says of its tensors in ``files`` [name, file, offset, dtype, shape].
 
-    The value ``read`` is one of its outputs too, where onnxruntime can give it.
+    The values ``shown`` are outputs too, where onnxruntime can give them.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -86,9 +86,8 @@ def _session(model: bytes, external: list[Any], read: str | None, files: list[mm
     ]
     if external:
         options.add_external_initializers([name for name, *_ in external], values)
-    if read is not None:
-        with suppress(Exception):
-            return _opened(model + _output(read), options)
+    with suppress(Exception):
+        return _opened(model + b"".join(map(_output, shown)), options)
     return _opened(model, options)
 
 
@@ -141,10 +140,13 @@ def _answer(session: Session, connection: Connection) -> None:
 
 def _vectors(values: Any, batch: tuple[int, ...], last: Array) -> Array:
     """What is read of each input (inputs, width), in single precision: of sequences at the ``last`` token. Empty where
-    it isn't one vector for each input, or token, of the ``batch``, or one of more than ``WIDEST`` values."""
-    fits = isinstance(values, np.ndarray) and values.shape[:-1] in (batch, batch[:1])
-    if not fits or values.shape[-1] > WIDEST:
-        return np.zeros((batch[0], 0), np.float32)
+    it isn't one vector for each input, or token, of the ``batch``, or may be one for each token and input instead, or
+    is too large."""
+    inputs, tokens = batch[:1], batch if len(set(batch)) == len(batch) else batch[:1]
+    if not isinstance(values, np.ndarray) or values.shape[:-1] not in (inputs, tokens):
+        return np.zeros((*inputs, 0), np.float32)
+    if values.shape[-1] > WIDEST or values.size > MOST_READ:
+        return np.zeros((*inputs, 0), np.float32)
     if values.ndim == 3:
         values = values[np.arange(len(values)), last]
     with np.errstate(over="ignore"):

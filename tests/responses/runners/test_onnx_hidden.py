@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from peace_pipeline.responses.answers import Response
+from peace_pipeline.responses.answers import NotRun, Response
 from peace_pipeline.responses.examples import Examples
 from peace_pipeline.responses.probes import InputSpec, probes
 from peace_pipeline.responses.runners.model import Model, Ready
@@ -63,9 +63,9 @@ def read_by(*nodes: Any, size: int = 8, output: str = "y", **constants: np.ndarr
     return graph(list(nodes), inputs, {output: (NUMBERS, None)}, **constants)
 
 
-def read_by_tokens(*nodes: Any, **constants: np.ndarray) -> Any:
+def read_by_tokens(*nodes: Any, batch: tuple[Any, Any] = ("n", "t"), **constants: np.ndarray) -> Any:
     """A graph whose nodes read the vectors ``e`` of tokens."""
-    inputs: Values = {name: (IDS, ["n", "t"]) for name in ("input_ids", "attention_mask")}
+    inputs: Values = {name: (IDS, [*batch]) for name in ("input_ids", "attention_mask")}
     tokens = node("Gather", "table input_ids", "e")
     constants |= {"table": TABLE, "w": MATRIX.T, "zero": np.array([0]), "one": np.array([1])}
     return graph([tokens, *nodes], inputs, {"logits": (NUMBERS, None)}, **constants)
@@ -133,10 +133,24 @@ OTHERS = {
         w=WIDE,
         k=RANDOM.standard_normal((2, 1, 3)).astype(np.float32),
     ),
-    "a sequence first": read_by_tokens(
-        node("Transpose", "e", "s", perm=[1, 0, 2]),
-        node("MatMul", "s w", "q"),
-        node("ReduceMean", "q zero", "logits", keepdims=0),
+    **{
+        f"a sequence first, of {batch}": read_by_tokens(
+            node("Transpose", "e", "s", perm=[1, 0, 2]),
+            node("MatMul", "s w", "q"),
+            node("Transpose", "q", "logits", perm=[1, 0, 2]),
+            batch=batch,
+        )
+        for batch in (("n", "t"), ("n", 24), (32, "t"), (24, 24))
+    },
+    "a gate": read_by(node("MatMul", "x w", "h"), node("Sigmoid", "h", "g"), node("Mul", "g x"), w=WIDE),
+    "a product that is called otherwise": read_by(
+        node("MatMul", "x w", "h"),
+        node("Unsqueeze", "h last", "u"),
+        node("Mul", "u w", "p"),
+        node("ReduceSum", "p one", keepdims=0),
+        last=np.array([2]),
+        one=np.array([1]),
+        w=WIDE,
     ),
     "the first token, as a sequence": read_by_tokens(
         node("Slice", "e zero one one", "s"), node("MatMul", "s w", "q"), node("Squeeze", "q one", "logits")
@@ -183,6 +197,39 @@ def test_only_what_leads_to_the_answer_is_seen(tmp_path: Path) -> None:
         assert found is not None
         assert np.allclose(found, np.tanh(x @ WIDE), atol=1e-5)
         model.graph.output.append(helper.make_tensor_value_info("other", NUMBERS, None))
+
+
+def test_the_layer_is_that_of_the_answer(tmp_path: Path) -> None:
+    """Where another output, of integers, stands before it."""
+    nodes = [
+        node("MatMul", "x v", "o"),
+        node("ArgMax", "o", "label", axis=1),
+        node("MatMul", "x w", "h"),
+        node("Tanh", "h", "a"),
+        node("MatMul", "a v"),
+    ]
+    model = read_by(*nodes, w=WIDE, v=WIDE[:, :3])
+    model.graph.output.insert(0, helper.make_tensor_value_info("label", IDS, None))
+    found = hidden(model, tmp_path)
+    assert found is not None
+    assert np.allclose(found, np.tanh(probes(InputSpec("numbers", (8,)), 0, 40).numpy() @ WIDE), atol=1e-5)
+
+
+def test_a_graph_in_a_circle_is_refused(tmp_path: Path) -> None:
+    model = read_by(
+        node("MatMul", "x w", "h"), node("Relu", "b", "a"), node("Relu", "a", "b"), node("Relu", "a"), w=WIDE
+    )
+    with open_checkpoint([save(tmp_path / "model.onnx", model)]) as checkpoint:
+        found = ready(Model("m", checkpoint, {}, tmp_path), Limits())
+    assert isinstance(found, NotRun)
+    assert "not acyclic" in found.reason
+
+
+def test_a_large_batch_of_wide_values_keeps_its_answers(tmp_path: Path) -> None:
+    wide = RANDOM.standard_normal((8, 20_000)).astype(np.float32)
+    nodes = [node("MatMul", "x w", "h"), node("Tanh", "h", "a"), node("MatMul", "a v")]
+    model = graph(nodes, {"x": (NUMBERS, [1000, 8])}, {"y": (NUMBERS, None)}, w=wide, v=wide.T[:, :3])
+    assert hidden(model, tmp_path) is None
 
 
 @pytest.mark.parametrize("batch", ["n", 7])
