@@ -151,7 +151,9 @@ def search(
             responses=which_are_run(lake, responses),
         )
         nothing = "" if hits else why_nothing(lake, by=by, where=where, text=text)
-        is_open = query is not None and not as_json and has_unknown_activation(lake, query)
+        is_open = (
+            query is not None and by != "responses" and not as_json and has_unknown_activation(lake, query)
+        )
     title = f"Nearest to {query}" if query else f"Networks with {text!r}"
     emit(
         [hit.as_dict() for hit in hits],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from peace_pipeline.responses.examples import Examples
     from peace_pipeline.stages.recommend import Recommendation
 
-_REASONS = 10
+_REASONS, _NAMED = 10, 3
 _COLUMNS = (
     Column("rank", "number"),
     Column("model_id", "id"),
@@ -73,12 +73,15 @@ def recommend(
 
     Up to --tries of the networks that take such inputs are run on them; the vectors of the index say which ones: those
     near to what did well. They are ranked by the evidence (LogME) of a linear model on what their last linear layer
-    reads (hidden), or on what they answer where that can't be had (outputs). Linear is the share of
-    examples whose label this model finds when it learns from the others (none where all features are alike).
+    reads (hidden), or on what they answer where that can't be had (outputs), which as a rule stands lower than the same
+    network's hidden layer would. Linear is the share of examples whose label this model finds when it learns from the
+    others (none where all features are alike). A wide network may stand high untrained: of many features, random ones
+    too, a linear model makes much.
 
-    Numbers of an .npz file are taken as they are; columns of a table, and pictures, are brought to mean 0 and
-    deviation 1, and pictures to a network's size. Of a text a network reads the first tokens; of more than 1,000
-    examples so many are drawn, evenly from all classes.
+    Numbers of an .npz file are taken as they are; columns of a table, and pictures, are brought to mean 0 and deviation
+    1. Pictures, (n, 1 or 3, height, width) or with the channels last, are brought to a network's size and channels;
+    those of a folder to 128×128 first where they are larger or of several sizes. Of a text a network reads the first
+    tokens; of more than 1,000 examples so many are drawn, evenly from all classes.
 
     With --json {best: a list of {rank, model_id, revision, evidence, linear, of, source, task, architecture, datasets,
     accuracy, license, parameters, uri}, run: how many were run, not_run: a list of {model_id, reason}, left: how many
@@ -144,14 +147,19 @@ def _facts(examples: Examples, found: Recommendation, words: str | None) -> Iter
         told = f"evidence {found.plain.evidence:.4f}, linear {found.plain.linear:.4f}"
         none = found.best[0].found.evidence <= found.plain.evidence
         yield f"{'None tells more than the' if none else 'The'} inputs themselves: {told}."
+    if examples.scaled:
+        yield "Brought to mean 0 and deviation 1: numbers of an .npz file stay on the scale that networks may know."
     if words and not found.words:
         yield f"No network that takes them has one of the words {words!r}."
     if found.left:
         yield f"Not tried: {found.left:,} (--tries)."
     if found.never_run:
         yield f"Never run, so that nobody knows what they take: {found.never_run:,} (`peace show MODEL` says why)."
-    reasons = Counter(found.not_run.values()).most_common()
-    for reason, count in reasons[:_REASONS]:
-        yield f"Not run: {count:,} ({reason})."
-    if others := sum(count for _, count in reasons[_REASONS:]):
+    names = defaultdict(list)
+    for name, reason in found.not_run.items():
+        names[reason].append(name)
+    reasons = sorted(names.items(), key=lambda each: -len(each[1]))
+    for reason, of in reasons[:_REASONS]:
+        yield f"Not run: {f'{len(of):,} networks' if len(of) > _NAMED else ', '.join(of)} ({reason})."
+    if others := sum(len(of) for _, of in reasons[_REASONS:]):
         yield f"Not run: {others:,} for other reasons (--json has all)."

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from peace_pipeline.responses.examples import BadExamples, Examples, classes_of, drawn_of, finite
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 LABEL, TEXTS = "label", "text"
 """Columns of a table."""
@@ -20,7 +24,8 @@ PICTURES = {
 }
 """Suffixes of pictures, and the formats that are read."""
 _SIDE = 128
-"""To which pictures of a folder are brought before networks see them at their own size."""
+"""To which pictures of a folder are brought before networks see them at their own size, where they are larger, or of
+several sizes."""
 
 
 def read_examples(path: Path) -> Examples:
@@ -82,7 +87,8 @@ def _table(path: Path) -> Examples:
         if not (_is_number(column.type) or column.null_count == len(column)):
             raise BadExamples(f"column {name} is no number: only numbers, or a column {TEXTS}")
         columns.append(np.array(column.to_pylist(), np.float64))
-    return Examples.of(_standardised(finite(np.column_stack(columns)), 0), labels)
+    found = Examples.of(_standardised(finite(np.column_stack(columns)), 0), labels)
+    return replace(found, scaled=True)
 
 
 def _read_table(path: Path) -> pa.Table:
@@ -120,22 +126,26 @@ def _is_text(kind: Any) -> bool:
 
 
 def _pictures(folder: Path) -> Examples:
-    """Pictures (examples, 3, side, side) and the names of their folders."""
+    """Pictures (examples, channels, height, width), of one channel where all are grey, and the names of their
+    folders."""
     found = sorted(path for path in folder.glob("*/[!.]*") if path.suffix.lower() in PICTURES)
     if not found:
         raise BadExamples("it has no pictures in a folder for each class")
     places, _ = classes_of([path.parent.name for path in found])
     chosen = [found[place] for place in drawn_of(places)]
-    values = np.empty((len(chosen), 3, _SIDE, _SIDE), np.float32)
-    for place, path in enumerate(chosen):
-        values[place] = _picture(path)
-    drawn = Examples.of(_standardised(values, None), [path.parent.name for path in chosen])
-    return Examples(drawn.inputs, drawn.labels, drawn.classes, len(found))
+    pictures = [_picture(path) for path in chosen]
+    if len({picture.size for picture in pictures}) > 1:
+        pictures = [_resized(picture) for picture in pictures]
+    values = np.stack([np.asarray(picture) for picture in pictures]).transpose(0, 3, 1, 2)
+    if (values == values[:, :1]).all():
+        values = values[:, :1]
+    drawn = Examples.of(_standardised(values.astype(np.float32), None), [path.parent.name for path in chosen])
+    return replace(drawn, given=len(found), scaled=True)
 
 
-def _picture(path: Path) -> NDArray[np.uint8]:
-    """A picture in red, green and blue (3, side, side). Only the formats of pictures are read, whatever its name is:
-    another one may start a program."""
+def _picture(path: Path) -> Image:
+    """A picture in red, green and blue, no larger than ``_SIDE``. Only the formats of pictures are read, whatever its
+    name is: another one may start a program."""
     from PIL import Image, ImageOps
 
     name = f"{path.parent.name}/{path.name}"
@@ -144,12 +154,18 @@ def _picture(path: Path) -> NDArray[np.uint8]:
             with Image.open(path, formats=sorted(set(PICTURES.values()))) as picture:
                 deep = picture.mode.startswith(("I", "F"))
                 upright = ImageOps.exif_transpose(picture).convert("RGB")
-            small = upright.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+            small = upright if max(upright.size) <= _SIDE else _resized(upright)
     except Exception as error:  # every format has some of its own
         raise BadExamples(f"{name} can't be read as a picture") from error
     if deep:
         raise BadExamples(f"{name} has more than 8 bits a colour")
-    return np.asarray(small).transpose(2, 0, 1)
+    return small
+
+
+def _resized(picture: Image) -> Image:
+    from PIL.Image import Resampling
+
+    return picture.resize((_SIDE, _SIDE), Resampling.BILINEAR)
 
 
 def _standardised(x: NDArray[Any], axis: int | None) -> NDArray[Any]:

@@ -24,6 +24,7 @@ from peace_pipeline.zoo.card import TOKENIZER
 
 MOST = 1000
 """Examples that networks are asked, at most: drawn from more."""
+_COLOURS = (1, 3)
 _LETTERS = 16
 """Of a token, at most: what is beyond so many for each token that a network reads isn't looked at."""
 
@@ -35,17 +36,19 @@ class BadExamples(ValueError):
 @dataclass(frozen=True)
 class Examples:
     """Inputs (examples, …), numbers or ids of tokens, or so many texts; labels (examples,) from 0, and the names of the
-    ``classes`` that they stand for; ``given`` is of how many examples these were drawn."""
+    ``classes`` that they stand for; ``given`` is of how many examples these were drawn, and ``scaled`` says whether
+    numbers were brought to mean 0 and deviation 1."""
 
     inputs: NDArray[Any] | tuple[str, ...]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     given: int
+    scaled: bool = False
 
     @classmethod
     def of(cls, inputs: Any, labels: Any) -> Examples:
-        """Of arrays, tensors or lists; of more than ``MOST`` examples so many are drawn, of rare classes as many as
-        there are.
+        """Of arrays, tensors or lists, pictures with one or three channels first or last; of more than ``MOST``
+        examples so many are drawn, of rare classes as many as there are.
 
         Raises:
             BadExamples: where there is no label for each input, there are fewer than two classes, or more than half as
@@ -132,7 +135,8 @@ def _inputs(given: Any) -> NDArray[Any] | tuple[str, ...]:
         return tuple(map(str, x))
     if x.dtype.kind not in "fiub" or x.ndim < 2:
         raise BadExamples(f"inputs are neither rows of numbers nor texts: {x.dtype} of shape {list(x.shape)}")
-    return finite(x)
+    is_channels_last = x.ndim == 4 and x.shape[3] in _COLOURS and x.shape[1] not in _COLOURS
+    return finite(np.moveaxis(x, 3, 1) if is_channels_last else x)
 
 
 def _plain(given: Any) -> Any:
@@ -151,7 +155,7 @@ def finite(x: NDArray[Any]) -> NDArray[Any]:
     """
     with np.errstate(over="ignore"):
         if not np.isfinite(x.astype(np.float32)).all():
-            raise BadExamples("not all numbers are finite, and of float32")
+            raise BadExamples("not all numbers are finite in single precision")
     return x
 
 

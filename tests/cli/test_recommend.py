@@ -108,7 +108,10 @@ def test_what_a_person_sees(here: Workplace) -> None:
     assert "all: of hidden, " in shown.out
     twice = here.peace("recommend", "twice.npz", "-k", "1").out
     assert "Only 50 examples are distinct" in twice
-    assert "Not run: 2 (it takes inputs of shape [1, 8, 8], not [12])." in shown.out
+    assert (
+        "Not run: directory:zoo/cnn0, directory:zoo/cnn1 (it takes inputs of shape [1, 8, 8], not [12])."
+        in shown.out
+    )
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -145,7 +148,7 @@ def test_what_fails_says_why(here: Workplace, tmp_path: Path) -> None:
     np.savez(here.root / "odd.npz", x=np.random.default_rng(0).normal(size=(20, 7)), y=[0, 1] * 10)
     none = here.peace("recommend", "odd.npz", code=1)
     assert none.err.endswith("peace: no network that was tried takes these examples\n")
-    assert "Not run: 6 (it takes inputs of shape [12], not [7])." in none.out
+    assert "Not run: 6 networks (it takes inputs of shape [12], not [7])." in none.out
     for arguments, said in (
         (("nothing.npz",), "peace: nothing.npz: no such file or folder\n"),
         (("examples.npz", "--where", "nonsense"), "the index can't run this search"),

@@ -94,7 +94,7 @@ def test_pictures_in_a_folder_for_each_class(tmp_path: Path) -> None:
         x = read(found, shape)
         assert x.shape == (8, *shape)
         assert x[found.labels == 1].mean() > 0.5 > -0.5 > x[found.labels == 0].mean()
-    with pytest.raises(CannotRun, match=r"shape \[784\], not \[3, 128, 128\]"):
+    with pytest.raises(CannotRun, match=r"shape \[784\], not \[3, 30, 20\]"):
         read(found, (784,))
     Image.fromarray(np.zeros((9, 9), np.uint16)).save(tmp_path / "dark" / "deep.png")
     with pytest.raises(BadExamples, match=r"dark/deep\.png has more than 8 bits"):
@@ -103,6 +103,46 @@ def test_pictures_in_a_folder_for_each_class(tmp_path: Path) -> None:
     (tmp_path / "light" / "9.png").write_bytes(b"no picture")
     with pytest.raises(BadExamples, match=r"light/9\.png can't be read"):
         read_examples(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "mode", "shape"),
+    [
+        ([(8, 8)], "L", (1, 8, 8)),
+        ([(8, 6)], "RGB", (3, 6, 8)),
+        ([(200, 8)], "L", (1, 128, 128)),
+        ([(8, 8), (8, 9)], "RGB", (3, 128, 128)),
+    ],
+)
+def test_small_pictures_of_one_size_keep_it(
+    sizes: list[tuple[int, int]], mode: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    for place in range(8):
+        folder = tmp_path / "ab"[place % 2]
+        folder.mkdir(exist_ok=True)
+        size = sizes[place % len(sizes)]
+        values = RNG.integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+        Image.fromarray(values).convert(mode).save(folder / f"{place}.png")
+    found = read_examples(tmp_path)
+    assert not isinstance(found.inputs, tuple)
+    assert found.inputs.shape == (8, *shape)
+    assert found.scaled
+    if shape == (1, 8, 8):
+        assert read(found, (64,)).shape == (8, 64)
+        first = np.asarray(Image.open(tmp_path / "a" / "0.png"), np.float64).flatten()
+        assert np.corrcoef(first, found.inputs[0].flatten())[0, 1] > 0.999999
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_may_be_last(channels: int) -> None:
+    x = RNG.normal(size=(20, channels, 6, 8)).astype(np.float32)
+    last = Examples.of(np.moveaxis(x, 1, 3), LABELS)
+    assert np.array_equal(last.inputs, x)
+    assert np.array_equal(Examples.of(x, LABELS).inputs, x)
+    odd = RNG.normal(size=(20, 8, 6, 4)).astype(np.float32)
+    assert np.array_equal(Examples.of(odd, LABELS).inputs, odd), (
+        "four channels last are not told from a height"
+    )
 
 
 def test_what_is_named_like_a_picture_starts_no_program(
@@ -136,9 +176,6 @@ def test_a_row_along_a_picture_and_a_picture_at_another_size() -> None:
     for shape in ((63,), (2, 8, 8), (1, 65)):
         with pytest.raises(CannotRun, match="it takes inputs of shape"):
             read(rows, shape)
-    channels_last = Examples.of(np.zeros((20, 8, 8, 3)), LABELS)
-    with pytest.raises(CannotRun, match=r"not \[8, 8, 3\]"):
-        read(channels_last, (3, 8, 8))
 
 
 def test_texts_are_read_by_a_networks_own_tokenizer(tmp_path: Path) -> None:
@@ -223,7 +260,7 @@ def test_whatever_holds_numbers_is_taken(x: Any) -> None:
         (np.zeros((4, 2)), None, r"labels of shape \[\]"),
         (np.zeros((4, 2)), np.eye(2)[[0, 1, 0, 1]], r"labels of shape \[4, 2\]"),
         (np.full((4, 2), np.inf), [0, 1, 0, 1], "not all numbers are finite"),
-        (np.full((4, 2), 1e300), [0, 1, 0, 1], "of float32"),
+        (np.full((4, 2), 1e300), [0, 1, 0, 1], "in single precision"),
         (np.zeros(4), [0, 1, 0, 1], "neither rows of numbers nor texts"),
         (None, [0, 1, 0, 1], "neither rows of numbers nor texts"),
         ([[1], [1, 2]], [0, 1], "inputs can't be understood"),
@@ -269,7 +306,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         "empty": "no pictures",
         "nothing": "no such file",
         "header.csv": "it has no row",
-        "large.csv": "of float32",
+        "large.csv": "in single precision",
     }.items():
         with pytest.raises(BadExamples, match=said) as caught:
             read_examples(tmp_path / name)
