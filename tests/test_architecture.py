@@ -62,7 +62,6 @@ TESTED_BY = {
     "evaluation/test_reports": "evaluation/page evaluation/look",
     "index/test_tables": "index/settled",
     "responses/runners/test_onnx": "responses/runners/onnx_helper",
-    "responses/runners/test_onnx_hidden": "responses/runners/onnx",
     "responses/test_running": "responses/runners/model",
     "stages/test_respond": "responses/table",
     "stages/test_crawl": "stages/extract stages/layers zoo/record zoo/source zoo/traffic",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from peace_pipeline.responses.probes import InputSpec
+from peace_pipeline.responses.probes import InputSpec, has_channels_last
 from peace_pipeline.responses.runners.model import CannotRun
 from peace_pipeline.responses.standard import NUMBERS
 from peace_pipeline.responses.tokenizing import tokenised
@@ -24,7 +24,6 @@ from peace_pipeline.zoo.card import TOKENIZER
 
 MOST = 1000
 """Examples that networks are asked, at most: drawn from more."""
-_COLOURS = (1, 3)
 _LETTERS = 16
 """Of a token, at most: what is beyond so many for each token that a network reads isn't looked at."""
 
@@ -135,8 +134,7 @@ def _inputs(given: Any) -> NDArray[Any] | tuple[str, ...]:
         return tuple(map(str, x))
     if x.dtype.kind not in "fiub" or x.ndim < 2:
         raise BadExamples(f"inputs are neither rows of numbers nor texts: {x.dtype} of shape {list(x.shape)}")
-    is_channels_last = x.ndim == 4 and x.shape[3] in _COLOURS and x.shape[1] not in _COLOURS
-    return finite(np.moveaxis(x, 3, 1) if is_channels_last else x)
+    return finite(np.moveaxis(x, 3, 1) if has_channels_last(x.shape[1:]) else x)
 
 
 def _plain(given: Any) -> Any:

@@ -12,7 +12,7 @@ them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from peace_pipeline.responses.standard import PROBES, TEXT, TOKENS
 
 Floats = NDArray[np.float64]
+COLOURS = (1, 3)
+"""Channels of pictures."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class InputSpec:
             return shape
         width = math.isqrt(shape[1] - 1) + 1
         return shape[0], -(-shape[1] // width), width
+
+
+def has_channels_last(sizes: Sequence[int | None]) -> bool:
+    """Whether the sizes of an example, ``None`` where one is open, are a picture's with its channels last."""
+    return len(sizes) == 3 and sizes[2] in COLOURS and sizes[0] not in COLOURS
 
 
 def probes(spec: InputSpec, start: int = 0, stop: int = PROBES) -> torch.Tensor:

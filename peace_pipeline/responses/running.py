@@ -176,17 +176,21 @@ def features(
     with _reasons(), torch.no_grad():
         parts = examples.read_by(network.spec, folder, _step([network]))
         for seen, count in _seen([network], parts, len(examples), limits):
-            told = None if seen.outputs is None else seen.outputs[..., :MOST_OUTPUTS]
-            for what, values in ((HIDDEN, seen.hidden), (OUTPUTS, told)):
-                fits = values is not None and values.shape[:2] == (1, count)
-                found[what].append(
-                    values.flatten(2).to(torch.float64) if values is not None and fits else None
-                )
+            found[HIDDEN].append(_vectors(seen.hidden, count))
+            found[OUTPUTS].append(_vectors(seen.outputs, count, MOST_OUTPUTS))
         for what, each in found.items():
             values = joined(each)
             if values is not None and values.isfinite().all():
                 return values[0].numpy(), what
     raise CannotRun("what it makes of an input is not known, or not finite")
+
+
+def _vectors(values: Tensor | None, inputs: int, most: int | None = None) -> Tensor | None:
+    """What was seen of so many inputs of one network as vectors (1, inputs, width), where it is of each; the first
+    ``most`` of its values."""
+    if values is None or values.shape[:2] != (1, inputs):
+        return None
+    return values[..., :most].flatten(2).to(torch.float64)
 
 
 def _inputs(spec: InputSpec, step: int) -> Iterator[Tensor]:

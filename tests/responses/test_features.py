@@ -85,6 +85,7 @@ def classifier() -> nn.Sequential:
 ONNX = {
     "an MLP": (nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), (6,)),
     "pictures, with probabilities": (classifier(), (1, 8, 8)),
+    "a wide MLP": (nn.Sequential(nn.Linear(6, 1100), nn.ReLU(), nn.Linear(1100, 3)), (6,)),
     "one layer": (nn.Sequential(nn.Flatten(), nn.Linear(8, 3)), (2, 4)),
 }
 

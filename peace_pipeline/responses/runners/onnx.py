@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from peace_pipeline.confinement import MOST_DESCRIPTORS, Helper
-from peace_pipeline.responses.probes import InputSpec
+from peace_pipeline.responses.probes import COLOURS, InputSpec, has_channels_last
 from peace_pipeline.responses.runners.model import (
     MOST_INPUTS,
     CannotRun,
@@ -32,10 +32,11 @@ from peace_pipeline.responses.runners.model import (
     joined,
     labels_of,
 )
+from peace_pipeline.responses.runners.onnx_heads import read_by_heads
 from peace_pipeline.responses.standard import NUMBERS, TOKENS
 from peace_pipeline.responses.tokenizing import in_words
 from peace_pipeline.weights.formats.onnx import OnnxFile
-from peace_pipeline.weights.formats.onnx_model import Graph, Node
+from peace_pipeline.weights.formats.onnx_model import Graph
 from peace_pipeline.weights.local_blob import LocalBlob
 from peace_pipeline.weights.tensors import dtype_name
 
@@ -45,26 +46,8 @@ MAX_ANSWER = 1 << 28
 """Bytes."""
 _SIDE, _SOUND, _TEXT = 64, 8000, 32
 """Sizes of inputs that a graph leaves open: sides of images, samples, steps and tokens."""
-_COLOURS = (1, 3)
 _IDS, _MASK, _TYPES, _POSITIONS = "input_ids", "attention_mask", "token_type_ids", "position_ids"
 _HIDDEN = "last_hidden_state"
-_LINEAR = ("Gemm", "MatMul")
-_WITH_CONSTANTS = (
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Clip",
-    "BatchNormalization",
-    "QuantizeLinear",
-    "DequantizeLinear",
-)
-_BEHIND = (
-    *("Identity", "Cast", "Neg", "Exp", "Log", "Relu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax"),
-    *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
-)
-"""What may stand behind the last linear layer, and what may beside constants alone."""
-_MOST_OUTPUTS = 16
 _AT_ONCE = 24
 """Examples where a graph takes any number: other than lengths of sequences, so that one isn't taken for the other."""
 _SMALLEST = float(np.finfo(np.float32).tiny)
@@ -112,9 +95,9 @@ class _Session:
         self.shown = {each.name for each in outputs}.intersection(shown)
 
     def run(
-        self, output: str, read: str | None, feeds: dict[str, np.ndarray], last: Sequence[int]
+        self, output: str, read: Collection[str], feeds: dict[str, np.ndarray], last: Sequence[int]
     ) -> list[np.ndarray]:
-        """An output of the graph (inputs, …), and the value ``read`` (inputs, width) where it is shown; of sequences of
+        """An output of the graph (inputs, …), and values that are shown and ``read`` (inputs, width); of sequences of
         tokens at the ``last`` ones.
 
         Raises:
@@ -124,7 +107,7 @@ class _Session:
         request = {
             "inputs": inputs,
             "output": output,
-            "read": sorted(self.shown & {read}),
+            "read": list(read),
             "last": list(last),
         }
         shapes = self._asked(
@@ -173,16 +156,17 @@ def load(model: Model) -> Ready:
         raise CannotRun("ONNX graphs are run on Linux alone")
     (file,) = model.checkpoint.files.values()
     assert isinstance(file, OnnxFile)
-    layers = _last_linear_layers(file.graph)
-    session = _Session(file, set(layers.values()))
+    heads = read_by_heads(file.graph)
+    session = _Session(file, set(heads.values()))
     taken = _taken(session.inputs, model.config, file.graph, model.folder)
     output = _output(session.outputs)
+    read = session.shown.intersection([] if output == _HIDDEN else [heads.get(output)])
     probabilities = any(node.op == "Softmax" and output in node.outputs for node in file.graph.nodes)
     step = taken.batch or _AT_ONCE
 
     def ask(sessions: Sequence[_Session], inputs: Tensor) -> Seen:
-        parts = [_part(sessions[0], taken, output, layers.get(output), part) for part in inputs.split(step)]
-        found, hidden = torch.cat([answer for answer, _ in parts], 1), joined([read for _, read in parts])
+        parts = [_part(sessions[0], taken, output, read, part) for part in inputs.split(step)]
+        found, hidden = torch.cat([answer for answer, _ in parts], 1), joined([values for _, values in parts])
         if output == _HIDDEN:
             return Seen(None, found)
         return Seen(found.clamp_min(_SMALLEST).log() if probabilities else found, hidden)
@@ -220,7 +204,7 @@ def _taken(inputs: Sequence[_Value], config: dict[str, Any], graph: Graph, folde
     batch, *sizes = inputs[0].shape or [None]
     if not 1 <= len(sizes) <= 3:
         raise CannotRun(f"takes inputs of shape {inputs[0].shape}")
-    channels_last = len(sizes) == 3 and sizes[2] in _COLOURS and sizes[0] not in _COLOURS
+    channels_last = has_channels_last(sizes)
     if channels_last:
         sizes = [sizes[2], *sizes[:2]]
     steps = len(sizes) == 2 and sizes[0] is None and sizes[1] is not None
@@ -237,7 +221,7 @@ def _shape(sizes: Sequence[int | None]) -> tuple[int, ...]:
         first, second = sizes
         return (first or _TEXT, second) if second else (first or 1, _SOUND if (first or 1) == 1 else _SIDE)
     channels, height, width = sizes
-    return channels or _COLOURS[1], height or width or _SIDE, width or height or _SIDE
+    return channels or COLOURS[1], height or width or _SIDE, width or height or _SIDE
 
 
 def _tokens(named: dict[str, _Value], config: dict[str, Any], graph: Graph, folder: Path) -> _Taken:
@@ -290,37 +274,11 @@ def _output(outputs: Sequence[_Value]) -> str:
     return "logits" if "logits" in numbers else numbers[0]
 
 
-def _last_linear_layers(graph: Graph) -> dict[str, str]:
-    """By outputs, what the linear layer reads that makes them, where behind it is nothing but what changes numbers one
-    by one, norms and other shapes. A linear layer multiplies with a matrix that no input changes."""
-    constant = {"", *graph.tensors}
-    for node in graph.nodes:
-        if constant.issuperset(node.inputs):
-            constant.update(node.outputs)
-    makers = {name: node for node in graph.nodes for name in node.outputs if name not in constant}
-    found = {}
-    for output in graph.outputs[:_MOST_OUTPUTS]:
-        value = output
-        for _ in graph.nodes:  # and not for ever, where they stand in a circle
-            node = makers.get(value, Node())
-            varying = [name for name in node.inputs if name not in constant]
-            if node.op in _LINEAR and varying == node.inputs[:1] and not node.attribute("transA", 0):
-                found[output] = varying[0]
-            if node.op in _BEHIND:
-                value = node.inputs[0]
-            elif node.op in _WITH_CONSTANTS and len(varying) == 1:
-                value = varying[0]
-            else:
-                break
-    found.pop(_HIDDEN, None)
-    return found
-
-
 def _part(
-    session: _Session, taken: _Taken, output: str, read: str | None, inputs: Tensor
+    session: _Session, taken: _Taken, output: str, read: Collection[str], inputs: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Answers (1, inputs, outputs) to as many inputs as the graph takes at once, or to some, and then some of them are
-    given again; and the value ``read`` (1, inputs, width), where that can be had."""
+    given again; and what is ``read`` of them (1, inputs, width), where that can be had."""
     count = len(inputs)
     if taken.batch and count < taken.batch:
         inputs = inputs[torch.arange(taken.batch) % count]

@@ -87,7 +87,7 @@ def _session(model: bytes, external: list[Any], shown: list[str], files: list[mm
     if external:
         options.add_external_initializers([name for name, *_ in external], values)
     with suppress(Exception):
-        return _opened(model + b"".join(map(_output, shown)), options)
+        return _opened(model + b"".join(map(_as_output, shown)), options)
     return _opened(model, options)
 
 
@@ -95,7 +95,7 @@ def _opened(model: bytes, options: Any) -> Session:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _output(name: str) -> bytes:
+def _as_output(name: str) -> bytes:
     """What makes a value an output where it follows a model: messages that follow each other are merged (Protocol
     Buffers, "Encoding"). ModelProto.graph is field 7, GraphProto.output 12, ValueInfoProto.name 1."""
     message = name.encode()

@@ -74,6 +74,15 @@ def functions(graph: Graph) -> Counter[str]:
     return found
 
 
+def constants_of(graph: Graph) -> set[str]:
+    """Names of constants, and of what is computed from constants alone; the empty one of an input that isn't given."""
+    known = {"", *graph.tensors}
+    for node in graph.nodes:
+        if node.inputs and known.issuperset(node.inputs):
+            known.update(node.outputs)
+    return known
+
+
 def passages(graph: Graph, weights: Mapping[str, Weight], layers: Sequence[Layer]) -> list[Passage]:
     """The passages between layers whose parameters nothing else reads; none where the graph holds others."""
     return [found for found in _Flow(graph, weights, layers).found() if found]
@@ -101,7 +110,7 @@ class _Flow:
             for name in node.inputs if node.op != "Shape" else ():
                 self._readers[name].append(node)
         self._places = Counter(map(_place, graph.tensors.values()))
-        self._constants = self._known()
+        self._constants = constants_of(graph)
         names = {weight.stored: name for name, weight in weights.items()}
         placed = {
             layer.node: {role: names.get(weight.stored, "") for role, weight in layer.weights.items()}
@@ -154,14 +163,6 @@ class _Flow:
             if node in self._names and self._is_map(node):
                 found = self._from(node)
                 yield found if node in self._own or (found and found.end) else None
-
-    def _known(self) -> set[str]:
-        """Names of constants, and of what is computed from constants alone."""
-        known = {"", *self._graph.tensors}
-        for node in self._graph.nodes:
-            if node.inputs and known.issuperset(node.inputs):
-                known.update(node.outputs)
-        return known
 
     def _is_map(self, node: Node) -> bool:
         """Whether a node maps the values of its first input by weights, and those of no other."""
